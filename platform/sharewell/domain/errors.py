@@ -1,0 +1,85 @@
+"""Everything that can go wrong, in four families that the edge maps; an error is a name and a sentence.
+
+Whatever is not one of these families is a crash: masked at the edge, logged there with an id.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from sharewell.domain.policy import Ruling
+
+
+class SharewellError(Exception):
+    """Something the caller can understand and act on."""
+
+    code: ClassVar[str] = "ERROR"
+
+    def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+        self.field = field  #: dotted path of the input at fault, where one is
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+
+class Invalid(SharewellError):
+    """The input breaks a rule; `field` names it and the message says what would be right."""
+
+    code = "INVALID"
+
+
+class NotFound(SharewellError):
+    """No such thing, or none that this caller may see."""
+
+    code = "NOT_FOUND"
+
+
+class Conflict(SharewellError):
+    """The input is well-formed, but the world has moved on or already holds something else."""
+
+    code = "CONFLICT"
+
+
+class Forbidden(SharewellError):
+    """The policies do not permit this caller to do this."""
+
+    code = "FORBIDDEN"
+
+    def __init__(
+        self, message: str | None = None, *, ruling: Ruling | None = None, field: str | None = None
+    ) -> None:
+        super().__init__(message, field=field)
+        self.ruling = ruling  #: what Cedar answered, to be recorded
+
+
+class Unavailable(SharewellError):
+    """The platform cannot answer just now; the same call may be repeated after a pause."""
+
+    code = "UNAVAILABLE"
+
+    def __init__(self, message: str | None = None, *, retry_after_seconds: int = 2) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class OfferExhausted(Conflict):
+    """The offer has fewer units left than asked for."""
+
+
+class StaleSnapshot(Conflict):
+    """The offers or requests changed after the plan's snapshot was taken."""
+
+
+class IdempotencyConflict(Conflict):
+    """The idempotency key was used before with another input; use a new key for a new wish."""
+
+
+class WrongStep(Conflict):
+    """The transfer is not in a state from which this step can be taken."""
+
+
+class HoldExpired(WrongStep):
+    """The hold on the units ran out before the giver confirmed; the units are free again."""

@@ -1,0 +1,32 @@
+"""Who asks: a client of the gateway or a worker, with the roles its registration gives it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+
+class Role(StrEnum):
+    """What a caller is to the platform; the policies say what each may do."""
+
+    INSTITUTION = "institution"
+    DEVICE = "device"
+    ALLOCATOR = "allocator"
+    REGULATOR = "regulator"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """The authenticated origin of one request or job."""
+
+    principal: str  #: OAuth client id, or the name of a worker
+    roles: frozenset[Role]
+    institution: UUID | None = None  #: the institution it acts for, where it acts for one
+    scopes: frozenset[str] = frozenset()
+    request_id: str = ""  #: follows the request from HTTP through jobs into the logs
+
+    @property
+    def is_institution(self) -> bool:
+        return self.institution is not None

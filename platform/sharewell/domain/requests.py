@@ -1,0 +1,111 @@
+"""Requests: what an institution lacks. Requested, approved and fulfilled are three numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sharewell.domain import checks
+from sharewell.domain.errors import Conflict, Invalid
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+FURTHEST_AHEAD = timedelta(days=92)  #: nobody knows a need further ahead than this
+
+
+class RequestReason(StrEnum):
+    """Why units are needed; coded, so that reasons can be counted."""
+
+    SURGE = "surge"
+    FORECAST_SHORTAGE = "forecast_shortage"
+    STOCK_OUT = "stock_out"
+    EQUIPMENT_FAILURE = "equipment_failure"
+    STAFF_ABSENCE = "staff_absence"
+    DISASTER = "disaster"
+
+
+class RequestStatus(StrEnum):
+    """How far the request has come."""
+
+    OPEN = "open"  #: no plan has answered it yet
+    APPROVED = "approved"  #: a plan approves all or part; the rest lives on as a remainder
+    FULFILLED = "fulfilled"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestDraft:
+    """What an institution asks for."""
+
+    resource: str
+    quantity: int
+    needed_by: datetime
+    needed_until: datetime
+    urgency: int  #: 1 (can wait) to 5 (lives at stake now)
+    reason: RequestReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A need that is on record."""
+
+    id: UUID
+    institution: UUID
+    resource: str
+    requested: int  #: units asked for
+    approved: int  #: units a plan assigned to it
+    fulfilled: int  #: units received
+    urgency: int
+    needed_by: datetime
+    needed_until: datetime
+    reason: RequestReason
+    status: RequestStatus
+    remainder_of: UUID | None  #: the request whose unfilled part this is
+    note: str  #: why it was cut or refused, in words; empty while nothing was
+    opened_at: datetime
+
+    @classmethod
+    def open(cls, draft: RequestDraft, *, id: UUID, by: UUID, at: datetime) -> Request:  # noqa: A002
+        """Put `draft` on record for institution `by`, or raise `Invalid` naming the field that is wrong."""
+        checks.window(draft.needed_by, draft.needed_until, "needed")
+        if not at - timedelta(days=1) <= draft.needed_by <= at + FURTHEST_AHEAD:
+            raise Invalid(
+                f"neededBy must lie between yesterday and {FURTHEST_AHEAD.days} days ahead.", field="neededBy"
+            )
+        return cls(
+            id=id, institution=by, resource=checks.code(draft.resource, "resource"),
+            requested=checks.units(draft.quantity, "quantity", least=1), approved=0, fulfilled=0,
+            urgency=checks.units(draft.urgency, "urgency", least=1, most=5), needed_by=draft.needed_by,
+            needed_until=draft.needed_until, reason=draft.reason, status=RequestStatus.OPEN, remainder_of=None,
+            note="", opened_at=at,
+        )  # fmt: skip
+
+    def approve(self, units: int, *, note: str) -> Request:
+        """A plan assigns `units` (0 or more) to it and says why it is no more."""
+        if self.status is not RequestStatus.OPEN:
+            raise Conflict(f"request {self.id} is {self.status}, no longer open.")
+        if not 0 <= units <= self.requested:
+            raise Invalid(f"approved is {units}; it must be 0 to {self.requested}.", field="approved")
+        status = RequestStatus.APPROVED if units else RequestStatus.OPEN
+        return replace(self, approved=units, status=status, note=note)
+
+    def remainder(self, *, id: UUID, at: datetime) -> Request | None:  # noqa: A002
+        """The part a plan left open, as a request of its own linked to this one; None where nothing is left."""
+        left = self.requested - self.approved
+        if left == 0 or self.status is not RequestStatus.APPROVED:
+            return None
+        return replace(
+            self, id=id, requested=left, approved=0, fulfilled=0, status=RequestStatus.OPEN, remainder_of=self.id,
+            opened_at=at,
+        )  # fmt: skip
+
+    def cancel(self) -> Request:
+        """The need is gone; only what no plan has answered can be cancelled."""
+        if self.status is not RequestStatus.OPEN:
+            raise Conflict(f"the request is {self.status}; only an open one can be cancelled.")
+        return replace(self, status=RequestStatus.CANCELLED)

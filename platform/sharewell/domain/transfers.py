@@ -1,0 +1,125 @@
+"""Transfers: units on their way from an offer to a request, step by step, each step on record.
+
+proposed -> held (expires) -> confirmed or declined (coded reason) -> dispatched -> received -> return due -> returned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from sharewell.domain.errors import HoldExpired, Invalid, WrongStep
+from sharewell.domain.resources import Resource, ResourceKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
+HOLD: Final = timedelta(hours=24)  #: how long a giver has to confirm before the units are free again
+
+
+class TransferState(StrEnum):
+    """Where the transfer stands."""
+
+    PROPOSED = "proposed"  #: in a plan that is not adopted
+    HELD = "held"  #: units are reserved until the hold expires
+    CONFIRMED = "confirmed"
+    DECLINED = "declined"
+    EXPIRED = "expired"  #: the hold ran out unanswered
+    DISPATCHED = "dispatched"
+    RECEIVED = "received"
+    RETURN_DUE = "return_due"  #: a loan or a stay whose end has come
+    RETURNED = "returned"
+
+
+class DeclineReason(StrEnum):
+    """Why a giver declines; a closed list, so that deviations can be counted."""
+
+    OWN_NEED_ROSE = "own_need_rose"
+    UNIT_UNAVAILABLE = "unit_unavailable"
+    TRANSPORT_UNAVAILABLE = "transport_unavailable"
+    RECEIVER_NO_LONGER_NEEDS = "receiver_no_longer_needs"
+    CLINICALLY_UNSUITABLE = "clinically_unsuitable"
+
+
+NEXT: Final[Mapping[TransferState, frozenset[TransferState]]] = {
+    TransferState.PROPOSED: frozenset({TransferState.HELD}),
+    TransferState.HELD: frozenset({TransferState.CONFIRMED, TransferState.DECLINED, TransferState.EXPIRED}),
+    TransferState.CONFIRMED: frozenset({TransferState.DISPATCHED, TransferState.DECLINED}),
+    TransferState.DISPATCHED: frozenset({TransferState.RECEIVED}),
+    TransferState.RECEIVED: frozenset({TransferState.RETURN_DUE, TransferState.RETURNED}),
+    TransferState.RETURN_DUE: frozenset({TransferState.RETURNED}),
+    TransferState.DECLINED: frozenset(),
+    TransferState.EXPIRED: frozenset(),
+    TransferState.RETURNED: frozenset(),
+}
+
+#: In these states the units count against the offer; in the others they are free again or back.
+HOLDS_UNITS: Final = frozenset(TransferState) - {
+    TransferState.DECLINED, TransferState.EXPIRED, TransferState.RETURNED,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """Units of one offer assigned to one request."""
+
+    id: UUID
+    offer: UUID
+    request: UUID
+    giver: UUID
+    receiver: UUID
+    resource: str
+    quantity: int
+    state: TransferState
+    reason: str  #: why the plan makes this transfer, in words
+    allocation: UUID  #: the run whose plan proposed it
+    hold_until: datetime
+    decline_reason: DeclineReason | None
+    return_due_at: datetime | None
+    changed_at: datetime
+
+    def confirm(self, *, at: datetime) -> Transfer:
+        """The giver stands by its pledge. Raises `HoldExpired` once the hold ran out."""
+        if self.state is TransferState.HELD and at >= self.hold_until:
+            raise HoldExpired
+        return self._step(TransferState.CONFIRMED, at)
+
+    def decline(self, reason: DeclineReason, *, at: datetime) -> Transfer:
+        """The giver takes its pledge back, for a coded reason, before anything has left."""
+        return replace(self._step(TransferState.DECLINED, at), decline_reason=reason)
+
+    def expire(self, *, at: datetime) -> Transfer:
+        """Nobody answered in time."""
+        if at < self.hold_until:
+            raise WrongStep(f"the hold lasts until {self.hold_until.isoformat()}.")
+        return self._step(TransferState.EXPIRED, at)
+
+    def dispatch(self, *, at: datetime) -> Transfer:
+        """The units (or, for a place, the people) have left."""
+        return self._step(TransferState.DISPATCHED, at)
+
+    def receive(self, resource: Resource, *, at: datetime) -> Transfer:
+        """The units have arrived; a device is due back after the catalogue's loan days."""
+        due = at + timedelta(days=resource.loan_days) if resource.kind is ResourceKind.DEVICE else None
+        return replace(self._step(TransferState.RECEIVED, at), return_due_at=due)
+
+    def fall_due(self, *, at: datetime) -> Transfer:
+        """The loan's time is over."""
+        if self.return_due_at is None or at < self.return_due_at:
+            raise WrongStep("the loan is not due yet.")
+        return self._step(TransferState.RETURN_DUE, at)
+
+    def give_back(self, resource: Resource, *, at: datetime) -> Transfer:
+        """The units are back with the giver; a consumable never comes back."""
+        if resource.kind is ResourceKind.CONSUMABLE:
+            raise Invalid("a consumable leaves for good and cannot be returned.", field="transfer")
+        return self._step(TransferState.RETURNED, at)
+
+    def _step(self, state: TransferState, at: datetime) -> Transfer:
+        if state not in NEXT[self.state]:
+            allowed = ", ".join(sorted(NEXT[self.state])) or "nothing; it has ended"
+            raise WrongStep(f"the transfer is {self.state}; from there it can become {allowed}.")
+        return replace(self, state=state, changed_at=at)
