@@ -1,0 +1,1 @@
+"""PostgreSQL: one file a noun, the queue, the migrator, and the server that comes along."""

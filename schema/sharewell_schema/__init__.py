@@ -1,0 +1,1 @@
+"""The contracts: GraphQL types and resolvers, the exported SDL, the SQL migrations."""

@@ -1,0 +1,1 @@
+"""What happens when nobody asks: ingest, forecast, allocate, seal."""
