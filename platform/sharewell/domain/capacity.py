@@ -5,18 +5,15 @@ A report is never rewritten: a correction is a new report that names the one it 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from sharewell.domain import checks
 from sharewell.domain.errors import Invalid
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-    from uuid import UUID
 
 MEASURES = ("staffed", "occupied", "blocked", "surge_24h", "surge_72h", "waiting", "admissions")
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from uuid import UUID
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from sharewell.domain import checks
 from sharewell.domain.errors import Invalid
-
-if TYPE_CHECKING:
-    from datetime import datetime
-    from uuid import UUID
 
 
 class InstitutionKind(StrEnum):

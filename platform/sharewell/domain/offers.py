@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
+from uuid import UUID
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from sharewell.domain import checks
 from sharewell.domain.errors import Conflict, Invalid
 from sharewell.domain.resources import Resource, ResourceKind
-
-if TYPE_CHECKING:
-    from datetime import date, datetime
-    from uuid import UUID
 
 
 class OfferStatus(StrEnum):

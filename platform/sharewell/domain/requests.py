@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from uuid import UUID
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from sharewell.domain import checks
 from sharewell.domain.errors import Conflict, Invalid
-
-if TYPE_CHECKING:
-    from datetime import datetime
-    from uuid import UUID
 
 FURTHEST_AHEAD = timedelta(days=92)  #: nobody knows a need further ahead than this
 

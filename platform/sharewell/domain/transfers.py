@@ -5,17 +5,15 @@ proposed -> held (expires) -> confirmed or declined (coded reason) -> dispatched
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from uuid import UUID
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sharewell.domain.errors import HoldExpired, Invalid, WrongStep
 from sharewell.domain.resources import Resource, ResourceKind
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from uuid import UUID
 
 HOLD: Final = timedelta(hours=24)  #: how long a giver has to confirm before the units are free again
 

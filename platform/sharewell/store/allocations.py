@@ -1,0 +1,93 @@
+"""Allocation runs in PostgreSQL: what was solved, the plan that was adopted, what sharing changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import orjson
+
+from sharewell.domain.errors import NotFound, StaleSnapshot
+from sharewell.store.paging import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import asyncpg
+
+_COLUMNS = """id, region, resource, instance_sha256, plan_sha256, owners, receivers, needed, assigned, measures,
+  solver, adopted_at"""
+ADD = f"""
+insert into sharewell.allocation ({_COLUMNS}, decision_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11::text::jsonb, $12, $13)
+on conflict (instance_sha256) do nothing returning true
+"""
+BY_ID = f"select {_COLUMNS} from sharewell.allocation where id = $1"
+ANSWERED = "select true from sharewell.allocation where instance_sha256 = $1"
+PAGE = f"""
+select {_COLUMNS} from sharewell.allocation
+ where id < $1 and ($2::text is null or region = $2) and ($3::text is null or resource = $3) order by id desc limit $4
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """One adopted plan."""
+
+    id: UUID
+    region: str
+    resource: str
+    instance_sha256: str
+    plan_sha256: str
+    owners: int  #: offers that could give
+    receivers: int  #: requests that were open
+    needed: int
+    assigned: int
+    measures: Mapping[str, Any]  #: fairness and shortage, before and after
+    solver: Mapping[str, Any]  #: name, version, status, bound, gap, time
+    adopted_at: datetime
+
+
+class AllocationRepository:
+    """The plans that bind."""
+
+    def __init__(self, conn: asyncpg.Connection[Any]) -> None:
+        self._conn = conn
+
+    async def add(self, allocation: Allocation, decision: UUID) -> None:
+        """Store it; raises `StaleSnapshot` where a plan for the same instance is adopted already."""
+        a = allocation
+        if not await self._conn.fetchval(
+            ADD, a.id, a.region, a.resource, a.instance_sha256, a.plan_sha256, a.owners, a.receivers, a.needed,
+            a.assigned, orjson.dumps(dict(a.measures)).decode(), orjson.dumps(dict(a.solver)).decode(),
+            a.adopted_at, decision,
+        ):  # fmt: skip
+            raise StaleSnapshot("a plan for this very instance is adopted already.")
+
+    async def answers(self, instance_sha256: str) -> bool:
+        """Tell whether a plan for this instance is adopted already."""
+        return bool(await self._conn.fetchval(ANSWERED, instance_sha256))
+
+    async def get(self, id: UUID) -> Allocation:  # noqa: A002
+        row = await self._conn.fetchrow(BY_ID, id)
+        if row is None:
+            raise NotFound(f"no allocation run has the id {id}.", field="allocation")
+        return _allocation(row)
+
+    async def page(
+        self, *, before: UUID, region: str | None, resource: str | None, first: int
+    ) -> Page[Allocation]:
+        """Newest first."""
+        rows = await self._conn.fetch(PAGE, before, region, resource, first + 1)
+        return Page.of([_allocation(row) for row in rows], first)
+
+
+def _allocation(row: asyncpg.Record) -> Allocation:
+    return Allocation(
+        id=row["id"], region=row["region"], resource=row["resource"], instance_sha256=row["instance_sha256"],
+        plan_sha256=row["plan_sha256"], owners=row["owners"], receivers=row["receivers"], needed=row["needed"],
+        assigned=row["assigned"], measures=orjson.loads(row["measures"]), solver=orjson.loads(row["solver"]),
+        adopted_at=row["adopted_at"],
+    )  # fmt: skip

@@ -1,0 +1,55 @@
+"""Idempotency keys: what was answered to which, kept in the transaction that did the work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from sharewell.domain.errors import IdempotencyConflict
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import asyncpg
+
+#: Waits for another transaction that holds the same key, so of two at once one works and one repeats its answer.
+CLAIM = """
+insert into sharewell.answered (principal, key, operation, input_sha256, answered_at) values ($1, $2, $3, $4, $5)
+on conflict do nothing returning true
+"""
+ANSWER = "select operation, input_sha256, answer::text from sharewell.answered where principal = $1 and key = $2"
+KEEP = "update sharewell.answered set answer = $3::text::jsonb where principal = $1 and key = $2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """One thing a caller wants done once, however often it asks."""
+
+    key: str
+    operation: str
+    input_sha256: str
+
+
+class AnsweredRepository:
+    """The keys one principal has used."""
+
+    def __init__(self, conn: asyncpg.Connection[Any]) -> None:
+        self._conn = conn
+
+    async def claim(self, principal: str, wish: Wish, at: datetime) -> Any | None:
+        """Return the answer given before, or None when the work is ours to do now.
+
+        Raises `IdempotencyConflict` when the key was used for something else.
+        """
+        if await self._conn.fetchval(CLAIM, principal, wish.key, wish.operation, wish.input_sha256, at):
+            return None
+        operation, input_sha256, answer = await self._conn.fetchrow(ANSWER, principal, wish.key)  # type: ignore[misc]
+        if (operation, input_sha256) != (wish.operation, wish.input_sha256):
+            raise IdempotencyConflict(field="idempotencyKey")
+        return orjson.loads(answer)
+
+    async def keep(self, principal: str, wish: Wish, answer: Any) -> None:
+        """Remember `answer` for the next time the key comes."""
+        await self._conn.execute(KEEP, principal, wish.key, orjson.dumps(answer).decode())

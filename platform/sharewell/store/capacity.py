@@ -1,0 +1,112 @@
+"""Capacity reports in PostgreSQL: added, never changed; the newest as-of counts, and among equals the newest record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from asyncpg import UniqueViolationError
+
+from sharewell.domain.capacity import CapacityReport, Mark
+from sharewell.domain.errors import Conflict, NotFound
+from sharewell.store.paging import Page
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    import asyncpg
+
+_COLUMNS = """id, institution_id, resource, as_of, period_days, staffed, occupied, blocked, surge_24h, surge_72h,
+  waiting, admissions, source, coverage, marks, corrects, recorded_at"""
+ADD = f"""
+insert into sharewell.capacity_report ({_COLUMNS}, decision_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::jsonb, $16, $17, $18)
+"""
+BY_ID = f"select {_COLUMNS} from sharewell.capacity_report where id = $1"
+LATEST = f"""
+select {_COLUMNS} from sharewell.capacity_report where institution_id = $1 and resource = $2
+ order by as_of desc, id desc limit 1
+"""
+LATEST_IN_REGION = f"""
+select r.* from sharewell.institution i cross join lateral (
+  select {_COLUMNS} from sharewell.capacity_report c where c.institution_id = i.id and c.resource = $2
+   order by as_of desc, id desc limit 1) r
+ where i.region = $1
+"""
+FREE_TO_PLEDGE = "select sharewell.units_free_to_pledge($1, $2, $3, $4)"
+PAGE = f"""
+select {_COLUMNS} from sharewell.capacity_report
+ where id < $1 and ($2::uuid is null or institution_id = $2) and ($3::text is null or resource = $3)
+ order by id desc limit $4
+"""
+#: One value a series and day: the newest report of that day that no other corrects.
+SERIES = """
+select distinct on (c.institution_id, c.as_of::date) c.institution_id, c.as_of::date as day,
+       c.occupied + coalesce(c.waiting, 0) as need, coalesce(c.marks ->> 'occupied', 'reported') as mark,
+       c.period_days
+  from sharewell.capacity_report c join sharewell.institution i on i.id = c.institution_id
+ where i.region = $1 and c.resource = $2 and c.as_of <= $3 and c.as_of > $4
+ order by c.institution_id, c.as_of::date, c.as_of desc, c.id desc
+"""
+
+
+class CapacityRepository:
+    """What everyone reported."""
+
+    def __init__(self, conn: asyncpg.Connection[Any]) -> None:
+        self._conn = conn
+
+    async def add(self, report: CapacityReport, decision: UUID) -> None:
+        """Store it; raises `Conflict` where the report it corrects is corrected already."""
+        r = report
+        try:
+            await self._conn.execute(
+                ADD, r.id, r.institution, r.resource, r.as_of, r.period_days, r.staffed, r.occupied, r.blocked,
+                r.surge_24h, r.surge_72h, r.waiting, r.admissions, r.source, r.coverage,
+                orjson.dumps(dict(r.marks)).decode(), r.corrects, r.recorded_at, decision,
+            )  # fmt: skip
+        except UniqueViolationError as error:
+            raise Conflict("that report is corrected already; correct the newest one.", field="corrects") from error
+
+    async def get(self, id: UUID) -> CapacityReport:  # noqa: A002
+        row = await self._conn.fetchrow(BY_ID, id)
+        if row is None:
+            raise NotFound(f"no capacity report has the id {id}.", field="capacityReport")
+        return _report(row)
+
+    async def latest(self, institution: UUID, resource: str) -> CapacityReport | None:
+        row = await self._conn.fetchrow(LATEST, institution, resource)
+        return None if row is None else _report(row)
+
+    async def latest_in_region(self, region: str, resource: str) -> dict[UUID, CapacityReport]:
+        rows = await self._conn.fetch(LATEST_IN_REGION, region, resource)
+        return {row["institution_id"]: _report(row) for row in rows}
+
+    async def free_to_pledge(self, institution: UUID, resource: str, start: datetime, end: datetime) -> int | None:
+        """Units free in the newest report less those pledged in windows that overlap; None if never reported."""
+        free: int | None = await self._conn.fetchval(FREE_TO_PLEDGE, institution, resource, start, end)
+        return free
+
+    async def series(self, region: str, resource: str, *, until: datetime, since: datetime) -> list[asyncpg.Record]:
+        """Rows (institution_id, day, need, mark, period_days), one a series and day, in that order."""
+        return await self._conn.fetch(SERIES, region, resource, until, since)
+
+    async def page(
+        self, *, before: UUID, institution: UUID | None, resource: str | None, first: int
+    ) -> Page[CapacityReport]:
+        """Newest first."""
+        rows = await self._conn.fetch(PAGE, before, institution, resource, first + 1)
+        return Page.of([_report(row) for row in rows], first)
+
+
+def _report(row: asyncpg.Record) -> CapacityReport:
+    marks = orjson.loads(row["marks"])
+    return CapacityReport(
+        id=row["id"], institution=row["institution_id"], resource=row["resource"], as_of=row["as_of"],
+        period_days=row["period_days"], staffed=row["staffed"], occupied=row["occupied"], blocked=row["blocked"],
+        surge_24h=row["surge_24h"], surge_72h=row["surge_72h"], waiting=row["waiting"],
+        admissions=row["admissions"], source=row["source"], coverage=row["coverage"],
+        marks={name: Mark(mark) for name, mark in marks.items()}, corrects=row["corrects"],
+        recorded_at=row["recorded_at"],
+    )  # fmt: skip

@@ -1,0 +1,141 @@
+"""One pool, one transaction, a repository per noun. Database errors leave here as the families of `domain.errors`."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from sharewell.domain.errors import Conflict, OfferExhausted, Unavailable
+from sharewell.store.allocations import AllocationRepository
+from sharewell.store.answered import AnsweredRepository
+from sharewell.store.audit import AuditRepository
+from sharewell.store.capacity import CapacityRepository
+from sharewell.store.clients import ClientRepository
+from sharewell.store.feeds import FeedRepository
+from sharewell.store.forecasts import ForecastRepository
+from sharewell.store.institutions import InstitutionRepository
+from sharewell.store.offers import OfferRepository
+from sharewell.store.queue import Queue
+from sharewell.store.requests import RequestRepository
+from sharewell.store.resources import ResourceRepository
+from sharewell.store.transfers import TransferRepository
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+#: SQLSTATEs that our own triggers raise, and what they mean to a caller.
+_OURS = {"SW001": OfferExhausted, "SW002": Conflict, "SW003": OfferExhausted}
+_GONE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    ConnectionError,
+    FileNotFoundError,  # the socket of an embedded server that is down
+    TimeoutError,
+)
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """The repositories, all on one connection inside one transaction."""
+
+    conn: asyncpg.Connection[Any]
+
+    @cached_property
+    def audit(self) -> AuditRepository:
+        return AuditRepository(self.conn)
+
+    @cached_property
+    def answered(self) -> AnsweredRepository:
+        return AnsweredRepository(self.conn)
+
+    @cached_property
+    def allocations(self) -> AllocationRepository:
+        return AllocationRepository(self.conn)
+
+    @cached_property
+    def capacity(self) -> CapacityRepository:
+        return CapacityRepository(self.conn)
+
+    @cached_property
+    def clients(self) -> ClientRepository:
+        return ClientRepository(self.conn)
+
+    @cached_property
+    def feeds(self) -> FeedRepository:
+        return FeedRepository(self.conn)
+
+    @cached_property
+    def forecasts(self) -> ForecastRepository:
+        return ForecastRepository(self.conn)
+
+    @cached_property
+    def institutions(self) -> InstitutionRepository:
+        return InstitutionRepository(self.conn)
+
+    @cached_property
+    def offers(self) -> OfferRepository:
+        return OfferRepository(self.conn)
+
+    @cached_property
+    def queue(self) -> Queue:
+        return Queue(self.conn)
+
+    @cached_property
+    def requests(self) -> RequestRepository:
+        return RequestRepository(self.conn)
+
+    @cached_property
+    def resources(self) -> ResourceRepository:
+        return ResourceRepository(self.conn)
+
+    @cached_property
+    def transfers(self) -> TransferRepository:
+        return TransferRepository(self.conn)
+
+
+class Database:
+    """The door to PostgreSQL under one role."""
+
+    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+        self.pool = pool
+
+    @asynccontextmanager
+    async def transaction(self, *, read_only: bool = False) -> AsyncIterator[Transaction]:
+        """Everything inside happens or nothing does.
+
+        Raises `Unavailable` where the database cannot be reached, `Conflict` where one of its own rules refuses.
+        """
+        with translated():
+            async with self.pool.acquire(timeout=10) as conn, conn.transaction(readonly=read_only):
+                yield Transaction(conn)  # type: ignore[arg-type]  # the proxy has every method of a connection
+
+    async def is_ready(self) -> bool:
+        """Tell whether a statement goes through just now."""
+        try:
+            async with self.pool.acquire(timeout=2) as conn:
+                return bool(await conn.fetchval("select true"))
+        except (asyncpg.PostgresError, *_GONE):
+            return False
+
+
+class translated:  # noqa: N801  # reads as a word in `with translated():`
+    """Turn what the driver raises into what a caller can act on."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, asyncpg.PostgresError) and error.sqlstate in _OURS:
+            raise _OURS[error.sqlstate](f"{error.args[0]}.") from error
+        if isinstance(error, asyncpg.CheckViolationError) and error.constraint_name == "no_unit_is_promised_twice":
+            raise OfferExhausted from error
+        if isinstance(error, _GONE):
+            raise Unavailable("the database cannot be reached just now; try again in a moment.") from error

@@ -1,0 +1,131 @@
+"""Forecasts in PostgreSQL: a run per region, resource and origin, and its quantiles by institution and day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import orjson
+
+from sharewell.domain.forecast import MILLI, Forecast
+from sharewell.store.paging import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import asyncpg
+
+_RUN = "id, resource, region, origin, model, data_sha256, backtest, series, fallbacks, adopted_at"
+ADD_RUN = f"""
+insert into sharewell.forecast_run ({_RUN}, decision_id)
+values ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9, $10, $11)
+"""
+ADD_FORECASTS = """
+insert into sharewell.forecast
+  (run_id, institution_id, resource, target, horizon, levels, quantiles, method, fallback)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+"""
+RUN_BY_ORIGIN = f"select {_RUN} from sharewell.forecast_run where region = $1 and resource = $2 and data_sha256 = $3"
+RUNS = f"""
+select {_RUN} from sharewell.forecast_run
+ where id < $1 and ($2::text is null or region = $2) and ($3::text is null or resource = $3) order by id desc limit $4
+"""
+_FORECAST = "f.run_id, f.institution_id, f.resource, f.target, f.horizon, f.levels, f.quantiles, f.method, f.fallback"
+#: Of each institution and day, the forecast of the newest run.
+NEWEST_FOR_DAY = f"""
+select distinct on (f.institution_id) {_FORECAST}, r.origin
+  from sharewell.forecast f join sharewell.forecast_run r on r.id = f.run_id
+ where r.region = $1 and f.resource = $2 and f.target = $3 order by f.institution_id, f.run_id desc
+"""
+PAGE = f"""
+select * from (
+  select distinct on (f.institution_id, f.resource, f.target) {_FORECAST}, r.origin
+    from sharewell.forecast f join sharewell.forecast_run r on r.id = f.run_id
+   where f.institution_id = $1 and ($2::text is null or f.resource = $2) and f.target >= $3
+   order by f.institution_id, f.resource, f.target, f.run_id desc) newest
+ where (resource, target) > ($4, $5) order by resource, target limit $6
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastRun:
+    """One model over all series of a resource in a region, from one day on."""
+
+    id: UUID
+    resource: str
+    region: str
+    origin: date  #: last day whose value was known
+    model: str  #: SHA-256 of the model, or the name of the naive method
+    data_sha256: str  #: hash of the series it learned from
+    backtest: Mapping[str, Any]  #: scores against the naive methods
+    series: int
+    fallbacks: int  #: series answered by a naive method, each saying why
+    adopted_at: datetime
+
+
+class ForecastRepository:
+    """What the models expect."""
+
+    def __init__(self, conn: asyncpg.Connection[Any]) -> None:
+        self._conn = conn
+
+    async def add(self, run: ForecastRun, forecasts: list[Forecast], decision: UUID) -> None:
+        await self._conn.execute(
+            ADD_RUN, run.id, run.resource, run.region, run.origin, run.model, run.data_sha256,
+            orjson.dumps(dict(run.backtest)).decode(), run.series, run.fallbacks, run.adopted_at, decision,
+        )  # fmt: skip
+        await self._conn.copy_records_to_table(
+            "forecast",
+            schema_name="sharewell",
+            columns=[
+                "run_id", "institution_id", "resource", "target", "horizon", "levels", "quantiles", "method",
+                "fallback",
+            ],
+            records=[
+                (run.id, f.institution, f.resource, f.target, f.horizon, [level for level, _ in f.quantiles],
+                 [value / MILLI for _, value in f.quantiles], f.model, f.fallback or "")
+                for f in forecasts
+            ],
+        )  # fmt: skip
+
+    async def run_on(self, region: str, resource: str, data_sha256: str) -> ForecastRun | None:
+        """The run that learned from exactly this data, if there is one."""
+        row = await self._conn.fetchrow(RUN_BY_ORIGIN, region, resource, data_sha256)
+        return None if row is None else _run(row)
+
+    async def runs(
+        self, *, before: UUID, region: str | None, resource: str | None, first: int
+    ) -> Page[ForecastRun]:
+        """Newest first."""
+        return Page.of([_run(r) for r in await self._conn.fetch(RUNS, before, region, resource, first + 1)], first)
+
+    async def newest_for(self, region: str, resource: str, day: date) -> dict[UUID, Forecast]:
+        """By institution, what is expected of `day`."""
+        rows = await self._conn.fetch(NEWEST_FOR_DAY, region, resource, day)
+        return {row["institution_id"]: _forecast(row) for row in rows}
+
+    async def page(
+        self, *, institution: UUID, resource: str | None, since: date, after: tuple[str, date], first: int
+    ) -> Page[Forecast]:
+        """Newest forecast of each resource and day from `since` on, in that order."""
+        rows = await self._conn.fetch(PAGE, institution, resource, since, *after, first + 1)
+        return Page.of([_forecast(row) for row in rows], first)
+
+
+def _run(row: asyncpg.Record) -> ForecastRun:
+    return ForecastRun(
+        id=row["id"], resource=row["resource"], region=row["region"], origin=row["origin"], model=row["model"],
+        data_sha256=row["data_sha256"], backtest=orjson.loads(row["backtest"]), series=row["series"],
+        fallbacks=row["fallbacks"], adopted_at=row["adopted_at"],
+    )  # fmt: skip
+
+
+def _forecast(row: asyncpg.Record) -> Forecast:
+    return Forecast(
+        institution=row["institution_id"], resource=row["resource"], signal="need", origin=row["origin"],
+        target=row["target"], horizon=row["horizon"],
+        quantiles=tuple((a, round(b * MILLI)) for a, b in zip(row["levels"], row["quantiles"], strict=True)),
+        model=row["method"], fallback=row["fallback"] or None,
+    )  # fmt: skip

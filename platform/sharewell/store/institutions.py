@@ -1,0 +1,80 @@
+"""Institutions in PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asyncpg import UniqueViolationError
+
+from sharewell.domain.errors import Conflict, NotFound
+from sharewell.domain.institutions import Institution, InstitutionKind, InstitutionStatus
+from sharewell.store.paging import Page
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    import asyncpg
+
+_COLUMNS = "id, code, name, kind, region, latitude, longitude, equity_group, status, registered_at"
+ADD = f"""
+insert into sharewell.institution ({_COLUMNS}, decision_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+"""
+BY_ID = f"select {_COLUMNS} from sharewell.institution where id = $1"
+BY_IDS = f"select {_COLUMNS} from sharewell.institution where id = any ($1::uuid[])"
+BY_CODE = f"select {_COLUMNS} from sharewell.institution where code = $1"
+IN_REGION = f"select {_COLUMNS} from sharewell.institution where region = $1 order by id"
+SET_STATUS = "update sharewell.institution set status = $2, decision_id = $3 where id = $1 returning true"
+PAGE = f"""
+select {_COLUMNS} from sharewell.institution
+ where id > $1 and ($2::text is null or region = $2) order by id limit $3
+"""
+
+
+class InstitutionRepository:
+    """Everyone who takes part."""
+
+    def __init__(self, conn: asyncpg.Connection[Any]) -> None:
+        self._conn = conn
+
+    async def add(self, institution: Institution, decision: UUID) -> None:
+        """Store it; raises `Conflict` where the code is taken."""
+        i = institution
+        try:
+            await self._conn.execute(
+                ADD, i.id, i.code, i.name, i.kind, i.region, i.latitude, i.longitude, i.equity_group, i.status,
+                i.registered_at, decision,
+            )  # fmt: skip
+        except UniqueViolationError as error:
+            raise Conflict(f"an institution with code {i.code} is registered already.", field="code") from error
+
+    async def get(self, id: UUID) -> Institution:  # noqa: A002
+        row = await self._conn.fetchrow(BY_ID, id)
+        if row is None:
+            raise NotFound(f"no institution has the id {id}.", field="institution")
+        return _institution(row)
+
+    async def by_code(self, code: str) -> Institution | None:
+        row = await self._conn.fetchrow(BY_CODE, code)
+        return None if row is None else _institution(row)
+
+    async def by_ids(self, ids: list[UUID]) -> dict[UUID, Institution]:
+        return {row["id"]: _institution(row) for row in await self._conn.fetch(BY_IDS, ids)}
+
+    async def in_region(self, region: str) -> list[Institution]:
+        return [_institution(row) for row in await self._conn.fetch(IN_REGION, region)]
+
+    async def set_status(self, id: UUID, status: InstitutionStatus, decision: UUID) -> None:  # noqa: A002
+        if not await self._conn.fetchval(SET_STATUS, id, status, decision):
+            raise NotFound(f"no institution has the id {id}.", field="institution")
+
+    async def page(self, *, after: UUID, region: str | None, first: int) -> Page[Institution]:
+        rows = await self._conn.fetch(PAGE, after, region, first + 1)
+        return Page.of([_institution(row) for row in rows], first)
+
+
+def _institution(row: asyncpg.Record) -> Institution:
+    return Institution(
+        id=row["id"], code=row["code"], name=row["name"], kind=InstitutionKind(row["kind"]), region=row["region"],
+        latitude=row["latitude"], longitude=row["longitude"], equity_group=row["equity_group"],
+        status=InstitutionStatus(row["status"]), registered_at=row["registered_at"],
+    )  # fmt: skip

@@ -1,0 +1,92 @@
+"""Offers in PostgreSQL. How many units are promised is counted there, by the transfers themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sharewell.domain.errors import NotFound
+from sharewell.domain.offers import Offer, OfferStatus
+from sharewell.store.paging import Page
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    import asyncpg
+
+_COLUMNS = """id, institution_id, resource, quantity, promised, minimum_kept, available_from, available_until, lot,
+  expires_on, status, published_at"""
+ADD = f"""
+insert into sharewell.offer ({_COLUMNS}, decision_id) values ($1, $2, $3, $4, 0, $5, $6, $7, $8, $9, $10, $11, $12)
+"""
+BY_ID = f"select {_COLUMNS} from sharewell.offer where id = $1"
+BY_ID_LOCKED = f"{BY_ID} for update"
+WITHDRAW = "update sharewell.offer set status = 'withdrawn' where id = $1"
+#: Open offers of a region that have units left and whose window has not ended.
+OPEN_IN_REGION = f"""
+select {", ".join("o." + c.strip() for c in _COLUMNS.split(","))}
+  from sharewell.offer o join sharewell.institution i on i.id = o.institution_id
+ where i.region = $1 and i.status = 'active' and o.resource = $2 and o.status = 'open' and o.promised < o.quantity
+   and o.available_until > $3
+ order by o.id
+"""
+LOCK_THESE = f"select {_COLUMNS} from sharewell.offer where id = any ($1::uuid[]) order by id for update"
+PAGE = f"""
+select {_COLUMNS} from sharewell.offer
+ where id < $1 and ($2::uuid is null or institution_id = $2) and ($3::text is null or resource = $3)
+   and (not $4 or (status = 'open' and promised < quantity and available_until > $5))
+ order by id desc limit $6
+"""
+
+
+class OfferRepository:
+    """What everyone pledges."""
+
+    def __init__(self, conn: asyncpg.Connection[Any]) -> None:
+        self._conn = conn
+
+    async def add(self, offer: Offer, decision: UUID) -> None:
+        o = offer
+        await self._conn.execute(
+            ADD, o.id, o.institution, o.resource, o.quantity, o.minimum_kept, o.available_from, o.available_until,
+            o.lot, o.expires_on, o.status, o.published_at, decision,
+        )  # fmt: skip
+
+    async def get(self, id: UUID, *, lock: bool = False) -> Offer:  # noqa: A002
+        row = await self._conn.fetchrow(BY_ID_LOCKED if lock else BY_ID, id)
+        if row is None:
+            raise NotFound(f"no offer has the id {id}.", field="offer")
+        return _offer(row)
+
+    async def withdraw(self, id: UUID) -> None:  # noqa: A002
+        await self._conn.execute(WITHDRAW, id)
+
+    async def open_in_region(self, region: str, resource: str, at: datetime) -> list[Offer]:
+        return [_offer(row) for row in await self._conn.fetch(OPEN_IN_REGION, region, resource, at)]
+
+    async def lock(self, ids: list[UUID]) -> dict[UUID, Offer]:
+        """The offers, locked in id order so that two plans never wait for each other in a circle."""
+        return {row["id"]: _offer(row) for row in await self._conn.fetch(LOCK_THESE, ids)}
+
+    async def page(
+        self,
+        *,
+        before: UUID,
+        institution: UUID | None,
+        resource: str | None,
+        only_open: bool,
+        at: datetime,
+        first: int,
+    ) -> Page[Offer]:
+        """Newest first."""
+        rows = await self._conn.fetch(PAGE, before, institution, resource, only_open, at, first + 1)
+        return Page.of([_offer(row) for row in rows], first)
+
+
+def _offer(row: asyncpg.Record) -> Offer:
+    return Offer(
+        id=row["id"], institution=row["institution_id"], resource=row["resource"], quantity=row["quantity"],
+        promised=row["promised"], minimum_kept=row["minimum_kept"], available_from=row["available_from"],
+        available_until=row["available_until"], lot=row["lot"], expires_on=row["expires_on"],
+        status=OfferStatus(row["status"]), published_at=row["published_at"],
+    )  # fmt: skip

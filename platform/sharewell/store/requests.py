@@ -1,0 +1,92 @@
+"""Requests in PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sharewell.domain.errors import NotFound
+from sharewell.domain.requests import Request, RequestReason, RequestStatus
+from sharewell.store.paging import Page
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    import asyncpg
+
+_COLUMNS = """id, institution_id, resource, requested, approved, fulfilled, urgency, needed_by, needed_until, reason,
+  status, remainder_of, note, opened_at"""
+ADD = f"""
+insert into sharewell.request ({_COLUMNS}, decision_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+"""
+UPDATE = """
+update sharewell.request set approved = $2, fulfilled = $3, status = $4, note = $5, decision_id = $6 where id = $1
+"""
+BY_ID = f"select {_COLUMNS} from sharewell.request where id = $1"
+BY_ID_LOCKED = f"{BY_ID} for update"
+OPEN_IN_REGION = f"""
+select {", ".join("q." + c.strip() for c in _COLUMNS.split(","))}
+  from sharewell.request q join sharewell.institution i on i.id = q.institution_id
+ where i.region = $1 and i.status = 'active' and q.resource = $2 and q.status = 'open' and q.needed_until > $3
+ order by q.id
+"""
+LOCK_THESE = f"select {_COLUMNS} from sharewell.request where id = any ($1::uuid[]) order by id for update"
+ENDED = f"select {_COLUMNS} from sharewell.request where status = 'open' and needed_until <= $1 order by id for update"
+PAGE = f"""
+select {_COLUMNS} from sharewell.request
+ where id < $1 and ($2::uuid is null or institution_id = $2) and ($3::text is null or resource = $3)
+   and ($4::text is null or status = $4)
+ order by id desc limit $5
+"""
+
+
+class RequestRepository:
+    """What everyone lacks."""
+
+    def __init__(self, conn: asyncpg.Connection[Any]) -> None:
+        self._conn = conn
+
+    async def add(self, request: Request, decision: UUID) -> None:
+        q = request
+        await self._conn.execute(
+            ADD, q.id, q.institution, q.resource, q.requested, q.approved, q.fulfilled, q.urgency, q.needed_by,
+            q.needed_until, q.reason, q.status, q.remainder_of, q.note, q.opened_at, decision,
+        )  # fmt: skip
+
+    async def update(self, request: Request, decision: UUID) -> None:
+        q = request
+        await self._conn.execute(UPDATE, q.id, q.approved, q.fulfilled, q.status, q.note, decision)
+
+    async def get(self, id: UUID, *, lock: bool = False) -> Request:  # noqa: A002
+        row = await self._conn.fetchrow(BY_ID_LOCKED if lock else BY_ID, id)
+        if row is None:
+            raise NotFound(f"no request has the id {id}.", field="request")
+        return _request(row)
+
+    async def open_in_region(self, region: str, resource: str, at: datetime) -> list[Request]:
+        return [_request(row) for row in await self._conn.fetch(OPEN_IN_REGION, region, resource, at)]
+
+    async def lock(self, ids: list[UUID]) -> dict[UUID, Request]:
+        """The requests, locked in id order so that two plans never wait for each other in a circle."""
+        return {row["id"]: _request(row) for row in await self._conn.fetch(LOCK_THESE, ids)}
+
+    async def ended(self, at: datetime) -> list[Request]:
+        """Open requests whose window is over, locked."""
+        return [_request(row) for row in await self._conn.fetch(ENDED, at)]
+
+    async def page(
+        self, *, before: UUID, institution: UUID | None, resource: str | None, status: str | None, first: int
+    ) -> Page[Request]:
+        """Newest first."""
+        rows = await self._conn.fetch(PAGE, before, institution, resource, status, first + 1)
+        return Page.of([_request(row) for row in rows], first)
+
+
+def _request(row: asyncpg.Record) -> Request:
+    return Request(
+        id=row["id"], institution=row["institution_id"], resource=row["resource"], requested=row["requested"],
+        approved=row["approved"], fulfilled=row["fulfilled"], urgency=row["urgency"], needed_by=row["needed_by"],
+        needed_until=row["needed_until"], reason=RequestReason(row["reason"]), status=RequestStatus(row["status"]),
+        remainder_of=row["remainder_of"], note=row["note"], opened_at=row["opened_at"],
+    )  # fmt: skip

@@ -1,0 +1,100 @@
+"""Transfers in PostgreSQL; their steps and the offer's count of promised units follow by trigger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sharewell.domain.errors import NotFound
+from sharewell.domain.transfers import DeclineReason, Transfer, TransferState
+from sharewell.store.paging import Page
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    import asyncpg
+
+_COLUMNS = """id, offer_id, request_id, giver_id, receiver_id, resource, quantity, state, reason, allocation_id,
+  hold_until, decline_reason, return_due_at, changed_at"""
+ADD = f"""
+insert into sharewell.transfer ({_COLUMNS}, decision_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+"""
+UPDATE = """
+update sharewell.transfer set state = $2, decline_reason = $3, return_due_at = $4, changed_at = $5, decision_id = $6
+ where id = $1
+"""
+BY_ID = f"select {_COLUMNS} from sharewell.transfer where id = $1"
+BY_ID_LOCKED = f"{BY_ID} for update"
+EXPIRED_HOLDS = f"""
+select {_COLUMNS} from sharewell.transfer where state = 'held' and hold_until <= $1 order by id limit 500 for update
+"""
+DUE_BACK = f"""
+select {_COLUMNS} from sharewell.transfer where state = 'received' and return_due_at <= $1 order by id limit 500
+   for update
+"""
+STEPS = "select state, at, decision_id from sharewell.transfer_step where transfer_id = $1 order by at, state"
+PAGE = f"""
+select {_COLUMNS} from sharewell.transfer
+ where id < $1 and ($2::uuid is null or giver_id = $2 or receiver_id = $2) and ($3::text is null or state = $3)
+   and ($4::uuid is null or allocation_id = $4)
+ order by id desc limit $5
+"""
+
+
+class TransferRepository:
+    """What is on its way."""
+
+    def __init__(self, conn: asyncpg.Connection[Any]) -> None:
+        self._conn = conn
+
+    async def add(self, transfers: list[Transfer], decision: UUID) -> None:
+        """Raises `OfferExhausted` where an offer has fewer units left than these transfers take."""
+        await self._conn.executemany(
+            ADD,
+            [
+                (t.id, t.offer, t.request, t.giver, t.receiver, t.resource, t.quantity, t.state, t.reason,
+                 t.allocation, t.hold_until, t.decline_reason, t.return_due_at, t.changed_at, decision)
+                for t in transfers
+            ],
+        )  # fmt: skip
+
+    async def update(self, transfer: Transfer, decision: UUID) -> None:
+        t = transfer
+        await self._conn.execute(UPDATE, t.id, t.state, t.decline_reason, t.return_due_at, t.changed_at, decision)
+
+    async def get(self, id: UUID, *, lock: bool = False) -> Transfer:  # noqa: A002
+        row = await self._conn.fetchrow(BY_ID_LOCKED if lock else BY_ID, id)
+        if row is None:
+            raise NotFound(f"no transfer has the id {id}.", field="transfer")
+        return _transfer(row)
+
+    async def expired_holds(self, at: datetime) -> list[Transfer]:
+        """Held transfers whose hold has run out, locked."""
+        return [_transfer(row) for row in await self._conn.fetch(EXPIRED_HOLDS, at)]
+
+    async def due_back(self, at: datetime) -> list[Transfer]:
+        """Received loans whose time is over, locked."""
+        return [_transfer(row) for row in await self._conn.fetch(DUE_BACK, at)]
+
+    async def steps(self, id: UUID) -> list[asyncpg.Record]:  # noqa: A002
+        """Rows (state, at, decision_id), oldest first."""
+        return await self._conn.fetch(STEPS, id)
+
+    async def page(
+        self, *, before: UUID, party: UUID | None, state: str | None, allocation: UUID | None, first: int
+    ) -> Page[Transfer]:
+        """Newest first."""
+        rows = await self._conn.fetch(PAGE, before, party, state, allocation, first + 1)
+        return Page.of([_transfer(row) for row in rows], first)
+
+
+def _transfer(row: asyncpg.Record) -> Transfer:
+    return Transfer(
+        id=row["id"], offer=row["offer_id"], request=row["request_id"], giver=row["giver_id"],
+        receiver=row["receiver_id"], resource=row["resource"], quantity=row["quantity"],
+        state=TransferState(row["state"]), reason=row["reason"], allocation=row["allocation_id"],
+        hold_until=row["hold_until"],
+        decline_reason=None if row["decline_reason"] is None else DeclineReason(row["decline_reason"]),
+        return_due_at=row["return_due_at"], changed_at=row["changed_at"],
+    )  # fmt: skip
