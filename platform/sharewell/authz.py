@@ -1,0 +1,207 @@
+"""Ask the Cedar policies whether a caller may, and answer with the policies that decided and their hash.
+
+Everything is parsed and checked once, when the policies are loaded; nothing is permitted by this file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files as resource_files
+from typing import Any, Final, Self
+from uuid import UUID
+
+import cedarpy
+
+from sharewell.domain import scopes
+from sharewell.domain.errors import Forbidden
+from sharewell.domain.policy import MANY, Action, Ruling, Target, policy_set_hash, scope_of
+from sharewell.domain.principals import Caller, Role
+
+SCHEMA: Final = "sharewell.cedarschema"
+_NAMESPACE: Final = "Sharewell"
+
+
+class PolicyError(Exception):
+    """The policy files cannot be used; the message names the file or policy and what is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """One policy as people see it."""
+
+    id: str  #: its `@id`, unique in the set
+    sentence: str  #: its `@sentence`
+    effect: str  #: "permit" or "forbid"
+    actions: frozenset[Action]  #: the acts it speaks of
+    file: str
+
+
+def shipped_policies() -> dict[str, bytes]:
+    """The policy files of this release: name to bytes, schema included."""
+    folder = resource_files("sharewell_policies")
+    return {
+        entry.name: entry.read_bytes()
+        for entry in folder.iterdir()
+        if entry.name.endswith(".cedar") or entry.name == SCHEMA
+    }
+
+
+class Authorizer:
+    """One set of policies in force, ready to be asked."""
+
+    def __init__(
+        self,
+        *,
+        policies: Mapping[str, Policy],
+        policy_set: str,
+        handle: cedarpy.PolicySet,
+        schema: cedarpy.Schema,
+    ) -> None:
+        self.policies = policies  #: by `@id`
+        self.policy_set = policy_set  #: hash naming the whole set
+        self._handle = handle
+        self._schema = schema
+        # Built with the schema, so that actions and the groups they are in are entities Cedar knows.
+        base = cedarpy.Entities.from_json_str("[]", schema)
+        self._with_caller = lru_cache(maxsize=1024)(base.with_added_json_str)  # by the caller's JSON
+
+    @classmethod
+    def load(cls, files: Mapping[str, bytes] | None = None) -> Self:
+        """Parse and check `files` (by default those shipped with this release).
+
+        Raises `PolicyError` unless every policy parses, fits the schema and has an `@id` of its own and a
+        `@sentence`: a platform that cannot say why it refuses does not start.
+        """
+        files = shipped_policies() if files is None else files
+        if SCHEMA not in files:
+            raise PolicyError(f"{SCHEMA} is missing among the policy files")
+        schema = _parse_schema(files[SCHEMA])
+        texts = {name: data.decode() for name, data in sorted(files.items()) if name != SCHEMA}
+        policies: dict[str, Policy] = {}
+        for name, text in texts.items():
+            for policy in _read(name, text, schema):
+                if policy.id in policies:
+                    raise PolicyError(f"{name}: {policies[policy.id].file} has a policy {policy.id!r} already")
+                policies[policy.id] = policy
+        handle = cedarpy.PolicySet.from_str("\n".join(texts.values()))
+        return cls(policies=policies, handle=handle, schema=schema, policy_set=policy_set_hash(files))
+
+    def ask(self, caller: Caller, action: Action, target: Target, context: Mapping[str, str] | None = None) -> Ruling:
+        """What the policies say of `caller` doing `action` to `target`.
+
+        `context` holds what is known of the moment: `callerStatus`, the standing of the caller's institution.
+        """
+        if action.kind != target.kind:
+            raise ValueError(f"{action} is done to a {action.kind}, not to a {target.kind}")
+        principal, entity = _caller_entity(caller)
+        resource = _uid(target.kind.capitalize(), target.id)
+        request = {
+            "principal": principal,
+            "action": f'{_NAMESPACE}::Action::"{action}"',
+            "resource": resource,
+            "context": {"requiredScope": scope_of(action, target)} | dict(context or {}),
+        }
+        entities = self._with_caller(entity).with_added_json_str(_target_entity(resource, target))
+        answer = cedarpy.is_authorized(request, self._handle, entities, schema=self._schema)
+        if answer.diagnostics.errors:
+            # Cedar skips a policy that fails, a forbid too; so a failure must never let anyone through.
+            raise PolicyError(f"{action} could not be decided: {'; '.join(answer.diagnostics.errors)}")
+        deciding = tuple(sorted(answer.diagnostics.id_annotations_by_reason.values()))
+        return Ruling(allowed=answer.allowed, policies=deciding, policy_set=self.policy_set)
+
+    def decide(
+        self, caller: Caller, action: Action, target: Target, context: Mapping[str, str] | None = None
+    ) -> Ruling:
+        """The ruling that permits it, to be recorded with the act; raises `Forbidden` carrying the ruling."""
+        ruling = self.ask(caller, action, target, context)
+        if not ruling.allowed:
+            raise Forbidden(self.explain(action, target, ruling), ruling=ruling)
+        return ruling
+
+    def explain(self, action: Action, target: Target, ruling: Ruling) -> str:
+        """Why `ruling` refuses, in the policies' own sentences; tells nothing of the target but its id."""
+        refused = f"{action} on {target.kind} {'list' if target.id == MANY else target.id} is refused."
+        forbidding = [self.policies[name] for name in ruling.policies]
+        if not forbidding:
+            about = [policy for policy in self.policies.values() if action in policy.actions]
+            permitted = [policy.sentence for policy in about if policy.effect == "permit"]
+            return " ".join([refused, "No policy permits it. What is permitted:", *permitted])
+        reasons = [policy.sentence for policy in forbidding]
+        if any(policy.id == "scope-covers-the-act" for policy in forbidding):
+            reasons.append(f"The scope needed is system/{scope_of(action, target)}.")
+        return " ".join([refused, *reasons])
+
+
+def _parse_schema(data: bytes) -> cedarpy.Schema:
+    try:
+        return cedarpy.Schema.from_str(data.decode())
+    except ValueError as error:
+        raise PolicyError(f"{SCHEMA}: {error}") from error
+
+
+def _read(name: str, text: str, schema: cedarpy.Schema) -> Iterator[Policy]:
+    """The policies of one file, each checked against the schema and for its id and sentence."""
+    try:
+        parsed = json.loads(cedarpy.policies_to_json_str(text))
+    except ValueError as error:
+        raise PolicyError(f"{name}: {error}") from error
+    if parsed["templates"]:
+        raise PolicyError(f"{name}: templates are not used here; write the policy out")
+    faults = cedarpy.validate_policies(text, schema)
+    if not faults:
+        raise PolicyError(f"{name}: " + "; ".join(str(fault) for fault in faults.errors))
+    for policy in parsed["staticPolicies"].values():
+        notes = policy.get("annotations", {})
+        for annotation in ("id", "sentence"):
+            if not notes.get(annotation):
+                raise PolicyError(f"{name}: every policy needs an @{annotation}; one has none")
+        yield Policy(
+            id=notes["id"],
+            sentence=notes["sentence"],
+            effect=policy["effect"],
+            actions=frozenset(_actions(policy["action"])),
+            file=name,
+        )
+
+
+def _actions(scope: Mapping[str, Any]) -> list[Action]:
+    """The acts that a policy's action clause names, groups spelled out."""
+    if scope["op"] == "All":
+        return list(Action)
+    named = {entity["id"] for entity in scope.get("entities", [scope.get("entity")])}
+    return [a for a in Action if a in named or ("write" if a.writes else "read") in named]
+
+
+@lru_cache(maxsize=4096)
+def _entity(
+    principal: str, roles: frozenset[Role], institution: UUID | None, held: frozenset[str]
+) -> tuple[dict[str, str], str]:
+    internal = scopes.is_internal(held)
+    uid = _uid("Worker" if internal else "Caller", principal)
+    attributes: dict[str, Any] = {"scopes": scopes.granted(held)}
+    if institution is not None and not internal:
+        attributes["institution"] = {"__entity": _uid("Institution", str(institution))}
+    parents = [_uid("Role", role) for role in sorted(roles)]
+    return uid, json.dumps([{"uid": uid, "attrs": attributes, "parents": parents}])
+
+
+def _caller_entity(caller: Caller) -> tuple[dict[str, str], str]:
+    """Who asks, as Cedar's uid and as entities in JSON. The request id has no say and is left out."""
+    return _entity(caller.principal, caller.roles, caller.institution, caller.scopes)
+
+
+def _target_entity(uid: dict[str, str], target: Target) -> str:
+    related = {"owner": target.owner, "giver": target.giver, "receiver": target.receiver}
+    attributes = {
+        name: {"__entity": _uid("Institution", str(institution))}
+        for name, institution in related.items()
+        if institution is not None
+    }
+    return json.dumps([{"uid": uid, "attrs": attributes, "parents": []}])
+
+
+def _uid(kind: str, id: str) -> dict[str, str]:  # noqa: A002
+    return {"type": f"{_NAMESPACE}::{kind}", "id": id}

@@ -1,0 +1,149 @@
+"""The vocabulary of permission: which acts exist, what each is done to, and what the policies answer.
+
+Whether a caller may is written in the Cedar policies and asked by `sharewell.authz`; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Self
+from uuid import UUID
+
+MANY: Final = "*"  #: the id of a target that is a list rather than one thing
+
+
+class Action(StrEnum):
+    """Everything a caller can ask for: `name, kind of target, letter of the scope it needs, sentence`.
+
+    The letters are those of SMART scopes: c create, r read, u update; a list needs s, see `scope_of`.
+    """
+
+    kind: str  #: what it is done to, as in `Target.kind`
+    letter: str  #: the permission letter a scope must hold
+    sentence: str  #: what it means, for people
+
+    def __new__(cls, name: str, kind: str, letter: str, sentence: str) -> Self:
+        action = str.__new__(cls, name)
+        action._value_ = name
+        action.kind, action.letter, action.sentence = kind, letter, sentence
+        return action
+
+    REGISTER_INSTITUTION = "registerInstitution", "institution", "c", "Take a new institution in."
+    UPDATE_INSTITUTION = "updateInstitution", "institution", "u", "Change an institution or suspend it."
+    VIEW_INSTITUTION = "viewInstitution", "institution", "r", "See who takes part."
+
+    DEFINE_RESOURCE = "defineResource", "resource", "c", "Add a kind of resource to the catalogue."
+    VIEW_RESOURCE = "viewResource", "resource", "r", "Read the catalogue of resources."
+
+    REPORT_CAPACITY = "reportCapacity", "capacity", "c", "Say what an institution has, uses and can spare."
+    VIEW_CAPACITY = "viewCapacity", "capacity", "r", "See what institutions have reported."
+
+    PUBLISH_OFFER = "publishOffer", "offer", "c", "Pledge units of an institution to others."
+    WITHDRAW_OFFER = "withdrawOffer", "offer", "u", "Stop a pledge from being promised further."
+    VIEW_OFFER = "viewOffer", "offer", "r", "See what is pledged."
+
+    OPEN_REQUEST = "openRequest", "request", "c", "Ask for units an institution lacks."
+    CANCEL_REQUEST = "cancelRequest", "request", "u", "Take back a request that nothing has answered yet."
+    VIEW_REQUEST = "viewRequest", "request", "r", "See what is asked for, and how urgently."
+
+    CONFIRM_TRANSFER = "confirmTransfer", "transfer", "u", "Stand by the pledge that a transfer draws on."
+    DECLINE_TRANSFER = "declineTransfer", "transfer", "u", "Take a pledge back before anything has left."
+    DISPATCH_TRANSFER = "dispatchTransfer", "transfer", "u", "Record that the units have left."
+    RECEIVE_TRANSFER = "receiveTransfer", "transfer", "u", "Record that the units have arrived."
+    RETURN_TRANSFER = "returnTransfer", "transfer", "u", "Record that a loan is back with its giver."
+    EXPIRE_HOLDS = "expireHolds", "transfer", "u", "End unanswered holds, and call in loans that are due."
+    VIEW_TRANSFER = "viewTransfer", "transfer", "r", "See a transfer, its parties and its reason."
+
+    INGEST_FEED = "ingestFeed", "feed", "c", "Take in a published file."
+    VIEW_FEED = "viewFeed", "feed", "r", "See which files were taken in, and how good they were."
+
+    ADOPT_FORECAST = "adoptForecast", "forecast", "c", "Make a forecast the one that plans are built on."
+    VIEW_FORECAST = "viewForecast", "forecast", "r", "See expected need and how sure the model is."
+
+    ADOPT_PLAN = "adoptPlan", "allocation", "c", "Bind a checked plan: grant requests, propose transfers."
+    VIEW_ALLOCATION = "viewAllocation", "allocation", "r", "See a run: input, plan and how fair it was."
+
+    SEAL_LOG = "sealLog", "log", "u", "Fold recorded decisions into the log and sign its head."
+    READ_AUDIT = "readAudit", "decision", "r", "Read recorded decisions."
+    READ_ACCESS_AUDIT = "readAccessAudit", "decision", "r", "Read of refusals, clients, keys and policies."
+    READ_DECISION_BUNDLE = "readDecisionBundle", "decision", "r", "Take away the proof of one decision."
+
+    REGISTER_CLIENT = "registerClient", "client", "c", "Give a program access, with roles, scopes and an end."
+    DISABLE_CLIENT = "disableClient", "client", "u", "Take a program's access away."
+    VIEW_CLIENT = "viewClient", "client", "r", "See which programs have access."
+
+    PUBLISH_POLICY = "publishPolicy", "policy", "c", "Put a set of policies into force."
+    VIEW_POLICY = "viewPolicy", "policy", "r", "Read the policies in force."
+    ROTATE_KEY = "rotateKey", "key", "c", "Bring a new signing key into use."
+
+    START_JOB = "startJob", "job", "c", "Ask for a forecast or an allocation now rather than at night."
+    REQUEUE_JOB = "requeueJob", "job", "u", "Give a job that was set aside another chance."
+    VIEW_JOB = "viewJob", "job", "r", "See work that waits, runs or was set aside."
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes anything."""
+        return self.letter != "r"
+
+
+#: What acts are done to; the word is the noun's own, as in file and table names.
+KINDS: Final = tuple(dict.fromkeys(action.kind for action in Action))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What the act is done to, as far as the policies care.
+
+    A list is asked for as its filter: `Target.list("request", owner=x)` is "the requests of x", and a list
+    without a filter is everybody's. Whoever asks then reads no wider than what was permitted.
+    """
+
+    kind: str  #: one of `KINDS`
+    id: str  #: the thing's own id, or `MANY`
+    owner: UUID | None = None  #: the institution it belongs to or speaks of
+    giver: UUID | None = None  #: of a transfer: who gives
+    receiver: UUID | None = None  #: of a transfer: who receives
+
+    def __post_init__(self) -> None:
+        # A target that the policies cannot read is a mistake in the program, found here and not as a refusal.
+        if self.kind not in KINDS:
+            raise ValueError(f"{self.kind!r} is no kind of target; the kinds are {', '.join(KINDS)}")
+        if self.kind == "transfer" and self.owner:
+            raise ValueError("a transfer has a giver and a receiver, no owner")
+        if self.kind != "transfer" and (self.giver or self.receiver):
+            raise ValueError(f"only a transfer has a giver and a receiver; this is a {self.kind}")
+
+    @classmethod
+    def list(
+        cls, kind: str, *, owner: UUID | None = None, giver: UUID | None = None, receiver: UUID | None = None
+    ) -> Target:
+        """All things of `kind`, narrowed to the owner, giver or receiver given."""
+        return cls(kind=kind, id=MANY, owner=owner, giver=giver, receiver=receiver)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """What Cedar answered. Without any deciding policy the answer is no."""
+
+    allowed: bool
+    policies: tuple[str, ...]  #: ids of the policies that decided, sorted
+    policy_set: str  #: hash of all policies in force, see `policy_set_hash`
+
+
+def scope_of(action: Action, target: Target) -> str:
+    """The permission a scope must grant for `action` on `target`, such as `Offer.c`; see `domain.scopes`."""
+    letter = "s" if target.id == MANY and not action.writes else action.letter
+    return f"{action.kind.capitalize()}.{letter}"
+
+
+def policy_set_hash(files: Mapping[str, bytes]) -> str:
+    """Name a set of policy files (schema included) by its bytes: 64 hex digits.
+
+    It is what `LC_ALL=C sha256sum *.cedar *.cedarschema | LC_ALL=C sort -k2 | sha256sum` prints in their
+    folder, so nothing of ours is needed to check which policies were in force.
+    """
+    lines = (f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
