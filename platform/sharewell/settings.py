@@ -1,1 +1,154 @@
-"""Settings."""
+"""What an operator may set: one frozen record, read once from SHAREWELL_* variables of the environment.
+
+Every part receives the record or a value of it; nothing else in the project reads the environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+Value = TypeVar("Value")
+
+LARGEST_PORT = 65_535
+MACHINE_WIDE = Path("/var/lib/sharewell")  #: where a system administrator's data goes
+
+
+class SettingsError(Exception):
+    """A setting has a value that cannot work; the message names the variable and what would be right."""
+
+
+class DatabaseRole(StrEnum):
+    """The logins of the database, none of them a superuser; each may do its own work and no more."""
+
+    MIGRATOR = "sharewell_migrator"  # owns every schema and object
+    GATEWAY = "sharewell_gateway"  # answers people
+    WORKER = "sharewell_worker"  # runs jobs
+    SEQUENCER = "sharewell_sequencer"  # seals the audit log
+
+    @property
+    def variable(self) -> str:
+        """Name of the variable that gives this role a connection URL of its own."""
+        return f"SHAREWELL_DATABASE_URL_{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one process. Secrets do not show in `repr`."""
+
+    home: Path
+    database_url: str | None = field(default=None, repr=False)  #: None: the embedded server
+    role_urls: Mapping[DatabaseRole, str] = field(default_factory=dict, repr=False)
+    role_password: str | None = field(default=None, repr=False)
+    host: str = "127.0.0.1"
+    port: int = 8080
+    issuer: str = "http://127.0.0.1:8080"  #: base URL as clients see it, without a slash at the end
+    log_origin: str = "127.0.0.1/sharewell"  #: name of the audit log, fixed for ever once it has entries
+    log_level: str = "info"
+    log_format: str = "json"  #: json, or console for people
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read every SHAREWELL_* variable. Raises `SettingsError` for a value that cannot work."""
+        read = _Reader(environment)
+        host, port = read("HOST", "127.0.0.1"), read.checked("PORT", "8080", _port)
+        issuer = read.checked("ISSUER", f"http://{host}:{port}", _base_url)
+        return cls(
+            home=read.checked("HOME", "", _home),
+            database_url=read.checked("DATABASE_URL", "", _database_url) or None,
+            role_urls=_role_urls(read),
+            role_password=read("ROLE_PASSWORD") or None,
+            host=host,
+            port=port,
+            issuer=issuer,
+            log_origin=read.checked("LOG_ORIGIN", f"{urlsplit(issuer).hostname}/sharewell", _log_origin),
+            log_level=read.checked("LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error")),
+            log_format=read.checked("LOG_FORMAT", "json", _one_of("json", "console")),
+        )
+
+
+class _Reader:
+    """Reads one variable at a time and puts its name into every complaint."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def __call__(self, name: str, default: str = "") -> str:
+        return self._environment.get(f"SHAREWELL_{name}", "").strip() or default
+
+    def checked(self, name: str, default: str, parse: Callable[[str], Value]) -> Value:
+        try:
+            return parse(self(name, default))
+        except ValueError as why:
+            raise SettingsError(f"SHAREWELL_{name}: {why}") from None
+
+
+def _role_urls(read: _Reader) -> dict[DatabaseRole, str]:
+    return {
+        role: url
+        for role in DatabaseRole
+        if (url := read.checked(role.variable.removeprefix("SHAREWELL_"), "", _database_url))
+    }
+
+
+def default_home(folder: Path, *, root: bool) -> Path:
+    """Where data goes when SHAREWELL_HOME is not set: `.sharewell` in `folder`.
+
+    PostgreSQL refuses to run as root and is run under a user of its own, who cannot enter root's private
+    folders. For root in such a folder the data goes below /var/lib/sharewell, one folder for each checkout.
+    """
+    if root and not all(parent.stat().st_mode & 0o001 for parent in (folder, *folder.parents)):
+        mark = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+        return MACHINE_WIDE / f"{folder.name}-{mark}"
+    return folder / ".sharewell"
+
+
+def _home(text: str) -> Path:
+    if text:
+        return Path(text).expanduser().resolve()
+    return default_home(Path.cwd(), root=os.geteuid() == 0)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 <= int(text) <= LARGEST_PORT:
+        raise ValueError(f"{text!r} is not a port; it must be a number from 0 to {LARGEST_PORT}.")
+    return int(text)
+
+
+def _base_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{text!r} is not a base URL; it must look like https://sharewell.example.org.")
+    return text.rstrip("/")
+
+
+def _database_url(text: str) -> str:
+    # The URL may hold a password, so no complaint repeats it.
+    if text and urlsplit(text).scheme not in {"postgresql", "postgres"}:
+        raise ValueError("it must be a PostgreSQL URL such as postgresql://user:password@host:5432/database.")
+    if text and not urlsplit(text).path.strip("/"):
+        raise ValueError("it must name its database after the last slash, as in postgresql://host/sharewell.")
+    return text
+
+
+def _log_origin(text: str) -> str:
+    # c2sp.org/tlog-checkpoint: a schemeless URL without spaces or plus signs.
+    if not re.fullmatch(r"[^\s+:/]+(:\d+)?(/[^\s+]*)?", text):
+        raise ValueError(f"{text!r} is not an origin; it must look like audit.example.org/2026.")
+    return text
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in allowed:
+            raise ValueError(f"{text!r} is unknown; it must be one of {', '.join(allowed)}.")
+        return text.lower()
+
+    return parse
