@@ -31,6 +31,7 @@ class RequestStatus(StrEnum):
     OPEN = "open"  #: no plan has answered it yet
     APPROVED = "approved"  #: a plan approves all or part; the rest lives on as a remainder
     FULFILLED = "fulfilled"
+    SUPERSEDED = "superseded"  #: every giver took its pledge back; what is needed lives on in its remainders
     CANCELLED = "cancelled"
     EXPIRED = "expired"
 
@@ -100,6 +101,34 @@ class Request:
             self, id=id, requested=left, approved=0, fulfilled=0, status=RequestStatus.OPEN, remainder_of=self.id,
             opened_at=at,
         )  # fmt: skip
+
+    def release(self, units: int, *, id: UUID, at: datetime) -> tuple[Request, Request | None]:  # noqa: A002
+        """A giver took `units` back: they are approved no longer, and asked for again while there is time."""
+        if not 0 < units <= self.approved - self.fulfilled:
+            raise Conflict(f"only {self.approved - self.fulfilled} units of the request are on their way.")
+        approved = self.approved - units
+        status = self.status if approved else RequestStatus.SUPERSEDED
+        if approved and approved == self.fulfilled:
+            status = RequestStatus.FULFILLED
+        remainder = None
+        if at < self.needed_until:
+            remainder = replace(
+                self, id=id, requested=units, approved=0, fulfilled=0, status=RequestStatus.OPEN,
+                remainder_of=self.id, note="", opened_at=at,
+            )  # fmt: skip
+        return replace(self, approved=approved, status=status), remainder
+
+    def fulfil(self, units: int) -> Request:
+        """`units` have arrived."""
+        fulfilled = self.fulfilled + units
+        if fulfilled > self.approved:
+            raise Conflict(f"{fulfilled} units received are more than the {self.approved} approved.")
+        status = RequestStatus.FULFILLED if fulfilled == self.approved else self.status
+        return replace(self, fulfilled=fulfilled, status=status)
+
+    def expire(self) -> Request:
+        """The time the units were needed in is over."""
+        return replace(self, status=RequestStatus.EXPIRED)
 
     def cancel(self) -> Request:
         """The need is gone; only what no plan has answered can be cancelled."""

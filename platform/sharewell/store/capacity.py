@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import orjson
 from asyncpg import UniqueViolationError
@@ -12,9 +15,6 @@ from sharewell.domain.errors import Conflict, NotFound
 from sharewell.store.paging import Page
 
 if TYPE_CHECKING:
-    from datetime import datetime
-    from uuid import UUID
-
     import asyncpg
 
 _COLUMNS = """id, institution_id, resource, as_of, period_days, staffed, occupied, blocked, surge_24h, surge_72h,
@@ -49,6 +49,17 @@ select distinct on (c.institution_id, c.as_of::date) c.institution_id, c.as_of::
  where i.region = $1 and c.resource = $2 and c.as_of <= $3 and c.as_of > $4
  order by c.institution_id, c.as_of::date, c.as_of desc, c.id desc
 """
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPoint:
+    """What one institution needed on one day, as far as it was known."""
+
+    institution: UUID
+    day: date
+    need: int | None  #: in use and waited for; None where use was not reported
+    mark: Mark
+    period_days: int
 
 
 class CapacityRepository:
@@ -88,9 +99,10 @@ class CapacityRepository:
         free: int | None = await self._conn.fetchval(FREE_TO_PLEDGE, institution, resource, start, end)
         return free
 
-    async def series(self, region: str, resource: str, *, until: datetime, since: datetime) -> list[asyncpg.Record]:
-        """Rows (institution_id, day, need, mark, period_days), one a series and day, in that order."""
-        return await self._conn.fetch(SERIES, region, resource, until, since)
+    async def series(self, region: str, resource: str, *, until: datetime, since: datetime) -> list[SeriesPoint]:
+        """One point a series and day, in that order."""
+        rows = await self._conn.fetch(SERIES, region, resource, until, since)
+        return [SeriesPoint(who, day, need, Mark(mark), period) for who, day, need, mark, period in rows]
 
     async def page(
         self, *, before: UUID, institution: UUID | None, resource: str | None, first: int

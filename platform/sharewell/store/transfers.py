@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from sharewell.domain.errors import NotFound
 from sharewell.domain.transfers import DeclineReason, Transfer, TransferState
 from sharewell.store.paging import Page
 
 if TYPE_CHECKING:
-    from datetime import datetime
-    from uuid import UUID
-
     import asyncpg
 
 _COLUMNS = """id, offer_id, request_id, giver_id, receiver_id, resource, quantity, state, reason, allocation_id,
@@ -40,6 +40,15 @@ select {_COLUMNS} from sharewell.transfer
    and ($4::uuid is null or allocation_id = $4)
  order by id desc limit $5
 """
+
+
+@dataclass(frozen=True, slots=True)
+class TransferStep:
+    """One step a transfer took, and the decision on record for it."""
+
+    state: TransferState
+    at: datetime
+    decision: UUID
 
 
 class TransferRepository:
@@ -77,9 +86,10 @@ class TransferRepository:
         """Received loans whose time is over, locked."""
         return [_transfer(row) for row in await self._conn.fetch(DUE_BACK, at)]
 
-    async def steps(self, id: UUID) -> list[asyncpg.Record]:  # noqa: A002
-        """Rows (state, at, decision_id), oldest first."""
-        return await self._conn.fetch(STEPS, id)
+    async def steps(self, id: UUID) -> list[TransferStep]:  # noqa: A002
+        """Oldest first."""
+        rows = await self._conn.fetch(STEPS, id)
+        return [TransferStep(TransferState(state), at, decision) for state, at, decision in rows]
 
     async def page(
         self, *, before: UUID, party: UUID | None, state: str | None, allocation: UUID | None, first: int

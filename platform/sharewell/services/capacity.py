@@ -1,0 +1,73 @@
+"""Report capacity, and read what was reported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sharewell.domain.audit import Json
+from sharewell.domain.capacity import MEASURES, CapacityDraft, CapacityReport
+from sharewell.domain.errors import Invalid
+from sharewell.domain.policy import MANY, Action, Target
+from sharewell.domain.principals import Caller
+from sharewell.services.office import Act, Done, Office, new_id
+from sharewell.store.answered import Wish
+from sharewell.store.paging import Page
+
+MOST_AT_ONCE = 50
+
+
+class CapacityService:
+    """What everyone says they have."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def report(
+        self, caller: Caller, institution: UUID, drafts: Sequence[CapacityDraft], wish: Wish | None = None
+    ) -> Done[tuple[CapacityReport, ...]]:
+        """Put reports of one or more resources on record, all or none of them."""
+        if not 1 <= len(drafts) <= MOST_AT_ONCE:
+            raise Invalid(f"send 1 to {MOST_AT_ONCE} reports at once.", field="reports")
+        target = Target(kind="capacity", id="new", owner=institution)
+        async with self._office.act(caller, Action.REPORT_CAPACITY, target, wish) as act:
+            if act.repeated:
+                return act.again(tuple[CapacityReport, ...])  # type: ignore[arg-type]  # an alias, not a class
+            reports = tuple(
+                CapacityReport.report(draft, id=new_id(), by=institution, at=act.at) for draft in drafts
+            )
+            for report in reports:
+                await _check_references(act, report)
+            decision = await act.record(
+                "capacity.reported", "institution", institution,
+                {"reports": [_summary(report) for report in reports]}, institution=institution,
+            )  # fmt: skip
+            for report in reports:
+                await act.tx.capacity.add(report, decision)
+            return await act.done(reports, decision)
+
+    async def page(
+        self, caller: Caller, *, before: UUID, institution: UUID | None, resource: str | None, first: int
+    ) -> Page[CapacityReport]:
+        await self._office.allow(caller, Action.VIEW_CAPACITY, Target.list("capacity", owner=institution))
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.capacity.page(before=before, institution=institution, resource=resource, first=first)
+
+
+async def _check_references(act: Act, report: CapacityReport) -> None:
+    await act.tx.resources.get(report.resource)
+    if report.corrects is None:
+        return
+    corrected = await act.tx.capacity.get(report.corrects)
+    if (corrected.institution, corrected.resource) != (report.institution, report.resource):
+        raise Invalid("corrects names a report of another institution or resource.", field="corrects")
+
+
+def _summary(report: CapacityReport) -> dict[str, Json]:
+    said: dict[str, Json] = {
+        "id": str(report.id), "resource": report.resource, "as_of": report.as_of.isoformat(), "source": report.source,
+    }  # fmt: skip
+    said.update({name: value for name in MEASURES if (value := getattr(report, name)) is not None})
+    if report.corrects is not None:
+        said["corrects"] = str(report.corrects)
+    return said

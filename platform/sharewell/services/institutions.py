@@ -1,0 +1,64 @@
+"""Take institutions in, suspend them, and find them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sharewell.domain.institutions import Institution, InstitutionDraft, InstitutionStatus
+from sharewell.domain.policy import MANY, Action, Target
+from sharewell.domain.principals import Caller
+from sharewell.services.office import Done, Office, new_id
+from sharewell.store.answered import Wish
+from sharewell.store.paging import Page
+
+
+class InstitutionService:
+    """Who takes part."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def register(self, caller: Caller, draft: InstitutionDraft, wish: Wish | None = None) -> Done[Institution]:
+        target = Target(kind="institution", id=draft.code)
+        async with self._office.act(caller, Action.REGISTER_INSTITUTION, target, wish) as act:
+            if act.repeated:
+                return act.again(Institution)
+            institution = Institution.register(draft, id=new_id(), at=act.at)
+            decision = await act.record(
+                "institution.registered", "institution", institution.id,
+                {"code": institution.code, "kind": institution.kind, "region": institution.region,
+                 "equity_group": institution.equity_group},
+                institution=institution.id,
+            )  # fmt: skip
+            await act.tx.institutions.add(institution, decision)
+            return await act.done(institution, decision)
+
+    async def set_status(
+        self, caller: Caller, id: UUID, status: InstitutionStatus, wish: Wish | None = None  # noqa: A002
+    ) -> Done[Institution]:
+        target = Target(kind="institution", id=str(id), owner=id)
+        async with self._office.act(caller, Action.UPDATE_INSTITUTION, target, wish) as act:
+            if act.repeated:
+                return act.again(Institution)
+            before = await act.tx.institutions.get(id)
+            decision = await act.record(
+                "institution.status_changed", "institution", id, {"from": before.status, "to": status}, institution=id
+            )
+            await act.tx.institutions.set_status(id, status, decision)
+            return await act.done(await act.tx.institutions.get(id), decision)
+
+    async def get(self, caller: Caller, id: UUID) -> Institution:  # noqa: A002
+        await self._office.allow(caller, Action.VIEW_INSTITUTION, Target(kind="institution", id=str(id), owner=id))
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.institutions.get(id)
+
+    async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Institution]:
+        """Several at once, for lists that name them."""
+        await self._office.allow(caller, Action.VIEW_INSTITUTION, Target(kind="institution", id=MANY))
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.institutions.by_ids(ids)
+
+    async def page(self, caller: Caller, *, after: UUID, region: str | None, first: int) -> Page[Institution]:
+        await self._office.allow(caller, Action.VIEW_INSTITUTION, Target(kind="institution", id=MANY))
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.institutions.page(after=after, region=region, first=first)

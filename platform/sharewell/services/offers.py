@@ -1,0 +1,81 @@
+"""Publish and withdraw offers, and read them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from sharewell.domain.offers import Offer, OfferDraft
+from sharewell.domain.policy import Action, Target
+from sharewell.domain.principals import Caller
+from sharewell.services.office import Done, Office, new_id
+from sharewell.store.answered import Wish
+from sharewell.store.paging import Page
+
+
+class OfferService:
+    """What everyone pledges."""
+
+    def __init__(self, office: Office, *, allocate_after: timedelta | None) -> None:
+        self._office = office
+        self._allocate_after = allocate_after
+
+    async def publish(
+        self, caller: Caller, institution: UUID, draft: OfferDraft, wish: Wish | None = None
+    ) -> Done[Offer]:
+        target = Target(kind="offer", id="new", owner=institution)
+        async with self._office.act(caller, Action.PUBLISH_OFFER, target, wish) as act:
+            if act.repeated:
+                return act.again(Offer)
+            resource = await act.tx.resources.get(draft.resource)
+            owner = await act.tx.institutions.get(institution)
+            free = await act.tx.capacity.free_to_pledge(
+                institution, resource.code, draft.available_from, draft.available_until
+            )
+            offer = Offer.publish(draft, id=new_id(), by=institution, resource=resource, free=free, at=act.at)
+            decision = await act.record(
+                "offer.published", "offer", offer.id,
+                {"resource": offer.resource, "quantity": offer.quantity, "minimum_kept": offer.minimum_kept,
+                 "available_from": offer.available_from.isoformat(),
+                 "available_until": offer.available_until.isoformat(), "lot": offer.lot},
+                institution=institution,
+            )  # fmt: skip
+            await act.tx.offers.add(offer, decision)
+            if self._allocate_after is not None:
+                await act.tx.queue.enqueue(
+                    "allocate", {"region": owner.region, "resource": resource.code, "request_id": caller.request_id},
+                    key=f"{owner.region}/{resource.code}", delay=self._allocate_after,
+                )  # fmt: skip
+            return await act.done(offer, decision)
+
+    async def withdraw(self, caller: Caller, id: UUID, wish: Wish | None = None) -> Done[Offer]:  # noqa: A002
+        owner = (await self._find(id)).institution
+        target = Target(kind="offer", id=str(id), owner=owner)
+        async with self._office.act(caller, Action.WITHDRAW_OFFER, target, wish) as act:
+            if act.repeated:
+                return act.again(Offer)
+            offer = (await act.tx.offers.get(id, lock=True)).withdraw()
+            decision = await act.record("offer.withdrawn", "offer", id, {"promised": offer.promised}, institution=owner)
+            await act.tx.offers.withdraw(id)
+            return await act.done(offer, decision)
+
+    async def get(self, caller: Caller, id: UUID) -> Offer:  # noqa: A002
+        offer = await self._find(id)
+        target = Target(kind="offer", id=str(id), owner=offer.institution)
+        await self._office.allow(caller, Action.VIEW_OFFER, target)
+        return offer
+
+    async def page(
+        self, caller: Caller, *, before: UUID, institution: UUID | None, resource: str | None, only_open: bool,
+        first: int,
+    ) -> Page[Offer]:  # fmt: skip
+        await self._office.allow(caller, Action.VIEW_OFFER, Target.list("offer", owner=institution))
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.offers.page(
+                before=before, institution=institution, resource=resource, only_open=only_open, at=self._office.now(),
+                first=first,
+            )  # fmt: skip
+
+    async def _find(self, id: UUID) -> Offer:  # noqa: A002
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.offers.get(id)

@@ -1,0 +1,80 @@
+"""Open and cancel requests, and read them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from sharewell.domain.policy import Action, Target
+from sharewell.domain.principals import Caller
+from sharewell.domain.requests import Request, RequestDraft
+from sharewell.services.office import Done, Office, new_id
+from sharewell.store.answered import Wish
+from sharewell.store.paging import Page
+
+AT_ONCE = 5  #: urgency that does not wait for others to ask as well
+
+
+class RequestService:
+    """What everyone lacks."""
+
+    def __init__(self, office: Office, *, allocate_after: timedelta | None) -> None:
+        self._office = office
+        self._allocate_after = allocate_after
+
+    async def open(
+        self, caller: Caller, institution: UUID, draft: RequestDraft, wish: Wish | None = None
+    ) -> Done[Request]:
+        target = Target(kind="request", id="new", owner=institution)
+        async with self._office.act(caller, Action.OPEN_REQUEST, target, wish) as act:
+            if act.repeated:
+                return act.again(Request)
+            resource = await act.tx.resources.get(draft.resource)
+            owner = await act.tx.institutions.get(institution)
+            request = Request.open(draft, id=new_id(), by=institution, at=act.at)
+            decision = await act.record(
+                "request.opened", "request", request.id,
+                {"resource": request.resource, "requested": request.requested, "urgency": request.urgency,
+                 "reason": request.reason, "needed_by": request.needed_by.isoformat(),
+                 "needed_until": request.needed_until.isoformat()},
+                institution=institution,
+            )  # fmt: skip
+            await act.tx.requests.add(request, decision)
+            if self._allocate_after is not None:
+                await act.tx.queue.enqueue(
+                    "allocate", {"region": owner.region, "resource": resource.code, "request_id": caller.request_id},
+                    key=f"{owner.region}/{resource.code}",
+                    delay=timedelta(0) if request.urgency >= AT_ONCE else self._allocate_after,
+                )  # fmt: skip
+            return await act.done(request, decision)
+
+    async def cancel(self, caller: Caller, id: UUID, wish: Wish | None = None) -> Done[Request]:  # noqa: A002
+        owner = (await self._find(id)).institution
+        target = Target(kind="request", id=str(id), owner=owner)
+        async with self._office.act(caller, Action.CANCEL_REQUEST, target, wish) as act:
+            if act.repeated:
+                return act.again(Request)
+            request = (await act.tx.requests.get(id, lock=True)).cancel()
+            decision = await act.record("request.cancelled", "request", id, {}, institution=owner)
+            await act.tx.requests.update(request, decision)
+            return await act.done(request, decision)
+
+    async def get(self, caller: Caller, id: UUID) -> Request:  # noqa: A002
+        request = await self._find(id)
+        target = Target(kind="request", id=str(id), owner=request.institution)
+        await self._office.allow(caller, Action.VIEW_REQUEST, target)
+        return request
+
+    async def page(
+        self, caller: Caller, *, before: UUID, institution: UUID | None, resource: str | None, status: str | None,
+        first: int,
+    ) -> Page[Request]:  # fmt: skip
+        await self._office.allow(caller, Action.VIEW_REQUEST, Target.list("request", owner=institution))
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.requests.page(
+                before=before, institution=institution, resource=resource, status=status, first=first
+            )
+
+    async def _find(self, id: UUID) -> Request:  # noqa: A002
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.requests.get(id)

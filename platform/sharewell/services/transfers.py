@@ -1,0 +1,123 @@
+"""Take transfers from step to step. What a giver takes back or lets expire lives on as a request of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from sharewell.domain.policy import Action, Target
+from sharewell.domain.principals import Caller
+from sharewell.domain.transfers import DeclineReason, Transfer, TransferState
+from sharewell.services.office import Act, Done, Office, new_id
+from sharewell.store.answered import Wish
+from sharewell.store.paging import Page
+from sharewell.store.transfers import TransferStep
+
+
+class TransferService:
+    """What is on its way."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def confirm(self, caller: Caller, id: UUID, wish: Wish | None = None) -> Done[Transfer]:  # noqa: A002
+        return await self._step(caller, id, Action.CONFIRM_TRANSFER, wish, lambda t, at: t.confirm(at=at))
+
+    async def decline(
+        self, caller: Caller, id: UUID, reason: DeclineReason, wish: Wish | None = None  # noqa: A002
+    ) -> Done[Transfer]:
+        return await self._step(caller, id, Action.DECLINE_TRANSFER, wish, lambda t, at: t.decline(reason, at=at))
+
+    async def dispatch(self, caller: Caller, id: UUID, wish: Wish | None = None) -> Done[Transfer]:  # noqa: A002
+        return await self._step(caller, id, Action.DISPATCH_TRANSFER, wish, lambda t, at: t.dispatch(at=at))
+
+    async def receive(self, caller: Caller, id: UUID, wish: Wish | None = None) -> Done[Transfer]:  # noqa: A002
+        transfer = await self._find(id)
+        async with self._office.database.transaction(read_only=True) as tx:
+            resource = await tx.resources.get(transfer.resource)
+        return await self._step(caller, id, Action.RECEIVE_TRANSFER, wish, lambda t, at: t.receive(resource, at=at))
+
+    async def give_back(self, caller: Caller, id: UUID, wish: Wish | None = None) -> Done[Transfer]:  # noqa: A002
+        transfer = await self._find(id)
+        async with self._office.database.transaction(read_only=True) as tx:
+            resource = await tx.resources.get(transfer.resource)
+        return await self._step(caller, id, Action.RETURN_TRANSFER, wish, lambda t, at: t.give_back(resource, at=at))
+
+    async def sweep(self, caller: Caller) -> int:
+        """End holds nobody answered, call in loans that are due, close requests whose time is over; say how many."""
+        async with self._office.act(caller, Action.EXPIRE_HOLDS, Target.list("transfer")) as act:
+            expired = [t.expire(at=act.at) for t in await act.tx.transfers.expired_holds(act.at)]
+            due = [t.fall_due(at=act.at) for t in await act.tx.transfers.due_back(act.at)]
+            for transfer in (*expired, *due):
+                await _apply(act, transfer)
+            ended = [request.expire() for request in await act.tx.requests.ended(act.at)]
+            for request in ended:
+                decision = await act.record(
+                    "request.expired", "request", request.id, {"requested": request.requested},
+                    institution=request.institution,
+                )  # fmt: skip
+                await act.tx.requests.update(request, decision)
+            return len(expired) + len(due) + len(ended)
+
+    async def get(self, caller: Caller, id: UUID) -> Transfer:  # noqa: A002
+        transfer = await self._find(id)
+        await self._office.allow(caller, Action.VIEW_TRANSFER, _target(transfer))
+        return transfer
+
+    async def steps(self, caller: Caller, id: UUID) -> list[TransferStep]:  # noqa: A002
+        """Every step the transfer took, oldest first."""
+        await self.get(caller, id)
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.transfers.steps(id)
+
+    async def page(
+        self, caller: Caller, *, before: UUID, party: UUID | None, state: str | None, allocation: UUID | None,
+        first: int,
+    ) -> Page[Transfer]:  # fmt: skip
+        target = Target.list("transfer", giver=party, receiver=party)
+        await self._office.allow(caller, Action.VIEW_TRANSFER, target)
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.transfers.page(before=before, party=party, state=state, allocation=allocation, first=first)
+
+    async def _step(
+        self, caller: Caller, id: UUID, action: Action, wish: Wish | None,  # noqa: A002
+        step: Callable[[Transfer, datetime], Transfer],
+    ) -> Done[Transfer]:  # fmt: skip
+        async with self._office.act(caller, action, _target(await self._find(id)), wish) as act:
+            if act.repeated:
+                return act.again(Transfer)
+            transfer = step(await act.tx.transfers.get(id, lock=True), act.at)
+            decision = await _apply(act, transfer)
+            return await act.done(transfer, decision)
+
+    async def _find(self, id: UUID) -> Transfer:  # noqa: A002
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.transfers.get(id)
+
+
+async def _apply(act: Act, transfer: Transfer) -> UUID:
+    """Record the step, store it, and let the request it answers follow."""
+    decision = await act.record(
+        f"transfer.{transfer.state}", "transfer", transfer.id,
+        {"giver": str(transfer.giver), "receiver": str(transfer.receiver), "resource": transfer.resource,
+         "quantity": transfer.quantity, "reason": transfer.decline_reason or ""},
+        institution=act.caller.institution or transfer.giver,
+    )  # fmt: skip
+    await act.tx.transfers.update(transfer, decision)
+    request = await act.tx.requests.get(transfer.request, lock=True)
+    match transfer.state:
+        case TransferState.DECLINED | TransferState.EXPIRED:
+            request, remainder = request.release(transfer.quantity, id=new_id(), at=act.at)
+            await act.tx.requests.update(request, decision)
+            if remainder is not None:
+                await act.tx.requests.add(remainder, decision)
+        case TransferState.RECEIVED:
+            await act.tx.requests.update(request.fulfil(transfer.quantity), decision)
+        case _:
+            pass
+    return decision
+
+
+def _target(transfer: Transfer) -> Target:
+    return Target(kind="transfer", id=str(transfer.id), giver=transfer.giver, receiver=transfer.receiver)
