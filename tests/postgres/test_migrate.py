@@ -1,0 +1,140 @@
+"""The migrator: forward only, each file once, whoever and how many run it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+
+from sharewell.settings import DatabaseRole
+from sharewell.store.migrate import MigrationError, migrate, migrations, pending
+
+if TYPE_CHECKING:
+    from tests.conftest import Connection, TestServer
+
+
+@pytest.fixture
+async def url(database_server: TestServer, empty_database_name: str) -> str:
+    return database_server.url(empty_database_name, DatabaseRole.MIGRATOR)
+
+
+@pytest.fixture
+async def conn(url: str) -> AsyncIterator[Connection]:
+    conn = await asyncpg.connect(url)
+    yield conn
+    await conn.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "0001_first.sql").write_text("create schema s; create table s.counted (n int);")
+    (tmp_path / "0002_second.sql").write_text("insert into s.counted values (1);")
+    return tmp_path
+
+
+async def test_applies_each_file_once_and_in_order(conn: Connection, folder: Path) -> None:
+    seen: list[str] = []
+    assert len(await pending(conn, folder)) == 2
+    await migrate(conn, folder, lambda migration: seen.append(migration.name))
+    assert seen == ["0001_first.sql", "0002_second.sql"]
+    assert await migrate(conn, folder) == []
+    assert await pending(conn, folder) == []
+    assert await conn.fetchval("select count(*) from s.counted") == 1
+
+
+async def test_six_replicas_at_once_apply_each_file_once(url: str, folder: Path) -> None:
+    # One file builds an index concurrently, which would wait for ever for a replica that waits with a snapshot.
+    (folder / "0003_index.sql").write_text("-- no-transaction\ncreate index concurrently on s.counted (n);")
+    (folder / "0004_slow.sql").write_text("select pg_sleep(0.3); insert into s.counted values (2);")
+    async with AsyncExitStack() as stack:
+        replicas = [await asyncpg.connect(url) for _ in range(6)]
+        for replica in replicas:
+            stack.push_async_callback(replica.close)
+        done = await asyncio.gather(*(migrate(replica, folder) for replica in replicas))
+        assert sorted(len(each) for each in done) == [0, 0, 0, 0, 0, 4]
+        assert await replicas[0].fetchval("select array_agg(n order by n) from s.counted") == [1, 2]
+
+
+async def test_a_file_that_fails_leaves_nothing_behind_and_can_be_mended(
+    conn: Connection, folder: Path
+) -> None:
+    wrong = folder / "0003_wrong.sql"
+    wrong.write_text("insert into s.counted values (2); select 1 / 0;")
+    with pytest.raises(MigrationError, match=r"0003_wrong\.sql failed and was undone: division by zero"):
+        await migrate(conn, folder)
+    assert await conn.fetchval("select count(*) from s.counted") == 1
+    wrong.write_text("insert into s.counted values (2);")
+    assert [each.name for each in await migrate(conn, folder)] == ["0003_wrong.sql"]
+
+
+async def test_an_edited_file_is_refused_before_anything_happens(
+    conn: Connection, folder: Path
+) -> None:
+    await migrate(conn, folder)
+    (folder / "0002_second.sql").write_text("insert into s.counted values (1); ")
+    (folder / "0003_third.sql").write_text("insert into s.counted values (3);")
+    with pytest.raises(MigrationError, match=r"0002_second\.sql was changed after it was applied"):
+        await migrate(conn, folder)
+    assert await conn.fetchval("select count(*) from s.counted") == 1
+
+
+async def test_an_unknown_migration_in_the_database_is_refused(
+    conn: Connection, folder: Path
+) -> None:
+    await migrate(conn, folder)
+    (folder / "0002_second.sql").unlink()
+    with pytest.raises(MigrationError, match=r"The database has 0002_second\.sql, which this release does not know"):
+        await migrate(conn, folder)
+
+
+async def test_a_file_numbered_before_an_applied_one_is_refused(
+    conn: Connection, folder: Path
+) -> None:
+    (folder / "0002_second.sql").rename(folder / "0004_second.sql")
+    await migrate(conn, folder)
+    (folder / "0003_late.sql").write_text("select 1;")
+    with pytest.raises(MigrationError, match=r"0003_late\.sql comes before one that is applied already"):
+        await migrate(conn, folder)
+
+
+@pytest.mark.parametrize("name", ["3_short.sql", "0003-dash.sql", "0003_Upper.sql"])
+def test_a_name_without_its_number_is_refused(folder: Path, name: str) -> None:
+    (folder / name).write_text("select 1;")
+    with pytest.raises(MigrationError, match="is not a migration's name"):
+        migrations(folder)
+
+
+def test_two_files_with_one_number_are_refused(folder: Path) -> None:
+    (folder / "0002_twin.sql").write_text("select 1;")
+    with pytest.raises(MigrationError, match="the same number"):
+        migrations(folder)
+
+
+async def test_our_own_migrations_belong_to_the_migrator_alone(admin_dsn: str) -> None:
+    conn = await asyncpg.connect(admin_dsn)
+    try:
+        owners = await conn.fetch(
+            "select n.nspname, c.relname, r.rolname from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+            "join pg_roles r on r.oid = c.relowner where n.nspname in ('sharewell', 'audit', 'oauth', 'queue')"
+        )
+        open_to_all = await conn.fetch(
+            "select p.oid::regprocedure::text as name from pg_proc p join pg_namespace n on n.oid = p.pronamespace "
+            "where n.nspname in ('sharewell', 'audit', 'oauth', 'queue') "
+            "and has_function_privilege('public', p.oid, 'execute')"
+        )
+    finally:
+        await conn.close()
+    assert owners
+    assert {row["rolname"] for row in owners} == {DatabaseRole.MIGRATOR}
+    assert [row["name"] for row in open_to_all] == []
+
+
+def test_our_own_migrations_are_numbered_without_gaps() -> None:
+    numbers = [each.number for each in migrations(files("sharewell_schema") / "sql")]
+    assert numbers == list(range(1, len(numbers) + 1))
