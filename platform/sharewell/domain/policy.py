@@ -25,7 +25,7 @@ class Action(StrEnum):
     letter: str  #: the permission letter a scope must hold
     sentence: str  #: what it means, for people
 
-    def __new__(cls, name: str, kind: str, letter: str, sentence: str) -> Self:
+    def __new__(cls, name: str, kind: str = "", letter: str = "", sentence: str = "") -> Self:
         action = str.__new__(cls, name)
         action._value_ = name
         action.kind, action.letter, action.sentence = kind, letter, sentence
