@@ -1,0 +1,215 @@
+"""OAuth clients: who may ask for tokens, with which public keys, roles and scopes, for whom, and until when.
+
+Only public keys are ever held. Checking a signature with them is the gateway's work; this page checks that
+they are keys of the two algorithms SMART Backend Services demands (ES384, RS384) and large enough.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sharewell.domain import checks
+from sharewell.domain.errors import Conflict, Invalid
+from sharewell.domain.principals import Role
+from sharewell.domain.scopes import LETTERS, NOUNS, grantable, grants
+
+MAX_KEYS = 8
+MAX_SCOPES = 64
+_CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{2,99}")
+_KID = re.compile(r"[A-Za-z0-9._~:/-]{1,64}")
+_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_SHAPES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "EC": ("ES384", ("crv", "x", "y")),
+    "RSA": ("RS384", ("n", "e")),
+}
+_OF_AN_INSTITUTION = frozenset({Role.INSTITUTION, Role.DEVICE})
+
+
+class ClientStatus(StrEnum):
+    """Whether it may ask for tokens and use them."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientDraft:
+    """What an admin says of a client before it is registered."""
+
+    name: str
+    roles: frozenset[Role]
+    scopes: Sequence[str]
+    jwks: Mapping[str, object]  #: RFC 7517 key set, public members only
+    institution: UUID | None = None
+    client_id: str | None = None  #: chosen by the admin, or made by the service
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """One registered client."""
+
+    client_id: str
+    name: str
+    roles: frozenset[Role]
+    scopes: tuple[str, ...]
+    keys: tuple[Mapping[str, str], ...]  #: public JWKs, each with its `kid`
+    institution: UUID | None
+    status: ClientStatus
+    expires_at: datetime | None  #: from then on it is refused
+    created_at: datetime
+
+    @classmethod
+    def register(cls, draft: ClientDraft, *, client_id: str, at: datetime) -> Client:
+        """Take `draft` in, or raise `Invalid` naming the field that is wrong."""
+        if not is_client_id(client_id):
+            raise Invalid(
+                f"clientId is {client_id[:120]!r}; it must be 3 to 100 letters, digits or . _ : -, "
+                "beginning with a letter or digit.",
+                field="clientId",
+            )
+        _check_roles(draft)
+        if draft.expires_at is not None and checks.moment(draft.expires_at, "expiresAt") <= at:
+            raise Invalid("expiresAt has passed; it must lie in the future.", field="expiresAt")
+        return cls(
+            client_id=client_id,
+            name=checks.text(draft.name, "name"),
+            roles=draft.roles,
+            scopes=_scopes(draft.scopes),
+            keys=_keys(draft.jwks),
+            institution=draft.institution,
+            status=ClientStatus.ACTIVE,
+            expires_at=draft.expires_at,
+            created_at=at,
+        )
+
+    def usable(self, *, at: datetime) -> bool:
+        """Whether it may act at this moment."""
+        return self.status is ClientStatus.ACTIVE and (self.expires_at is None or at < self.expires_at)
+
+    def key(self, kid: str) -> Mapping[str, str] | None:
+        """The public key of that name."""
+        return next((key for key in self.keys if key["kid"] == kid), None)
+
+    def disable(self) -> Client:
+        """The same client, refused from now on."""
+        if self.status is ClientStatus.DISABLED:
+            raise Conflict(f"client {self.client_id} is disabled already.", field="clientId")
+        return replace(self, status=ClientStatus.DISABLED)
+
+
+def is_client_id(text: str) -> bool:
+    """Whether `text` could name a client at all."""
+    return _CLIENT_ID.fullmatch(text) is not None
+
+
+def thumbprint(key: Mapping[str, str]) -> str:
+    """RFC 7638 thumbprint (SHA-256, base64url) of a public EC or RSA key."""
+    members = sorted(("kty", *_SHAPES[key["kty"]][1]))
+    text = json.dumps({member: key[member] for member in members}, separators=(",", ":"))
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+
+
+def _check_roles(draft: ClientDraft) -> None:
+    if not draft.roles:
+        raise Invalid(f"roles is empty; give at least one of {', '.join(Role)}.", field="roles")
+    if draft.roles & _OF_AN_INSTITUTION and draft.institution is None:
+        raise Invalid(
+            "institution is missing; the roles institution and device act for one.", field="institution"
+        )
+
+
+def narrow(requested: Iterable[str], registered: Iterable[str]) -> tuple[str, ...]:
+    """The scopes that grant what both sides grant; a requested scope that is not ours grants nothing."""
+    wished, allowed = _permissions(requested), _permissions(registered)
+    return _written(wished & allowed)
+
+
+def _permissions(scopes: Iterable[str]) -> frozenset[str]:
+    """Programs act for themselves, so only `system/` scopes count here."""
+    return frozenset[str]().union(*(grants(scope) for scope in scopes if scope.startswith("system/")))
+
+
+def _written(permissions: frozenset[str]) -> tuple[str, ...]:
+    """Scopes for `permissions` such as `Offer.c`: one for every noun, then the nouns that have more."""
+    letters = {noun: frozenset(one for one in LETTERS if f"{noun}.{one}" in permissions) for noun in NOUNS}
+    common = frozenset(LETTERS).intersection(*letters.values())
+    wide = {"*": common} if common else {}
+    return tuple(
+        f"system/{noun}." + "".join(one for one in LETTERS if one in held)
+        for noun, held in {**wide, **{noun: held for noun, held in letters.items() if held > common}}.items()
+    )
+
+
+def _scopes(texts: Sequence[str]) -> tuple[str, ...]:
+    if not 1 <= len(texts) <= MAX_SCOPES:
+        raise Invalid(f"scopes has {len(texts)} entries; give 1 to {MAX_SCOPES}.", field="scopes")
+    for text in texts:
+        if not text.startswith("system/") or not grantable(text):
+            raise Invalid(
+                f"scope {text[:80]!r} is not known; write system/<noun>.<some of {LETTERS}, in that order>, "
+                f"the noun being * or one of {', '.join(NOUNS)}.",
+                field="scopes",
+            )
+    return narrow(texts, texts)
+
+
+def _keys(jwks: Mapping[str, object]) -> tuple[Mapping[str, str], ...]:
+    raw = jwks.get("keys")
+    if not isinstance(raw, list) or not 1 <= len(raw) <= MAX_KEYS:
+        raise Invalid(
+            f'jwks must be {{"keys": [...]}} with 1 to {MAX_KEYS} public keys (RFC 7517).', field="jwks"
+        )
+    keys = tuple(_key(key, f"jwks.keys.{place}") for place, key in enumerate(raw))
+    if len({key["kid"] for key in keys}) < len(keys):
+        raise Invalid("jwks has two keys of the same kid; give each its own.", field="jwks")
+    return keys
+
+
+def _key(raw: object, field: str) -> Mapping[str, str]:
+    """Return the public members of one key, or raise `Invalid`; unknown members are dropped."""
+    if not isinstance(raw, Mapping) or raw.get("kty") not in _SHAPES:
+        raise Invalid(f"{field} must be an EC key on P-384 or an RSA key.", field=field)
+    if _PRIVATE & raw.keys():
+        raise Invalid(
+            f"{field} holds private members; send the public key only and replace this one.", field=field
+        )
+    algorithm, members = _SHAPES[raw["kty"]]
+    if raw.get("alg", algorithm) != algorithm or raw.get("use", "sig") != "sig":
+        raise Invalid(f"{field} must be for signatures (use: sig) with {algorithm}.", field=field)
+    if not isinstance(raw.get("kid"), str) or not _KID.fullmatch(raw["kid"]):
+        raise Invalid(f"{field} needs a kid of 1 to 64 letters, digits or . _ ~ : / -.", field=field)
+    if not all(isinstance(raw.get(member), str) for member in members):
+        raise Invalid(f"{field} needs the members {', '.join(members)}.", field=field)
+    _check_size(raw, field)
+    return {
+        "kty": raw["kty"],
+        "kid": raw["kid"],
+        "use": "sig",
+        "alg": algorithm,
+        **{m: raw[m] for m in members},
+    }
+
+
+def _check_size(key: Mapping[str, str], field: str) -> None:
+    if key["kty"] == "EC":
+        if key["crv"] != "P-384" or any(len(_bytes(key[member], field)) != 48 for member in "xy"):
+            raise Invalid(f"{field} must be on the curve P-384, for ES384.", field=field)
+    elif not 2048 <= int.from_bytes(_bytes(key["n"], field)).bit_length() <= 4096:
+        raise Invalid(f"{field} must be an RSA key of 2048 to 4096 bits.", field=field)
+
+
+def _bytes(text: str, field: str) -> bytes:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise Invalid(f"{field} has a member that is not base64url.", field=field) from None

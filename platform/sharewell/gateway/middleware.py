@@ -1,0 +1,200 @@
+"""What every request passes: an id, a line in the log and a figure, safe headers, a mask over crashes, a size limit.
+
+Pure ASGI, so that a streamed answer stays one. The order is in `app`. Nothing here knows what a request is about.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uuid_utils.compat import uuid7
+
+from sharewell.domain.errors import Conflict, Forbidden, Invalid, NotFound, SharewellError, Unavailable
+from sharewell.gateway.answers import Answer
+
+MAX_BODY = 1024 * 1024
+MAX_HEADERS = 16 * 1024
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
+_STATUS = {Invalid: 400, Forbidden: 403, NotFound: 404, Conflict: 409, Unavailable: 503}
+
+log = structlog.stdlib.get_logger("sharewell.gateway")
+
+
+class RequestId:
+    """Gives each request an id, or takes a well-formed one along, and says it in logs and answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            return await self.app(scope, receive, send)
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid7())
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def say(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            await self.app(scope, receive, say)
+        return None
+
+
+class Watch:
+    """One line in the log and one observation for each request, labelled by route: paths are without bounds."""
+
+    def __init__(
+        self, app: ASGIApp, registry: CollectorRegistry, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self.app, self._clock = app, clock
+        labels = ("method", "route", "status")
+        self._seconds = Histogram(
+            "sharewell_http_request_seconds", "Time to answer a request.", labels, registry=registry
+        )
+        self._crashes = Counter("sharewell_http_crashes", "Requests that ended in a masked crash.", registry=registry)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        begun, status = self._clock(), 500
+
+        async def look(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, look)
+        finally:
+            self._note(scope, status, self._clock() - begun)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in METHODS else "OTHER"
+        route = getattr(scope.get("route"), "path", "unknown")
+        self._seconds.labels(method, route, str(status)).observe(seconds)
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._crashes.inc()
+        # The path only: a query string may hold what somebody should not have put there.
+        log.info(
+            "request", method=method, path=scope["path"], status=status, milliseconds=round(seconds * 1000, 1),
+            client=scope.get("state", {}).get("principal"),
+        )  # fmt: skip
+
+
+class SafeHeaders:
+    """Headers that keep a browser from guessing, framing, caching or leaking; an application may set its own."""
+
+    def __init__(self, app: ASGIApp, *, https: bool) -> None:
+        self.app = app
+        self._headers = {
+            "Cache-Control": "no-store",
+            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+        } | ({"Strict-Transport-Security": "max-age=31536000"} if https else {})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def add(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, add)
+
+
+class CrashMask:
+    """Nothing of a crash leaves the house but its id; a database that is away becomes a 503 with a hint."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        started = False
+
+        async def look(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, look)
+        except Exception as error:
+            if started:  # too late for an answer: break the connection rather than end it as if all were well
+                log.exception("crash after the answer began")
+                raise
+            await _answer_to(error, scope["state"]["request_id"])(scope, receive, send)
+
+
+def _answer_to(error: Exception, request_id: str) -> Answer:
+    if isinstance(error, SharewellError):
+        status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+        if isinstance(error, Unavailable):
+            log.warning("unavailable", why=str(error.__cause__ or error))
+            retry = {"Retry-After": str(error.retry_after_seconds)}
+            return Answer(status, error.code, error.message, headers=retry)
+        return Answer(status, error.code, error.message, field=error.field)
+    log.error("crash", exc_info=error)
+    return Answer(500, "INTERNAL", "Something went wrong here. Tell the operator this id.", id=request_id)
+
+
+class SizeLimit:
+    """Refuses a request whose headers or body are larger than any of ours, before the body is read whole."""
+
+    def __init__(self, app: ASGIApp, *, body: int = MAX_BODY, headers: int = MAX_HEADERS) -> None:
+        self.app, self._body, self._headers = app, body, headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > self._headers:
+            return await Answer(431, "INVALID", "The headers are too large.")(scope, receive, send)
+        too_large = Answer(413, "INVALID", f"The body is larger than {self._body} bytes.")
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not declared.isdecimal() or int(declared) > self._body:
+            return await too_large(scope, receive, send)
+        read, started = 0, False
+
+        async def count() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._body:
+                raise _TooLarge
+            return message
+
+        async def look(message: Message) -> None:
+            nonlocal started
+            if read > self._body and not started:
+                # The application took our exception for its own; its answer would blame the wrong thing.
+                raise _TooLarge
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, count, look)
+        except _TooLarge:
+            if started:
+                raise
+            await too_large(scope, receive, send)
+        return None
+
+
+class _TooLarge(Exception):
+    """The body grew past the limit while it was read."""

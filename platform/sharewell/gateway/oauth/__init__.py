@@ -1,0 +1,1 @@
+"""An OAuth 2 authorization server for programs: Authlib's core over asyncpg."""

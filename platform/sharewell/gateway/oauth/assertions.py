@@ -1,0 +1,131 @@
+"""Client authentication by signed assertion (`private_key_jwt`) as SMART Backend Services has it, on Authlib.
+
+Authlib's class is the frame; what it leaves open or gets wrong for SMART is closed here: the two algorithms, the key
+by `kid`, a life of at most five minutes, an identifier that counts once. Every refusal carries a reason to record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+from authlib.oauth2.rfc6749 import InvalidClientError
+from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, RSAKey, import_key
+
+ALGORITHMS = ("ES384", "RS384")  # SMART App Launch 2.2, "Authenticating to the Token endpoint"
+MAX_LIFE = timedelta(minutes=5)  # ibidem: "no more than five minutes in the future"
+LEEWAY = timedelta(seconds=10)  # for clocks that differ
+MAX_BYTES = 8192
+
+
+class Refused(InvalidClientError):  # type: ignore[misc]  # Authlib ships no types
+    """`invalid_client`, with the reason as a word for the audit log."""
+
+    def __init__(self, reason: str, description: str) -> None:
+        super().__init__(description=description)
+        self.reason = reason
+
+
+class PrivateKeyJwt(JWTBearerClientAssertion):  # type: ignore[misc]  # Authlib ships no types
+    """Authenticates one request. Subclassed by the server, which knows clients, clock and used-up assertions."""
+
+    CLIENT_AUTH_METHOD = "private_key_jwt"
+
+    def now(self) -> datetime:
+        """The moment to judge by."""
+        raise NotImplementedError
+
+    def burn(self, client_id: str, jti: str, until: datetime) -> bool:
+        """Use an assertion up: True the first time, False ever after."""
+        raise NotImplementedError
+
+    def extract_assertion(self, assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Header and claims, unverified. Authlib's own lets deep nesting through as a crash."""
+        if len(assertion) > MAX_BYTES:
+            raise Refused("malformed", f"The client_assertion is longer than {MAX_BYTES} bytes.")
+        try:
+            parts = jws.extract_compact(assertion.encode("ascii"))
+            claims = orjson.loads(parts.payload or b"")
+        except (JoseError, ValueError):
+            raise Refused("malformed", "The client_assertion is not a signed JWT.") from None
+        if not isinstance(claims, dict):
+            raise Refused("malformed", "The claims of the client_assertion are not an object.")
+        return parts.headers(), claims
+
+    def resolve_client_public_key(self, client: Any) -> Any:
+        """Hand Authlib the lookup; it is made when header and client are both known."""
+        return lambda unverified: _key(client, unverified.headers())
+
+    def process_assertion_claims(self, assertion: str, resolve_key: Any) -> dict[str, Any]:
+        """Verify the signature, then the claims. Authlib's own would refuse ES384 and RS384."""
+        try:
+            token = jwt.decode(assertion, resolve_key, algorithms=ALGORITHMS)
+        except (JoseError, ValueError):
+            # Which of the checks failed is nobody's business who could not sign.
+            raise Refused("bad_signature", "The client_assertion is not signed by a key of the client.") from None
+        self.verify_claims(token.claims)
+        return dict(token.claims)
+
+    def verify_claims(self, claims: Mapping[str, Any]) -> None:
+        """Check every claim, and use the assertion up if all hold."""
+        until = check_claims(claims, self.get_audiences(), at=self.now())
+        # Only now: a stranger must not be able to use up what the client has yet to send.
+        if not self.burn(claims["sub"], digest(claims["jti"]), until):
+            raise Refused("replayed", "This client_assertion was used before; make a new one with a new jti.")
+
+
+def check_claims(claims: Mapping[str, Any], audiences: Sequence[str], *, at: datetime) -> datetime:
+    """Raise `Refused` unless `claims` are those of a fresh assertion for us; return when it ends to be accepted."""
+    # (1) RFC 7523, 3: the client speaks for itself.
+    if claims.get("iss") != claims.get("sub"):
+        raise Refused("issuer_mismatch", "iss and sub must both be the client_id.")
+    # (2) It is meant for us: our token endpoint or our issuer.
+    named = claims.get("aud")
+    if not any(audience in (named if isinstance(named, list) else [named]) for audience in audiences):
+        raise Refused("wrong_audience", f"aud must be {audiences[0]}")
+    # (3) It ends, soon, and not before now.
+    end = _moment(claims, "exp")
+    if end is None or end + LEEWAY <= at:
+        raise Refused("expired", "exp is missing or has passed.")
+    if end > at + MAX_LIFE + LEEWAY:
+        raise Refused("too_long", "exp must be at most five minutes ahead.")
+    # (4) It has begun.
+    for claim in ("iat", "nbf"):
+        begin = _moment(claims, claim)
+        if claim in claims and (begin is None or begin > at + LEEWAY):
+            raise Refused("not_yet_valid", f"{claim} lies in the future.")
+    # (5) It can be told from any other.
+    if not isinstance(claims.get("jti"), str) or not claims["jti"]:
+        raise Refused("no_jti", "jti is missing.")
+    return end + LEEWAY
+
+
+def digest(text: str) -> str:
+    """SHA-256 in hex of whatever text a client sent: bounded, and safe to store and to show."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _key(client: Any, header: Mapping[str, Any]) -> ECKey | RSAKey:
+    key = client.record.key(header.get("kid"))
+    if key is None:
+        raise Refused("unknown_key", "The header of the client_assertion names no registered key in kid.")
+    found = import_key(key)
+    assert isinstance(found, (ECKey, RSAKey))
+    return found
+
+
+def _moment(claims: Mapping[str, Any], claim: str) -> datetime | None:
+    """A NumericDate as a moment; None for anything else, and for times no clock shows."""
+    value = claims.get(claim)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not math.isfinite(value) or not 0 < value < 1e11:
+        return None
+    return datetime.fromtimestamp(value, UTC)

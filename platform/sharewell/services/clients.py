@@ -1,0 +1,110 @@
+"""Give programs access and take it away; find them for the gateway, which checks what they present."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from joserfc.errors import JoseError
+from joserfc.jwk import import_key
+
+from sharewell.domain.clients import Client, ClientDraft, is_client_id, thumbprint
+from sharewell.domain.errors import Conflict, Invalid
+from sharewell.domain.policy import Action, Target
+from sharewell.domain.principals import Caller, Role
+from sharewell.domain.scopes import INTERNAL_SCOPES
+from sharewell.services.office import Act, Done, Office, new_id
+from sharewell.store.answered import Wish
+from sharewell.store.paging import Page
+
+
+class ClientService:
+    """Which programs have access."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def register(self, caller: Caller, draft: ClientDraft, wish: Wish | None = None) -> Done[Client]:
+        """Raises `Invalid` naming the field that is wrong, `Conflict` where the id is taken."""
+        client_id = draft.client_id or str(new_id())
+        target = Target(kind="client", id=client_id, owner=draft.institution)
+        async with self._office.act(caller, Action.REGISTER_CLIENT, target, wish) as act:
+            if act.repeated:
+                return act.again(Client)
+            return await _register(act, draft, client_id)
+
+    async def bootstrap_admin(self, draft: ClientDraft, *, request_id: str) -> Done[Client]:
+        """Register the first admin, for the operator at the machine itself.
+
+        Allowed while no admin client can act, so it is also the way back in when all are disabled or expired; like
+        every registration it is permitted by the policies and recorded. Raises `Conflict` otherwise.
+        """
+        if Role.ADMIN not in draft.roles:
+            raise Invalid("roles must hold admin; other clients are registered by an admin.", field="roles")
+        operator = Caller(
+            principal="operator",
+            roles=frozenset({Role.ADMIN}),
+            scopes=INTERNAL_SCOPES,
+            request_id=request_id,
+        )
+        client_id = draft.client_id or str(new_id())
+        target = Target(kind="client", id=client_id, owner=draft.institution)
+        async with self._office.act(operator, Action.REGISTER_CLIENT, target) as act:
+            if await act.tx.clients.has_admin(at=act.at):
+                raise Conflict("an admin client exists; let it register further clients.")
+            return await _register(act, draft, client_id)
+
+    async def disable(self, caller: Caller, client_id: str, wish: Wish | None = None) -> Done[Client]:
+        """Refuse the client from now on; tokens it holds stop working within seconds."""
+        target = await self._target(client_id)
+        async with self._office.act(caller, Action.DISABLE_CLIENT, target, wish) as act:
+            if act.repeated:
+                return act.again(Client)
+            client = (await act.tx.clients.get(client_id)).disable()
+            decision = await act.record("client.disabled", "client", client_id, {}, institution=client.institution)
+            await act.tx.clients.disable(client_id, decision)
+            return await act.done(client, decision)
+
+    async def get(self, caller: Caller, client_id: str) -> Client:
+        await self._office.allow(caller, Action.VIEW_CLIENT, await self._target(client_id))
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.clients.get(client_id)
+
+    async def page(self, caller: Caller, *, after: str, first: int) -> Page[Client]:
+        await self._office.allow(caller, Action.VIEW_CLIENT, Target.list("client"))
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.clients.page(after=after, first=first)
+
+    async def find(self, client_id: str) -> Client | None:
+        """The registration as it is now, for the gateway, before anybody is a caller."""
+        if not is_client_id(client_id):
+            return None  # PostgreSQL would refuse some of what strangers send
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.clients.find(client_id)
+
+    async def burn(self, client_id: str, jti: str, until: datetime) -> bool:
+        """Use an assertion up, in a transaction of its own that nothing undoes: True the first time only."""
+        async with self._office.database.transaction() as tx:
+            return await tx.clients.burn(client_id, jti, until)
+
+    async def _target(self, client_id: str) -> Target:
+        client = await self.find(client_id)
+        return Target(kind="client", id=client_id, owner=client.institution if client else None)
+
+
+async def _register(act: Act, draft: ClientDraft, client_id: str) -> Done[Client]:
+    client = Client.register(draft, client_id=client_id, at=act.at)
+    for place, key in enumerate(client.keys):
+        try:
+            import_key(dict(key))
+        except (JoseError, ValueError):
+            raise Invalid("the key's numbers do not make a public key.", field=f"jwks.keys.{place}") from None
+    details = {
+        "name": client.name,
+        "roles": sorted(client.roles),
+        "scopes": list(client.scopes),
+        "keys": [thumbprint(key) for key in client.keys],
+        "expires_at": client.expires_at.isoformat() if client.expires_at else None,
+    }
+    decision = await act.record("client.registered", "client", client_id, details, institution=client.institution)
+    await act.tx.clients.add(client, decision)
+    return await act.done(client, decision)

@@ -1,0 +1,98 @@
+"""OAuth clients and the assertions they have used up, in PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from asyncpg import UniqueViolationError
+
+from sharewell.domain.clients import Client, ClientStatus
+from sharewell.domain.errors import Conflict, NotFound
+from sharewell.domain.principals import Role
+from sharewell.store.paging import Page
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    import asyncpg
+
+_COLUMNS = "client_id, name, roles, scopes, jwks, institution, status, expires_at, created_at"
+ADD = f"""
+insert into oauth.client ({_COLUMNS}, decision_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+BY_ID = f"select {_COLUMNS} from oauth.client where client_id = $1"
+PAGE = f"select {_COLUMNS} from oauth.client where client_id > $1 order by client_id limit $2"
+DISABLE = """
+update oauth.client set status = 'disabled', disabled_by = $2 where client_id = $1 and status = 'active' returning true
+"""
+# One bootstrap at a time: of two that start together, the second sees the first one's admin.
+LOCK_ADMINS = "select pg_advisory_xact_lock(hashtextextended('sharewell.oauth.admins', 0))"
+HAS_ADMIN = """
+select exists (select from oauth.client
+                where 'admin' = any (roles) and status = 'active' and (expires_at is null or expires_at > $1))
+"""
+# Each assertion used up sweeps away a few that are too old to count, so the table stays as small as its traffic.
+# Whoever finds another sweeping leaves it alone: two sweeps could wait for each other's rows.
+BURN = """
+with turn as materialized (select pg_try_advisory_xact_lock(hashtextextended('sharewell.oauth.jti', 0)) as ours),
+     old as (select client_id, jti from oauth.jti, turn where ours and exp < now() order by exp limit 8),
+     swept as (delete from oauth.jti as j using old where j.client_id = old.client_id and j.jti = old.jti)
+insert into oauth.jti (client_id, jti, exp) values ($1, $2, $3) on conflict do nothing returning true
+"""
+
+
+class ClientRepository:
+    """Everyone who may ask for a token."""
+
+    def __init__(self, conn: asyncpg.Connection[Any]) -> None:
+        self._conn = conn
+
+    async def add(self, client: Client, decision: UUID) -> None:
+        """Store it; raises `Conflict` where the id is taken."""
+        c = client
+        jwks = json.dumps({"keys": [dict(key) for key in c.keys]})
+        try:
+            await self._conn.execute(
+                ADD, c.client_id, c.name, sorted(c.roles), list(c.scopes), jwks, c.institution, c.status, c.expires_at,
+                c.created_at, decision,
+            )  # fmt: skip
+        except UniqueViolationError as error:
+            raise Conflict(f"a client {c.client_id} is registered already.", field="clientId") from error
+
+    async def find(self, client_id: str) -> Client | None:
+        row = await self._conn.fetchrow(BY_ID, client_id)
+        return None if row is None else _client(row)
+
+    async def get(self, client_id: str) -> Client:
+        client = await self.find(client_id)
+        if client is None:
+            raise NotFound(f"no client has the id {client_id}.", field="clientId")
+        return client
+
+    async def page(self, *, after: str, first: int) -> Page[Client]:
+        rows = await self._conn.fetch(PAGE, after, first + 1)
+        return Page.of([_client(row) for row in rows], first)
+
+    async def disable(self, client_id: str, decision: UUID) -> None:
+        """Refuse it from now on; raises `Conflict` where somebody else did so meanwhile."""
+        if not await self._conn.fetchval(DISABLE, client_id, decision):
+            raise Conflict(f"client {client_id} is disabled already.", field="clientId")
+
+    async def has_admin(self, *, at: datetime) -> bool:
+        """Whether any admin can act. Until the transaction ends, nobody else gets an answer."""
+        await self._conn.execute(LOCK_ADMINS)
+        return bool(await self._conn.fetchval(HAS_ADMIN, at))
+
+    async def burn(self, client_id: str, jti: str, until: datetime) -> bool:
+        """Use an assertion up: True the first time, False ever after (until `until`, when it expires anyway)."""
+        return bool(await self._conn.fetchval(BURN, client_id, jti, until))
+
+
+def _client(row: asyncpg.Record) -> Client:
+    return Client(
+        client_id=row["client_id"], name=row["name"], roles=frozenset(map(Role, row["roles"])),
+        scopes=tuple(row["scopes"]), keys=tuple(json.loads(row["jwks"])["keys"]), institution=row["institution"],
+        status=ClientStatus(row["status"]), expires_at=row["expires_at"], created_at=row["created_at"],
+    )  # fmt: skip
