@@ -1,0 +1,188 @@
+"""A decision as the audit log keeps it: what was decided, by whom, under which policies, and its exact bytes.
+
+`Decision.entry()` is the only way these bytes are made and `parse_entry` the only way they are read; each refuses
+what the other would not understand. Staging, sealing and proving are left to the store and to `sharewell.audit`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sharewell.domain import canonical
+from sharewell.domain.canonical import Json as Json  # whoever makes a decision needs its details' type too
+from sharewell.domain.errors import Invalid
+
+VERSION: Final = 1  #: of the layout of an entry
+LARGEST_ENTRY: Final = 65_535  #: bytes; tlog-tiles gives the length two bytes
+
+ALLOWED: Final = "allowed"
+REFUSED: Final = "refused"
+
+#: Every kind of decision that is recorded, and what it means.
+KINDS: Final[Mapping[str, str]] = {
+    "institution.registered": "A new institution takes part.",
+    "institution.updated": "What is known of an institution changed.",
+    "institution.status_changed": "An institution was suspended, or let back in.",
+    "resource.defined": "A resource was added to the catalogue.",
+    "capacity.reported": "An institution said what it has, uses and can spare.",
+    "capacity.corrected": "A later report takes the place of an earlier one, which stays.",
+    "offer.published": "Units were pledged.",
+    "offer.withdrawn": "A pledge stopped being promised further.",
+    "offer.expired": "A pledge ran out.",
+    "request.opened": "Units were asked for.",
+    "request.approved": "The units granted to a request were set.",
+    "request.refused": "A request was refused or cut, with its reason.",
+    "request.cancelled": "A request was taken back.",
+    "request.expired": "A request ran out before it was filled.",
+    "transfer.proposed": "A plan proposed to move units.",
+    "transfer.held": "Units were held for a proposed transfer.",
+    "transfer.confirmed": "The giver stands by its pledge.",
+    "transfer.declined": "The giver took its pledge back, with a reason.",
+    "transfer.dispatched": "The units left.",
+    "transfer.received": "The units arrived.",
+    "transfer.return_due": "A loan is due back.",
+    "transfer.returned": "A loan is back with its giver.",
+    "transfer.expired": "A hold ran out before it was confirmed.",
+    "feed.ingested": "A published file was taken in.",
+    "feed.refused": "A published file was refused, with row and column.",
+    "forecast.adopted": "A forecast became the one that plans are built on.",
+    "plan.adopted": "A checked plan became binding.",
+    "plan.refused": "A plan was not adopted: stale, infeasible or unfair.",
+    "access.refused": "Somebody asked for what the policies do not permit, or with credentials that do not hold.",
+    "audit.read": "Recorded decisions were read.",
+    "audit.bundle_read": "The proof of one decision was taken away.",
+    "audit.reconciled": "The log was compared with every table of decisions.",
+    "client.registered": "A program was given access.",
+    "client.disabled": "A program's access was taken away.",
+    "policy.published": "A set of policies came into force.",
+    "key.rotated": "A signing key came into use.",
+    "job.started": "A job was asked for out of turn.",
+    "job.requeued": "A job that was set aside was given another chance.",
+}
+
+_KIND = re.compile(r"[a-z_]{1,40}\.[a-z_]{1,40}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+class EntryTooLarge(Invalid):
+    """The entry has more than 65,535 bytes; store the input by its SHA-256 and put that into the details."""
+
+
+class NotADecision(Invalid):
+    """The bytes are not a decision in its canonical form."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One audited act. Its fields are the entry's keys, in the same words."""
+
+    id: UUID
+    kind: str  #: noun and what happened to it, one of `KINDS`
+    at: datetime  #: when it was decided
+    actor: str  #: principal that asked
+    institution: UUID | None  #: the one it acted for
+    action: str  #: what it asked to do, in the words of the policies
+    outcome: str  #: "allowed" or "refused"
+    policy_set: str  #: hash of the policies in force, empty where refused before any were asked
+    policies: tuple[str, ...]  #: ids of those that decided
+    subject_kind: str  #: what it was done to, such as "offer"
+    subject_id: str
+    details: Mapping[str, Json] = field(default_factory=dict)  #: what else a checker needs, hashes of large inputs
+    request_id: str  #: ties it to the technical logs
+    nonce: str  #: 128 random bits in hex, so that a leaf hash cannot confirm a guess at the entry
+
+    def __post_init__(self) -> None:
+        _check(_KIND.fullmatch(self.kind), "kind", "a noun and a verb such as offer.published")
+        _check(self.at.tzinfo and self.at.utcoffset() is not None, "at", "a time with its offset from UTC")
+        _check(self.outcome in {ALLOWED, REFUSED}, "outcome", "allowed or refused")
+        _check(re.fullmatch(r"(?:[0-9a-f]{64})?", self.policy_set), "policy_set", "a SHA-256 in hex, or empty")
+        _check(re.fullmatch(r"[0-9a-f]{32}", self.nonce), "nonce", "16 random bytes in hex")
+        for name in ("actor", "action", "subject_kind"):
+            _check(getattr(self, name), name, "given")
+
+    def entry(self) -> bytes:
+        """The canonical bytes that are hashed into the log. Raises `EntryTooLarge` or `NotCanonical`."""
+        data = canonical.encode(self._as_json())
+        if len(data) > LARGEST_ENTRY:
+            raise EntryTooLarge(field="details")
+        return data
+
+    def _as_json(self) -> dict[str, Json]:
+        return {
+            "v": VERSION,
+            "id": str(self.id),
+            "kind": self.kind,
+            "at": format_time(self.at),
+            "actor": self.actor,
+            "institution": str(self.institution) if self.institution else None,
+            "action": self.action,
+            "outcome": self.outcome,
+            "policy_set": self.policy_set,
+            "policies": self.policies,
+            "subject_kind": self.subject_kind,
+            "subject_id": self.subject_id,
+            "details": self.details,
+            "request_id": self.request_id,
+            "nonce": self.nonce,
+        }
+
+
+_NAMES: Final = frozenset(f.name for f in fields(Decision)) | {"v"}
+
+
+def parse_entry(data: bytes) -> Decision:
+    """The decision of these bytes. Raises `NotADecision` unless they are exactly what its `entry()` writes."""
+    if len(data) > LARGEST_ENTRY:
+        raise NotADecision(f"An entry has at most {LARGEST_ENTRY} bytes; this one has {len(data)}.")
+    try:
+        value = canonical.parse(data)
+        decision = _decision(value) if isinstance(value, Mapping) else None
+        if decision is None or decision.entry() != data:
+            raise NotADecision
+    except NotADecision:
+        raise
+    except (Invalid, TypeError, ValueError, AttributeError) as why:
+        raise NotADecision(f"The bytes are not a decision in its canonical form: {why}") from None
+    return decision
+
+
+def _decision(value: Mapping[str, Any]) -> Decision:
+    if value.keys() != _NAMES or value["v"] != VERSION or value["v"] is True:
+        odd = sorted(value.keys() ^ _NAMES) or ["v"]
+        raise NotADecision(f"The entry has the wrong keys: {', '.join(odd)[:200]}.", field=odd[0])
+    texts = _NAMES - {"v", "institution", "policies", "details"}
+    if not all(isinstance(value[name], str) for name in texts) or not isinstance(value["details"], Mapping):
+        raise NotADecision("A field of the entry has the wrong type.")
+    if not all(isinstance(name, str) for name in value["policies"]):
+        raise NotADecision("policies must be a list of texts.", field="policies")
+    institution = value["institution"]
+    return Decision(
+        **{name: value[name] for name in texts - {"id", "at"}},
+        id=UUID(value["id"]),
+        at=parse_time(value["at"]),
+        institution=None if institution is None else UUID(institution),
+        policies=tuple(value["policies"]),
+        details=value["details"],
+    )
+
+
+def format_time(at: datetime) -> str:
+    """RFC 3339 in UTC, always with microseconds: 2026-03-01T12:00:00.000000Z."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+
+
+def parse_time(text: str) -> datetime:
+    """Read what `format_time` writes, and nothing else."""
+    if not _TIME.fullmatch(text):
+        raise NotADecision(f"{text[:40]!r} is not a time such as 2026-03-01T12:00:00.000000Z.", field="at")
+    return datetime.fromisoformat(text)
+
+
+def _check(holds: object, name: str, wanted: str) -> None:
+    if not holds:
+        raise Invalid(f"{name} of a decision must be {wanted}.", field=name)
