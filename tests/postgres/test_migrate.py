@@ -61,9 +61,7 @@ async def test_six_replicas_at_once_apply_each_file_once(url: str, folder: Path)
         assert await replicas[0].fetchval("select array_agg(n order by n) from s.counted") == [1, 2]
 
 
-async def test_a_file_that_fails_leaves_nothing_behind_and_can_be_mended(
-    conn: Connection, folder: Path
-) -> None:
+async def test_a_file_that_fails_leaves_nothing_behind_and_can_be_mended(conn: Connection, folder: Path) -> None:
     wrong = folder / "0003_wrong.sql"
     wrong.write_text("insert into s.counted values (2); select 1 / 0;")
     with pytest.raises(MigrationError, match=r"0003_wrong\.sql failed and was undone: division by zero"):
@@ -73,9 +71,7 @@ async def test_a_file_that_fails_leaves_nothing_behind_and_can_be_mended(
     assert [each.name for each in await migrate(conn, folder)] == ["0003_wrong.sql"]
 
 
-async def test_an_edited_file_is_refused_before_anything_happens(
-    conn: Connection, folder: Path
-) -> None:
+async def test_an_edited_file_is_refused_before_anything_happens(conn: Connection, folder: Path) -> None:
     await migrate(conn, folder)
     (folder / "0002_second.sql").write_text("insert into s.counted values (1); ")
     (folder / "0003_third.sql").write_text("insert into s.counted values (3);")
@@ -84,18 +80,14 @@ async def test_an_edited_file_is_refused_before_anything_happens(
     assert await conn.fetchval("select count(*) from s.counted") == 1
 
 
-async def test_an_unknown_migration_in_the_database_is_refused(
-    conn: Connection, folder: Path
-) -> None:
+async def test_an_unknown_migration_in_the_database_is_refused(conn: Connection, folder: Path) -> None:
     await migrate(conn, folder)
     (folder / "0002_second.sql").unlink()
     with pytest.raises(MigrationError, match=r"The database has 0002_second\.sql, which this release does not know"):
         await migrate(conn, folder)
 
 
-async def test_a_file_numbered_before_an_applied_one_is_refused(
-    conn: Connection, folder: Path
-) -> None:
+async def test_a_file_numbered_before_an_applied_one_is_refused(conn: Connection, folder: Path) -> None:
     (folder / "0002_second.sql").rename(folder / "0004_second.sql")
     await migrate(conn, folder)
     (folder / "0003_late.sql").write_text("select 1;")

@@ -200,12 +200,31 @@ select job.id, job.entrypoint as name, job.payload, job.attempts, coalesce(start
   ) last on true
  where job.status = 'failed';
 
+-- Give a job that was set aside a fresh start. False where there is none with this id.
+create function queue.requeue(id bigint) returns boolean
+  language sql security definer set search_path = queue, pg_temp
+as $$
+  with again as (
+    update queue.pgqueuer job
+       set status = 'queued', attempts = 0, execute_after = now(), updated = now(), queue_manager_id = null,
+           dedupe_key = null
+     where job.id = requeue.id and job.status = 'failed'
+    returning job.id, job.entrypoint, job.priority
+  ), forgotten as (
+    delete from queue.job_start where job_id in (select again.id from again)
+  ), logged as (
+    insert into queue.pgqueuer_log (job_id, status, entrypoint, priority)
+    select again.id, 'queued', again.entrypoint, again.priority from again
+  )
+  select exists (select from again)
+$$;
+
 -- Who answers people may put jobs in and look at them, and nothing more.
 grant select, insert on queue.pgqueuer to sharewell_gateway;
 grant insert on queue.pgqueuer_log to sharewell_gateway;
 grant select on queue.set_aside to sharewell_gateway;
 grant usage on sequence queue.pgqueuer_id_seq to sharewell_gateway;
-grant execute on function queue.waits (text) to sharewell_gateway, sharewell_worker, sharewell_sequencer;
+grant execute on function queue.waits (text), queue.requeue (bigint) to sharewell_gateway, sharewell_worker, sharewell_sequencer;
 
 -- Who runs jobs may do everything a worker of pgqueuer does.
 grant select, insert, update, delete on
