@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
@@ -53,6 +54,8 @@ class Settings:
     log_origin: str = "127.0.0.1/sharewell"  #: name of the audit log, fixed for ever once it has entries
     log_level: str = "info"
     log_format: str = "json"  #: json, or console for people
+    allocate_after: timedelta | None = timedelta(seconds=30)  #: pause in which others may ask too; None: only on demand
+    clock_file: Path | None = None  #: replays of the past run on the time written there; never set it elsewhere
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -71,6 +74,8 @@ class Settings:
             log_origin=read.checked("LOG_ORIGIN", f"{urlsplit(issuer).hostname}/sharewell", _log_origin),
             log_level=read.checked("LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error")),
             log_format=read.checked("LOG_FORMAT", "json", _one_of("json", "console")),
+            allocate_after=read.checked("ALLOCATE_AFTER", "30", _seconds_or_never),
+            clock_file=read.checked("CLOCK_FILE", "", lambda text: Path(text) if text else None),
         )
 
 
@@ -120,6 +125,14 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 <= int(text) <= LARGEST_PORT:
         raise ValueError(f"{text!r} is not a port; it must be a number from 0 to {LARGEST_PORT}.")
     return int(text)
+
+
+def _seconds_or_never(text: str) -> timedelta | None:
+    if text == "never":
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) > 86_400:
+        raise ValueError(f"{text!r} is not a pause; it must be seconds from 0 to 86400, or never.")
+    return timedelta(seconds=int(text))
 
 
 def _base_url(text: str) -> str:

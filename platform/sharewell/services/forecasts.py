@@ -36,6 +36,11 @@ class ForecastService:
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.forecasts.run_on(region, resource, data_sha256)
 
+    async def newest_model(self, region: str, resource: str) -> bytes | None:
+        """The model that was trained last for this resource and region, or None."""
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.forecasts.newest_model(region, resource)
+
     async def adopt(
         self, caller: Caller, *, region: str, resource: str, origin: date, model: str, model_body: bytes | None,
         data_sha256: str, backtest: Mapping[str, Any], forecasts: Sequence[Forecast],

@@ -42,7 +42,7 @@ class InstitutionService:
                 return act.again(Institution)
             before = await act.tx.institutions.get(id)
             decision = await act.record(
-                "institution.status_changed", "institution", id, {"from": before.status, "to": status}, institution=id
+                "institution.updated", "institution", id, {"from": before.status, "to": status}, institution=id
             )
             await act.tx.institutions.set_status(id, status, decision)
             return await act.done(await act.tx.institutions.get(id), decision)

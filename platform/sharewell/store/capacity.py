@@ -35,6 +35,12 @@ select r.* from sharewell.institution i cross join lateral (
  where i.region = $1
 """
 FREE_TO_PLEDGE = "select sharewell.units_free_to_pledge($1, $2, $3, $4)"
+#: Regions and resources that anybody reported of late.
+MARKETS = """
+select distinct i.region, c.resource from sharewell.capacity_report c
+  join sharewell.institution i on i.id = c.institution_id
+ where c.as_of > $1::timestamptz - interval '30 days' order by 1, 2
+"""
 PAGE = f"""
 select {_COLUMNS} from sharewell.capacity_report
  where id < $1 and ($2::uuid is null or institution_id = $2) and ($3::text is null or resource = $3)
@@ -103,6 +109,10 @@ class CapacityRepository:
         """One point a series and day, in that order."""
         rows = await self._conn.fetch(SERIES, region, resource, until, since)
         return [SeriesPoint(who, day, need, Mark(mark), period) for who, day, need, mark, period in rows]
+
+    async def markets(self, *, before: datetime) -> list[tuple[str, str]]:
+        """Each (region, resource) reported in the thirty days before `before`."""
+        return [(row["region"], row["resource"]) for row in await self._conn.fetch(MARKETS, before)]
 
     async def page(
         self, *, before: UUID, institution: UUID | None, resource: str | None, first: int

@@ -22,12 +22,11 @@ ADD_RUN = f"""
 insert into sharewell.forecast_run ({_RUN}, decision_id)
 values ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9, $10, $11)
 """
-ADD_FORECASTS = """
-insert into sharewell.forecast
-  (run_id, institution_id, resource, target, horizon, levels, quantiles, method, fallback)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-"""
 RUN_BY_ORIGIN = f"select {_RUN} from sharewell.forecast_run where region = $1 and resource = $2 and data_sha256 = $3"
+NEWEST_MODEL = """
+select a.body from sharewell.forecast_run r join sharewell.artifact a on a.sha256 = r.model
+ where r.region = $1 and r.resource = $2 order by r.id desc limit 1
+"""
 RUNS = f"""
 select {_RUN} from sharewell.forecast_run
  where id < $1 and ($2::text is null or region = $2) and ($3::text is null or resource = $3) order by id desc limit $4
@@ -94,6 +93,11 @@ class ForecastRepository:
         """The run that learned from exactly this data, if there is one."""
         row = await self._conn.fetchrow(RUN_BY_ORIGIN, region, resource, data_sha256)
         return None if row is None else _run(row)
+
+    async def newest_model(self, region: str, resource: str) -> bytes | None:
+        """The bytes of the model used last, or None where a naive method was."""
+        body: bytes | None = await self._conn.fetchval(NEWEST_MODEL, region, resource)
+        return body
 
     async def runs(
         self, *, before: UUID, region: str | None, resource: str | None, first: int

@@ -33,6 +33,18 @@ DUE_BACK = f"""
 select {_COLUMNS} from sharewell.transfer where state = 'received' and return_due_at <= $1 order by id limit 500
    for update
 """
+HOLD = """
+update sharewell.transfer set state = 'held', decision_id = $2 where allocation_id = $1 and state = 'proposed'
+"""
+#: Units of each giver that are promised and not back, in offers whose window has not ended.
+PROMISED_IN_REGION = """
+select t.giver_id, sum(t.quantity)::integer as units
+  from sharewell.transfer t join sharewell.offer o on o.id = t.offer_id
+       join sharewell.institution i on i.id = t.giver_id
+ where i.region = $1 and t.resource = $2 and t.state not in ('declined', 'expired', 'returned')
+   and o.available_until > $3
+ group by t.giver_id
+"""
 STEPS = "select state, at, decision_id from sharewell.transfer_step where transfer_id = $1 order by at, state"
 PAGE = f"""
 select {_COLUMNS} from sharewell.transfer
@@ -67,6 +79,15 @@ class TransferRepository:
                 for t in transfers
             ],
         )  # fmt: skip
+
+    async def hold(self, allocation: UUID, decision: UUID) -> None:
+        """Reserve the units of every transfer that this run proposes."""
+        await self._conn.execute(HOLD, allocation, decision)
+
+    async def promised_in_region(self, region: str, resource: str, at: datetime) -> dict[UUID, int]:
+        """Units that each giver has promised to others at `at`."""
+        rows = await self._conn.fetch(PROMISED_IN_REGION, region, resource, at)
+        return {row["giver_id"]: row["units"] for row in rows}
 
     async def update(self, transfer: Transfer, decision: UUID) -> None:
         t = transfer

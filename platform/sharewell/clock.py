@@ -1,0 +1,21 @@
+"""What time it is: the machine's time, or, for replays of the past, the time written in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+
+def clock(file: Path | None) -> Callable[[], datetime]:
+    """The function that everything in a process asks for the time (aware, UTC)."""
+    if file is None:
+        return lambda: datetime.now(UTC)
+    return lambda: datetime.fromisoformat(file.read_text(encoding="ascii").strip())
+
+
+def set_clock(file: Path, at: datetime) -> None:
+    """Put the hands of a replay's clock to `at`, for every process that reads `file`."""
+    draft = file.with_suffix(".new")
+    draft.write_text(at.isoformat(), encoding="ascii")
+    draft.replace(file)

@@ -1,0 +1,228 @@
+"""Take the snapshot that a plan is made for, and adopt the plan once the domain has checked it.
+
+A plan is found elsewhere, with no database open; between snapshot and adoption the world may move on, and then the
+plan is refused as stale rather than bent to fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sharewell.domain import canonical
+from sharewell.domain.allocation import Instance, Plan, check_plan
+from sharewell.domain.errors import StaleSnapshot
+from sharewell.domain.forecast import Forecast
+from sharewell.domain.institutions import Institution
+from sharewell.domain.lanes import Reach
+from sharewell.domain.offers import Offer
+from sharewell.domain.policy import Action, Target
+from sharewell.domain.principals import Caller
+from sharewell.domain.requests import Request, RequestReason
+from sharewell.domain.snapshot import OfferRow, RequestRow, Standing, build_instance
+from sharewell.domain.transfers import HOLD, Transfer, TransferState
+from sharewell.services.office import Act, Done, Office, new_id
+from sharewell.store.allocations import Allocation
+from sharewell.store.artifacts import keep_artifact, read_artifact
+from sharewell.store.capacity import CapacityReport
+from sharewell.store.database import Transaction
+from sharewell.store.paging import Page
+
+CAUTIOUS = 900  #: per mille; above this quantile of its own forecast no expected shortage is believed
+
+
+class AllocationService:
+    """The plans that bind."""
+
+    def __init__(self, office: Office, *, reach: Reach | None = None) -> None:
+        self._office = office
+        self._reach = reach or Reach()
+
+    async def snapshot(self, region: str, resource: str) -> Instance | None:
+        """What a plan would be made for now; None where nobody asks for anything."""
+        at = self._office.now()
+        async with self._office.database.transaction(read_only=True) as tx:
+            line = await tx.resources.get(resource)
+            requests = await tx.requests.open_in_region(region, resource, at)
+            if not requests:
+                return None
+            offers = await tx.offers.open_in_region(region, resource, at)
+            day = max(at.date(), min(request.needed_by.date() for request in requests))
+            standings = await _standings(tx, region, resource, day, requests, at)
+        return build_instance(
+            resource=resource, kind=line.kind, at=at, seed=f"{region}/{resource}/{day}", reach=self._reach,
+            offers=[_offer_row(offer, standings.occupied) for offer in offers],
+            requests=[_request_row(request) for request in requests],
+            standings=standings.rows, forecasts=standings.forecasts,
+        )  # fmt: skip
+
+    async def answered(self, instance: Instance) -> bool:
+        """Tell whether a plan for this very instance is adopted already."""
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.allocations.answers(instance.hash)
+
+    async def adopt(
+        self, caller: Caller, *, region: str, instance: Instance, plan: Plan, measures: Mapping[str, Any]
+    ) -> Done[Allocation]:
+        """Bind `plan`: hold its units, grant its requests, say to each request left short why.
+
+        Raises `PlanRefused` where the plan breaks a rule, and `StaleSnapshot` where an offer or a request it rests on
+        has changed since, or another plan was first.
+        """
+        check_plan(instance, plan)
+        async with self._office.act(caller, Action.ADOPT_PLAN, Target(kind="allocation", id="new")) as act:
+            offers, requests = await _unchanged(act, instance)
+            instance_body, plan_body = canonical.encode(instance.to_json()), canonical.encode(plan.to_json())
+            allocation = Allocation(
+                id=new_id(), region=region, resource=instance.resource,
+                instance_sha256=await keep_artifact(act.tx.conn, "instance", instance_body),
+                plan_sha256=await keep_artifact(act.tx.conn, "plan", plan_body),
+                owners=len(instance.owners), receivers=len(instance.receivers),
+                needed=sum(row.need for row in instance.receivers),
+                assigned=sum(row.quantity for row in plan.assignments),
+                measures=measures, solver=plan.solver.to_json(), adopted_at=act.at,
+            )  # fmt: skip
+            decision = await act.record(
+                "plan.adopted", "allocation", allocation.id,
+                {"region": region, "resource": instance.resource, "instance_sha256": allocation.instance_sha256,
+                 "plan_sha256": allocation.plan_sha256, "needed": allocation.needed,
+                 "assigned": allocation.assigned, "solver": plan.solver.to_json(),
+                 "forecasts": len(instance.forecasts)},
+            )  # fmt: skip
+            await act.tx.allocations.add(allocation, decision)
+            await _hold(act, plan, allocation.id, offers, requests, decision)
+            await _answer(act, plan, requests, decision)
+            return Done(allocation, decision, act.at)
+
+    async def get(self, caller: Caller, id: UUID) -> Allocation:  # noqa: A002
+        await self._office.allow(caller, Action.VIEW_ALLOCATION, Target(kind="allocation", id=str(id)))
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.allocations.get(id)
+
+    async def instance(self, caller: Caller, id: UUID) -> bytes:  # noqa: A002
+        """The instance that was solved, as canonical JSON."""
+        return await self._artifact((await self.get(caller, id)).instance_sha256)
+
+    async def plan(self, caller: Caller, id: UUID) -> bytes:  # noqa: A002
+        """The plan that was adopted, as canonical JSON."""
+        return await self._artifact((await self.get(caller, id)).plan_sha256)
+
+    async def page(
+        self, caller: Caller, *, before: UUID, region: str | None, resource: str | None, first: int
+    ) -> Page[Allocation]:
+        await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.allocations.page(before=before, region=region, resource=resource, first=first)
+
+    async def _artifact(self, sha256: str) -> bytes:
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await read_artifact(tx.conn, sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class _Standings:
+    """How the institutions of a region stand with one resource."""
+
+    rows: list[Standing]
+    occupied: Mapping[UUID, int]  #: units in use of each institution that reported
+    forecasts: tuple[str, ...]  #: models that the expected needs rest on
+
+
+async def _standings(
+    tx: Transaction, region: str, resource: str, day: date, requests: list[Request], at: datetime
+) -> _Standings:
+    reports = await tx.capacity.latest_in_region(region, resource)
+    expected = await tx.forecasts.newest_for(region, resource, day)
+    promised = await tx.transfers.promised_in_region(region, resource, at)
+    foreseen = {q.institution for q in requests if q.reason is RequestReason.FORECAST_SHORTAGE}
+    return _Standings(
+        rows=[
+            _standing(
+                institution, reports.get(institution.id), expected.get(institution.id),
+                promised.get(institution.id, 0), capped=institution.id in foreseen,
+            )
+            for institution in await tx.institutions.in_region(region)
+        ],
+        occupied={id: report.occupied or 0 for id, report in reports.items()},
+        forecasts=tuple(sorted({forecast.model for forecast in expected.values()})),
+    )  # fmt: skip
+
+
+def _standing(
+    institution: Institution, report: CapacityReport | None, forecast: Forecast | None, promised: int, *,
+    capped: bool,
+) -> Standing:  # fmt: skip
+    """The newest report and the forecast together: an owner keeps the larger of today's need and the expected one."""
+    stock = 0 if report is None else (report.staffed or 0) - (report.blocked or 0)
+    need = 0 if report is None else report.need or 0
+    need_cap = None
+    if capped and forecast is not None:
+        need_cap = max(0, max(need, forecast.units(CAUTIOUS)) - stock)
+    return Standing(
+        institution=str(institution.id), latitude=institution.latitude, longitude=institution.longitude,
+        stock=max(0, stock - promised), own_need=max(need, 0 if forecast is None else forecast.units()),
+        need_cap=need_cap,
+    )  # fmt: skip
+
+
+def _offer_row(offer: Offer, occupied: Mapping[UUID, int]) -> OfferRow:
+    # An offer's minimum is of free units; the instance's is of stock, which includes the units in use.
+    return OfferRow(
+        id=str(offer.id), institution=str(offer.institution), quantity=offer.remaining,
+        minimum_kept=offer.minimum_kept + occupied.get(offer.institution, 0), available_from=offer.available_from,
+        available_until=offer.available_until,
+    )  # fmt: skip
+
+
+def _request_row(request: Request) -> RequestRow:
+    return RequestRow(
+        id=str(request.id), institution=str(request.institution), quantity=request.requested,
+        urgency=request.urgency, needed_by=request.needed_by, needed_until=request.needed_until,
+    )  # fmt: skip
+
+
+async def _unchanged(act: Act, instance: Instance) -> tuple[dict[UUID, Offer], dict[UUID, Request]]:
+    """Lock what the plan rests on, and refuse it where any of it is not as it was."""
+    offers = await act.tx.offers.lock([UUID(row.offer) for row in instance.owners])
+    requests = await act.tx.requests.lock([UUID(row.request) for row in instance.receivers])
+    for owner in instance.owners:
+        offer = offers.get(UUID(owner.offer))
+        if offer is None or offer.remaining != owner.quantity:
+            raise StaleSnapshot(f"offer {owner.offer} has changed since the snapshot.")
+    for receiver in instance.receivers:
+        request = requests.get(UUID(receiver.request))
+        if request is None or request.status != "open" or request.requested != receiver.asked:
+            raise StaleSnapshot(f"request {receiver.request} has changed since the snapshot.")
+    return offers, requests
+
+
+async def _hold(
+    act: Act, plan: Plan, allocation: UUID, offers: Mapping[UUID, Offer], requests: Mapping[UUID, Request],
+    decision: UUID,
+) -> None:  # fmt: skip
+    transfers = [
+        Transfer(
+            id=new_id(), offer=UUID(row.offer), request=UUID(row.request),
+            giver=offers[UUID(row.offer)].institution, receiver=requests[UUID(row.request)].institution,
+            resource=offers[UUID(row.offer)].resource, quantity=row.quantity, state=TransferState.PROPOSED,
+            reason=row.reason, allocation=allocation, hold_until=act.at + HOLD, decline_reason=None,
+            return_due_at=None, changed_at=act.at,
+        )
+        for row in plan.assignments
+    ]  # fmt: skip
+    await act.tx.transfers.add(transfers, decision)
+    await act.tx.transfers.hold(allocation, decision)
+
+
+async def _answer(act: Act, plan: Plan, requests: Mapping[UUID, Request], decision: UUID) -> None:
+    """Set what each request is granted, with the reason for the rest; the rest stays open and linked."""
+    short = {UUID(row.request): row.reason for row in plan.unfilled}
+    for id, request in requests.items():  # noqa: A001
+        answered = request.approve(plan.received.get(str(id), 0), note=short.get(id, ""))
+        await act.tx.requests.update(answered, decision)
+        remainder = answered.remainder(id=new_id(), at=act.at)
+        if remainder is not None:
+            await act.tx.requests.add(remainder, decision)

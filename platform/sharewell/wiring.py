@@ -1,0 +1,92 @@
+"""The one place that builds pools, store and services, for whichever process asks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from sharewell.authz import Authorizer
+from sharewell.clock import clock
+from sharewell.domain.principals import Caller, Role
+from sharewell.domain.scopes import INTERNAL_SCOPES
+from sharewell.services.access import AccessService
+from sharewell.services.allocations import AllocationService
+from sharewell.services.audit import AuditService
+from sharewell.services.capacity import CapacityService
+from sharewell.services.clients import ClientService
+from sharewell.services.feeds import FeedService
+from sharewell.services.forecasts import ForecastService
+from sharewell.services.institutions import InstitutionService
+from sharewell.services.jobs import JobService
+from sharewell.services.offers import OfferService
+from sharewell.services.office import Office
+from sharewell.services.requests import RequestService
+from sharewell.services.resources import ResourceService
+from sharewell.services.transfers import TransferService
+from sharewell.settings import DatabaseRole, Settings
+from sharewell.store.database import Database
+from sharewell.store.pools import open_pool
+from sharewell.store.server import DatabaseServer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Every use case, over one database role."""
+
+    settings: Settings
+    database: Database
+    office: Office
+    now: Callable[[], datetime]
+    access: AccessService
+    allocations: AllocationService
+    audit: AuditService
+    capacity: CapacityService
+    clients: ClientService
+    feeds: FeedService
+    forecasts: ForecastService
+    institutions: InstitutionService
+    jobs: JobService
+    offers: OfferService
+    requests: RequestService
+    resources: ResourceService
+    transfers: TransferService
+
+
+def build_services(settings: Settings, database: Database, authz: Authorizer | None = None) -> Services:
+    """Put the use cases together over `database`."""
+    now = clock(settings.clock_file)
+    office = Office(database, authz or Authorizer.load(), now)
+    return Services(
+        settings=settings, database=database, office=office, now=now,
+        access=AccessService(office), allocations=AllocationService(office), audit=AuditService(office),
+        capacity=CapacityService(office), clients=ClientService(office), feeds=FeedService(office),
+        forecasts=ForecastService(office), institutions=InstitutionService(office), jobs=JobService(office),
+        offers=OfferService(office, allocate_after=settings.allocate_after),
+        requests=RequestService(office, allocate_after=settings.allocate_after),
+        resources=ResourceService(office), transfers=TransferService(office),
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings, server: DatabaseServer, role: DatabaseRole, *, most: int = 10
+) -> AsyncIterator[Services]:
+    """The services of one process, for the length of an `async with` block."""
+    async with open_pool(server.url(role), role, most=most) as pool:
+        yield build_services(settings, Database(pool))
+
+
+def migrations() -> Traversable:
+    """The SQL files of this release."""
+    return files("sharewell_schema") / "sql"
+
+
+def worker_caller(job: str, request_id: str) -> Caller:
+    """A worker acts under its own name: a nightly run is permitted and recorded exactly like a person."""
+    return Caller(
+        principal=job, roles=frozenset({Role.ALLOCATOR}), scopes=INTERNAL_SCOPES, request_id=request_id
+    )

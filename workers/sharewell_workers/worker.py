@@ -1,0 +1,73 @@
+"""One worker process: which jobs it runs, what the clock asks for, and whether it seals the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sharewell.audit.keys import load_or_create_key
+from sharewell.audit.seal import Sequencer
+from sharewell.settings import DatabaseRole
+from sharewell.store.pools import open_pool
+from sharewell.wiring import open_services
+from sharewell_workers.allocate import allocate
+from sharewell_workers.expire import expire
+from sharewell_workers.forecast import forecast
+from sharewell_workers.ingest import ingest
+from sharewell_workers.jobs import Schedule, Work
+from sharewell_workers.nightly import nightly
+from sharewell_workers.runner import Runner
+from sharewell_workers.seal import seal_until
+
+if TYPE_CHECKING:
+    from sharewell.settings import Settings
+    from sharewell.store.server import DatabaseServer
+    from sharewell.wiring import Services
+
+SEAL = "seal"  #: not a job of the queue: the sequencer runs all the time
+
+WORK: Mapping[str, Work[Services]] = {
+    "allocate": Work(handle=allocate, at_once=2),
+    "expire": Work(handle=expire, at_once=1),
+    "forecast": Work(handle=forecast, at_once=2),
+    "ingest": Work(handle=ingest, at_once=1),
+    "nightly": Work(handle=nightly, at_once=1),
+}
+SCHEDULES = (
+    Schedule(cron="0 2 * * *", job="nightly"),
+    Schedule(cron="* * * * *", job="expire"),
+)
+NAMES = (*sorted(WORK), SEAL)
+
+
+async def work(settings: Settings, server: DatabaseServer, names: Sequence[str], stopping: asyncio.Event) -> None:
+    """Run the jobs called `names` until `stopping` is set; then end in order.
+
+    Raises `LogDamaged` or `WrongKey` where the log must not be signed.
+    """
+    jobs = {name: WORK[name] for name in names if name != SEAL}
+    async with asyncio.TaskGroup() as group:
+        if jobs:
+            group.create_task(_run_jobs(settings, server, jobs, stopping))
+        if SEAL in names:
+            group.create_task(_seal(settings, server, stopping))
+
+
+async def _run_jobs(
+    settings: Settings, server: DatabaseServer, jobs: Mapping[str, Work[Services]], stopping: asyncio.Event
+) -> None:
+    async with open_services(settings, server, DatabaseRole.WORKER) as services:
+        schedules = [schedule for schedule in SCHEDULES if schedule.job in jobs]
+        runner = Runner(pool=services.database.pool, work=jobs, services=services, schedules=schedules)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(runner.run())
+            await stopping.wait()
+            runner.stop()
+
+
+async def _seal(settings: Settings, server: DatabaseServer, stopping: asyncio.Event) -> None:
+    key = load_or_create_key(settings.home, settings.log_origin)
+    url = server.url(DatabaseRole.SEQUENCER)
+    async with open_pool(url, DatabaseRole.SEQUENCER, most=2) as pool:
+        await seal_until(stopping, Sequencer(pool, key))
