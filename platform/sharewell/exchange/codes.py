@@ -1,4 +1,4 @@
-"""Codes of institutions made from the identifiers that published files use."""
+"""Codes and names of institutions, made from what published files call them so that the domain takes them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Final
 
 import polars as pl
 
+from sharewell.domain.checks import MAX_TEXT
 from sharewell.exchange.table import Table
 
 LONGEST: Final = 40  #: characters of an identifier that go into a code; some identifiers are SHA-256 hashes
@@ -27,3 +28,12 @@ def refuse_shared_codes(cells: Table, column: str, codes: pl.Series) -> None:
     named = pl.DataFrame({"identifier": cells.frame[column], "code": codes})
     shared = named.select(pl.col("identifier").n_unique().over("code") > 1).to_series()
     cells.refuse_where(shared, column, lambda cell: f"{cell!r} and another identifier would get the same code.")
+
+
+def names_in(cells: Table, column: str) -> pl.Series:
+    """The names in `column` in NFC and of a sane length, refusing what is no plain text."""
+    names = cells.text(column)
+    cells.refuse_where(
+        names.str.contains(r"[\p{Cc}\p{Co}]"), column, lambda _: "has characters that are no plain text."
+    )
+    return names.str.normalize("NFC").str.replace_all(r"\s+", " ").str.head(MAX_TEXT).str.strip_chars().alias("name")

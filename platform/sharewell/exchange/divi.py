@@ -16,7 +16,7 @@ import polars as pl
 from sharewell.domain.institutions import InstitutionDraft, InstitutionKind, InstitutionStatus
 from sharewell.domain.quality import Flag
 from sharewell.exchange import rules, table
-from sharewell.exchange.codes import code_of
+from sharewell.exchange.codes import code_of, names_in
 from sharewell.exchange.feed import Feed
 from sharewell.exchange.table import Table
 
@@ -52,7 +52,7 @@ def read(data: bytes, *, latest: date) -> Feed:
     wide = _wide(cells, latest)
     total = wide["bundesland_id"] == TOTAL
     tally.add(Flag.TOTAL_ROW, wide["row"].filter(total), whole_rows=True)
-    figures = [name for name in cells.header if name not in (*KEYS, *GROUPS)]
+    figures = [name for name in cells.frame.columns if name not in ("row", *KEYS, *GROUPS)]
     once = rules.one_row_each(wide.filter(~total), figures, tally, restates=False)
     carried = rules.repeats_the_period_before(once, figures, period_days=1)
     tally.add(Flag.CARRIED_FORWARD, once["row"].filter(carried))
@@ -85,7 +85,9 @@ def _wide(cells: Table, latest: date) -> pl.DataFrame:
                 lambda cell: f"{cell!r} is not about adults; only adult intensive care is read.",
             )  # fmt: skip
     return cells.frame.with_columns(
-        institution_code=code_of("de-divi", land), as_of=cells.dates("datum", latest=latest)
+        institution_code=code_of("de-divi", land),
+        as_of=cells.dates("datum", latest=latest),
+        name=names_in(cells, "bundesland_name"),
     )
 
 
@@ -128,13 +130,13 @@ def _tally_few_areas(kept: Table, tally: rules.Tally) -> None:
 
 
 def _institutions(once: pl.DataFrame, tally: rules.Tally) -> tuple[InstitutionDraft, ...]:
-    names = once.group_by("institution_code").agg(pl.col("bundesland_name").n_unique())
-    tally.add_count(Flag.OTHER_NAME, int((names["bundesland_name"] > 1).sum()))
+    names = once.group_by("institution_code").agg(pl.col("name").n_unique())
+    tally.add_count(Flag.OTHER_NAME, int((names["name"] > 1).sum()))
     newest = once.sort("as_of").unique("bundesland_id", keep="last").sort("bundesland_id")
     return tuple(
         InstitutionDraft(
             code=code, name=name or code, kind=InstitutionKind.REGION, region="de",
             latitude=CAPITALS[land][0], longitude=CAPITALS[land][1], status=InstitutionStatus.OBSERVED,
         )
-        for code, land, name in newest.select("institution_code", "bundesland_id", "bundesland_name").iter_rows()
+        for code, land, name in newest.select("institution_code", "bundesland_id", "name").iter_rows()
     )  # fmt: skip

@@ -21,7 +21,7 @@ from sharewell.domain.checks import MAX_UNITS
 from sharewell.domain.institutions import InstitutionDraft, InstitutionKind, InstitutionStatus
 from sharewell.domain.quality import SUPPRESSED_VALUE, Flag
 from sharewell.exchange import rules, table
-from sharewell.exchange.codes import code_of, refuse_shared_codes
+from sharewell.exchange.codes import code_of, names_in, refuse_shared_codes
 from sharewell.exchange.feed import Feed, FeedRefused
 from sharewell.exchange.table import Table
 
@@ -122,7 +122,7 @@ def _dialect(cells: Table) -> Dialect:
 
 
 def _wide(cells: Table, dialect: Dialect, latest: date) -> pl.DataFrame:
-    """The file's rows with their key: row, institution_code, as_of, region, corrected."""
+    """The file's rows with their key and more: row, institution_code, as_of, region, corrected, name."""
     pk = cells.required("hospital_pk", missing=dialect.missing)
     state = cells.text("state", missing=dialect.missing)
     cells.refuse_where(~state.str.contains("^[A-Z]{2}$"), "state", lambda cell: f"{cell!r} is not two capital letters.")
@@ -134,6 +134,7 @@ def _wide(cells: Table, dialect: Dialect, latest: date) -> pl.DataFrame:
         as_of=cells.dates("collection_week", formats=("%Y-%m-%d", "%Y/%m/%d"), latest=latest),
         region=("us-" + state.str.to_lowercase()).fill_null("us"),
         corrected=corrected,
+        name=names_in(cells, "hospital_name"),
     )
 
 
@@ -228,14 +229,14 @@ def _daily_mean(source: _Source, resource: str, stem: str) -> tuple[pl.Series, p
 
 def _institutions(once: pl.DataFrame, dialect: Dialect, tally: rules.Tally) -> tuple[InstitutionDraft, ...]:
     """Each hospital as its newest row describes it."""
-    names = once.group_by("institution_code").agg(pl.col("hospital_name").n_unique())
-    tally.add_count(Flag.OTHER_NAME, int((names["hospital_name"] > 1).sum()))
+    names = once.group_by("institution_code").agg(pl.col("name").n_unique())
+    tally.add_count(Flag.OTHER_NAME, int((names["name"] > 1).sum()))
     blank = [pl.lit(None, dtype=pl.String).alias(name) for name in OPTIONAL if name not in once.columns]
     newest = once.with_columns(blank).sort("as_of").unique("institution_code", keep="last").sort("institution_code")
     point = pl.col("geocoded_hospital_address")
     described = newest.select(
         "institution_code",
-        pl.col("hospital_name").fill_null(pl.col("institution_code")).str.replace_all(r"\s+", " ").str.head(200),
+        pl.col("name").fill_null(pl.col("institution_code")),
         "region",
         point.str.extract(_POINT, 2).cast(pl.Float64).alias("latitude"),
         point.str.extract(_POINT, 1).cast(pl.Float64).alias("longitude"),
@@ -254,7 +255,7 @@ def _institution(row: dict[str, Any]) -> InstitutionDraft:
     on_earth = latitude is not None and longitude is not None and abs(latitude) <= 90 and abs(longitude) <= 180
     return InstitutionDraft(
         code=row["institution_code"],
-        name=row["hospital_name"],
+        name=row["name"],
         kind=InstitutionKind.HOSPITAL,
         region=row["region"],
         latitude=latitude if on_earth else None,

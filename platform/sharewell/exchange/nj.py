@@ -19,7 +19,7 @@ from sharewell.domain.capacity import Mark
 from sharewell.domain.institutions import InstitutionDraft, InstitutionKind, InstitutionStatus
 from sharewell.domain.quality import Flag
 from sharewell.exchange import rules, table
-from sharewell.exchange.codes import code_of, refuse_shared_codes
+from sharewell.exchange.codes import code_of, names_in, refuse_shared_codes
 from sharewell.exchange.feed import Feed, FeedRefused
 from sharewell.exchange.table import Table
 
@@ -45,7 +45,7 @@ def read(data: bytes, *, latest: date, locations: bytes | None = None) -> Feed:
     cells = table.read(data, need=NEED, want=lambda _: True)
     tally = rules.Tally()
     wide = _wide(cells, latest)
-    figures = [name for name in cells.header if name not in KEYS]
+    figures = [name for name in cells.frame.columns if name not in ("row", *KEYS)]
     once = rules.one_row_each(wide, figures, tally, restates=True)
     kept = Table(cells.header, once)
     counts = _Counts(kept, tally)
@@ -71,7 +71,9 @@ def _wide(cells: Table, latest: date) -> pl.DataFrame:
     codes = code_of("us-nj", cells.required("hosp_id"))
     refuse_shared_codes(cells, "hosp_id", codes)
     cells.required("hosp_name")
-    return cells.frame.with_columns(institution_code=codes, as_of=cells.dates("date", latest=latest))
+    return cells.frame.with_columns(
+        institution_code=codes, as_of=cells.dates("date", latest=latest), name=names_in(cells, "hosp_name")
+    )
 
 
 class _Counts:
@@ -149,12 +151,12 @@ def _rows_of(kept: Table, resource: str, numbers: pl.Series) -> pl.DataFrame:
 
 
 def _institutions(once: pl.DataFrame, points: Mapping[str, Point], tally: rules.Tally) -> tuple[InstitutionDraft, ...]:
-    names = once.group_by("institution_code").agg(pl.col("hosp_name").n_unique())
-    tally.add_count(Flag.OTHER_NAME, int((names["hosp_name"] > 1).sum()))
+    names = once.group_by("institution_code").agg(pl.col("name").n_unique())
+    tally.add_count(Flag.OTHER_NAME, int((names["name"] > 1).sum()))
     newest = once.sort("as_of").unique("institution_code", keep="last").sort("institution_code")
     drafts = tuple(
         _institution(code, name, points.get(name))
-        for code, name in newest.select("institution_code", "hosp_name").iter_rows()
+        for code, name in newest.select("institution_code", "name").iter_rows()
     )
     tally.add_count(Flag.NOT_LOCATED, sum(draft.latitude is None for draft in drafts))
     return drafts
@@ -164,7 +166,7 @@ def _institution(code: str, name: str, point: Point | None) -> InstitutionDraft:
     stores = name.endswith("Central Supply")
     return InstitutionDraft(
         code=code,
-        name=name[:200],
+        name=name,
         kind=InstitutionKind.STOCKPILE if stores else InstitutionKind.HOSPITAL,
         region="us-nj",
         latitude=point[0] if point else None,

@@ -124,7 +124,10 @@ def settle(reports: pl.DataFrame, tally: Tally) -> pl.DataFrame:
     Returns the reports that say something, ordered by `NATURAL_KEY`, no number of which the domain would refuse.
     """
     blank = [pl.lit(None, dtype=kind).alias(name) for name, kind in REPORT_SCHEMA.items() if name not in reports]
-    full = reports.with_columns(blank).select(pl.col(name).cast(kind) for name, kind in REPORT_SCHEMA.items())
+    full = reports.with_columns(blank)
+    for measure in MEASURES:
+        full = _clear(full, pl.col(measure) > MAX_UNITS, [measure], Flag.TOO_LARGE, tally)
+    full = full.select(pl.col(name).cast(kind) for name, kind in REPORT_SCHEMA.items())
     silent = pl.all_horizontal(pl.col(m).is_null() for m in MEASURES if m != "admissions")
     silent &= pl.col("admissions").fill_null(0) == 0
     _tally_by_resource(full.filter(silent), Flag.EMPTY_REPORT, tally)

@@ -20,6 +20,7 @@ MAX_BYTES: Final = 64 * 2**20
 MAX_ROWS: Final = 1_000_000
 MAX_COLUMNS: Final = 400
 FIRST_ROW: Final = 2  #: a spreadsheet's number of the first row below the header
+OURS: Final = frozenset({"row", "institution_code", "as_of", "region", "corrected", "name"})  #: columns readers add
 EARLIEST: Final = date(2000, 1, 1)
 
 _CONTROL: Final = bytes(set(range(0x20)) - {0x09, 0x0A, 0x0D}) + b"\x7f"
@@ -103,7 +104,8 @@ def read(data: bytes, *, need: Collection[str], want: Callable[[str], bool] = la
     missing = [column for column in need if column not in header]
     if missing:
         raise FeedRefused(f"the header lacks it; it begins {', '.join(header[:4])}.", row=1, column=missing[0])
-    columns = {place: name for place, name in enumerate(header) if name in need or want(name)}
+    taken = {name for name in header if name in need or (want(name) and name not in OURS)}
+    columns = {place: name for place, name in enumerate(header) if name in taken}
     try:
         # By place, because the names in the file may carry blanks that `header` does not.
         frame = pl.read_csv(io.BytesIO(text.encode()), columns=list(columns), infer_schema=False)
