@@ -13,13 +13,13 @@ import structlog
 
 from sharewell.domain.errors import NotFound
 from sharewell.store.queue import Queue
+from sharewell_workers.runner import NO_LONGER_WAITS as START
 
 if TYPE_CHECKING:
     from tests.conftest import Pool
 
 WAITING = "select count(*) from queue.pgqueuer where status = 'queued'"
 PICK = "update queue.pgqueuer set status = 'picked' where status = 'queued' returning id"
-START = "update queue.pgqueuer set dedupe_key = null where id = $1"
 
 
 async def test_a_job_is_queued_with_its_transaction_or_not_at_all(gateway_pool: Pool) -> None:
