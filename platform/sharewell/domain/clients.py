@@ -180,9 +180,7 @@ def _key(raw: object, field: str) -> Mapping[str, str]:
     if not isinstance(raw, Mapping) or raw.get("kty") not in _SHAPES:
         raise Invalid(f"{field} must be an EC key on P-384 or an RSA key.", field=field)
     if _PRIVATE & raw.keys():
-        raise Invalid(
-            f"{field} holds private members; send the public key only and replace this one.", field=field
-        )
+        raise Invalid(f"{field} holds a private key; replace it, and send its public half.", field=field)
     algorithm, members = _SHAPES[raw["kty"]]
     if raw.get("alg", algorithm) != algorithm or raw.get("use", "sig") != "sig":
         raise Invalid(f"{field} must be for signatures (use: sig) with {algorithm}.", field=field)

@@ -1,4 +1,4 @@
-"""What every request passes: an id, a line in the log and a figure, safe headers, a mask over crashes, a size limit.
+"""What every request passes: an id, a line in the log and a figure, safe headers, a mask over crashes, a limit.
 
 Pure ASGI, so that a streamed answer stays one. The order is in `app`. Nothing here knows what a request is about.
 """
@@ -154,47 +154,13 @@ def _answer_to(error: Exception, request_id: str) -> Answer:
     return Answer(500, "INTERNAL", "Something went wrong here. Tell the operator this id.", id=request_id)
 
 
-class SizeLimit:
-    """Refuses a request whose headers or body are larger than any of ours, before the body is read whole."""
+class HeaderLimit:
+    """Refuses headers larger than any of ours; the server in front sets no bound of its own."""
 
-    def __init__(self, app: ASGIApp, *, body: int = MAX_BODY, headers: int = MAX_HEADERS) -> None:
-        self.app, self._body, self._headers = app, body, headers
+    def __init__(self, app: ASGIApp, *, most: int = MAX_HEADERS) -> None:
+        self.app, self._most = app, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > self._headers:
+        if scope["type"] == "http" and sum(len(name) + len(value) for name, value in scope["headers"]) > self._most:
             return await Answer(431, "INVALID", "The headers are too large.")(scope, receive, send)
-        too_large = Answer(413, "INVALID", f"The body is larger than {self._body} bytes.")
-        declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isdecimal() or int(declared) > self._body:
-            return await too_large(scope, receive, send)
-        read, started = 0, False
-
-        async def count() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._body:
-                raise _TooLarge
-            return message
-
-        async def look(message: Message) -> None:
-            nonlocal started
-            if read > self._body and not started:
-                # The application took our exception for its own; its answer would blame the wrong thing.
-                raise _TooLarge
-            started = True
-            await send(message)
-
-        try:
-            await self.app(scope, count, look)
-        except _TooLarge:
-            if started:
-                raise
-            await too_large(scope, receive, send)
-        return None
-
-
-class _TooLarge(Exception):
-    """The body grew past the limit while it was read."""
+        return await self.app(scope, receive, send)

@@ -36,7 +36,6 @@ create table oauth.jti (
 );
 create index on oauth.jti (exp);
 
-grant usage on schema oauth to sharewell_gateway;
 grant select, insert, update (status, disabled_by) on oauth.client to sharewell_gateway;
 grant select, insert, delete on oauth.jti to sharewell_gateway;
 

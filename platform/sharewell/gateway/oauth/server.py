@@ -144,7 +144,7 @@ class _Registered(ClientMixin):  # type: ignore[misc]  # Authlib ships no types
         return method == PrivateKeyJwt.CLIENT_AUTH_METHOD
 
     def check_grant_type(self, grant_type: str) -> bool:
-        return grant_type == _ClientCredentials.GRANT_TYPE
+        return bool(grant_type == _ClientCredentials.GRANT_TYPE)
 
 
 class _ClientCredentials(grants.ClientCredentialsGrant):  # type: ignore[misc]  # Authlib ships no types
@@ -162,8 +162,7 @@ class _Assertion(PrivateKeyJwt):
         return self._now()
 
     def burn(self, client_id: str, jti: str, until: datetime) -> bool:
-        first_time: bool = bridge.wait(self._clients.burn(client_id, jti, until))
-        return first_time
+        return bridge.wait(self._clients.burn(client_id, jti, until))
 
     def get_audiences(self) -> list[str]:
         return self._audiences

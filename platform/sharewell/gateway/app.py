@@ -1,0 +1,147 @@
+"""Puts the front door together: routes, and what every request passes on its way to them.
+
+The GraphQL application and further routes (tiles, console) are handed in; nothing here knows their inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from importlib.resources.abc import Traversable
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from sharewell.gateway.answers import Answer
+from sharewell.gateway.bearer import Bearer, Issuer, RequireBearer
+from sharewell.gateway.directory import ClientDirectory
+from sharewell.gateway.health import Health
+from sharewell.gateway.middleware import MAX_BODY, CrashMask, HeaderLimit, RequestId, SafeHeaders, Watch
+from sharewell.gateway.oauth.keys import SigningKeys
+from sharewell.gateway.oauth.metadata import (
+    KEYS_PATH,
+    SMART_WELL_KNOWN,
+    TOKEN_PATH,
+    metadata_paths,
+    server_metadata,
+    smart_configuration,
+)
+from sharewell.gateway.oauth.server import TokenServer
+from sharewell.services.access import AccessService
+from sharewell.services.clients import ClientService
+from sharewell.store.database import Database
+
+PUBLIC = {"Cache-Control": "public, max-age=300"}
+_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
+
+
+def machine_time() -> datetime:
+    """The time of this machine, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the front door is built from."""
+
+    issuer: str  #: our base URL as clients see it; also the audience of access tokens
+    keys: SigningKeys
+    database: Database
+    clients: ClientService
+    access: AccessService
+    migrations: Traversable  #: SQL files of this release, to tell whether the database has them all
+    now: Callable[[], datetime] = machine_time  #: even where a replay lives in the past, tokens are about today
+    token_life: timedelta = timedelta(minutes=5)
+    other_issuers: Sequence[Issuer] = ()  #: whose tokens are taken beside our own
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+
+def build_app(
+    parts: Parts,
+    graphql_app: ASGIApp,
+    *,
+    extra_routes: Sequence[BaseRoute] = (),
+    lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None,
+) -> Starlette:
+    """The whole HTTP application. `graphql_app` finds its `Caller` in `scope["state"]["caller"]`.
+
+    Raises ValueError if `issuer` cannot be one (plain http is for this machine only).
+    """
+    health = Health(parts.database, parts.migrations, parts.registry)
+    return Starlette(
+        routes=[
+            Route("/graphql", RequireBearer(graphql_app, bearer(parts)), methods=["GET", "POST"]),
+            *_oauth_routes(parts),
+            Route("/healthz", health.alive),
+            Route("/readyz", health.ready),
+            Route("/metrics", health.metrics),
+            *extra_routes,
+        ],
+        # Outermost first: the id is there for the log line, and the mask lies inside both.
+        middleware=[
+            Middleware(RequestId),
+            Middleware(Watch, registry=parts.registry),
+            Middleware(SafeHeaders, https=parts.issuer.startswith("https:")),
+            Middleware(CrashMask),
+            Middleware(HeaderLimit),
+            Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY),
+        ],
+        exception_handlers={HTTPException: _plain},
+        lifespan=lifespan,
+    )
+
+
+def bearer(parts: Parts) -> Bearer:
+    """The check of bearer tokens, for routes that need one of their own."""
+    ours = Issuer(name=parts.issuer, audience=parts.issuer, keys=parts.keys)
+    directory = ClientDirectory(parts.clients.find, parts.now)
+    return Bearer(
+        issuers=[ours, *parts.other_issuers],
+        client=directory.usable,
+        refused=parts.access.refused,
+        now=parts.now,
+    )
+
+
+def _oauth_routes(parts: Parts) -> list[Route]:
+    tokens = TokenServer(
+        issuer=parts.issuer,
+        audience=parts.issuer,
+        keys=parts.keys,
+        clients=parts.clients,
+        refused=parts.access.refused,
+        now=parts.now,
+        life=parts.token_life,
+    )
+    metadata = _fixed(server_metadata(parts.issuer))
+    return [
+        Route(TOKEN_PATH, tokens.token, methods=["POST"]),
+        Route(KEYS_PATH, _fixed(parts.keys.public())),
+        Route(SMART_WELL_KNOWN, _fixed(smart_configuration(parts.issuer))),
+        *(Route(path, metadata) for path in metadata_paths(parts.issuer)),
+    ]
+
+
+def _fixed(document: Mapping[str, Any]) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint that always answers with this document."""
+
+    async def answer(request: Request) -> Response:  # noqa: ARG001 - an endpoint's signature
+        return JSONResponse(document, headers=PUBLIC)
+
+    return answer
+
+
+async def _plain(request: Request, error: Exception) -> Response:  # noqa: ARG001 - Starlette's signature
+    assert isinstance(error, HTTPException)
+    code = _CODES.get(error.status_code, "INVALID")
+    return Answer(error.status_code, code, error.detail, headers=error.headers)

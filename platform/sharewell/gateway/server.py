@@ -1,0 +1,106 @@
+"""Runs the front door with uvicorn inside this process, beside whatever else it does, until it is told to stop.
+
+Signals belong to the process, not to uvicorn: uvicorn would raise SIGTERM again after its own shutdown, and nothing
+behind it (workers, an embedded database) would get to end in order. `until_signal` is for whoever owns the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+GRACE_SECONDS = 10  # for requests that are being answered when the end comes
+
+log = structlog.stdlib.get_logger("sharewell.gateway")
+
+
+class CannotServe(Exception):
+    """The address cannot be used, or the application did not start; the message says which and why."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, leaving signals alone and saying when it is there."""
+
+    def __init__(self, config: uvicorn.Config, ready: asyncio.Event | None) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        except SystemExit:  # uvicorn would take the whole process along
+            raise CannotServe("the application did not start; the log says why.") from None
+        if self._ready is not None and self.started:
+            self._ready.set()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take an address before anything else starts; port 0 takes a free one. Raises `CannotServe`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise CannotServe(
+            f"{host} port {port} cannot be used ({error.strerror}); set SHAREWELL_PORT to another, or 0 for a free one."
+        ) from error
+
+
+async def serve(app: ASGIApp, taken: socket.socket, stop: asyncio.Event, *, ready: asyncio.Event | None = None) -> None:
+    """Answer requests on `taken` until `stop` is set, then finish those under way. Logging is left as it is.
+
+    `ready` is set once requests are answered. Raises `CannotServe` if the application does not start.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=None,  # see sharewell.logs
+        access_log=False,  # the application writes its own line
+        server_header=False,
+        proxy_headers=False,  # addresses are built from the issuer, never from what a request claims
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        lifespan="on",
+    )
+    server = _Server(config, ready)
+    serving = asyncio.create_task(server.serve(sockets=[taken]))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        await serving
+    finally:
+        stopping.cancel()
+        if not serving.done():  # we are being cancelled: end in order all the same
+            server.should_exit = True
+            await asyncio.wait([serving])
+        taken.close()
+
+
+@contextmanager
+def until_signal() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set; a second one ends the process at once, as by default."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    signals = (signal.SIGTERM, signal.SIGINT)
+
+    def on_signal(number: signal.Signals) -> None:
+        log.info("stopping", signal=number.name)
+        stop.set()
+        for each in signals:
+            loop.remove_signal_handler(each)
+
+    for each in signals:
+        loop.add_signal_handler(each, on_signal, each)
+    try:
+        yield stop
+    finally:
+        for each in signals:
+            loop.remove_signal_handler(each)
