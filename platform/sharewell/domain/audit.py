@@ -14,8 +14,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from sharewell.domain import canonical
-from sharewell.domain.canonical import Json as Json  # whoever makes a decision needs its details' type too
+from sharewell.domain.canonical import Json
 from sharewell.domain.errors import Invalid
+
+__all__ = ["ALLOWED", "KINDS", "REFUSED", "Decision", "EntryTooLarge", "Json", "NotADecision", "parse_entry"]
 
 VERSION: Final = 1  #: of the layout of an entry
 LARGEST_ENTRY: Final = 65_535  #: bytes; tlog-tiles gives the length two bytes
@@ -140,18 +142,19 @@ def parse_entry(data: bytes) -> Decision:
     if len(data) > LARGEST_ENTRY:
         raise NotADecision(f"An entry has at most {LARGEST_ENTRY} bytes; this one has {len(data)}.")
     try:
-        value = canonical.parse(data)
-        decision = _decision(value) if isinstance(value, Mapping) else None
-        if decision is None or decision.entry() != data:
-            raise NotADecision
+        decision = _decision(canonical.parse(data))
     except NotADecision:
         raise
     except (Invalid, TypeError, ValueError, AttributeError) as why:
         raise NotADecision(f"The bytes are not a decision in its canonical form: {why}") from None
+    if decision.entry() != data:
+        raise NotADecision
     return decision
 
 
-def _decision(value: Mapping[str, Any]) -> Decision:
+def _decision(value: Any) -> Decision:
+    if not isinstance(value, Mapping):
+        raise NotADecision("An entry is a JSON object.")
     if value.keys() != _NAMES or value["v"] != VERSION or value["v"] is True:
         odd = sorted(value.keys() ^ _NAMES) or ["v"]
         raise NotADecision(f"The entry has the wrong keys: {', '.join(odd)[:200]}.", field=odd[0])

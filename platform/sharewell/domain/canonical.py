@@ -1,7 +1,8 @@
 """The one way to write a decision as bytes: RFC 8785 (JCS), restricted so that no two programs can disagree.
 
 Restricted means: no floating point numbers, whole numbers below 2**53 in size, ASCII keys, text in Unicode
-normal form C, no lone surrogates, no NUL (databases cannot hold it). On this profile sorting keys by code point is what RFC 8785 asks for.
+normal form C, no lone surrogates, no NUL (databases cannot hold it). On this profile sorting keys by code point is
+what RFC 8785 asks for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from sharewell.domain.errors import Invalid
 
-Json: TypeAlias = "None | bool | int | str | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | str | Sequence[Json] | Mapping[str, Json] | None"
 
 LARGEST_NUMBER = 2**53 - 1
 DEEPEST = 32  #: levels of nesting; every parser can take this many

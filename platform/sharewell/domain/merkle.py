@@ -74,18 +74,10 @@ def verify_inclusion(leaf: Hash, index: int, size: int, path: Sequence[Hash], ro
     if not 0 <= index < size:
         raise ProofFailed(f"There is no entry {index} in a tree of {size}.", field="index")
     _check_hashes((leaf, *path))
-    at, last, found = index, size - 1, leaf
-    for sibling in path:
-        if last == 0:
-            raise ProofFailed("The proof has more hashes than the tree has levels.", field="proof")
-        if at % 2 or at == last:
-            found = hash_children(sibling, found)
-            while at and not at % 2:
-                at, last = at >> 1, last >> 1
-        else:
-            found = hash_children(found, sibling)
-        at, last = at >> 1, last >> 1
-    if last != 0 or found != root:
+    found = leaf
+    for sibling, on_left in zip(path, _sides(index, size - 1, len(path)), strict=True):
+        found = hash_children(sibling, found) if on_left else hash_children(found, sibling)
+    if found != root:
         raise ProofFailed("The proof leads to another head than the checkpoint's.", field="proof")
 
 
@@ -109,18 +101,29 @@ def verify_consistency(size1: int, size2: int, root1: Hash, root2: Hash, path: S
     if not rest:
         raise ProofFailed("The proof is empty, but the trees differ in size.", field="proof")
     older = newer = rest[0]
-    for sibling in rest[1:]:
-        if last == 0:
-            raise ProofFailed("The proof has more hashes than the tree has levels.", field="proof")
-        if at % 2 or at == last:
+    for sibling, on_left in zip(rest[1:], _sides(at, last, len(rest) - 1), strict=True):
+        if on_left:
             older, newer = hash_children(sibling, older), hash_children(sibling, newer)
-            while at and not at % 2:
-                at, last = at >> 1, last >> 1
         else:
             newer = hash_children(newer, sibling)
-        at, last = at >> 1, last >> 1
-    if last != 0 or older != root1 or newer != root2:
+    if older != root1 or newer != root2:
         raise ProofFailed("The proof does not lead from the older head to the newer one.", field="proof")
+
+
+def _sides(at: int, last: int, count: int) -> list[bool]:
+    """For each step from node `at` of a level whose last node is `last` up to the head: is its sibling on the left?
+
+    Raises `ProofFailed` unless there are `count` steps. The fn and sn of RFC 9162.
+    """
+    sides = []
+    while last:
+        sides.append(on_left := at % 2 == 1 or at == last)
+        while on_left and at and at % 2 == 0:  # a lone last node rises until it has a sibling
+            at, last = at >> 1, last >> 1
+        at, last = at >> 1, last >> 1
+    if len(sides) != count:
+        raise ProofFailed(f"The proof has {count} hashes where the tree has {len(sides)} levels.", field="proof")
+    return sides
 
 
 def _check_hashes(hashes: Iterable[Hash]) -> None:

@@ -1,0 +1,186 @@
+"""The tree over recorded decisions in PostgreSQL: leaves, tiles, heads and checkpoints. Rows are only ever added.
+
+What they must hold is worked out in `sharewell.domain` and put together in `sharewell.audit`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sharewell.domain.merkle import HASH_SIZE, Hash
+from sharewell.domain.tiles import FULL, Tile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import asyncpg
+
+#: One sequencer at a time; the keys of leaf and tree hold even where this is passed by.
+LEADER_LOCK = 0x5348_4152_4557_4C03
+
+TRY_LEAD = f"select pg_try_advisory_lock({LEADER_LOCK})"
+STOP_LEADING = f"select pg_advisory_unlock({LEADER_LOCK})"
+
+#: The newest head, and the number below which every transaction was over when the current snapshot was taken.
+HEAD = """
+select coalesce(t.size, 0) as size, t.root, coalesce(t.settled, 0) as settled,
+       pg_snapshot_xmin(pg_current_snapshot())::text::bigint as all_over_before
+  from (select 1) one left join (select size, root, settled from audit.tree order by size desc limit 1) t on true
+"""
+#: The number of the current transaction: above that of every transaction seen so far.
+OWN_NUMBER = "select pg_current_xact_id()::text::bigint"
+LAST_SEALED = "select coalesce(max(staged_id), 0) from audit.leaf"
+
+# A batch is cut by rows and, so that it fits into memory, by bytes: its last entry is the one that reaches them.
+_CUT = """
+select staged_id, leaf_hash, body
+  from (select staged_id, leaf_hash, body, octet_length(body) as own,
+               sum(octet_length(body)) over (order by staged_id) as total from ({rows}) r) s
+ where total - own < {bytes} order by staged_id
+"""
+#: Entries above those seen so far, lowest first.
+FRESH = _CUT.format(
+    rows="select staged_id, leaf_hash, body from audit.entry where staged_id > $1 order by staged_id limit $2",
+    bytes="$3::bigint",
+)
+#: Entries that have appeared where ids were missing, lowest first.
+LATE = _CUT.format(
+    rows="""
+select e.staged_id, e.leaf_hash, e.body
+  from unnest($1::bigint[], $2::bigint[]) gap (first, last)
+  join audit.entry e on e.staged_id between gap.first and gap.last
+ where not exists (select from audit.leaf l where l.staged_id = e.staged_id)
+ order by e.staged_id limit $3""",
+    bytes="$4::bigint",
+)
+
+ADD_HEAD = "insert into audit.tree (size, root, settled) values ($1, $2, $3)"
+ADD_CHECKPOINT = "insert into audit.checkpoint (size, note) values ($1, $2)"
+ADD_KEY = "insert into audit.verifier_key (vkey) values ($1) on conflict do nothing"
+
+LEAVES = "select leaf_hash from audit.leaf where log_index >= $1 and log_index < $2 order by log_index"
+#: Tiles at least as wide as asked for.
+TILES = """
+select w.level, w.n,
+       (select t.hashes from audit.tile t where t.level = w.level and t.n = w.n and t.width >= w.width
+         order by t.width limit 1) as hashes
+  from unnest($1::smallint[], $2::bigint[], $3::smallint[]) w (level, n, width)
+"""
+LATEST_CHECKPOINT = "select size, note from audit.checkpoint order by size desc limit 1"
+KEYS = "select vkey from audit.verifier_key order by since, vkey"
+#: How many entries wait, and since when.
+WAITING = """
+select count(*) as entries, min(staged_at) as since from audit.entry e
+ where staged_id > (select coalesce(max(settled), 0) from audit.tree)
+   and not exists (select from audit.leaf l where l.staged_id = e.staged_id)
+"""
+
+
+class Head(NamedTuple):
+    """The newest head of the tree."""
+
+    size: int
+    root: Hash | None  #: None while the log is empty
+    settled: int  #: all entries up to this staged id are in the tree
+    all_over_before: int  #: every transaction with a lower number is over
+
+
+class Staged(NamedTuple):
+    """An entry that waits to be sealed."""
+
+    staged_id: int
+    leaf_hash: Hash  #: as it was when the entry was staged
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignedHead:
+    """A checkpoint as published."""
+
+    size: int
+    note: bytes
+
+
+class LogRepository:
+    """The tree, its tiles, and what was signed."""
+
+    def __init__(self, conn: asyncpg.Connection[Any]) -> None:
+        self._conn = conn
+
+    async def try_lead(self) -> bool:
+        """Become the one sequencer, for as long as this connection lasts or until `stop_leading`."""
+        return bool(await self._conn.fetchval(TRY_LEAD))
+
+    async def stop_leading(self) -> None:
+        await self._conn.execute(STOP_LEADING)
+
+    async def head(self) -> Head:
+        row = await self._conn.fetchrow(HEAD)
+        assert row is not None
+        return Head(*row.values())
+
+    async def own_number(self) -> int:
+        return int(await self._conn.fetchval(OWN_NUMBER))
+
+    async def last_sealed(self) -> int:
+        """The highest staged id in the tree."""
+        return int(await self._conn.fetchval(LAST_SEALED))
+
+    async def fresh(self, above: int, most: int, most_bytes: int) -> list[Staged]:
+        return [Staged(*row.values()) for row in await self._conn.fetch(FRESH, above, most, most_bytes)]
+
+    async def late(self, gaps: Sequence[tuple[int, int]], most: int, most_bytes: int) -> list[Staged]:
+        firsts, lasts = [first for first, _ in gaps], [last for _, last in gaps]
+        return [Staged(*row.values()) for row in await self._conn.fetch(LATE, firsts, lasts, most, most_bytes)]
+
+    async def add_leaves(self, first_index: int, entries: Iterable[Staged]) -> None:
+        rows = [(first_index + at, entry.staged_id, entry.leaf_hash) for at, entry in enumerate(entries)]
+        await self._conn.copy_records_to_table(
+            "leaf", schema_name="audit", columns=("log_index", "staged_id", "leaf_hash"), records=rows
+        )
+
+    async def add_tiles(self, tiles: Iterable[tuple[Tile, Sequence[Hash]]]) -> None:
+        rows = [(*tile, b"".join(hashes)) for tile, hashes in tiles]
+        if rows:
+            await self._conn.copy_records_to_table(
+                "tile", schema_name="audit", columns=("level", "n", "width", "hashes"), records=rows
+            )
+
+    async def add_head(self, size: int, root: Hash, settled: int) -> None:
+        await self._conn.execute(ADD_HEAD, size, root, settled)
+
+    async def add_checkpoint(self, size: int, note: bytes) -> None:
+        await self._conn.execute(ADD_CHECKPOINT, size, note)
+
+    async def add_key(self, vkey: str) -> None:
+        await self._conn.execute(ADD_KEY, vkey)
+
+    async def keys(self) -> list[str]:
+        """The public keys that have signed this log, oldest first."""
+        return [row["vkey"] for row in await self._conn.fetch(KEYS)]
+
+    async def latest_checkpoint(self) -> SignedHead | None:
+        row = await self._conn.fetchrow(LATEST_CHECKPOINT)
+        return None if row is None else SignedHead(row["size"], row["note"])
+
+    async def tiles(self, wanted: Sequence[Tile]) -> dict[Tile, list[Hash]]:
+        """The hashes of each tile, as many as asked for; fewer, or none, where they are not there."""
+        kept = [tile for tile in wanted if tile.level or tile.width == FULL]
+        rows = await self._conn.fetch(TILES, [t.level for t in kept], [t.n for t in kept], [t.width for t in kept])
+        found = {tile: _cut(row["hashes"] or b"", tile.width) for tile, row in zip(kept, rows, strict=True)}
+        for tile in wanted:
+            if tile not in found:  # a partial tile of level 0 is the last leaves themselves
+                start = tile.n * FULL
+                leaves = await self._conn.fetch(LEAVES, start, start + tile.width)
+                found[tile] = [row["leaf_hash"] for row in leaves]
+        return found
+
+    async def waiting(self) -> Any:
+        """`entries` that wait to be sealed, and `since` when the oldest does."""
+        return await self._conn.fetchrow(WAITING)
+
+
+def _cut(hashes: bytes, width: int) -> list[Hash]:
+    wanted = min(len(hashes) // HASH_SIZE, width)
+    return [hashes[at * HASH_SIZE : (at + 1) * HASH_SIZE] for at in range(wanted)]
