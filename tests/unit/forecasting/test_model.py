@@ -1,0 +1,141 @@
+"""The trained model: reproducible to the byte, rising in its quantiles, never negative, and only data when stored."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sharewell.domain.errors import Invalid
+from sharewell_workers.forecasting import FittedModel, Panel, Recipe, TooLittleHistory, fit, predict
+
+Wave = Callable[..., pl.DataFrame]
+AHEAD = (1, 2, 3)
+
+
+@pytest.fixture(scope="module")
+def model(panel: Panel, small: Recipe) -> FittedModel:
+    return fit(panel, AHEAD, recipe=small, seed=3)
+
+
+def test_the_same_panel_and_seed_give_the_same_bytes(panel: Panel, small: Recipe, model: FittedModel) -> None:
+    assert fit(panel, AHEAD, recipe=small, seed=3).to_bytes() == model.to_bytes()
+
+
+def test_another_seed_or_one_changed_value_gives_another_hash(
+    panel: Panel, small: Recipe, model: FittedModel, wave: Wave
+) -> None:
+    changed = wave(20, 60).with_columns(
+        value=pl.when(pl.int_range(pl.len()) == 700).then(pl.col("value") + 1).otherwise("value")
+    )
+    hashes = {
+        model.hash,
+        fit(panel, AHEAD, recipe=small, seed=4).hash,
+        fit(Panel.of(changed), AHEAD, recipe=small, seed=3).hash,
+    }
+    assert len(hashes) == 3
+
+
+def test_the_order_of_series_changes_neither_model_nor_forecast(
+    panel: Panel, small: Recipe, model: FittedModel, wave: Wave
+) -> None:
+    rows = wave(20, 60)
+    order = list(range(rows.height))
+    random.Random(2).shuffle(order)
+    shuffled = Panel.of(rows[order])
+    assert fit(shuffled, AHEAD, recipe=small, seed=3).hash == model.hash
+    ours = predict(model, panel, panel.last_day, AHEAD)
+    assert predict(model, shuffled, panel.last_day, AHEAD).equals(ours)
+
+
+def test_a_stored_model_forecasts_as_the_one_that_was_trained(panel: Panel, model: FittedModel) -> None:
+    again = FittedModel.from_bytes(model.to_bytes())
+    assert again == model
+    assert again.hash == model.hash
+    assert predict(again, panel, panel.last_day, AHEAD).equals(predict(model, panel, panel.last_day, AHEAD))
+
+
+def test_a_stored_model_is_json_with_the_names_of_its_features_and_the_hash_of_its_data(
+    panel: Panel, model: FittedModel
+) -> None:
+    body = json.loads(model.to_bytes())
+    assert body["data"] == panel.digest()
+    assert "horizon" in body["features"]
+    assert body["boosters"][0][0].startswith("tree")
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b"{}", b'{"format":"other/1"}', b"\x80\x04."])
+def test_bytes_that_are_no_model_are_refused(damage: bytes) -> None:
+    with pytest.raises(Invalid, match="no forecast model"):
+        FittedModel.from_bytes(damage)
+
+
+def test_a_model_with_a_broken_booster_is_refused(model: FittedModel) -> None:
+    body = json.loads(model.to_bytes())
+    body["boosters"][0][0] = "tree\nnonsense"
+    with pytest.raises(Invalid):
+        FittedModel.from_bytes(json.dumps(body).encode())
+
+
+def test_training_until_a_day_ignores_everything_after_it(panel: Panel, small: Recipe) -> None:
+    day = date(2024, 2, 10)
+    assert fit(panel, AHEAD, recipe=small, origin=day).hash == fit(panel.until(day), AHEAD, recipe=small).hash
+
+
+def test_a_panel_too_short_to_train_on_says_so(small: Recipe, wave: Wave) -> None:
+    with pytest.raises(TooLittleHistory, match="rows to learn from"):
+        fit(Panel.of(wave(5, 6)), AHEAD, recipe=small)
+
+
+@pytest.mark.parametrize("levels", [(250, 750), (500, 250), (0, 500), (500, 1000)])
+def test_levels_without_a_median_or_out_of_order_are_refused(panel: Panel, levels: tuple[int, ...]) -> None:
+    with pytest.raises(Invalid) as refusal:
+        fit(panel, AHEAD, levels=levels)
+    assert refusal.value.field == "levels"
+
+
+@pytest.mark.parametrize("horizons", [(), (0, 1), (-1,)])
+def test_horizons_that_do_not_look_ahead_are_refused(panel: Panel, horizons: tuple[int, ...]) -> None:
+    with pytest.raises(Invalid) as refusal:
+        fit(panel, horizons)
+    assert refusal.value.field == "horizons"
+
+
+def test_several_seeds_are_averaged(panel: Panel, small: Recipe) -> None:
+    bagged = fit(panel, AHEAD, recipe=Recipe.from_json(small.to_json() | {"seeds": 2}))
+    assert len(bagged.boosters) == 2
+    assert bagged.boosters[0] != bagged.boosters[1]
+
+
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10**6), holes=st.floats(0, 0.6), spike=st.floats(0, 1e6))
+def test_quantiles_rise_with_their_level_and_are_never_negative_whatever_the_history(
+    small: Recipe, seed: int, holes: float, spike: float, wave: Wave
+) -> None:
+    random_ = np.random.default_rng(seed)
+    rows = wave(12, 40, seed=seed)
+    value = rows["value"].to_numpy().copy()
+    value[random_.random(len(value)) < holes] = np.nan
+    value[random_.integers(len(value))] = spike
+    broken = Panel.of(rows.with_columns(value=pl.Series(value)).fill_nan(None))
+    model = fit(broken, AHEAD, recipe=small)
+    made = predict(model, broken, broken.last_day, AHEAD).sort("series", "horizon", "level")
+    assert made.height == 12 * 3 * 7
+    assert made["value"].is_finite().all()
+    assert made["value"].min() >= 0  # type: ignore[operator]
+    steps = made.select(pl.col("value").diff().over("series", "horizon")).drop_nulls().to_series()
+    assert steps.min() >= 0  # type: ignore[operator]
+
+
+def test_a_model_trained_earlier_speaks_from_the_newest_values(panel: Panel, small: Recipe) -> None:
+    old = fit(panel, AHEAD, recipe=small, origin=date(2024, 2, 15))
+    made = predict(old, panel, panel.last_day, AHEAD)
+    assert set(made["target"].to_list()) == {panel.last_day + timedelta(days=h) for h in AHEAD}
+    assert made["fallback"].null_count() == made.height

@@ -1,0 +1,183 @@
+"""What a model would have been worth: forecasts from past days, with only what was known then, scored afterwards."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sharewell.domain.errors import Invalid
+from sharewell_workers.forecasting import features, scores
+from sharewell_workers.forecasting.features import Tasks
+from sharewell_workers.forecasting.model import FittedModel, TooLittleHistory, fit
+from sharewell_workers.forecasting.naive import Naive
+from sharewell_workers.forecasting.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+    from numpy.typing import NDArray
+
+    from sharewell_workers.forecasting.panel import Grid, Panel
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+log = logging.getLogger(__name__)
+
+METHODS = ("model", "seasonal-naive", "persistence")
+BANDS = (500, 800, 950)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Means over the tasks that every method could answer."""
+
+    method: str
+    horizon: int  #: steps; 0 for all horizons together
+    tasks: int
+    wis: float  #: units of the series
+    log_wis: float
+    coverage: tuple[float, ...]  #: of the bands of `BANDS`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestReport:
+    """Scores of the model and the naive methods, by horizon and over all."""
+
+    origins: tuple[date, ...]  #: days forecasts were made from
+    season: int  #: steps the seasonal-naive method looks back
+    scores: tuple[Score, ...]
+    skipped: tuple[date, ...]  #: origins with too little history for the model
+
+    def of(self, method: str, horizon: int = 0) -> Score:
+        """The score of one method; raises `KeyError` if it was not scored."""
+        for score in self.scores:
+            if (score.method, score.horizon) == (method, horizon):
+                return score
+        raise KeyError((method, horizon))
+
+    def relative(self, against: str, horizon: int = 0) -> float:
+        """The model's WIS over another method's on the same tasks; below 1 the model is better."""
+        other = self.of(against, horizon).wis
+        return self.of("model", horizon).wis / other if other else 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values without floats: decimals are text, so that the report can be an audit entry."""
+        return {
+            "origins": [day.isoformat() for day in self.origins],
+            "skipped": [day.isoformat() for day in self.skipped],
+            "season": self.season,
+            "relative_wis": {m: f"{self.relative(m):.4f}" for m in METHODS[1:]} if self.scores else {},
+            "scores": [
+                {
+                    "method": s.method, "horizon": s.horizon, "tasks": s.tasks, "wis": f"{s.wis:.4f}",
+                    "log_wis": f"{s.log_wis:.4f}",
+                    "coverage": {str(b): f"{c:.4f}" for b, c in zip(BANDS, s.coverage, strict=True)},
+                }
+                for s in self.scores
+            ],
+        }  # fmt: skip
+
+
+def backtest(
+    panel: Panel,
+    horizons: Sequence[int],
+    *,
+    origins: Sequence[date] | int = 6,
+    seed: int = 0,
+    recipe: Recipe | None = None,
+    refit_every: int = 1,
+) -> BacktestReport:
+    """Forecast from past `origins` (days, or how many of the newest that can be scored) and score what came.
+
+    The model is trained anew at every `refit_every`-th origin, always on what was known at that origin. Only values
+    that were reported count as outcomes. Raises `TooLittleHistory` if no origin can be scored.
+    """
+    recipe = recipe or Recipe.for_step(panel.step)
+    if any(not {(1000 - b) // 2, (1000 + b) // 2} <= set(recipe.levels) for b in BANDS):
+        raise Invalid("a backtest needs the levels of the 50, 80 and 95 % bands.", field="levels")
+    ahead = tuple(sorted(set(horizons)))
+    whole = panel.grid()
+    columns = _columns(whole, ahead, origins)
+    model: FittedModel | None = None
+    pieces, skipped = [], []
+    for turn, column in enumerate(columns):
+        day = whole.day(column)
+        try:
+            if model is None or turn % refit_every == 0:
+                model = fit(panel, ahead, seed=seed, recipe=recipe, origin=day)
+        except TooLittleHistory as few:
+            log.info("backtest skips an origin", extra={"origin": day.isoformat(), "why": str(few)})
+            skipped.append(day)
+            continue
+        pieces += _tasks(model, _cut(whole, column, recipe), whole, column)
+    if not pieces:
+        raise TooLittleHistory("no past day has both enough history before it and outcomes after it.")
+    used = tuple(whole.day(c) for c in columns if whole.day(c) not in skipped)
+    season = _cut(whole, columns[-1], recipe).season
+    return BacktestReport(origins=used, season=season, scores=_summary(pieces, recipe), skipped=tuple(skipped))
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    horizon: int
+    observed: Floats  #: [N]
+    values: dict[str, Floats]  #: by method [N, L]
+
+
+def _columns(grid: Grid, horizons: tuple[int, ...], origins: Sequence[date] | int) -> list[int]:
+    last = grid.value.shape[1] - 1
+    if isinstance(origins, int):
+        return [c for c in range(last - horizons[-1] - origins + 1, last - horizons[-1] + 1) if c >= 0]
+    found = [last - (grid.end - day).days // grid.step for day in sorted(set(origins))]
+    return [c for c in found if 0 <= c < last]
+
+
+def _cut(grid: Grid, column: int, recipe: Recipe) -> Grid:
+    """The grid as it stood at `column`."""
+    first = max(0, column + 1 - recipe.history)
+    span = slice(first, column + 1)
+    return replace(grid, end=grid.day(column), value=grid.value[:, span], firm=grid.firm[:, span])
+
+
+def _tasks(model: FittedModel, known: Grid, whole: Grid, column: int) -> list[_Piece]:
+    """Forecasts of all methods from `column`, for the series all of them can speak for and that were scored later."""
+    state = features.observe(known, model.recipe, model.season)
+    naive = Naive.of(known, model.season)
+    able = state.ready()[:, -1]
+    pieces = []
+    for h in model.horizons:
+        if column + h >= whole.value.shape[1]:
+            continue
+        values = {m: naive.quantiles(m, h, model.recipe.levels) for m in METHODS[1:]}
+        fair = able & whole.firm[:, column + h] & ~np.any([np.isnan(v[:, 0]) for v in values.values()], axis=0)
+        at = np.flatnonzero(fair)
+        if len(at):
+            ours = model.quantiles(state, Tasks(at, np.full(len(at), state.last), np.full(len(at), h)))
+            shared = {"model": ours} | {m: v[at] for m, v in values.items()}
+            pieces.append(_Piece(h, whole.value[at, column + h], shared))
+    return pieces
+
+
+def _summary(pieces: list[_Piece], recipe: Recipe) -> tuple[Score, ...]:
+    result = []
+    for horizon in (0, *sorted({p.horizon for p in pieces})):
+        chosen = [p for p in pieces if horizon in (0, p.horizon)]
+        observed = np.concatenate([p.observed for p in chosen])
+        for method in METHODS:
+            values = np.concatenate([p.values[method] for p in chosen])
+            result.append(_score(method, horizon, values, observed, recipe.levels))
+    return tuple(result)
+
+
+def _score(method: str, horizon: int, values: Floats, observed: Floats, levels: Sequence[int]) -> Score:
+    return Score(
+        method=method, horizon=horizon, tasks=len(observed),
+        wis=float(scores.wis(values, observed, levels).mean()),
+        log_wis=float(scores.log_wis(values, observed, levels).mean()),
+        coverage=tuple(float(scores.covered(values, observed, levels, band).mean()) for band in BANDS),
+    )  # fmt: skip

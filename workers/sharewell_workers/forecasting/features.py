@@ -1,0 +1,165 @@
+"""What the model sees of a series on a day: only that day and the past, on a scale on which series are alike.
+
+Values are raised to `Recipe.power`, taken as differences from the last known value, and divided by the series' own
+recent volatility, so one model can learn from a hospital of ten beds and one of a thousand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sharewell_workers.forecasting import rolling
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sharewell_workers.forecasting.panel import Grid
+    from sharewell_workers.forecasting.recipe import Recipe
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+SCALE_PRIOR = 4.0  #: weight, in steps, of all series' volatility in one series' own
+LEAST_SCALE = 0.05  #: volatility of a series that never moves
+
+
+class Tasks(NamedTuple):
+    """Forecasts to be made or learnt from, one an element."""
+
+    series: Ints  #: row of the grid
+    column: Ints  #: where it is made
+    horizon: Ints  #: steps it looks ahead
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Series as seen from every column of a grid. Column t knows of columns 0..t only."""
+
+    grid: Grid
+    recipe: Recipe
+    season: int  #: steps
+    power: Floats  #: [S, T] values, powered; NaN where unknown
+    base: Floats  #: [S, T] last known value, powered
+    scale: Floats  #: [S, T] volatility of one step, powered units
+    count: Floats  #: [S, T] values known so far
+    names: list[str]  #: of the features of `table`
+    table: NDArray[np.float32]  #: [S, T, F] what depends on series and day, not on the horizon
+
+    @property
+    def last(self) -> int:
+        """The newest column."""
+        return int(self.grid.value.shape[1]) - 1
+
+    def ready(self) -> NDArray[np.bool_]:
+        """[S, T] where the model may speak: a fresh enough last value and enough of them."""
+        return ~np.isnan(self.base) & (self.count >= self.recipe.min_observed)
+
+    def spread(self, tasks: Tasks) -> Floats:
+        """Volatility over each task's horizon, were the series a random walk; powered units."""
+        return np.asarray(self.scale[tasks.series, tasks.column] * np.sqrt(tasks.horizon))
+
+
+def observe(grid: Grid, recipe: Recipe, season: int | None = None) -> State:
+    """Work out what can be seen of all series at all columns."""
+    z = grid.value**recipe.power
+    base, age = rolling.carry(z, recipe.carry)
+    move = base - rolling.shift(base, 1)
+    scale = volatility(np.where(np.isnan(z), np.nan, move), recipe.power, recipe.scale_halflife)
+    parts = _past(z, base, scale, recipe) | _moves(move, scale, recipe) | _peers(grid, base, scale, recipe)
+    parts |= {"level": base, "scale": np.log(scale), "age": age}
+    table = np.stack([part.astype(np.float32) for part in parts.values()], axis=2)
+    count = np.cumsum(~np.isnan(z), axis=1).astype(float)
+    return State(grid, recipe, season or grid.season, z, base, scale, count, list(parts), table)
+
+
+def volatility(move: Floats, power: float, halflife: float) -> Floats:
+    """Fading root mean square of a series' moves, drawn towards that of all series while it is young."""
+    own, weight = rolling.fading_mean(move * move, halflife)
+    everyone = np.zeros(len(move), dtype=np.int64)
+    pooled = rolling.group_mean(own, everyone, np.minimum(weight, SCALE_PRIOR))
+    # Before anything has moved: the difference of two Poisson counts, by the delta method at a mean of one.
+    pooled = np.where(np.isnan(pooled), 2 * power * power, pooled)
+    mixed = (np.where(np.isnan(own), 0.0, own) * weight + SCALE_PRIOR * pooled) / (weight + SCALE_PRIOR)
+    return np.maximum(np.sqrt(mixed), LEAST_SCALE)
+
+
+def _past(z: Floats, base: Floats, scale: Floats, recipe: Recipe) -> dict[str, Floats]:
+    """Where the series has been, seen from where it is."""
+    parts = {f"lag{k}": (rolling.shift(base, k) - base) / scale for k in recipe.lags}
+    for width in recipe.windows:
+        parts[f"mean{width}"] = (rolling.window_mean(z, width) - base) / scale
+        parts[f"slope{width}"] = rolling.window_slope(z, width) / scale
+    usual, weight = rolling.fading_mean(z, 4 * recipe.scale_halflife)
+    return parts | {
+        "below_peak": (np.fmax.accumulate(z, axis=1) - base) / scale,
+        "above_floor": (base - np.fmin.accumulate(z, axis=1)) / scale,
+        "from_usual": (usual - base) / scale,
+        "memory": weight,
+    }
+
+
+def _moves(move: Floats, scale: Floats, recipe: Recipe) -> dict[str, Floats]:
+    """How restless the series is now, compared with its longer self."""
+    return {f"restless{w}": rolling.window_spread(move, w) / scale for w in recipe.windows}
+
+
+def _peers(grid: Grid, base: Floats, scale: Floats, recipe: Recipe) -> dict[str, Floats]:
+    """Where the group, and everyone, is heading: mean moves over short and longer spans, in own volatilities."""
+    everyone = np.zeros(len(base), dtype=np.int64)
+    parts = {}
+    for width in (1, *recipe.windows[:3]):
+        trend = base - rolling.shift(base, width)
+        parts[f"group{width}"] = rolling.group_mean(trend, grid.group) / scale
+        parts[f"all{width}"] = rolling.group_mean(trend, everyone) / scale
+    return parts
+
+
+def rows(state: State, tasks: Tasks) -> tuple[NDArray[np.float32], list[str]]:
+    """Features of each task, one row each, and their names."""
+    at, column, horizon = tasks
+    base, scale = state.base[at, column], state.scale[at, column]
+    parts: dict[str, Floats] = {"horizon": horizon.astype(float)}
+    # The same place in the newest season that is known, and in the one before.
+    back = column + horizon - state.season * -(-horizon // state.season)
+    for lap in (0, 1):
+        parts[f"season{lap}"] = (_look(state.power, at, back - lap * state.season) - base) / scale
+    # What the same span brought one season ago.
+    parts["season_move"] = (_look(state.base, at, back) - _look(state.base, at, back - horizon)) / scale
+    parts |= _calendar(state, column + horizon)
+    ahead = np.stack([part.astype(np.float32) for part in parts.values()], axis=1)
+    return np.concatenate([state.table[at, column], ahead], axis=1), state.names + list(parts)
+
+
+def _look(value: Floats, at: Ints, column: Ints) -> Floats:
+    found = value[at, np.maximum(column, 0)]
+    return np.where(column >= 0, found, np.nan)
+
+
+def _calendar(state: State, column: Ints) -> dict[str, Floats]:
+    """Weekday of a daily target; season and Christmas of a weekly one, if history is long enough to learn them."""
+    columns, place = np.unique(column, return_inverse=True)
+    days = [state.grid.day(int(c)) for c in columns]
+    if state.grid.step == 1:
+        return {"weekday": np.array([float(d.weekday()) for d in days])[place]}
+    if not state.recipe.calendar:
+        return {}
+    return {
+        "season_week": np.array([_season_week(d) for d in days])[place],
+        "to_christmas": np.array([_weeks_to_christmas(d) for d in days])[place],
+    }
+
+
+def _season_week(day: date) -> float:
+    """Weeks since the first of August, when respiratory seasons are at rest in the north."""
+    start = date(day.year if day.month >= 8 else day.year - 1, 8, 1)
+    return float((day - start).days // 7)
+
+
+def _weeks_to_christmas(day: date) -> float:
+    """Weeks from `day` to the nearest 25 December, negative after it."""
+    near = min((date(y, 12, 25) for y in (day.year - 1, day.year)), key=lambda d: abs(d - day))
+    return (near - day) / timedelta(days=7)

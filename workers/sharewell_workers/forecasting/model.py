@@ -1,0 +1,203 @@
+"""The model: one family of gradient-boosted quantile trees over all series of a resource, all horizons at once.
+
+What is fitted, on which data, with which choices and seeds, is one byte string with one hash; it holds no code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sharewell.domain.errors import Invalid
+from sharewell_workers.forecasting import calibration, features, trees
+from sharewell_workers.forecasting.features import Tasks
+from sharewell_workers.forecasting.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sharewell_workers.forecasting.features import State
+    from sharewell_workers.forecasting.panel import Panel
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+FORMAT = "sharewell-forecast-model/1"
+
+
+class TooLittleHistory(Exception):
+    """The panel has too few rows to train on; forecasts must come from the naive methods."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedModel:
+    """A trained model. Two fits on the same rows with the same recipe and seed are equal, byte for byte."""
+
+    recipe: Recipe
+    horizons: tuple[int, ...]  #: steps
+    seed: int
+    step: int  #: days
+    season: int  #: steps
+    origin: date  #: last day it was trained on
+    data: str  #: SHA-256 of the panel it was trained on
+    trained_rows: int
+    features: tuple[str, ...]
+    factors: tuple[tuple[float, ...], ...]  #: calibration by horizon and level
+    boosters: tuple[tuple[str, ...], ...]  #: LightGBM text by seed and level
+    _cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of `to_bytes()` in hex: it names model, data, choices and seed together."""
+        if "hash" not in self._cache:
+            self._cache["hash"] = hashlib.sha256(self.to_bytes()).hexdigest()
+        return str(self._cache["hash"])
+
+    def to_bytes(self) -> bytes:
+        """The whole model as JSON with sorted keys, LightGBM's own text inside."""
+        body = {
+            "format": FORMAT, "recipe": self.recipe.to_json(), "horizons": self.horizons, "seed": self.seed,
+            "step": self.step, "season": self.season, "origin": self.origin.isoformat(), "data": self.data,
+            "trained_rows": self.trained_rows, "features": self.features, "factors": self.factors,
+            "boosters": self.boosters,
+        }  # fmt: skip
+        return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> FittedModel:
+        """Inverse of `to_bytes`. Raises `Invalid` if the bytes are not such a model."""
+        try:
+            model = cls._decode(json.loads(data))
+            model.raw(np.zeros((1, len(model.features)), dtype=np.float32))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Invalid(f"these bytes are no forecast model of this version: {error}", field="model") from None
+        return model
+
+    @classmethod
+    def _decode(cls, body: dict[str, Any]) -> FittedModel:
+        if body.pop("format") != FORMAT:
+            raise ValueError(f"the format is not {FORMAT}")
+        return cls(
+            recipe=Recipe.from_json(body.pop("recipe")), origin=date.fromisoformat(body.pop("origin")),
+            horizons=tuple(body.pop("horizons")), features=tuple(body.pop("features")),
+            factors=tuple(tuple(row) for row in body.pop("factors")),
+            boosters=tuple(tuple(texts) for texts in body.pop("boosters")), **body,
+        )  # fmt: skip
+
+    def raw(self, rows: NDArray[np.float32]) -> Floats:
+        """Uncalibrated quantiles [N, L] in volatilities from the last known value, averaged over seeds."""
+        if "loaded" not in self._cache:
+            self._cache["loaded"] = [trees.load(texts) for texts in self.boosters]
+        return np.asarray(np.mean([trees.apply(boosters, rows) for boosters in self._cache["loaded"]], axis=0))
+
+    def quantiles(self, state: State, tasks: Tasks) -> Floats:
+        """Calibrated quantiles [N, L] of the values themselves, rising along each row and never negative."""
+        rows, _ = features.rows(state, tasks)
+        place = np.searchsorted(np.array(self.horizons), tasks.horizon)
+        moved = calibration.stretch(self.raw(rows), np.array(self.factors)[place], self.recipe.levels)
+        powered = state.base[tasks.series, tasks.column][:, None] + state.spread(tasks)[:, None] * moved
+        return np.asarray(np.maximum(powered, 0.0) ** (1 / self.recipe.power))
+
+
+def fit(
+    panel: Panel,
+    horizons: Sequence[int],
+    *,
+    seed: int = 0,
+    levels: Sequence[int] | None = None,
+    recipe: Recipe | None = None,
+    origin: date | None = None,
+) -> FittedModel:
+    """Train on everything known at `origin` (default: the panel's last day) to look `horizons` steps ahead.
+
+    Raises `TooLittleHistory` if there are fewer than `recipe.min_rows` rows to learn from, `Invalid` for horizons or
+    levels that make no sense.
+    """
+    recipe = _checked(recipe or Recipe.for_step(panel.step), levels)
+    ahead = tuple(sorted(set(horizons)))
+    if not ahead or ahead[0] < 1:
+        raise Invalid("horizons must be whole steps of 1 or more.", field="horizons")
+    known = panel.until(origin) if origin is not None else panel
+    grid = known.grid(origin, steps=recipe.history)
+    state = features.observe(grid, recipe)
+    model = FittedModel(
+        recipe=recipe, horizons=ahead, seed=seed, step=grid.step, season=state.season, origin=grid.day(state.last),
+        data=known.digest(), trained_rows=0, features=(), factors=(), boosters=(),
+    )  # fmt: skip
+    factors = _calibrated(model, state, state.last - recipe.calibration_steps)
+    return replace(_boosted(model, state, state.last), factors=factors)
+
+
+def _calibrated(model: FittedModel, state: State, until: int) -> tuple[tuple[float, ...], ...]:
+    """Train on outcomes up to column `until` and see how wide the bands had to be to hold what came after it."""
+    recipe = model.recipe
+    factors = np.full((len(model.horizons), len(recipe.levels)), calibration.PRIOR_FACTOR)
+    if recipe.calibration_steps and until > 2 * recipe.calibration_steps:
+        try:
+            past = _boosted(replace(model, recipe=replace(recipe, seeds=1)), state, until)
+        except TooLittleHistory:
+            pass  # the prior stands
+        else:
+            tasks = _sample(model, state, until + 1, state.last, most=10_000)
+            rows, _ = features.rows(state, tasks)
+            factors = calibration.factors(
+                past.raw(rows), _outcome(state, tasks), tasks.horizon, recipe.levels, model.horizons
+            )
+    return tuple(tuple(round(float(f), 6) for f in row) for row in factors)
+
+
+def _boosted(model: FittedModel, state: State, until: int) -> FittedModel:
+    """Return `model` with boosters trained on outcomes up to column `until`."""
+    recipe = model.recipe
+    tasks = _sample(model, state, max(0, until - recipe.train_steps), until, most=recipe.max_rows)
+    if len(tasks.series) < recipe.min_rows:
+        raise TooLittleHistory(f"{len(tasks.series)} rows to learn from; {recipe.min_rows} are needed.")
+    rows, names = features.rows(state, tasks)
+    weight = None
+    if recipe.recency_halflife:
+        weight = 0.5 ** ((until - tasks.column - tasks.horizon) / recipe.recency_halflife)
+    target = _outcome(state, tasks)
+    boosters = tuple(
+        trees.train(rows, target, weight, recipe, seed=model.seed * 1000 + bag) for bag in range(recipe.seeds)
+    )
+    return replace(model, boosters=boosters, features=tuple(names), trained_rows=len(target), _cache={})
+
+
+def _outcome(state: State, tasks: Tasks) -> Floats:
+    """What came, in volatilities from the last known value."""
+    at, column, horizon = tasks
+    return np.asarray((state.power[at, column + horizon] - state.base[at, column]) / state.spread(tasks))
+
+
+def _sample(model: FittedModel, state: State, first: int, last: int, *, most: int) -> Tasks:
+    """At most `most` tasks whose outcome lies in columns `first..last`, drawn with the model's seed, in fixed order."""
+    ready, firm = state.ready(), state.grid.firm
+    count, width = firm.shape
+    found: list[Ints] = []
+    for place, h in enumerate(model.horizons):
+        begin = max(first, h)
+        usable = firm[:, begin : last + 1] & ready[:, begin - h : max(last + 1 - h, 0)]
+        series, outcome = np.nonzero(usable)
+        found.append((place * count + series) * width + outcome + begin)
+    flat = np.concatenate(found)
+    if len(flat) > most:
+        chooser = np.random.Generator(np.random.PCG64(model.seed))
+        flat = np.sort(chooser.choice(flat, size=most, replace=False))
+    which, rest = np.divmod(flat, count * width)
+    at, outcome = np.divmod(rest, width)
+    horizon = np.array(model.horizons, dtype=np.int64)[which]
+    return Tasks(at, outcome - horizon, horizon)
+
+
+def _checked(recipe: Recipe, levels: Sequence[int] | None) -> Recipe:
+    wanted = tuple(levels) if levels is not None else recipe.levels
+    if 500 not in wanted or list(wanted) != sorted(set(wanted)) or not 0 < wanted[0] <= wanted[-1] < 1000:
+        raise Invalid("levels must rise strictly between 0 and 1000 per mille and hold 500.", field="levels")
+    return replace(recipe, levels=wanted)

@@ -1,0 +1,124 @@
+"""The panel: all series of one resource on one calendar, as rows for people and as a matrix for arithmetic."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from sharewell.domain.capacity import Mark
+from sharewell.domain.errors import Invalid
+from sharewell_workers.forecasting import series
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+SEASONS = {1: 7, 7: 52}  #: steps after which the calendar repeats, by step
+SHORT_SEASONS = {1: 7, 7: 4}  #: stands in where history is shorter than a season
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Cleaned rows (series, group, day, value, mark, size), sorted by series and day, and what cleaning saw."""
+
+    frame: pl.DataFrame
+    quality: pl.DataFrame
+    step: int
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, *, step: int | None = None) -> Panel:
+        """Clean `frame` (see `series.clean`); raises `Invalid` if a column is missing or unreadable."""
+        rows, quality, step = series.clean(frame, step=step)
+        return cls(rows, quality, step)
+
+    @property
+    def last_day(self) -> date:
+        """Newest day with any row. Raises `Invalid` for a panel without rows."""
+        newest = self.frame["day"].max()
+        if not isinstance(newest, date):
+            raise Invalid("the panel has no rows.", field="panel")
+        return newest
+
+    def until(self, day: date) -> Panel:
+        """The panel as if nothing after `day` had been reported; every series stays, even if it is left empty."""
+        return Panel(self.frame.filter(pl.col("day") <= day), self.quality, self.step)
+
+    def digest(self) -> str:
+        """SHA-256 over the cleaned rows in order: the same rows give the same hash, however they were sent."""
+        text = self.frame.select("series", "group", "day", "value", "mark", "size").write_csv(float_precision=6)
+        return hashlib.sha256(f"step={self.step}\n{text}".encode()).hexdigest()
+
+    def grid(self, last: date | None = None, *, steps: int | None = None) -> Grid:
+        """Lay the panel out as a matrix whose last column is `last` (default: the newest day), `steps` wide at most."""
+        names = self.quality["series"].to_list()
+        end = last if last is not None else self.last_day
+        end = _on_calendar(end, self.frame, self.step)
+        rows = self.frame.filter(pl.col("day") <= end)
+        first = rows["day"].min()
+        width = (end - first).days // self.step + 1 if isinstance(first, date) else 1
+        width = min(width, steps) if steps else width
+        return _fill(rows, names, end, width, self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A matrix of series by step. `value` is NaN where nothing is known; `firm` marks what may be learned from."""
+
+    names: list[str]
+    group: Ints  #: [S] number of each series' group
+    size: Floats  #: [S] static size such as population; NaN where not given
+    end: date  #: day of the last column
+    step: int  #: days
+    value: Floats  #: [S, T]
+    firm: NDArray[np.bool_]  #: [S, T] observed, not carried forward or imputed
+
+    def day(self, column: int) -> date:
+        """Day of a column; columns past the last lie in the future."""
+        return self.end + timedelta(days=(column - self.value.shape[1] + 1) * self.step)
+
+    @property
+    def season(self) -> int:
+        """Steps after which the calendar repeats, or its stand-in where history is shorter."""
+        full = SEASONS[self.step]
+        return full if self.value.shape[1] > full + 8 else SHORT_SEASONS[self.step]
+
+
+def _on_calendar(end: date, frame: pl.DataFrame, step: int) -> date:
+    """Newest calendar day of the panel that is not after `end`; for daily panels `end` itself."""
+    some = frame["day"].max()
+    if step == 1 or not isinstance(some, date):
+        return end
+    return end - timedelta(days=(end - some).days % step)
+
+
+def _fill(rows: pl.DataFrame, names: list[str], end: date, width: int, step: int) -> Grid:
+    start = end - timedelta(days=(width - 1) * step)
+    value = np.full((len(names), width), np.nan)
+    firm = np.zeros((len(names), width), dtype=bool)
+    order = pl.DataFrame({"series": names, "_row": np.arange(len(names))}, schema_overrides={"series": pl.String})
+    placed = rows.join(order, on="series", how="inner").filter(pl.col("day") >= start)
+    column = ((placed["day"] - start).dt.total_days() // step).to_numpy()
+    row = placed["_row"].to_numpy()
+    value[row, column] = placed["value"].to_numpy()
+    learn = placed["mark"].is_in([str(Mark.REPORTED), str(Mark.SUPPRESSED)]) & placed["value"].is_not_null()
+    firm[row, column] = learn.to_numpy()
+    static = order.join(
+        rows.group_by("series").agg(pl.col("group").last(), pl.col("size").last()), on="series", how="left"
+    ).sort("_row")
+    group = static["group"].fill_null("all").rank("dense").cast(pl.Int64).to_numpy() - 1
+    return Grid(names, group, static["size"].to_numpy().astype(float), end, step, value, firm)
+
+
+def describe(panel: Panel) -> dict[str, Any]:
+    """Totals of the quality report, for a log line or a page."""
+    sums = panel.quality.select(pl.sum("observed", "gaps", "refused", "duplicates", "moved", "outliers", "suppressed"))
+    return {"series": panel.quality.height, "step_days": panel.step, **sums.to_dicts()[0]}

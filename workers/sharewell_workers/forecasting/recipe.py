@@ -1,0 +1,59 @@
+"""Every choice the model makes, as one value that is hashed with the model. Nothing else steers a fit.
+
+Defaults were chosen on the New Jersey hospital days and the HHS facility weeks; docs/forecasting.md tells how.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from sharewell.domain.forecast import LEVELS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Configuration of features, training and calibration; counts of steps, not days, unless said."""
+
+    levels: tuple[int, ...] = LEVELS  #: quantile levels per mille, the median among them
+    power: float = 0.5  #: values are modelled as value**power; 1/2 steadies the spread of counts
+    lags: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
+    windows: tuple[int, ...] = (3, 7, 14, 28)  #: rolling means, slopes and spreads
+    scale_halflife: float = 14.0  #: memory of a series' own volatility
+    carry: int = 7  #: how long a last value may stand in for missing ones
+    min_observed: int = 5  #: values a series needs before the model speaks for it
+    calendar: bool = False  #: weeks of the year; only sensible with more than a year of history
+    history: int = 400  #: newest steps that are looked at at all
+    train_steps: int = 160  #: newest origins that are trained on
+    recency_halflife: float = 14.0  #: steps after which a training row weighs half; 0: all weigh the same
+    max_rows: int = 10_000  #: training rows are sampled down to this many
+    min_rows: int = 300  #: fewer training rows than this and no model is fitted
+    rounds: int = 40
+    leaves: int = 12
+    rate: float = 0.08
+    min_leaf: int = 40
+    feature_fraction: float = 0.8
+    calibration_steps: int = 7  #: newest steps whose outcomes set the width of the bands; 0: no calibration
+    seeds: int = 1  #: models averaged, each with its own seed
+
+    @classmethod
+    def for_step(cls, step: int, **changes: Any) -> Self:
+        """Return the recipe for series with one value every `step` days (1 or 7)."""
+        if step == 7:
+            weekly: dict[str, Any] = {
+                "lags": (1, 2, 3, 4), "windows": (2, 4, 8), "scale_halflife": 8.0, "carry": 4, "history": 260,
+                "train_steps": 104, "recency_halflife": 0.0, "max_rows": 60_000, "calibration_steps": 4,
+                "min_leaf": 100,
+            }  # fmt: skip
+            return cls(**(weekly | changes))
+        return cls(**changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, tuples as lists."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return cls(**plain)
