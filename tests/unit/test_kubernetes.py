@@ -188,7 +188,7 @@ def test_only_the_sequencer_can_read_the_key_of_the_log(document: Any, pod: Any,
     items = {item["key"] for source in sources for item in source["secret"]["items"]}
     assert whole == []
     assert ("audit-log.key" in items) == (document["metadata"]["name"] == "sharewell-sequencer")
-    assert ("token-keys.json" in items) == (document["metadata"]["name"] == "sharewell-gateway")
+    assert ("oauth-keys.json" in items) == (document["metadata"]["name"] == "sharewell-gateway")
 
 
 @each_workload
@@ -258,9 +258,9 @@ def test_the_database_takes_the_connections_of_all_replicas(folder: str) -> None
         document["metadata"]["name"].replace("-", "_"): document["spec"].get("replicas", scaler["spec"]["maxReplicas"])
         for document in of_kind(folder, "Deployment")
     }
-    a_pool, surge = 10, 1
-    for role in ("sharewell_gateway", "sharewell_worker"):
-        assert (replicas[role] + surge) * a_pool <= limits[role]
+    pools, surge = {"sharewell_gateway": 20, "sharewell_worker": 10, "sharewell_sequencer": 2}, 1
+    for role, pool in pools.items():
+        assert (replicas[role] + surge) * pool <= limits[role]
     assert sum(limits.values()) + 20 <= int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
 
 
