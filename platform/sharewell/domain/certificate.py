@@ -1,0 +1,237 @@
+"""Proof that a plan is best, checked in whole numbers without a solver.
+
+Each stage of each part is a linear program (`network`). Its proof is one multiplier per row: weak duality turns them
+into a bound that no plan can pass, and the plan meets it exactly. What the multipliers pin down (complementary
+slackness) is the face on which the next stage is decided, so the stages are checked in the order they were decided.
+The floor's proof is a set of requests that cannot all go higher, because the units in their reach do not suffice.
+
+Left to others: that the plan is valid at all (`allocation.check_plan`, which runs first).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sharewell.domain import strict
+from sharewell.domain.checks import MAX_UNITS
+from sharewell.domain.errors import Invalid
+from sharewell.domain.instance import MAX_LANES, MAX_ROWS, Instance, Part, Rule
+from sharewell.domain.network import Network, network, stage_names
+from sharewell.domain.strict import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sharewell.domain.canonical import Json
+    from sharewell.domain.plan import Plan, Stage
+
+
+class NotProven(Invalid):
+    """The certificate does not prove that the plan is the best one; the message says at which stage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartProof:
+    """Proof for one part."""
+
+    part: int
+    blocking: tuple[str, ...] = ()  #: requests whose fills cannot all pass the floor; empty where all are filled
+    witness: tuple[int, ...] = ()  #: units per lane that reach the largest floor; only where less is guaranteed
+    multipliers: tuple[tuple[str, tuple[int, ...]], ...] = ()  #: (stage, one multiplier per row), in stage order
+
+    def to_json(self) -> dict[str, Json]:
+        """Members as they stand in a plan."""
+        return {
+            "part": self.part,
+            "blocking": list(self.blocking),
+            "witness": list(self.witness),
+            "multipliers": [{"stage": stage, "rows": list(rows)} for stage, rows in self.multipliers],
+        }
+
+    @classmethod
+    def from_json(cls, value: object, path: str) -> PartProof:
+        """Read what `to_json` wrote."""
+        record = Record.of(value, path, ("part", "blocking", "witness", "multipliers"))
+        return cls(
+            part=record.whole("part", most=MAX_ROWS),
+            blocking=record.each("blocking", strict.identifier, most=MAX_ROWS),
+            witness=record.each("witness", _units, most=MAX_LANES),
+            multipliers=record.each("multipliers", _multipliers, most=len(Rule)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """Proofs of all parts; empty where the solver was cut off."""
+
+    parts: tuple[PartProof, ...] = ()
+
+    def to_json(self) -> dict[str, Json]:
+        """Members as they stand in a plan."""
+        return {"parts": [part.to_json() for part in self.parts]}
+
+    @classmethod
+    def from_json(cls, value: object, path: str = "certificate") -> Certificate:
+        """Read what `to_json` wrote."""
+        return cls(parts=Record.of(value, path, ("parts",)).each("parts", PartProof.from_json, most=MAX_ROWS))
+
+
+def check_certificate(instance: Instance, plan: Plan) -> None:
+    """Raise `NotProven` unless the certificate proves each stage of a valid `plan` to be the best possible."""
+    proofs = {proof.part: proof for proof in plan.certificate.parts}
+    if len(proofs) != len(plan.certificate.parts) or set(proofs) != set(range(len(instance.parts))):
+        raise NotProven("the certificate does not speak of every part once.", field="certificate.parts")
+    reached = {(stage.part, stage.name): stage for stage in plan.stages}
+    moved = {(row.offer, row.request): row.quantity for row in plan.assignments}
+    for part in instance.parts:
+        units = [moved.get((lane.offer, lane.request), 0) for lane in part.lanes]
+        _check_part(instance, part, units, proofs[part.index], reached)
+
+
+def _check_part(
+    instance: Instance,
+    part: Part,
+    moved: Sequence[int],
+    proof: PartProof,
+    reached: Mapping[tuple[int, str], Stage],
+) -> None:
+    floors = [0] * len(part.receivers)
+    if instance.fairness.rule is Rule.FLOOR:
+        floor = reached[part.index, "floor"]
+        _check_floor(instance, part, floor, moved, proof)
+        floors = floor_units(instance, part, floor.value, floor.over)
+    program = network(instance, part)
+    face = Face.start(program, floors)
+    values = program.columns(moved)
+    if tuple(stage for stage, _ in proof.multipliers) != stage_names(instance.fairness.rule):
+        raise NotProven(f"part {part.index}: the certificate does not have every stage in order.")
+    for stage, rows in proof.multipliers:
+        if len(rows) != len(program.row_upper):
+            raise NotProven(f"part {part.index}, {stage}: {len(program.row_upper)} multipliers are needed.")
+        costs = program.costs[stage]
+        bound = face.bound(costs, rows)
+        value = sum(cost * units for cost, units in zip(costs, values, strict=True))
+        if value != bound:
+            raise NotProven(f"part {part.index}, {stage}: the plan reaches {value}, the multipliers allow {bound}.")
+        face.fix(costs, rows)
+
+
+@dataclass(slots=True)
+class Face:
+    """The plans that are still best after the stages decided so far."""
+
+    program: Network
+    lower: list[int]
+    upper: list[int]
+    row_lower: list[int]
+    row_upper: list[int]
+
+    @classmethod
+    def start(cls, program: Network, floors: Sequence[int]) -> Face:
+        """All plans that keep the floors."""
+        return cls(
+            program, program.lower(floors), list(program.upper), [0] * len(program.row_upper), list(program.row_upper)
+        )
+
+    def bound(self, costs: Sequence[int], rows: Sequence[int]) -> int:
+        """What no point of the face can pass: the Lagrangian bound of the multipliers `rows`."""
+        total = sum(
+            max(rate * low, rate * high)
+            for rate, low, high in zip(self._rates(costs, rows), self.lower, self.upper, strict=True)
+        )
+        return total + sum(
+            max(y * low, y * high) for y, low, high in zip(rows, self.row_lower, self.row_upper, strict=True)
+        )
+
+    def fix(self, costs: Sequence[int], rows: Sequence[int]) -> None:
+        """Keep only the points at which the bound is met: complementary slackness."""
+        for column, rate in enumerate(self._rates(costs, rows)):
+            if rate > 0:
+                self.lower[column] = self.upper[column]
+            elif rate < 0:
+                self.upper[column] = self.lower[column]
+        for row, y in enumerate(rows):
+            if y > 0:
+                self.row_lower[row] = self.row_upper[row]
+            elif y < 0:
+                self.row_upper[row] = self.row_lower[row]
+
+    def _rates(self, costs: Sequence[int], rows: Sequence[int]) -> list[int]:
+        """What one more unit in each column is worth at prices `rows`."""
+        program = self.program
+        return [
+            cost - sum(sign * rows[row] for row, sign in zip(at, signs, strict=True))
+            for cost, at, signs in zip(costs, program.column_rows, program.column_signs, strict=True)
+        ]
+
+
+def floor_units(instance: Instance, part: Part, value: int, over: int) -> list[int]:
+    """Units each receiver is guaranteed when the floor is `value / over` of its whole need."""
+    theta = instance.fairness.theta
+    return [max(0, -(-theta * value * row.whole_need // (1000 * over)) - row.held) for row in part.receivers]
+
+
+def within_reach(instance: Instance, part: Part, requests: set[str]) -> int:
+    """Units that can reach `requests` together, whatever others get."""
+    along: dict[str, int] = {}
+    for lane in part.lanes:
+        if lane.request in requests:
+            along[lane.offer] = along.get(lane.offer, 0) + instance.room(lane)
+    from_institution: dict[str, int] = {}
+    for row in part.owners:
+        units = min(instance.spare[row.offer], along.get(row.offer, 0))
+        from_institution[row.institution] = from_institution.get(row.institution, 0) + units
+    return sum(min(instance.sparable[name], units) for name, units in from_institution.items())
+
+
+def _check_floor(instance: Instance, part: Part, floor: Stage, moved: Sequence[int], proof: PartProof) -> None:
+    """The floor is reached by the plan, or by the witness where less is guaranteed, and can be passed by none."""
+    where = f"part {part.index}, floor"
+    units = moved
+    if instance.fairness.theta < 1000:
+        units = proof.witness
+        _check_witness(instance, part, units, where)
+    received = dict.fromkeys((row.request for row in part.receivers), 0)
+    for lane, quantity in zip(part.lanes, units, strict=True):
+        received[lane.request] += quantity
+    for row in part.receivers:
+        if (row.held + received[row.request]) * floor.over < floor.value * row.whole_need:
+            raise NotProven(f"{where}: request {row.request} stays below {floor.value}/{floor.over}.")
+    if floor.value >= floor.over:
+        return
+    blocking = set(proof.blocking)
+    wanted = sum(
+        max(0, floor.value * row.whole_need // floor.over + 1 - row.held)
+        for row in part.receivers
+        if row.request in blocking
+    )
+    if wanted <= within_reach(instance, part, blocking):
+        raise NotProven(f"{where}: the blocking requests could all go above {floor.value}/{floor.over}.")
+
+
+def _check_witness(instance: Instance, part: Part, units: Sequence[int], where: str) -> None:
+    if len(units) != len(part.lanes):
+        raise NotProven(f"{where}: the witness needs one number per lane.")
+    program = network(instance, part)
+    sums = [0] * len(program.row_upper)
+    for lane, quantity in enumerate(units):
+        if quantity > program.upper[lane]:
+            raise NotProven(f"{where}: the witness overloads a lane.")
+        for row in program.column_rows[lane][1:]:
+            sums[row] += quantity
+    if any(total > most for total, most in zip(sums, program.row_upper, strict=True)):
+        raise NotProven(f"{where}: the witness takes more from an owner than it can spare.")
+
+
+def _units(value: object, path: str) -> int:
+    return strict.whole(value, path, most=MAX_UNITS)
+
+
+def _multipliers(value: object, path: str) -> tuple[str, tuple[int, ...]]:
+    record = Record.of(value, path, ("stage", "rows"))
+    return record.text("stage", most=40), record.each("rows", _signed, most=MAX_LANES)
+
+
+def _signed(value: object, path: str) -> int:
+    return strict.whole(value, path, least=-(2**53) + 1)

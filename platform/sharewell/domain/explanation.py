@@ -1,0 +1,179 @@
+"""Why each request stays short, and what each assignment does: a function of the instance and the units moved alone.
+
+Sentences name needs, distances and counts, never institutions: the one who got nothing learns why, not who. What
+would change the answer is told from a real second run, not from multipliers, which mislead where ties are many.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sharewell.domain.certificate import floor_units
+from sharewell.domain.instance import Instance, Lane, Receiver, Rule
+from sharewell.domain.moves import Moves, total
+from sharewell.domain.plan import Assignment, Reason, Unfilled
+from sharewell.domain.welfare import price
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Claim = tuple[int, int, int]
+
+
+def assignments(instance: Instance, moved: Mapping[tuple[str, str], int]) -> tuple[Assignment, ...]:
+    """Every movement of `moved` (offer, request -> units) with its sentence."""
+    totals = total((request, units) for (_, request), units in moved.items())
+    return tuple(
+        Assignment(
+            offer=offer, request=request, quantity=units,
+            reason=_assignment_sentence(instance, instance.lane[offer, request], units, totals[request]),
+        )
+        for (offer, request), units in moved.items()
+        if units > 0
+    )  # fmt: skip
+
+
+def unfilled(
+    instance: Instance, moved: Mapping[tuple[str, str], int], floors: Sequence[tuple[int, int]]
+) -> tuple[Unfilled, ...]:
+    """Every request that stays short of what it asked, with code and sentence; `floors` per part as value, over."""
+    view = _View(instance, Moves(instance, moved), _floor_of(instance, floors), {})
+    rows = []
+    for receiver in instance.receivers:
+        left = receiver.asked - view.received(receiver)
+        if left > 0:
+            code, sentence = _why(view, receiver)
+            rows.append(Unfilled(request=receiver.request, quantity=left, code=code, reason=sentence))
+    return tuple(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The run, indexed for questions about single requests."""
+
+    instance: Instance
+    moves: Moves
+    floor_of: Mapping[str, tuple[int, int, int]]  #: by request: units guaranteed, and the floor as value, over
+    claims: dict[tuple[str, int], Claim]  #: what `claim` answered before
+
+    def received(self, receiver: Receiver) -> int:
+        """Units assigned to `receiver`."""
+        return self.moves.received.get(receiver.request, 0)
+
+    def claim(self, receiver: Receiver, unit: int) -> Claim:
+        """How strong the claim to the `unit`-th unit of this run is, by the rule; the larger wins."""
+        key = (receiver.request, unit)
+        if key not in self.claims:
+            self.claims[key] = _claim(self.instance, receiver, unit)
+        return self.claims[key]
+
+    def filled(self, receiver: Receiver) -> int:
+        """Share of the whole need that is there after the run, in percent."""
+        return (receiver.held + self.received(receiver)) * 100 // max(1, receiver.whole_need)
+
+
+def _claim(instance: Instance, receiver: Receiver, unit: int) -> Claim:
+    worth = price(instance.fairness, receiver, unit)
+    if instance.fairness.rule is not Rule.LEXIMIN:
+        return (0, 0, worth)
+    return (-((receiver.held + unit - 1 << 64) // receiver.whole_need), -receiver.whole_need, worth)
+
+
+def _why(view: _View, receiver: Receiver) -> tuple[Reason, str]:
+    got = view.received(receiver)
+    missing = receiver.need - got
+    above = receiver.asked - receiver.need
+    if missing == 0:
+        return Reason.ABOVE_NEED, (
+            f"{_units(got)} of {receiver.asked} asked for: the forecast or census bears out {receiver.need}, and the "
+            f"other {above} lie above it."
+        )
+    code, why = _why_short(view, receiver)
+    head = f"{_units(got)} of the {receiver.need} needed: "
+    tail = f" {_units(above).capitalize()} more were asked for than the forecast or census bears out." if above else ""
+    return code, head + why + tail
+
+
+def _why_short(view: _View, receiver: Receiver) -> tuple[Reason, str]:
+    lanes = view.moves.lanes_to.get(receiver.request, [])
+    if not lanes:
+        return Reason.NO_LANE, "no owner is near enough to deliver in time."
+    stocked = [lane for lane in lanes if view.instance.spare[lane.offer] > 0 and lane.cap > 0]
+    if not stocked:
+        owners = _count(len(lanes), "offer is", "offers are")
+        return Reason.OWNERS_AT_MINIMUM, f"{owners} in reach, and no owner has a unit above what it must keep itself."
+    passable = [lane for lane in stocked if not view.moves.full(lane)]
+    rivals = [(lane, rival) for lane in passable for rival in view.moves.rivals(lane)]
+    if rivals:
+        return _lost(view, receiver, rivals)
+    if len(passable) < len(stocked):
+        full = _count(len(stocked) - len(passable), "lane", "lanes")
+        return Reason.LANE_CAP, f"{full} to this request can carry no more in this run."
+    return Reason.SUPPLY_EXHAUSTED, "every unit that owners in reach can spare goes to this request already."
+
+
+def _lost(view: _View, receiver: Receiver, rivals: Sequence[tuple[Lane, Lane]]) -> tuple[Reason, str]:
+    """Compare the claim with the claims that won the units in its reach."""
+    ours = view.claim(receiver, view.received(receiver) + 1)
+    free: list[tuple[Claim, int, Lane]] = []  # claim, extra metres, rival lane
+    for lane, rival in rivals:
+        other = view.instance.receiver[rival.request]
+        taken = view.received(other)
+        if taken > view.floor_of[rival.request][0]:
+            free.append((view.claim(other, taken), lane.metres - rival.metres, rival))
+    units = _units(sum(view.moves.along(rival) for rival in {rival for _, rival in rivals}))
+    if not free:
+        _, value, over = view.floor_of[receiver.request]
+        return Reason.OUTCOMPETED, (
+            f"the {units} in reach bring other requests to the common floor of {value * 100 // over} % of their need."
+        )
+    weakest, extra, rival = min(free, key=lambda row: (row[0], row[1]))
+    other = view.instance.receiver[rival.request]
+    if weakest > ours:
+        return Reason.OUTCOMPETED, (
+            f"the {units} in reach do more for requests with more need; the closest of them has urgency "
+            f"{other.urgency} and is filled to {view.filled(other)} %, against urgency {receiver.urgency} and "
+            f"{view.filled(receiver)} % here."
+        )
+    if extra > 0:
+        return Reason.FARTHER, (
+            f"a request with an equal claim (urgency {other.urgency}, filled to {view.filled(other)} %) is "
+            f"{_kilometres(extra)} nearer to the last unit."
+        )
+    return Reason.LOTTERY, (
+        f"a request with an equal claim (urgency {other.urgency}, filled to {view.filled(other)} %) at no greater "
+        "distance won the last unit by the published seed."
+    )
+
+
+def _floor_of(instance: Instance, floors: Sequence[tuple[int, int]]) -> dict[str, tuple[int, int, int]]:
+    found = {row.request: (0, 0, 1) for row in instance.receivers}
+    for part, (value, over) in zip(instance.parts, floors, strict=True):
+        for row, units in zip(part.receivers, floor_units(instance, part, value, over), strict=True):
+            found[row.request] = (units, value, over)
+    return found
+
+
+def _assignment_sentence(instance: Instance, lane: Lane, units: int, together: int) -> str:
+    owner, receiver = instance.owner[lane.offer], instance.receiver[lane.request]
+    before = receiver.held * 100 // receiver.whole_need
+    after = (receiver.held + together) * 100 // receiver.whole_need
+    others = "" if together == units else f" together with {together - units} from elsewhere"
+    return (
+        f"{_units(units).capitalize()} over {_kilometres(lane.metres)}{others} lift this request of urgency "
+        f"{receiver.urgency} from {before} % to {after} % of its need; the owner keeps the "
+        f"{instance.kept[owner.institution]} it must and could spare {instance.spare[lane.offer]}."
+    )
+
+
+def _units(count: int) -> str:
+    return "1 unit" if count == 1 else f"{count or 'no'} units"
+
+
+def _count(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
+
+
+def _kilometres(metres: int) -> str:
+    return f"{metres // 1000}.{metres % 1000 // 100} km"

@@ -1,0 +1,169 @@
+"""HiGHS through python-mip: maximise a program whose costs and bounds change from stage to stage.
+
+python-mip's HiGHS back end keeps a pointer to the C library; handing it whole arrays is fifteen times faster than
+building expressions (`docs/allocation.md`). That pointer is a private field, so `ExpressionSolver` does the same
+through python-mip's public names: it is used where the fields are missing, and a test compares the two.
+"""
+# ruff: noqa: SLF001  (see above; python-mip is pinned to the release whose fields these are)
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Protocol
+
+import mip
+import numpy as np
+from mip import highs
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_array
+
+COLUMN_WISE, MAXIMISE = 1, -1  # of the HiGHS C API
+
+
+class CutOff(Exception):
+    """The time limit came before the optimum; `rows` holds the last multipliers, where there are any."""
+
+    def __init__(self, rows: np.ndarray | None) -> None:
+        super().__init__("the time limit came first")
+        self.rows = rows
+
+
+@dataclass(slots=True)
+class Bounds:
+    """The face: what columns and rows may still be."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+    row_lower: np.ndarray
+    row_upper: np.ndarray
+
+
+class Solver(Protocol):
+    """Solves one program again and again, with other costs and bounds."""
+
+    def solve(self, costs: np.ndarray, bounds: Bounds, seconds: float) -> tuple[list[float], list[float]]:
+        """Maximise and return columns and row multipliers. Raises `CutOff`."""
+
+
+class ArraySolver:
+    """The program handed to HiGHS as arrays; the basis of one stage starts the next."""
+
+    @staticmethod
+    def works() -> bool:
+        """Whether the installed python-mip has the fields this leans on."""
+        names = ("_model", "_lib", "_col_committed", "_row_committed", "_x", "_pi")
+        model = mip.Model(solver_name="HIGHS")
+        return all(hasattr(model.solver, name) for name in names) and hasattr(highs.highslib, "Highs_passLp")
+
+    def __init__(self, matrix: csc_array) -> None:
+        self.matrix = matrix
+        self.model = quiet_model()
+        self.loaded = False
+
+    def solve(self, costs: np.ndarray, bounds: Bounds, seconds: float) -> tuple[list[float], list[float]]:
+        """See `Solver`."""
+        if self.loaded:
+            self._change(costs, bounds)
+        else:
+            self._load(costs, bounds)
+        status = self.model.optimize(max_seconds=max(0.001, seconds))
+        solver = self.model.solver
+        if status is not mip.OptimizationStatus.OPTIMAL:
+            raise CutOff(np.array(solver._pi) if len(solver._pi) == self.matrix.shape[0] else None)
+        return solver._x, solver._pi
+
+    def _load(self, costs: np.ndarray, bounds: Bounds) -> None:
+        rows, columns = self.matrix.shape
+        solver, c = self.model.solver, _Floats()
+        status = solver._lib.Highs_passLp(
+            solver._model, columns, rows, self.matrix.nnz, COLUMN_WISE, MAXIMISE, 0.0,
+            c(costs), c(bounds.lower), c(bounds.upper), c(bounds.row_lower), c(bounds.row_upper),
+            c.ints(self.matrix.indptr), c.ints(self.matrix.indices), c(self.matrix.data),
+        )  # fmt: skip
+        _expect_success(status)
+        solver._col_committed, solver._row_committed = columns, rows
+        self.loaded = True
+
+    def _change(self, costs: np.ndarray, bounds: Bounds) -> None:
+        rows, columns = self.matrix.shape
+        solver, c = self.model.solver, _Floats()
+        lib, model = solver._lib, solver._model
+        _expect_success(lib.Highs_changeColsCostByRange(model, 0, columns - 1, c(costs)))
+        _expect_success(
+            lib.Highs_changeColsBoundsByRange(model, 0, columns - 1, c(bounds.lower), c(bounds.upper))
+        )
+        _expect_success(
+            lib.Highs_changeRowsBoundsBySet(
+                model, rows, c.ints(np.arange(rows)), c(bounds.row_lower), c(bounds.row_upper)
+            )
+        )
+
+
+class ExpressionSolver:
+    """The same through python-mip's public names only, built anew for each stage."""
+
+    def __init__(self, matrix: csc_array) -> None:
+        self.by_row = matrix.tocsr()
+
+    def solve(self, costs: np.ndarray, bounds: Bounds, seconds: float) -> tuple[list[float], list[float]]:
+        """See `Solver`."""
+        model = quiet_model()
+        columns = [
+            model.add_var(lb=float(low), ub=float(high), obj=float(cost))
+            for low, high, cost in zip(bounds.lower, bounds.upper, costs, strict=True)
+        ]
+        limits = []
+        for row in range(self.by_row.shape[0]):
+            at = slice(self.by_row.indptr[row], self.by_row.indptr[row + 1])
+            names = [columns[column] for column in self.by_row.indices[at]]
+            signs = [float(sign) for sign in self.by_row.data[at]]
+            low, high = float(bounds.row_lower[row]), float(bounds.row_upper[row])
+            sense = "=" if low == high else "<"
+            limits.append(model.add_constr(mip.LinExpr(names, signs, -high, sense)))
+        if model.optimize(max_seconds=max(0.001, seconds)) is not mip.OptimizationStatus.OPTIMAL:
+            raise CutOff(None)
+        return [column.x for column in columns], [limit.pi for limit in limits]
+
+
+def best_solver(matrix: csc_array) -> Solver:
+    """The fastest solver that the installed python-mip allows."""
+    return ArraySolver(matrix) if ArraySolver.works() else ExpressionSolver(matrix)
+
+
+class _Floats:
+    """Arrays as C pointers, kept alive as long as this object is."""
+
+    def __init__(self) -> None:
+        self.kept: list[np.ndarray] = []
+
+    def __call__(self, values: np.ndarray) -> Any:
+        return self._pointer(values.astype(np.float64), "double[]")
+
+    def ints(self, values: np.ndarray) -> Any:
+        """As `HighsInt`, which is 32 bits wide in the released builds."""
+        return self._pointer(values.astype(np.int32), "HighsInt[]")
+
+    def _pointer(self, values: np.ndarray, kind: str) -> Any:
+        self.kept.append(values)
+        return highs.ffi.from_buffer(kind, values)
+
+
+def quiet_model() -> mip.Model:
+    """An empty model that maximises, on one thread, without a word."""
+    model = mip.Model(sense=mip.MAXIMIZE, solver_name="HIGHS")
+    model.verbose = 0
+    model.threads = 1
+    return model
+
+
+def solver_version() -> str:
+    """Version of HiGHS that does the work, and of python-mip between."""
+    release: str = highs.ffi.string(highs.highslib.Highs_version()).decode()
+    return f"{release} by python-mip {version('mip')}"
+
+
+def _expect_success(status: int) -> None:
+    if status < 0:
+        raise RuntimeError("HiGHS refused the program it was handed.")

@@ -1,0 +1,98 @@
+"""One part as a linear program, solved stage by stage on the face of the stages before; every stage proves itself."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.sparse import csc_array
+
+from sharewell_workers.solving.highs import Bounds, Solver, best_solver
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sharewell.domain.network import Network
+
+WHOLE = 1e-5  #: a value this near to a whole number is that number; it is proven in whole numbers afterwards
+
+
+class NotWhole(Exception):
+    """The solver's answer is no vertex of the program, so it proves nothing."""
+
+
+class Program:
+    """Stages of one part. After each, only the plans that are best so far remain."""
+
+    def __init__(self, network: Network, floors: Sequence[int], solver: Solver | None = None) -> None:
+        self.network = network
+        self.matrix = _matrix(network)
+        rows = np.array(network.row_upper, dtype=np.int64)
+        self.bounds = Bounds(
+            lower=np.array(network.lower(floors), dtype=np.int64),
+            upper=np.array(network.upper, dtype=np.int64),
+            row_lower=np.zeros_like(rows),
+            row_upper=rows,
+        )
+        self.solver = solver or best_solver(self.matrix)
+
+    def decide(self, stage: str, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+        """Decide `stage`, keep its face, and return whole columns and multipliers that prove each other.
+
+        Raises `CutOff` at the time limit and `NotWhole` where the answer does not prove itself in whole numbers.
+        """
+        costs = np.array(self.network.costs[stage], dtype=np.int64)
+        columns, multipliers = self.solver.solve(costs, self.bounds, seconds)
+        values, rows = _whole(columns), _whole(multipliers)
+        rates = costs - self.matrix.T @ rows
+        if not self._feasible(values) or costs @ values != self.bound(rates, rows):
+            raise NotWhole(f"{stage}: the multipliers do not prove the values.")
+        self._keep(rates, rows)
+        return values, rows
+
+    def ceiling(self, stage: str, rows: np.ndarray | None) -> int:
+        """What no plan on the face can pass in `stage`, from any multipliers at all."""
+        costs = np.array(self.network.costs[stage], dtype=np.int64)
+        at_zero = np.zeros(len(self.bounds.row_upper), dtype=np.int64)
+        tries = [at_zero] if rows is None else [at_zero, np.rint(rows).astype(np.int64)]
+        return min(self.bound(costs - self.matrix.T @ y, y) for y in tries)
+
+    def bound(self, rates: np.ndarray, rows: np.ndarray) -> int:
+        """The Lagrangian bound of multipliers `rows` that leave the columns worth `rates`."""
+        face = self.bounds
+        columns = np.maximum(rates * face.lower, rates * face.upper).sum()
+        return int(columns + np.maximum(rows * face.row_lower, rows * face.row_upper).sum())
+
+    def _feasible(self, values: np.ndarray) -> bool:
+        face, sums = self.bounds, self.matrix @ values
+        return bool(
+            (values >= face.lower).all()
+            and (values <= face.upper).all()
+            and (sums >= face.row_lower).all()
+            and (sums <= face.row_upper).all()
+        )
+
+    def _keep(self, rates: np.ndarray, rows: np.ndarray) -> None:
+        face = self.bounds
+        face.lower = np.where(rates > 0, face.upper, face.lower)
+        face.upper = np.where(rates < 0, face.lower, face.upper)
+        face.row_lower = np.where(rows > 0, face.row_upper, face.row_lower)
+        face.row_upper = np.where(rows < 0, face.row_lower, face.row_upper)
+
+
+def _matrix(network: Network) -> csc_array:
+    counts = [len(rows) for rows in network.column_rows]
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    indices = np.fromiter(chain.from_iterable(network.column_rows), dtype=np.int64, count=int(starts[-1]))
+    data = np.fromiter(chain.from_iterable(network.column_signs), dtype=np.int64, count=int(starts[-1]))
+    return csc_array((data, indices, starts), shape=(len(network.row_upper), len(counts)))
+
+
+def _whole(values: Sequence[float]) -> np.ndarray:
+    found = np.array(values)
+    nearest = np.rint(found)
+    if np.abs(found - nearest).max(initial=0) > WHOLE:
+        raise NotWhole("the solver's answer is not whole.")
+    whole: np.ndarray = nearest.astype(np.int64)
+    return whole
