@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from sharewell.domain.errors import Invalid
 from sharewell.domain.instance import Fairness, Instance, Lane, Owner, Receiver
 from sharewell.domain.lanes import Reach, Spot, nearest_lanes
 
@@ -81,6 +82,9 @@ def build_instance(
     standing = {row.institution: row for row in standings}
     offers = sorted(offers, key=lambda row: row.id)
     requests = sorted(requests, key=lambda row: row.id)
+    for name in {*(row.institution for row in offers), *(row.institution for row in requests)}:
+        if name not in standing:
+            raise Invalid(f"institution {name} has no standing for {resource}.", field="standings")
     receivers = tuple(_receivers(requests, standing))
     giving = [row for row in offers if row.available_until >= at]
     return Instance(

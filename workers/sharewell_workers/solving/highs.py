@@ -53,13 +53,16 @@ class ArraySolver:
     @staticmethod
     def works() -> bool:
         """Whether the installed python-mip has the fields this leans on."""
-        names = ("_model", "_lib", "_col_committed", "_row_committed", "_x", "_pi")
+        names = ("_model", "_lib", "_col_committed", "_row_committed", "_x", "_pi", "_set_string_option_value")
         model = mip.Model(solver_name="HIGHS")
         return all(hasattr(model.solver, name) for name in names) and hasattr(highs.highslib, "Highs_passLp")
 
     def __init__(self, matrix: csc_array) -> None:
         self.matrix = matrix
         self.model = quiet_model()
+        # On these networks presolve takes longer than the dual simplex method without it.
+        self.model.solver._set_string_option_value("presolve", "off")
+        self.model.lp_method = mip.LP_Method.DUAL
         self.loaded = False
 
     def solve(self, costs: np.ndarray, bounds: Bounds, seconds: float) -> tuple[list[float], list[float]]:
