@@ -24,6 +24,7 @@ from sharewell.services.institutions import InstitutionService
 from sharewell.services.jobs import JobService
 from sharewell.services.offers import OfferService
 from sharewell.services.office import Office
+from sharewell.services.policies import PolicyService
 from sharewell.services.requests import RequestService
 from sharewell.services.resources import ResourceService
 from sharewell.services.transfers import TransferService
@@ -51,6 +52,7 @@ class Services:
     institutions: InstitutionService
     jobs: JobService
     offers: OfferService
+    policies: PolicyService
     requests: RequestService
     resources: ResourceService
     transfers: TransferService
@@ -66,6 +68,7 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         capacity=CapacityService(office), clients=ClientService(office), feeds=FeedService(office),
         forecasts=ForecastService(office), institutions=InstitutionService(office), jobs=JobService(office),
         offers=OfferService(office, allocate_after=settings.allocate_after),
+        policies=PolicyService(office),
         requests=RequestService(office, allocate_after=settings.allocate_after),
         resources=ResourceService(office), transfers=TransferService(office),
     )  # fmt: skip
@@ -83,6 +86,13 @@ async def open_services(
 def migrations() -> Traversable:
     """The SQL files of this release."""
     return files("sharewell_schema") / "sql"
+
+
+def operator(request_id: str = "start") -> Caller:
+    """Whoever runs the process on the machine itself: what a first start puts on record is done under this name."""
+    return Caller(
+        principal="operator", roles=frozenset({Role.ADMIN}), scopes=INTERNAL_SCOPES, request_id=request_id
+    )
 
 
 def worker_caller(job: str, request_id: str) -> Caller:

@@ -45,7 +45,7 @@ select t.giver_id, sum(t.quantity)::integer as units
    and o.available_until > $3
  group by t.giver_id
 """
-STEPS = "select state, at, decision_id from sharewell.transfer_step where transfer_id = $1 order by at, state"
+STEPS = "select state, at, decision_id from sharewell.transfer_step where transfer_id = $1 order by at, state <> 'proposed'"
 PAGE = f"""
 select {_COLUMNS} from sharewell.transfer
  where id < $1 and ($2::uuid is null or giver_id = $2 or receiver_id = $2) and ($3::text is null or state = $3)

@@ -208,10 +208,12 @@ create trigger never_rewritten before update or delete on sharewell.transfer_ste
 -- Least privilege: nobody but the migrator may delete, and each role writes only what its services write.
 grant select on sharewell.institution, sharewell.resource, sharewell.capacity_report, sharewell.offer,
   sharewell.request, sharewell.transfer, sharewell.transfer_step to sharewell_gateway, sharewell_worker;
+grant execute on function sharewell.units_free_to_pledge to sharewell_gateway;
 grant insert on sharewell.institution, sharewell.resource, sharewell.capacity_report, sharewell.offer,
   sharewell.request to sharewell_gateway;
 grant update (status, decision_id) on sharewell.institution to sharewell_gateway;
-grant update (status) on sharewell.offer to sharewell_gateway;
+-- The worker changes no offer; PostgreSQL asks for this right before it lets a row be locked.
+grant update (status) on sharewell.offer to sharewell_gateway, sharewell_worker;
 grant update (approved, fulfilled, status, note, decision_id) on sharewell.request
   to sharewell_gateway, sharewell_worker;
 grant update (state, decline_reason, return_due_at, changed_at, decision_id) on sharewell.transfer

@@ -1,0 +1,122 @@
+"""The parts of a running platform, each for the length of an `async with` block; commands put them together."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import asyncpg
+import structlog
+from prometheus_client import REGISTRY
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from sharewell.audit.keys import load_or_create_key
+from sharewell.gateway.app import Parts, build_app
+from sharewell.gateway.oauth.keys import SigningKeys, load_or_create
+from sharewell.gateway.server import bind, serve
+from sharewell.settings import DatabaseRole, Settings
+from sharewell.store.migrate import Migration, migrate
+from sharewell.wiring import Services, migrations, open_services, operator
+from sharewell_schema.view import graphql_app
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from sharewell.store.server import DatabaseServer
+
+log = structlog.get_logger("sharewell")
+
+OAUTH_KEYS = "oauth-keys.json"
+RESTART_SECONDS = 1.0
+
+
+async def apply_migrations(server: DatabaseServer) -> list[Migration]:
+    """Bring the database up to this release; return what was applied now."""
+    conn = await asyncpg.connect(server.url(DatabaseRole.MIGRATOR), timeout=10)
+    try:
+        return await migrate(conn, migrations())
+    finally:
+        await conn.close()
+
+
+async def put_on_record(services: Services, keys: SigningKeys) -> None:
+    """What a first start of this release must leave in the log: catalogue, policies and keys."""
+    await services.resources.define_catalogue(operator())
+    await services.policies.publish(operator())
+    await services.policies.key_in_use(operator(), keys.kid, "access tokens")
+    log_key = load_or_create_key(services.settings.home, services.settings.log_origin)
+    await services.policies.key_in_use(operator(), f"{log_key.key.id:08x}", "audit log")
+
+
+def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
+    """The whole HTTP application of one process."""
+    settings = services.settings
+    parts = Parts(
+        issuer=settings.issuer, keys=keys, database=services.database, clients=services.clients,
+        access=services.access, migrations=migrations(), now=lambda: datetime.now(UTC), registry=REGISTRY,
+    )  # fmt: skip
+    return build_app(parts, graphql_app(services), extra_routes=_log_routes(services))
+
+
+def _log_routes(services: Services) -> list[Route]:
+    """The public half of the audit log: its newest signed head, and the key to check it with."""
+    vkey = load_or_create_key(services.settings.home, services.settings.log_origin).vkey
+
+    async def checkpoint(request: Request) -> Response:  # noqa: ARG001 - an endpoint's signature
+        note = await services.audit.checkpoint()
+        if note is None:
+            return PlainTextResponse("no entry is sealed yet\n", status_code=404)
+        return Response(note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "max-age=2"})
+
+    async def key(request: Request) -> Response:  # noqa: ARG001 - an endpoint's signature
+        return PlainTextResponse(f"{vkey}\n")
+
+    return [Route("/log/checkpoint", checkpoint), Route("/log/vkey", key)]
+
+
+async def run_gateway(
+    settings: Settings, server: DatabaseServer, stop: asyncio.Event, ready: asyncio.Event | None = None
+) -> None:
+    """Answer people until `stop` is set."""
+    taken = bind(settings.host, settings.port)
+    keys = load_or_create(settings.home / OAUTH_KEYS, at=datetime.now(UTC))
+    async with open_services(settings, server, DatabaseRole.GATEWAY, most=20) as services:
+        await put_on_record(services, keys)
+        log.info("gateway answers", host=settings.host, port=settings.port, issuer=settings.issuer)
+        await serve(build_gateway(services, keys), taken, stop, ready=ready)
+
+
+@asynccontextmanager
+async def child(arguments: Sequence[str], environment: dict[str, str]) -> AsyncIterator[None]:
+    """Run `sharewell ARGUMENTS` as a process of its own beside this one, and again whenever it dies."""
+    ending = asyncio.Event()
+    keeper = asyncio.create_task(_keep_alive([sys.executable, "-m", "sharewell.cli", *arguments], environment, ending))
+    try:
+        yield
+    finally:
+        ending.set()
+        await keeper
+
+
+async def _keep_alive(command: Sequence[str], environment: dict[str, str], ending: asyncio.Event) -> None:
+    while not ending.is_set():
+        # Its standard input closes when this process ends, however it ends, and then it ends too.
+        process = await asyncio.create_subprocess_exec(*command, env=environment, stdin=asyncio.subprocess.PIPE)
+        waiting = [asyncio.create_task(process.wait()), asyncio.create_task(ending.wait())]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        if ending.is_set():
+            with suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
+            return
+        log.warning("a process ended and is started again", command=command[-1], status=process.returncode)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ending.wait(), RESTART_SECONDS)
