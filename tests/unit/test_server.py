@@ -118,9 +118,11 @@ def test_a_process_told_to_stop_runs_to_its_own_end(number: signal.Signals) -> N
     script = """
         import asyncio
         from starlette.applications import Starlette
+        from sharewell import logs
         from sharewell.gateway.server import bind, serve, until_signal
 
         async def main():
+            logs.configure()
             ready = asyncio.Event()
             with until_signal() as stop:
                 serving = asyncio.create_task(serve(Starlette(), bind("127.0.0.1", 0), stop, ready=ready))

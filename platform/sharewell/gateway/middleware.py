@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from functools import cache
 from http import HTTPStatus
 
 import structlog
@@ -51,6 +52,16 @@ class RequestId:
         return None
 
 
+@cache
+def _figures(registry: CollectorRegistry) -> tuple[Histogram, Counter]:
+    """A registry takes each figure once, however many applications a process builds."""
+    labels = ("method", "route", "status")
+    return (
+        Histogram("sharewell_http_request_seconds", "Time to answer a request.", labels, registry=registry),
+        Counter("sharewell_http_crashes", "Requests that ended in a masked crash.", registry=registry),
+    )
+
+
 class Watch:
     """One line in the log and one observation for each request, labelled by route: paths are without bounds."""
 
@@ -58,11 +69,7 @@ class Watch:
         self, app: ASGIApp, registry: CollectorRegistry, clock: Callable[[], float] = time.perf_counter
     ) -> None:
         self.app, self._clock = app, clock
-        labels = ("method", "route", "status")
-        self._seconds = Histogram(
-            "sharewell_http_request_seconds", "Time to answer a request.", labels, registry=registry
-        )
-        self._crashes = Counter("sharewell_http_crashes", "Requests that ended in a masked crash.", registry=registry)
+        self._seconds, self._crashes = _figures(registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -16,9 +16,17 @@ WELL_KNOWN = "/.well-known/oauth-authorization-server"
 SMART_WELL_KNOWN = "/.well-known/smart-configuration"
 
 
+class _Metadata(AuthorizationServerMetadata):  # type: ignore[misc]  # Authlib ships no types
+    """Authlib's checks, but for one: RFC 8414 wants a list, and ours is empty until people sign in here."""
+
+    def validate_response_types_supported(self) -> None:
+        if not isinstance(self.get("response_types_supported"), list):
+            raise ValueError('"response_types_supported" is required')  # noqa: TRY004 - as its siblings do
+
+
 def server_metadata(issuer: str) -> dict[str, Any]:
     """RFC 8414, 2. Raises ValueError if `issuer` cannot be one, such as plain http away from this machine."""
-    metadata = AuthorizationServerMetadata(
+    metadata = _Metadata(
         {
             "issuer": issuer,
             "token_endpoint": issuer + TOKEN_PATH,

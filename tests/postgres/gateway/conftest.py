@@ -1,0 +1,200 @@
+"""A front door on a real database, its clients, and an application behind it that says who is calling."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey, RSAKey
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from sharewell.authz import Authorizer
+from sharewell.client import ASSERTION_TYPE
+from sharewell.domain.audit import Decision
+from sharewell.domain.clients import Client, ClientDraft
+from sharewell.domain.principals import Caller, Role
+from sharewell.domain.scopes import INTERNAL_SCOPES
+from sharewell.gateway.app import Parts, build_app
+from sharewell.gateway.oauth.keys import load_or_create
+from sharewell.services.access import AccessService
+from sharewell.services.clients import ClientService
+from sharewell.services.office import Office
+from sharewell.store.audit import DecisionFilter
+from sharewell.store.database import Database
+from sharewell.wiring import migrations
+
+if TYPE_CHECKING:
+    from tests.conftest import Pool
+
+ISSUER = "https://sharewell.example"
+TOKEN_URL = f"{ISSUER}/oauth/token"
+LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+SCOPES = ("system/Offer.cruds", "system/Request.rs")
+OPERATOR = Caller(principal="operator", roles=frozenset({Role.ADMIN}), scopes=INTERNAL_SCOPES, request_id="test")
+AUTHZ = Authorizer.load()
+
+
+class Clock:
+    """The machine's time, which a test may move."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+async def who_calls(scope: Scope, receive: Receive, send: Send) -> None:
+    """Stands where GraphQL will: answers with the caller it was handed."""
+    caller: Caller = scope["state"]["caller"]
+    document = {
+        "principal": caller.principal,
+        "roles": sorted(caller.roles),
+        "institution": str(caller.institution) if caller.institution else None,
+        "scopes": sorted(caller.scopes),
+        "request_id": caller.request_id,
+    }
+    await JSONResponse(document)(scope, receive, send)
+
+
+@dataclass
+class FrontDoor:
+    """One running gateway, and what a test looks at behind it."""
+
+    database: Database
+    clients: ClientService
+    clock: Clock
+    parts: Parts
+    http: httpx2.AsyncClient
+
+    async def refusals(self) -> list[Decision]:
+        """What is on record as refused, oldest first."""
+        wanted = DecisionFilter(kind="access.refused")
+        async with self.database.transaction(read_only=True) as tx:
+            page = await tx.audit.page(before=LAST_ID, matching=wanted, first=100)  # type: ignore[arg-type]
+            return [(await tx.audit.get(header.id)).decision for header in reversed(page.items)]
+
+    async def ask(self, token: str, **headers: str) -> httpx2.Response:
+        """Call the application with `token`."""
+        return await self.http.post("/graphql", headers={"Authorization": f"Bearer {token}", **headers})
+
+    def sign(self, **changes: Any) -> str:
+        """An access token of our own key; `changes` replace claims, None takes one out, `typ` the header's."""
+        now = int(time.time())
+        typ = changes.pop("typ", "at+jwt")
+        claims = {
+            "iss": ISSUER, "aud": ISSUER, "sub": "ward", "client_id": "ward", "iat": now, "exp": now + 60,
+            "jti": "t", "scope": "system/Offer.r",
+        } | changes  # fmt: skip
+        return self.parts.keys.sign({k: v for k, v in claims.items() if v is not None}, type=typ)
+
+
+@dataclass
+class Program:
+    """A client's side: its key, and how it asks for tokens."""
+
+    http: httpx2.AsyncClient
+    key: ECKey | RSAKey
+    record: Client
+    algorithm: str = "ES384"
+    header: Mapping[str, Any] = field(default_factory=dict)
+
+    def claims(self, **changes: Any) -> dict[str, Any]:
+        now = int(time.time())
+        claims = {
+            "iss": self.record.client_id, "sub": self.record.client_id, "aud": TOKEN_URL, "iat": now,
+            "exp": now + 240, "jti": secrets.token_hex(8),
+        } | changes  # fmt: skip
+        return {name: value for name, value in claims.items() if value is not None}
+
+    def assertion(self, **changes: Any) -> str:
+        header = {"alg": self.algorithm, "kid": self.key.kid, **self.header}
+        header = {name: value for name, value in header.items() if value is not None}
+        return jwt.encode(header, self.claims(**changes), self.key, algorithms=[header["alg"]])
+
+    async def post(self, assertion: str | None = None, **form: str) -> httpx2.Response:
+        """Ask for a token; `form` replaces parameters, an empty text takes one out."""
+        full = {
+            "grant_type": "client_credentials",
+            "scope": " ".join(SCOPES),
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": self.assertion() if assertion is None else assertion,
+        } | form
+        return await self.http.post(TOKEN_URL, data={name: value for name, value in full.items() if value})
+
+    async def token(self, **form: str) -> str:
+        answer = await self.post(**form)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["access_token"])
+
+    def using(self, **changes: Any) -> Program:
+        return replace(self, **changes)
+
+
+Register = Callable[..., Any]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def door(gateway_pool: Pool, clock: Clock, tmp_path: Path) -> AsyncIterator[FrontDoor]:
+    database = Database(gateway_pool)
+    office = Office(database, AUTHZ, clock)
+    parts = Parts(
+        issuer=ISSUER,
+        keys=load_or_create(tmp_path / "keys.json", at=clock()),
+        database=database,
+        clients=ClientService(office),
+        access=AccessService(office),
+        migrations=migrations(),
+        now=clock,
+    )
+    transport = httpx2.ASGITransport(build_app(parts, who_calls))
+    async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
+        yield FrontDoor(database, parts.clients, clock, parts, http)
+
+
+def a_draft(key: ECKey | RSAKey, **changes: Any) -> ClientDraft:
+    draft: dict[str, Any] = {
+        "name": "Ward planner",
+        "roles": frozenset({Role.REGULATOR}),
+        "scopes": SCOPES,
+        "jwks": {"keys": [key.as_dict(private=False)]},
+        "client_id": "ward",
+    }
+    return ClientDraft(**draft | changes)
+
+
+@pytest.fixture
+def register(door: FrontDoor) -> Register:
+    """Register a client and hand out its side."""
+
+    async def register(key: ECKey | RSAKey | None = None, **changes: Any) -> Program:
+        key = key or ECKey.generate_key("P-384", {"kid": "key-1"})
+        done = await door.clients.register(OPERATOR, a_draft(key, **changes))
+        algorithm = "ES384" if isinstance(key, ECKey) else "RS384"
+        return Program(door.http, key, done.subject, algorithm)
+
+    return register
+
+
+@pytest.fixture
+async def ward(register: Register) -> Program:
+    program: Program = await register()
+    return program
+
+
+def reasons(decisions: Sequence[Decision]) -> list[object]:
+    return [decision.details.get("reason") for decision in decisions]
