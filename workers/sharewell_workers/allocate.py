@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 import structlog
 
 from sharewell.domain.errors import StaleSnapshot
+from sharewell.domain.fairness import measures
 from sharewell.wiring import worker_caller
 from sharewell_workers.solving import solve
 
 if TYPE_CHECKING:
-    from sharewell.domain.instance import Instance
-    from sharewell.domain.plan import Plan
     from sharewell.wiring import Services
     from sharewell_workers.jobs import Job
 
@@ -38,7 +37,7 @@ async def allocate(job: Job, services: Services) -> None:
         plan = await anyio.to_thread.run_sync(solve, instance)
         try:
             done = await services.allocations.adopt(
-                caller, region=region, instance=instance, plan=plan, measures=_measures(instance, plan)
+                caller, region=region, instance=instance, plan=plan, measures=measures(instance, plan)
             )
         except StaleSnapshot as stale:
             log.info("plan was stale", region=region, resource=resource, attempt=attempt, why=stale.message)
@@ -49,9 +48,3 @@ async def allocate(job: Job, services: Services) -> None:
         )  # fmt: skip
         return
     raise StaleSnapshot(f"the market for {resource} in {region} changed during each of {MOST_TRIES} tries.")
-
-
-def _measures(instance: Instance, plan: Plan) -> dict[str, Any]:
-    """How fair the plan is, in whole numbers, and what no plan could have given."""
-    needed = sum(row.need for row in instance.receivers)
-    return {"needed": needed, "assigned": sum(row.quantity for row in plan.assignments)}

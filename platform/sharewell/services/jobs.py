@@ -8,7 +8,7 @@ from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.services.office import Done, Office, new_id
 from sharewell.store.answered import Wish
-from sharewell.store.queue import SetAside
+from sharewell.store.queue import SetAside, Underway
 
 STARTABLE = ("forecast", "allocate")
 
@@ -35,6 +35,12 @@ class JobService:
                 name, {"region": region, "resource": resource, "request_id": caller.request_id}, key=key
             )
             return await act.done(key, decision)
+
+    async def underway(self, caller: Caller) -> list[Underway]:
+        """Jobs that wait or run."""
+        await self._office.allow(caller, Action.VIEW_JOB, Target.list("job"))
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.queue.underway()
 
     async def set_aside(self, caller: Caller) -> list[SetAside]:
         """Jobs that will not be tried again until somebody looks at them."""

@@ -27,6 +27,10 @@ SET_ASIDE = """
 select id, name, payload, attempts, starts, coalesce(reason, '') as reason, enqueued_at, set_aside_at
   from queue.set_aside order by id limit $1
 """
+UNDERWAY = """
+select id, entrypoint as name, payload, status::text as status, created as enqueued_at, execute_after
+  from queue.pgqueuer where status in ('queued', 'picked') order by id limit $1
+"""
 EFFECT = "insert into queue.job_effect (job_id) values ($1) on conflict do nothing returning true"
 
 
@@ -42,6 +46,18 @@ class SetAside:
     reason: str
     enqueued_at: datetime
     set_aside_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Underway:
+    """A job that waits or runs."""
+
+    id: int
+    name: str
+    payload: Mapping[str, Any]
+    status: str  #: `queued` or `picked`, the latter while it runs
+    enqueued_at: datetime
+    execute_after: datetime
 
 
 class Queue:
@@ -83,6 +99,11 @@ class Queue:
         """Return jobs that were set aside, the oldest first."""
         rows = await self._conn.fetch(SET_ASIDE, limit)
         return [SetAside(**{**row, "payload": orjson.loads(row["payload"] or b"{}")}) for row in rows]
+
+    async def underway(self, limit: int = 1000) -> list[Underway]:
+        """Return jobs that wait or run, the oldest first."""
+        rows = await self._conn.fetch(UNDERWAY, limit)
+        return [Underway(**{**row, "payload": orjson.loads(row["payload"] or b"{}")}) for row in rows]
 
     async def requeue(self, job_id: int) -> None:
         """Give a job that was set aside a fresh start. Raises `NotFound` where there is none with this id."""

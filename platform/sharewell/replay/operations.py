@@ -1,0 +1,65 @@
+"""The GraphQL operations that a partner institution's own system sends, as it would send them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+REGISTER_INSTITUTION: Final = """
+mutation ($input: RegisterInstitutionInput!) { registerInstitution(input: $input) { institution { id code } } }
+"""
+REGISTER_CLIENT: Final = """
+mutation ($input: RegisterClientInput!) { registerClient(input: $input) { client { clientId } } }
+"""
+REPORT: Final = """
+mutation ($input: ReportCapacityInput!) { reportCapacity(input: $input) { decision { id } } }
+"""
+OFFER: Final = """
+mutation ($input: PublishOfferInput!) { publishOffer(input: $input) { offer { id quantity } } }
+"""
+WITHDRAW: Final = """
+mutation ($input: WithdrawOfferInput!) { withdrawOffer(input: $input) { offer { id } } }
+"""
+REQUEST: Final = """
+mutation ($input: OpenRequestInput!) { openRequest(input: $input) { request { id } } }
+"""
+CANCEL: Final = """
+mutation ($input: CancelRequestInput!) { cancelRequest(input: $input) { request { id } } }
+"""
+OWN_REQUESTS: Final = """
+query ($institution: UUID!, $after: String) {
+  requests(institution: $institution, status: OPEN, first: 200, after: $after) {
+    nodes { id resource neededUntil } pageInfo { hasNextPage endCursor }
+  }
+}
+"""
+OWN_FORECASTS: Final = """
+query ($institution: UUID!, $since: Date!) {
+  forecasts(institution: $institution, since: $since, first: 50) {
+    nodes { resource target quantiles { level value } }
+  }
+}
+"""
+OWN_TRANSFERS: Final = """
+query ($institution: UUID!, $state: TransferState!, $after: String) {
+  transfers(party: $institution, state: $state, first: 500, after: $after) {
+    nodes { id resource quantity giver { id } receiver { id } } pageInfo { hasNextPage endCursor }
+  }
+}
+"""
+START_FORECAST: Final = """
+mutation ($input: StartJobInput!) { startForecast(input: $input) { decision { id } } }
+"""
+START_ALLOCATION: Final = """
+mutation ($input: StartJobInput!) { startAllocation(input: $input) { decision { id } } }
+"""
+UNDERWAY: Final = "query { jobsUnderway { name } jobsSetAside { id name reason } }"
+DECISIONS: Final = """
+query ($kind: String!) { decisions(kind: $kind, first: 1) { nodes { id kind logIndex } } }
+"""
+BUNDLE: Final = "query ($id: UUID!) { decision(id: $id) { bundle } }"
+
+
+def step(name: str) -> str:
+    """The mutation of one step of a transfer, such as `confirmTransfer`."""
+    kind = name[0].upper() + name[1:]
+    return f"mutation ($input: {kind}Input!) {{ {name}(input: $input) {{ transfer {{ id state }} }} }}"
