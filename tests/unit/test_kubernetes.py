@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import kubernetes_validate
 import pytest
+import typer
 import yaml
 
+from sharewell.cli.main import app
 from sharewell.settings import Settings
+from sharewell_workers.worker import NAMES
 
 if TYPE_CHECKING:
     from tests.unit import kustomize
@@ -281,3 +284,21 @@ def test_the_renderer_refuses_what_it_does_not_know(tmp_path: Path, plan: str, f
     (tmp_path / "kustomization.yaml").write_text(plan)
     with pytest.raises(kustomize.CannotRender, match=fault):
         kustomize.render(tmp_path)
+
+
+@each_workload
+def test_the_command_line_knows_what_a_workload_asks_of_it(document: Any, pod: Any, containers: Any) -> None:
+    commands: Any = typer.main.get_command(app)
+    for container in containers:
+        name, *arguments = container["args"]
+        parsed = commands.commands[name].make_context(name, arguments).params
+        assert parsed.get("metrics_port", 8080) == 8080
+        assert set(parsed.get("jobs", "seal").split(",")) <= set(NAMES)
+
+
+def test_every_job_is_run_by_some_workload() -> None:
+    given = [
+        container["args"] for _, _, containers in (param.values for param in WORKLOADS) for container in containers
+    ]
+    jobs = [arguments[arguments.index("--jobs") + 1] for arguments in given if "--jobs" in arguments]
+    assert {job for listed in jobs for job in listed.split(",")} == set(NAMES)
