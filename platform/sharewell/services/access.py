@@ -6,7 +6,10 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from asyncpg import PostgresError
+
 from sharewell.domain.audit import REFUSED, Decision
+from sharewell.domain.errors import Unavailable
 from sharewell.services.office import Office, new_id
 
 ANONYMOUS = "anonymous"  #: the actor where nothing was proven
@@ -47,5 +50,8 @@ class AccessService:
             request_id=refusal.request_id,
             nonce=secrets.token_hex(16),
         )
-        async with self._office.database.transaction() as tx:
-            await tx.audit.record(decision)
+        try:
+            async with self._office.database.transaction() as tx:
+                await tx.audit.record(decision)
+        except PostgresError as error:
+            raise Unavailable("the refusal cannot be recorded just now, so nothing is answered.") from error

@@ -24,7 +24,8 @@ class ClientService:
         self._office = office
 
     async def register(self, caller: Caller, draft: ClientDraft, wish: Wish | None = None) -> Done[Client]:
-        """Raises `Invalid` naming the field that is wrong, `Conflict` where the id is taken."""
+        """Raises `Invalid` naming the field that is wrong, `NotFound` for an institution that does not take part,
+        `Conflict` where the id is taken."""
         client_id = draft.client_id or str(new_id())
         target = Target(kind="client", id=client_id, owner=draft.institution)
         async with self._office.act(caller, Action.REGISTER_CLIENT, target, wish) as act:
@@ -93,6 +94,8 @@ class ClientService:
 
 async def _register(act: Act, draft: ClientDraft, client_id: str) -> Done[Client]:
     client = Client.register(draft, client_id=client_id, at=act.at)
+    if client.institution is not None:
+        await act.tx.institutions.get(client.institution)  # NotFound leaves here
     for place, key in enumerate(client.keys):
         try:
             import_key(dict(key))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -21,16 +22,17 @@ from sharewell.authz import Authorizer
 from sharewell.client import ASSERTION_TYPE
 from sharewell.domain.audit import Decision
 from sharewell.domain.clients import Client, ClientDraft
+from sharewell.domain.institutions import InstitutionDraft, InstitutionKind
 from sharewell.domain.principals import Caller, Role
-from sharewell.domain.scopes import INTERNAL_SCOPES
 from sharewell.gateway.app import Parts, build_app
 from sharewell.gateway.oauth.keys import load_or_create
 from sharewell.services.access import AccessService
 from sharewell.services.clients import ClientService
+from sharewell.services.institutions import InstitutionService
 from sharewell.services.office import Office
 from sharewell.store.audit import DecisionFilter
 from sharewell.store.database import Database
-from sharewell.wiring import migrations
+from sharewell.wiring import migrations, operator
 
 if TYPE_CHECKING:
     from tests.conftest import Pool
@@ -39,7 +41,6 @@ ISSUER = "https://sharewell.example"
 TOKEN_URL = f"{ISSUER}/oauth/token"
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 SCOPES = ("system/Offer.cruds", "system/Request.rs")
-OPERATOR = Caller(principal="operator", roles=frozenset({Role.ADMIN}), scopes=INTERNAL_SCOPES, request_id="test")
 AUTHZ = Authorizer.load()
 
 
@@ -72,6 +73,7 @@ class FrontDoor:
 
     database: Database
     clients: ClientService
+    institutions: InstitutionService
     clock: Clock
     parts: Parts
     http: httpx2.AsyncClient
@@ -82,6 +84,13 @@ class FrontDoor:
         async with self.database.transaction(read_only=True) as tx:
             page = await tx.audit.page(before=LAST_ID, matching=wanted, first=100)  # type: ignore[arg-type]
             return [(await tx.audit.get(header.id)).decision for header in reversed(page.items)]
+
+    async def institution(self) -> UUID:
+        """An institution that takes part."""
+        draft = InstitutionDraft(
+            code="marsupilami-clinic", name="Marsupilami Clinic", kind=InstitutionKind.HOSPITAL, region="palombia"
+        )
+        return (await self.institutions.register(operator(), draft)).subject.id
 
     async def ask(self, token: str, **headers: str) -> httpx2.Response:
         """Call the application with `token`."""
@@ -163,7 +172,7 @@ async def door(gateway_pool: Pool, clock: Clock, tmp_path: Path) -> AsyncIterato
     )
     transport = httpx2.ASGITransport(build_app(parts, who_calls))
     async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
-        yield FrontDoor(database, parts.clients, clock, parts, http)
+        yield FrontDoor(database, parts.clients, InstitutionService(office), clock, parts, http)
 
 
 def a_draft(key: ECKey | RSAKey, **changes: Any) -> ClientDraft:
@@ -183,7 +192,7 @@ def register(door: FrontDoor) -> Register:
 
     async def register(key: ECKey | RSAKey | None = None, **changes: Any) -> Program:
         key = key or ECKey.generate_key("P-384", {"kid": "key-1"})
-        done = await door.clients.register(OPERATOR, a_draft(key, **changes))
+        done = await door.clients.register(operator(), a_draft(key, **changes))
         algorithm = "ES384" if isinstance(key, ECKey) else "RS384"
         return Program(door.http, key, done.subject, algorithm)
 
@@ -194,7 +203,3 @@ def register(door: FrontDoor) -> Register:
 async def ward(register: Register) -> Program:
     program: Program = await register()
     return program
-
-
-def reasons(decisions: Sequence[Decision]) -> list[object]:
-    return [decision.details.get("reason") for decision in decisions]

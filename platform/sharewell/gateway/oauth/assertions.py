@@ -46,6 +46,14 @@ class PrivateKeyJwt(JWTBearerClientAssertion):  # type: ignore[misc]  # Authlib 
         """Use an assertion up: True the first time, False ever after."""
         raise NotImplementedError
 
+    def __call__(self, query_client: Any, request: Any) -> Any:
+        """The client that signed, or None if there is no assertion."""
+        client = super().__call__(query_client, request)
+        if client is not None and request.payload.client_id not in (None, client.get_client_id()):
+            # RFC 7521, 4.2: client_id is optional, but must name the same client.
+            raise Refused("client_id_mismatch", "client_id is not the one the client_assertion speaks for.")
+        return client
+
     def extract_assertion(self, assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Header and claims, unverified. Authlib's own lets deep nesting through as a crash."""
         if len(assertion) > MAX_BYTES:
