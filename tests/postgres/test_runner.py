@@ -34,7 +34,7 @@ async def seen(admin_dsn: str) -> None:
     conn = await asyncpg.connect(admin_dsn)
     await conn.execute(
         "create table sharewell.seen (n serial, job_id bigint, worker int, what text);"
-        "grant all on sharewell.seen to sharewell_worker; grant all on sequence sharewell.seen_n_seq to sharewell_worker"
+        "grant all on sharewell.seen, sharewell.seen_n_seq to sharewell_worker"
     )
     await conn.close()
 

@@ -40,6 +40,7 @@ LOST_DATABASE = (
     asyncpg.OperatorInterventionError,  # it is shutting down or starting
     asyncpg.InsufficientResourcesError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg sometimes raises when the connection breaks under a statement
     FailingListenerError,
 )
 

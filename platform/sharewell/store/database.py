@@ -36,6 +36,7 @@ _GONE = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg sometimes raises when the connection breaks under a statement
     ConnectionError,
     FileNotFoundError,  # the socket of an embedded server that is down
     TimeoutError,

@@ -228,12 +228,17 @@ def _closed_to_others(path: Path) -> Path | None:
     return next((part for part in (path, *path.parents) if part.is_dir() and not part.stat().st_mode & 0o001), None)
 
 
-def _programs(account: pwd.struct_passwd | None) -> Path:
-    """Return the folder of initdb and postgres: as installed, or a copy where the account cannot enter that."""
+def installed_programs() -> Path:
+    """Return the folder of PostgreSQL inside the package that brings it. Raises `ServerError` if it is not there."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise ServerError(f"{PACKAGE} is not installed; install it, or set SHAREWELL_DATABASE_URL.")
-    tree = Path(spec.origin).resolve().parent / f"pginstall{VERSION}"
+    return Path(spec.origin).resolve().parent / f"pginstall{VERSION}"
+
+
+def _programs(account: pwd.struct_passwd | None) -> Path:
+    """Return the folder of initdb and postgres: as installed, or a copy where the account cannot enter that."""
+    tree = installed_programs()
     if account is None or (_closed_to_others(tree) is None and _readable(tree)):
         return tree / "bin"
     return _copy(tree, MACHINE_WIDE) / "bin"

@@ -86,7 +86,7 @@ async def _bootstrap_real(settings: Settings, url: str) -> dict[DatabaseRole, st
         await open_to_roles(admin, await admin.fetchval("select current_database()"))
     except asyncpg.InsufficientPrivilegeError as why:
         raise ServerError(
-            f"The login of SHAREWELL_DATABASE_URL must own its database and may create roles ({why}). Give it "
+            f"The login of SHAREWELL_DATABASE_URL must own its database and may create roles ({why.args[0]}). Give it "
             f"`createrole`, or make the roles yourself and set {DatabaseRole.GATEWAY.variable} and its siblings."
         ) from None
     finally:
