@@ -82,6 +82,8 @@ class Sequencer:
         self._signer = signer
         self._batch = batch
         self._progress: Progress | None = None
+        self._signed = -1  #: size of the tree that is known to be signed
+        self._key_is_known = False
 
     async def seal(self) -> Sealed:
         """Seal all that is staged and sign the head; also signs a head that a crash left unsigned.
@@ -160,18 +162,24 @@ class Sequencer:
         return [Gap(first, last, number) for first, last in holes]
 
     async def _sign(self, log: LogRepository) -> None:
-        head, signed = await log.head(), await log.latest_checkpoint()
-        if head.root is None or (signed is not None and signed.size == head.size):
-            return
         assert self._progress is not None
+        if self._progress.edge.size == self._signed:
+            return
+        head, newest = await log.head(), await log.latest_checkpoint()
+        if head.root is None or (newest is not None and newest.size == head.size):
+            self._signed = head.size
+            return
         if (head.size, head.root) != (self._progress.edge.size, self._progress.edge.root()):
             raise LogDamaged(f"The stored head of {head.size} entries is not the one that was worked out.")
         text = Checkpoint(origin=self._signer.key.name, size=head.size, root=head.root).text()
         note = sign_note(text, [self._signer])
         open_note(note, [self._signer.key])  # a signature made wrongly by a faulty machine can give the key away
         await log.add_checkpoint(head.size, note)
+        self._signed = head.size
 
     async def _use_key(self, log: LogRepository) -> None:
+        if self._key_is_known:
+            return
         ours, known = str(self._signer.key), await log.keys()
         if not known:
             await log.add_key(ours)
@@ -179,6 +187,7 @@ class Sequencer:
             raise WrongKey(
                 f"The log was signed with {known[-1]}, and the key at hand is {ours}. Restore the key from its backup."
             )
+        self._key_is_known = True
 
 
 async def load_progress(log: LogRepository, head: Head) -> Progress:

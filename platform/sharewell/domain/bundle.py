@@ -120,7 +120,7 @@ def parse_bundle(data: bytes) -> Bundle:
             checkpoint=texts["checkpoint"].encode(),
             attachments=_attachments(values),
         )
-        if bundle.encode() != data:
+        if bundle.encode() != data or bundle.proof.extra is not None:
             raise MalformedBundle
     return bundle
 

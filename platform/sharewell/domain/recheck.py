@@ -9,7 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sharewell.domain.allocation import check_certificate, check_plan
 from sharewell.domain.audit import Decision
+from sharewell.domain.errors import Invalid
+from sharewell.domain.instance import Instance
+from sharewell.domain.plan import Plan, Status
 
 #: Inputs by their SHA-256 in hex.
 Attachments = Mapping[str, bytes]
@@ -29,5 +33,26 @@ class Recheck:
 
 Rechecks = Mapping[str, Recheck]
 
+
+def recheck_plan(decision: Decision, attachments: Attachments) -> str:
+    """Work out anew that the plan is a valid answer to its instance and, where it says so, the best one.
+
+    Raises `Invalid`: `PlanRefused` listing each rule that is broken, or `NotProven`.
+    """
+    instance_sha256, plan_sha256 = RECHECKS["plan.adopted"].hashes(decision)
+    instance, plan = Instance.read(attachments[instance_sha256]), Plan.read(attachments[plan_sha256])
+    needed, assigned = sum(row.need for row in instance.receivers), sum(row.quantity for row in plan.assignments)
+    if (decision.details.get("needed"), decision.details.get("assigned")) != (needed, assigned):
+        raise Invalid(f"The plan assigns {assigned} of {needed} units; the entry says otherwise.", field="details")
+    check_plan(instance, plan)
+    said = f"its plan, {assigned} of {needed} units of {instance.resource}, keeps every rule"
+    if plan.solver.status is not Status.OPTIMAL:
+        return f"{said}; that no plan is better was not claimed"
+    check_certificate(instance, plan)
+    return f"{said}, and no plan is better by them"
+
+
 #: By kind of decision. Kinds without a line here have nothing to be worked out again.
-RECHECKS: Final[Rechecks] = {}
+RECHECKS: Final[Rechecks] = {
+    "plan.adopted": Recheck(inputs=("instance_sha256", "plan_sha256"), check=recheck_plan),
+}
