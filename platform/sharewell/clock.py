@@ -1,4 +1,4 @@
-"""What time it is: the machine's time, or, for replays of the past, the time written in a file."""
+"""What time it is: the machine's time, or, for replays of the past, the time written in a file while there is one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from pathlib import Path
 
 def clock(file: Path | None) -> Callable[[], datetime]:
     """The function that everything in a process asks for the time (aware, UTC)."""
-    if file is None:
-        return lambda: datetime.now(UTC)
-    return lambda: datetime.fromisoformat(file.read_text(encoding="ascii").strip())
+
+    def now() -> datetime:
+        if file is not None:
+            try:
+                return datetime.fromisoformat(file.read_text(encoding="ascii").strip())
+            except FileNotFoundError:
+                pass
+        return datetime.now(UTC)
+
+    return now
 
 
 def set_clock(file: Path, at: datetime) -> None:
@@ -19,3 +26,8 @@ def set_clock(file: Path, at: datetime) -> None:
     draft = file.with_suffix(".new")
     draft.write_text(at.isoformat(), encoding="ascii")
     draft.replace(file)
+
+
+def release_clock(file: Path) -> None:
+    """Let time go on as it does outside."""
+    file.unlink(missing_ok=True)

@@ -50,14 +50,22 @@ class Journey:
         self._sites = {str(player.institution): site for site, player in self.players.items()}
         self._room = asyncio.Semaphore(AT_ONCE)
 
-    async def play(self) -> Ledger:
-        """Play every period, in order."""
+    async def play(self, history: int = 0) -> Ledger:
+        """Play every period, in order; in the first `history` of them everybody only reports."""
         for number, period in enumerate(self.panel.periods):
+            if number < history:
+                await self._only_report(period)
+                continue
             if number:
                 await self._plan_ahead(self.panel.periods[number - 1], period)
             await self._live_through(period)
             self.told(period, self.ledger)
         return self.ledger
+
+    async def _only_report(self, period: date) -> None:
+        start, loads = self.panel.start(period), self._loads(period)
+        self.set_clock(start + MORNING)
+        await self._each(loads, lambda site: self.players[site].report(start, self.panel.step.days, loads[site]))
 
     async def _plan_ahead(self, before: date, period: date) -> None:
         """The evening before: everybody acts on what it expects, and the platform plans."""

@@ -32,7 +32,7 @@ class Ledger:
         """What the replay says at its end; shortages in resource-days, shares as decimals in text."""
         days = self.panel.step.days
         without = {key: load.shortage for key, load in self.panel.loads.items()}
-        after = {key: self._shortage(key) for key in self.panel.loads}
+        after = {key: self.shortage(key) for key in self.panel.loads}
         before, left = sum(without.values()), sum(after.values())
         unfixable = self._unfixable()
         fills = self._fills()
@@ -52,7 +52,8 @@ class Ledger:
             "donors_worse_off": sum(1 for site in {s for s, _, _ in self.given} if self._worse_off(site, without, after)),
         }  # fmt: skip
 
-    def _shortage(self, key: Key) -> int:
+    def shortage(self, key: Key) -> int:
+        """Units that were lacking with sharing."""
         load = self.panel.loads[key]
         return max(0, load.need + self.given[key] - load.staffed - self.received[key])
 

@@ -83,12 +83,12 @@ class Panel:
         """The first instant of a period."""
         return midnight(period)
 
-    def cut(self, *, until: date | None = None, regions: Sequence[str] = ()) -> Panel:
-        """The part up to `until` and in `regions` (all, where empty). Raises `Invalid` if nothing is left."""
+    def cut(self, *, since: date = date.min, until: date = date.max, regions: Sequence[str] = ()) -> Panel:
+        """The part from `since` to `until` and in `regions` (all, where empty). Raises `Invalid` if none is left."""
         sites = {code: site for code, site in self.sites.items() if not regions or site.region in regions}
         loads = {
             key: load for key, load in self.loads.items()
-            if key[0] in sites and (until is None or key[2] <= until)
+            if key[0] in sites and since <= key[2] <= until
         }  # fmt: skip
         if not loads:
             raise Invalid("nothing of the file is left to play; widen --until or --states.", field="until")

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from sharewell.domain import canonical
-from sharewell.domain.allocation import Instance, Plan, check_plan
+from sharewell.domain.allocation import Instance, Plan, Status, check_certificate, check_plan
 from sharewell.domain.errors import StaleSnapshot
 from sharewell.domain.forecast import Forecast
 from sharewell.domain.institutions import Institution
@@ -69,10 +69,12 @@ class AllocationService:
     ) -> Done[Allocation]:
         """Bind `plan`: hold its units, grant its requests, say to each request left short why.
 
-        Raises `PlanRefused` where the plan breaks a rule, and `StaleSnapshot` where an offer or a request it rests on
+        Raises `PlanRefused` where the plan breaks a rule, `NotProven` where it is not the best one it claims to be, and `StaleSnapshot` where an offer or a request it rests on
         has changed since, or another plan was first.
         """
         check_plan(instance, plan)
+        if plan.solver.status is Status.OPTIMAL:
+            check_certificate(instance, plan)
         async with self._office.act(caller, Action.ADOPT_PLAN, Target(kind="allocation", id="new")) as act:
             offers, requests = await _unchanged(act, instance)
             instance_body, plan_body = canonical.encode(instance.to_json()), canonical.encode(plan.to_json())
