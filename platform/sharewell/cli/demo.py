@@ -1,0 +1,136 @@
+"""`sharewell demo`: the whole journey in a made-up region, then a platform to try it on."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from sharewell.cli.evidence import Evidence, take_evidence
+from sharewell.cli.picture import draw
+from sharewell.cli.stage import Stage, open_stage, stage_settings
+from sharewell.client import ApiError
+from sharewell.clock import release_clock
+from sharewell.domain.bundle import NotVerified
+from sharewell.domain.principals import Role
+from sharewell.gateway.server import until_signal
+from sharewell.replay.figures import sentences
+from sharewell.replay.journey import Journey
+from sharewell.replay.ledger import Ledger
+from sharewell.replay.panel import Panel
+from sharewell.replay.player import Player
+from sharewell.replay.region import HISTORY_DAYS, make_region
+from sharewell.settings import Settings
+
+MARKER = "made-by-sharewell-demo"  #: only a folder with this file in it is ever emptied
+screen = Console()
+
+
+class DemoFailed(Exception):
+    """A step of the journey did not hold; the message says which."""
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Stop after the journey; exit status 0 if all of it held.")] = False,
+) -> None:
+    """Show what sharewell does: 24 institutions, a surge, and every decision checked by a stranger.
+
+    Needs no data and no server of yours. Afterwards it keeps serving, so that you can try it: it prints the address,
+    a query, and a credential for each role. Ctrl-C stops it. Its data is made anew each time.
+    """
+    try:
+        asyncio.run(_demo(Settings.from_environment(), once=once))
+    except* (DemoFailed, ApiError, NotVerified) as failed:
+        for why in failed.exceptions:
+            screen.print(f"[bold red]The journey did not hold:[/] {escape(str(why))}")
+        raise typer.Exit(1) from None
+
+
+async def _demo(settings: Settings, *, once: bool) -> None:
+    began = time.monotonic()
+    home = _empty(settings.home / "demo")
+    panel = make_region((datetime.now(UTC) - timedelta(days=1)).date())
+    ours = replace(stage_settings(settings, home), log_level="warning")
+    with until_signal() as stop:
+        screen.print("Starting a database, the gateway and a worker …")
+        async with open_stage(ours, clock=True) as stage:
+            players, ledger = await _journey(stage, panel)
+            regulator = await stage.client("regulator", Role.REGULATOR)
+            evidence = await take_evidence(regulator, "plan.adopted", home)
+            _tell(panel, ledger, evidence, time.monotonic() - began)
+            if once:
+                return
+            assert stage.settings.clock_file is not None
+            release_clock(stage.settings.clock_file)
+            await _invite(stage, players)
+            await stop.wait()
+
+
+async def _journey(stage: Stage, panel: Panel) -> tuple[dict[str, Player], Ledger]:
+    stage.set_clock(panel.start(panel.periods[0]))
+    await stage.first_admin()
+    operator = await stage.client("operator", Role.ALLOCATOR)
+    screen.print(f"Registering {len(panel.sites)} institutions, each with an OAuth client and a key of its own …")
+    players = await stage.players(panel.sites.values())
+    screen.print(f"They report {HISTORY_DAYS} days of capacity over GraphQL; then the surge, day by day …")
+
+    def told(period: object, ledger: Ledger) -> None:
+        screen.print(f"  {period}: {sum(ledger.given.values())} units moved so far")
+
+    return players, await Journey(panel, players, operator, stage.set_clock, told).play(HISTORY_DAYS)
+
+
+def _tell(panel: Panel, ledger: Ledger, evidence: Evidence, seconds: float) -> None:
+    played = ledger.panel = panel.cut(since=panel.periods[HISTORY_DAYS])
+    figures = {
+        "panel": panel.title, "from": str(played.periods[0]), "until": str(played.periods[-1]), **ledger.figures(),
+        "verify": evidence.command, "log_entries": evidence.log_size, "seconds": round(seconds, 1),
+    }  # fmt: skip
+    screen.print()
+    screen.print(draw(ledger))
+    for sentence in sentences(figures):
+        screen.print(f"• {sentence}", soft_wrap=True)
+    if figures["donors_worse_off"]:
+        raise DemoFailed("a donor was left worse off.")
+    if figures["shortage_with_sharing"] >= figures["shortage_without_sharing"]:
+        raise DemoFailed("sharing did not lessen the shortage.")
+    screen.print("[bold green]Every step held[/], and the newest plan was verified from its bundle alone.")
+
+
+async def _invite(stage: Stage, players: dict[str, Player]) -> None:
+    """Leave a credential for each role, and say how to use it."""
+    folder = stage.settings.home / "credentials"
+    folder.mkdir(mode=0o700)
+    first = next(iter(players.values()))
+    await stage.client(f"{first.site.code}-monitor", Role.DEVICE, first.institution)
+    names = {
+        "admin": "admin", "allocator": "operator", "regulator": "regulator", "institution": first.site.code,
+        "device": f"{first.site.code}-monitor",
+    }  # fmt: skip
+    screen.print(f"\nThe platform goes on serving at [bold]{stage.settings.issuer}/graphql[/]. One credential per role:")
+    for role, name in names.items():
+        path = folder / f"{role}.json"
+        stage.credentials[name].save(path)
+        screen.print(f"  {role:<12} {path}", soft_wrap=True)
+    query = "{ offers(first: 3) { nodes { institution { name } resource quantity promised } } }"
+    screen.print("Try, from another terminal:", end="\n  ")
+    screen.print(f"sharewell client query --credential {folder / 'institution.json'} '{escape(query)}'", soft_wrap=True)
+    screen.print("Ctrl-C stops it.")
+
+
+def _empty(home: Path) -> Path:
+    """A new folder for this demonstration; the one of the last is removed."""
+    home = home.resolve()
+    if (home / MARKER).exists():
+        shutil.rmtree(home)
+    home.mkdir(parents=True)
+    (home / MARKER).touch()
+    return home
