@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -85,6 +86,13 @@ class FrontDoor:
             page = await tx.audit.page(before=LAST_ID, matching=wanted, first=100)  # type: ignore[arg-type]
             return [(await tx.audit.get(header.id)).decision for header in reversed(page.items)]
 
+    async def register(self, key: ECKey | RSAKey | None = None, **changes: Any) -> Program:
+        """Register a client and hand out its side."""
+        key = key or ECKey.generate_key("P-384", {"kid": "key-1"})
+        done = await self.clients.register(operator(), a_draft(key, **changes))
+        algorithm = "ES384" if isinstance(key, ECKey) else "RS384"
+        return Program(self.http, key, done.subject, algorithm)
+
     async def institution(self) -> UUID:
         """An institution that takes part."""
         draft = InstitutionDraft(
@@ -150,6 +158,7 @@ class Program:
 
 
 Register = Callable[..., Any]
+OpenDoor = Callable[..., AbstractAsyncContextManager[FrontDoor]]
 
 
 @pytest.fixture
@@ -158,21 +167,33 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def door(gateway_pool: Pool, clock: Clock, tmp_path: Path) -> AsyncIterator[FrontDoor]:
-    database = Database(gateway_pool)
-    office = Office(database, AUTHZ, clock)
-    parts = Parts(
-        issuer=ISSUER,
-        keys=load_or_create(tmp_path / "keys.json", at=clock()),
-        database=database,
-        clients=ClientService(office),
-        access=AccessService(office),
-        migrations=migrations(),
-        now=clock,
-    )
-    transport = httpx2.ASGITransport(build_app(parts, who_calls))
-    async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
-        yield FrontDoor(database, parts.clients, InstitutionService(office), clock, parts, http)
+def open_door(clock: Clock, tmp_path: Path) -> OpenDoor:
+    """Build a front door over any pool."""
+
+    @asynccontextmanager
+    async def open_door(pool: Pool) -> AsyncIterator[FrontDoor]:
+        database = Database(pool)
+        office = Office(database, AUTHZ, clock)
+        parts = Parts(
+            issuer=ISSUER,
+            keys=load_or_create(tmp_path / "keys.json", at=clock()),
+            database=database,
+            clients=ClientService(office),
+            access=AccessService(office),
+            migrations=migrations(),
+            now=clock,
+        )
+        transport = httpx2.ASGITransport(build_app(parts, who_calls))
+        async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
+            yield FrontDoor(database, parts.clients, InstitutionService(office), clock, parts, http)
+
+    return open_door
+
+
+@pytest.fixture
+async def door(gateway_pool: Pool, open_door: OpenDoor) -> AsyncIterator[FrontDoor]:
+    async with open_door(gateway_pool) as door:
+        yield door
 
 
 def a_draft(key: ECKey | RSAKey, **changes: Any) -> ClientDraft:
@@ -189,14 +210,7 @@ def a_draft(key: ECKey | RSAKey, **changes: Any) -> ClientDraft:
 @pytest.fixture
 def register(door: FrontDoor) -> Register:
     """Register a client and hand out its side."""
-
-    async def register(key: ECKey | RSAKey | None = None, **changes: Any) -> Program:
-        key = key or ECKey.generate_key("P-384", {"kid": "key-1"})
-        done = await door.clients.register(operator(), a_draft(key, **changes))
-        algorithm = "ES384" if isinstance(key, ECKey) else "RS384"
-        return Program(door.http, key, done.subject, algorithm)
-
-    return register
+    return door.register
 
 
 @pytest.fixture
