@@ -1,5 +1,5 @@
 """`python -m sharewell.cli`."""
 
-from sharewell.cli.main import app
+from sharewell.cli.main import run
 
-app(prog_name="sharewell")
+run()

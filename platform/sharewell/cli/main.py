@@ -1,17 +1,74 @@
-"""The command line."""
+"""The command line: which commands there are. Each lives in the file of its name and is loaded when it is asked for."""
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
+from typing import Final
+
+import click
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from sharewell.cli.verify import verify
+from sharewell.domain.errors import SharewellError
+from sharewell.settings import SettingsError
 
-app = typer.Typer(no_args_is_help=True)
+#: Command -> its module and what it is for. Help lists these without loading a solver, a server or a database driver.
+COMMANDS: Final = {
+    "demo": ("sharewell.cli.demo", "See the whole journey in a made-up region; needs no data and no server."),
+    "serve": ("sharewell.cli.serve", "Serve the GraphQL gateway, with its workers."),
+    "worker": ("sharewell.cli.serve", "Run jobs from the queue and seal the audit log."),
+    "migrate": ("sharewell.cli.migrate", "Bring the database up to this release."),
+    "ingest": ("sharewell.cli.ingest", "Take in a published file."),
+    "replay": ("sharewell.cli.replay", "Play real history, with and without sharing."),
+    "verify": ("sharewell.cli.verify", "Check one decision from its bundle, without account or database."),
+    "client": ("sharewell.cli.client", "Register a client, get a token, run a query."),
+    "allocate": ("sharewell.cli.allocate", "Check a plan against its instance, without a solver."),
+    "forecast": ("sharewell.cli.forecast", "Fit, predict and backtest forecasts from files."),
+}
+
+
+class Commands(TyperGroup):
+    """Loads the module of a command when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  likewise
+        if cmd_name not in COMMANDS:
+            return None
+        found = getattr(import_module(COMMANDS[cmd_name][0]), "app" if _is_group(cmd_name) else cmd_name)
+        if isinstance(found, typer.Typer):
+            return get_command(found)
+        single = typer.Typer(add_completion=False)
+        single.command(cmd_name)(found)
+        return get_command(single)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  likewise
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
+
+
+def _is_group(name: str) -> bool:
+    return hasattr(import_module(COMMANDS[name][0]), "app")
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 @app.callback()
 def main() -> None:
-    """Share health capacity fairly."""
+    """Let health institutions share what they have, fairly, with every decision open to check by a stranger.
+
+    Start with `sharewell demo`. Settings are SHAREWELL_* variables; docs/operating.md lists them.
+    """
 
 
-app.command()(verify)
+def run() -> None:
+    """The entry point: an error that a user can act on is one sentence, never a traceback."""
+    try:
+        app(prog_name="sharewell")
+    except (SharewellError, SettingsError) as why:
+        print(f"sharewell: {why}", file=sys.stderr)
+        sys.exit(2)

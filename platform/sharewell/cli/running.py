@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import asyncpg
 import structlog
 from prometheus_client import REGISTRY
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from sharewell.audit.keys import load_or_create_key
+from sharewell.audit.keys import KeyProblem, load_or_create_key, load_vkey
 from sharewell.gateway.app import Parts, build_app
+from sharewell.gateway.health import Health
 from sharewell.gateway.oauth.keys import SigningKeys, load_or_create
 from sharewell.gateway.server import bind, serve
 from sharewell.settings import DatabaseRole, Settings
@@ -26,8 +28,6 @@ from sharewell.wiring import Services, migrations, open_services, operator
 from sharewell_schema.view import graphql_app
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
-
     from sharewell.store.server import DatabaseServer
 
 log = structlog.get_logger("sharewell")
@@ -50,8 +50,7 @@ async def put_on_record(services: Services, keys: SigningKeys) -> None:
     await services.resources.define_catalogue(operator())
     await services.policies.publish(operator())
     await services.policies.key_in_use(operator(), keys.kid, "access tokens")
-    log_key = load_or_create_key(services.settings.home, services.settings.log_origin)
-    await services.policies.key_in_use(operator(), f"{log_key.key.id:08x}", "audit log")
+    await services.policies.key_in_use(operator(), log_vkey(services.settings), "audit log")
 
 
 def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
@@ -64,9 +63,17 @@ def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
     return build_app(parts, graphql_app(services), extra_routes=_log_routes(services))
 
 
+def log_vkey(settings: Settings) -> str:
+    """The log's public key. Where gateway and sequencer run apart, only the public half is in the gateway's home."""
+    try:
+        return load_vkey(settings.home)
+    except KeyProblem:
+        return load_or_create_key(settings.home, settings.log_origin).vkey
+
+
 def _log_routes(services: Services) -> list[Route]:
     """The public half of the audit log: its newest signed head, and the key to check it with."""
-    vkey = load_or_create_key(services.settings.home, services.settings.log_origin).vkey
+    vkey = log_vkey(services.settings)
 
     async def checkpoint(request: Request) -> Response:  # noqa: ARG001 - an endpoint's signature
         note = await services.audit.checkpoint()
@@ -90,6 +97,21 @@ async def run_gateway(
         await put_on_record(services, keys)
         log.info("gateway answers", host=settings.host, port=settings.port, issuer=settings.issuer)
         await serve(build_gateway(services, keys), taken, stop, ready=ready)
+
+
+async def run_health(
+    settings: Settings, server: DatabaseServer, role: DatabaseRole, port: int, stop: asyncio.Event
+) -> None:
+    """Tell an operator's tools how a process without a gateway is, until `stop` is set.
+
+    It answers from the same event loop as the work: a loop that hangs fails its probe.
+    """
+    async with open_services(settings, server, role, most=2) as services:
+        health = Health(services.database, migrations(), REGISTRY)
+        routes = [
+            Route("/healthz", health.alive), Route("/readyz", health.ready), Route("/metrics", health.metrics)
+        ]  # fmt: skip
+        await serve(Starlette(routes=routes), bind("0.0.0.0", port), stop)  # noqa: S104  a pod is asked from outside
 
 
 @asynccontextmanager

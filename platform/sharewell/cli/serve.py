@@ -8,14 +8,13 @@ import sys
 from typing import Annotated
 
 import typer
-from prometheus_client import start_http_server
 
 from sharewell import logs
-from sharewell.cli.running import apply_migrations, child, run_gateway
+from sharewell.cli.running import apply_migrations, child, run_gateway, run_health
 from sharewell.gateway.server import until_signal
-from sharewell.settings import Settings
+from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.server import open_database_server
-from sharewell_workers.worker import NAMES, work
+from sharewell_workers.worker import NAMES, SEAL, work
 
 
 def serve(
@@ -53,7 +52,7 @@ def worker(
     jobs: Annotated[
         str, typer.Option(help=f"Which jobs to run, separated by commas: {', '.join(NAMES)}.")
     ] = ",".join(NAMES),
-    metrics_port: Annotated[int, typer.Option(help="Serve Prometheus metrics on this port; 0 for none.")] = 0,
+    metrics_port: Annotated[int, typer.Option(help="Serve /metrics, /healthz and /readyz on this port; 0 for none.")] = 0,
     until_stdin_closes: Annotated[
         bool, typer.Option("--until-stdin-closes", hidden=True, help="End with the process that started this one.")
     ] = False,
@@ -69,18 +68,20 @@ def worker(
         raise typer.BadParameter(f"{unknown[0]!r} is not a job; there are {', '.join(NAMES)}.", param_hint="--jobs")
     settings = Settings.from_environment()
     logs.configure(settings.log_level, settings.log_format)
-    if metrics_port:
-        start_http_server(metrics_port)
-    asyncio.run(_work(settings, names, until_stdin_closes=until_stdin_closes))
+    asyncio.run(_work(settings, names, metrics_port, until_stdin_closes=until_stdin_closes))
 
 
-async def _work(settings: Settings, names: list[str], *, until_stdin_closes: bool) -> None:
+async def _work(settings: Settings, names: list[str], metrics_port: int, *, until_stdin_closes: bool) -> None:
+    role = DatabaseRole.SEQUENCER if names == [SEAL] else DatabaseRole.WORKER
     with until_signal() as stop:
         async with open_database_server(settings) as server, asyncio.TaskGroup() as group:
-            watching = group.create_task(_stdin_closes(stop)) if until_stdin_closes else None
+            watching = [group.create_task(_stdin_closes(stop))] if until_stdin_closes else []
+            if metrics_port:
+                group.create_task(run_health(settings, server, role, metrics_port, stop))
             await work(settings, server, names, stop)
-            if watching is not None:
-                watching.cancel()
+            stop.set()
+            for task in watching:
+                task.cancel()
 
 
 async def _stdin_closes(stop: asyncio.Event) -> None:
