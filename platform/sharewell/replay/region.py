@@ -33,9 +33,9 @@ def make_region(last: date) -> Panel:
         code = f"demo-{place.lower().replace(' ', '-')}"
         sites[code] = Site(code, f"{place} {_KINDS[number % 3]}", REGION, 46.0 + north, 7.0 + east)
         beds = chance.randint(60, 320)
-        for resource, staffed, base in (("bed.adult", beds, 0.78), ("ventilator", max(6, beds // 9), 0.6)):
+        for resource, staffed, base in (("bed.adult", beds, 0.72), ("ventilator", max(6, beds // 9), 0.66)):
             # The surge comes from the west and reaches its height there first; the east still has room then.
-            peak, height = HISTORY_DAYS - 2 + east * 5, 0.55 if east < 0.9 else 0.2
+            peak, height = HISTORY_DAYS - 2 + east * 5, 0.45 if east < 0.9 else 0.08
             for day, period in enumerate(periods):
                 wave = height * math.exp(-(((day - peak) / 7) ** 2))
                 need = staffed * (base + wave) * chance.gauss(1.0, 0.025)
