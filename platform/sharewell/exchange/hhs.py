@@ -107,11 +107,18 @@ def _dialect(cells: Table) -> Dialect:
     """Name the dialect by how the file spells truth, and refuse a file that spells it in two ways."""
     flags = [column for column in ("is_metro_micro", "is_corrected") if column in cells]
     spelling = {word: dialect for dialect in DIALECTS for word in (dialect.true, dialect.false)}
-    words = [word for column in flags for word in cells.frame[column].unique().drop_nulls() if word in spelling]
+    words = [
+        word
+        for column in flags
+        for word in cells.frame[column].unique(maintain_order=True).drop_nulls()
+        if word in spelling
+    ]
     if words:
         dialect = spelling[words[0]]
     else:
-        dialect = R if (cells.frame == "NA").select(pl.any_horizontal(pl.all().any())).item() else ORIGINAL
+        dialect = (
+            R if any((cells.frame[column] == "NA").any() for column in cells.header if column in cells) else ORIGINAL
+        )
     for column in flags:
         foreign = cells.frame[column].is_in([dialect.true, dialect.false, *R.missing]).not_().fill_null(value=False)
         cells.refuse_where(

@@ -134,7 +134,7 @@ def settle(reports: pl.DataFrame, tally: Tally) -> pl.DataFrame:
     full = _narrow_suppressed(full.filter(~silent))
     full = _clear(full, (pl.col("staffed") == 0) & (pl.col("occupied") > 0), ["staffed"], Flag.ZERO_STAFFED, tally)
     full = _clear(full, ~PLAUSIBLE_OVERFLOW, ["staffed", "occupied"], Flag.CONTRADICTION, tally)
-    full = _excess_waits(full, tally)
+    full = _excess_waits(full, tally).filter(~silent)
     settled = full.filter(~silent).sort(NATURAL_KEY)
     _tally_spikes(settled, tally)
     return settled

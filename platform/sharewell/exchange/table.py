@@ -175,7 +175,9 @@ def _shape(text: str) -> tuple[str, ...]:
             if len(row) != len(header):
                 raise FeedRefused(_ragged(row, header), row=count + 1, column=_ragged_column(row, header))
     except csv.Error as error:
-        raise FeedRefused(f"a row is not CSV: {error}.", row=rows.line_num) from error
+        # The rows before are one line each, so the one that fails begins on the next line.
+        row_number = count + FIRST_ROW if header else 1
+        raise FeedRefused(f"the row is not CSV, check its quotation marks: {error}.", row=row_number) from error
     if not count:
         raise FeedRefused("the file has a header and no rows.", row=1)
     if count > MAX_ROWS:
