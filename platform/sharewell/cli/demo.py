@@ -39,7 +39,9 @@ class DemoFailed(Exception):
 
 
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="Stop after the journey; exit status 0 if all of it held.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Stop after the journey; exit status 0 if all of it held.")
+    ] = False,
 ) -> None:
     """Show what sharewell does: 24 institutions, a surge, and every decision checked by a stranger.
 
@@ -115,7 +117,7 @@ async def _invite(stage: Stage, players: dict[str, Player]) -> None:
         "admin": "admin", "allocator": "operator", "regulator": "regulator", "institution": first.site.code,
         "device": f"{first.site.code}-monitor",
     }  # fmt: skip
-    screen.print(f"\nThe platform goes on serving at [bold]{stage.settings.issuer}/graphql[/]. One credential per role:")
+    screen.print(f"\nThe platform goes on at [bold]{stage.settings.issuer}/graphql[/]. One credential per role:")
     for role, name in names.items():
         path = folder / f"{role}.json"
         stage.credentials[name].save(path)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
-import click
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
@@ -32,26 +31,23 @@ COMMANDS: Final = {
 class Commands(TyperGroup):
     """Loads the module of a command when the command is used."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  click's signature
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  likewise
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002  likewise
         if cmd_name not in COMMANDS:
             return None
-        found = getattr(import_module(COMMANDS[cmd_name][0]), "app" if _is_group(cmd_name) else cmd_name)
+        module = import_module(COMMANDS[cmd_name][0])
+        found = getattr(module, "app", None) or getattr(module, cmd_name)
         if isinstance(found, typer.Typer):
             return get_command(found)
         single = typer.Typer(add_completion=False)
         single.command(cmd_name)(found)
         return get_command(single)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  likewise
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  likewise
         with formatter.section("Commands"):
             formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
-
-
-def _is_group(name: str) -> bool:
-    return hasattr(import_module(COMMANDS[name][0]), "app")
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None)

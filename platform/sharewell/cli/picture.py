@@ -44,9 +44,8 @@ def _institutions(ledger: Ledger) -> Table:
     for site in sorted(ledger.panel.sites, key=lambda code: given[code] - received[code]):
         if given[site] or received[site]:
             bar = _bar(received[site], most, "cyan") + _bar(given[site], most, "magenta")
-            said = ", ".join(
-                [*([f"received {received[site]}"] if received[site] else []), *([f"gave {given[site]}"] if given[site] else [])]
-            )
+            amounts = {"received": received[site], "gave": given[site]}
+            said = ", ".join(f"{verb} {units}" for verb, units in amounts.items() if units)
             table.add_row(ledger.panel.sites[site].name, bar, said)
     return table
 

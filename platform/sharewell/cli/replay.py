@@ -103,7 +103,8 @@ async def play(name: str, panel: Panel, home: Path | None) -> dict[str, Any]:
 async def _play(stage: Stage, panel: Panel) -> Ledger:
     await stage.first_admin()
     operator = await stage.client("operator", Role.ALLOCATOR)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn())
+    count = TextColumn("{task.completed}/{task.total}")
+    columns = (TextColumn("{task.description}"), BarColumn(), count, TimeElapsedColumn())
     with Progress(*columns, console=screen, transient=True) as progress:
         players = await stage.players(panel.sites.values())
         bar = progress.add_task(str(panel.periods[0]), total=len(panel.periods))

@@ -52,7 +52,9 @@ def worker(
     jobs: Annotated[
         str, typer.Option(help=f"Which jobs to run, separated by commas: {', '.join(NAMES)}.")
     ] = ",".join(NAMES),
-    metrics_port: Annotated[int, typer.Option(help="Serve /metrics, /healthz and /readyz on this port; 0 for none.")] = 0,
+    metrics_port: Annotated[
+        int, typer.Option(help="Serve /metrics, /healthz and /readyz on this port; 0 for none.")
+    ] = 0,
     until_stdin_closes: Annotated[
         bool, typer.Option("--until-stdin-closes", hidden=True, help="End with the process that started this one.")
     ] = False,

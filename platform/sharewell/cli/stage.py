@@ -1,4 +1,4 @@
-"""A platform of its own for a replay: gateway and worker as processes, a clock that can be set, a client for each site."""
+"""A platform of its own for a replay: gateway and worker processes, a clock to set, a client for each site."""
 
 from __future__ import annotations
 

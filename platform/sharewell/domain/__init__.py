@@ -1,1 +1,1 @@
-"""Nouns and rules. Standard library only: no clock, socket, database or solver; values go in, values or a named error come out."""
+"""Nouns and rules, with the standard library only: values go in, values or a named error come out."""

@@ -6,11 +6,11 @@ A report is never rewritten: a correction is a new report that names the one it 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from uuid import UUID
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
+from uuid import UUID
 
 from sharewell.domain import checks
 from sharewell.domain.errors import Invalid

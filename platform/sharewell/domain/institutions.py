@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from uuid import UUID
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 from sharewell.domain import checks
 from sharewell.domain.errors import Invalid

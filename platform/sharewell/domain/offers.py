@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from uuid import UUID
 from dataclasses import dataclass, replace
+from datetime import date, datetime
 from enum import StrEnum
+from uuid import UUID
 
 from sharewell.domain import checks
 from sharewell.domain.errors import Conflict, Invalid

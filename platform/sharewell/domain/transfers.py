@@ -6,11 +6,11 @@ proposed -> held (expires) -> confirmed or declined (coded reason) -> dispatched
 from __future__ import annotations
 
 from collections.abc import Mapping
-from uuid import UUID
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
+from uuid import UUID
 
 from sharewell.domain.errors import HoldExpired, Invalid, WrongStep
 from sharewell.domain.resources import Resource, ResourceKind

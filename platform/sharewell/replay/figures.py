@@ -9,14 +9,19 @@ from typing import Any
 def sentences(figures: Mapping[str, Any]) -> list[str]:
     """What sharing changed, said to somebody who was not there. A large share that nothing could fix comes first."""
     before, after = figures["shortage_without_sharing"], figures["shortage_with_sharing"]
-    said = [
+    outcome = (
         f"{figures['panel']}, {figures['from']} to {figures['until']}: without sharing {before} resource-days were "
-        f"lacking, with sharing {after} ({float(figures['reduction']):.1%} less).",
+        f"lacking, with sharing {after} ({float(figures['reduction']):.1%} less)."
+    )
+    movements = (
         f"{figures['units_moved']} units moved; givers took back {figures['units_declined']} of "
-        f"{figures['units_proposed']} planned when their own need rose.",
+        f"{figures['units_proposed']} planned when their own need rose."
+    )
+    ceiling = (
         f"Of the shortage, {figures['no_sharing_could_fix']} resource-days "
-        f"({float(figures['no_sharing_could_fix_share']):.1%}) no sharing could have fixed.",
-    ]
+        f"({float(figures['no_sharing_could_fix_share']):.1%}) no sharing could have fixed."
+    )
+    said = [outcome, movements, ceiling]
     if float(figures["no_sharing_could_fix_share"]) > 0.5:
         said.insert(0, said.pop())
     if figures["institutions_short"]:
@@ -27,7 +32,7 @@ def sentences(figures: Mapping[str, Any]) -> list[str]:
         )
     said.append(f"Donors left worse off: {figures['donors_worse_off']}.")
     if "verify" in figures:
-        said.append(f"{figures['log_entries']} decisions are in the log. Check the last plan yourself: {figures['verify']}")
+        said.append(f"{figures['log_entries']} decisions are in the log. Check the last plan: {figures['verify']}")
     if "seconds" in figures:
         said.append(f"It took {figures['seconds']} seconds.")
     return said

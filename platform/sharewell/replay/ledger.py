@@ -49,7 +49,7 @@ class Ledger:
             "smallest_fill_rate": f"{float(min(fills)):.3f}" if fills else "",
             "median_fill_rate": f"{float(median(fills)):.3f}" if fills else "",
             "gini_of_fill_rates": f"{float(gini(fills)):.3f}" if fills else "",
-            "donors_worse_off": sum(1 for site in {s for s, _, _ in self.given} if self._worse_off(site, without, after)),
+            "donors_worse_off": sum(self._worse_off(site, without, after) for site in {key[0] for key in self.given}),
         }  # fmt: skip
 
     def shortage(self, key: Key) -> int:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from sharewell.domain import canonical
 from sharewell.domain.allocation import Instance, Plan, Status, check_certificate, check_plan
+from sharewell.domain.capacity import CapacityReport
 from sharewell.domain.errors import StaleSnapshot
 from sharewell.domain.forecast import Forecast
 from sharewell.domain.institutions import Institution
@@ -27,7 +28,6 @@ from sharewell.domain.transfers import HOLD, Transfer, TransferState
 from sharewell.services.office import Act, Done, Office, new_id
 from sharewell.store.allocations import Allocation
 from sharewell.store.artifacts import keep_artifact, read_artifact
-from sharewell.store.capacity import CapacityReport
 from sharewell.store.database import Transaction
 from sharewell.store.paging import Page
 
@@ -69,8 +69,8 @@ class AllocationService:
     ) -> Done[Allocation]:
         """Bind `plan`: hold its units, grant its requests, say to each request left short why.
 
-        Raises `PlanRefused` where the plan breaks a rule, `NotProven` where it is not the best one it claims to be, and `StaleSnapshot` where an offer or a request it rests on
-        has changed since, or another plan was first.
+        Raises `PlanRefused` where the plan breaks a rule, `NotProven` where it is not the best one it claims to be,
+        and `StaleSnapshot` where what it rests on has changed since, or another plan was first.
         """
         check_plan(instance, plan)
         if plan.solver.status is Status.OPTIMAL:
@@ -148,7 +148,7 @@ async def _standings(
             )
             for institution in await tx.institutions.in_region(region)
         ],
-        occupied={id: report.occupied or 0 for id, report in reports.items()},
+        occupied={who: report.occupied or 0 for who, report in reports.items()},
         forecasts=tuple(sorted({forecast.model for forecast in expected.values()})),
     )  # fmt: skip
 

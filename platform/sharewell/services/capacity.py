@@ -8,7 +8,7 @@ from uuid import UUID
 from sharewell.domain.audit import Json
 from sharewell.domain.capacity import MEASURES, CapacityDraft, CapacityReport
 from sharewell.domain.errors import Invalid
-from sharewell.domain.policy import MANY, Action, Target
+from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.services.office import Act, Done, Office, new_id
 from sharewell.store.answered import Wish
@@ -32,7 +32,7 @@ class CapacityService:
         target = Target(kind="capacity", id="new", owner=institution)
         async with self._office.act(caller, Action.REPORT_CAPACITY, target, wish) as act:
             if act.repeated:
-                return act.again(tuple[CapacityReport, ...])  # type: ignore[arg-type]  # an alias, not a class
+                return act.again(tuple[CapacityReport, ...])
             reports = tuple(
                 CapacityReport.report(draft, id=new_id(), by=institution, at=act.at) for draft in drafts
             )

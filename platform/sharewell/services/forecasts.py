@@ -46,7 +46,7 @@ class ForecastService:
         data_sha256: str, backtest: Mapping[str, Any], forecasts: Sequence[Forecast],
     ) -> Done[ForecastRun]:  # fmt: skip
         """Make `forecasts` the ones that plans are built on; the model is kept under its hash."""
-        fallbacks = sum(1 for institution in {f.institution for f in forecasts if f.fallback} if institution)
+        fallbacks = len({f.institution for f in forecasts if f.fallback})
         async with self._office.act(caller, Action.ADOPT_FORECAST, Target(kind="forecast", id="new")) as act:
             run = ForecastRun(
                 id=new_id(), resource=resource, region=region, origin=origin, model=model, data_sha256=data_sha256,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from sharewell.domain.errors import Invalid
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller

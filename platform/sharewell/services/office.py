@@ -73,7 +73,7 @@ class Act:
             await self.tx.answered.keep(self.caller.principal, self.wish, answer)
         return Done(subject, decision, self.at)
 
-    def again(self, kind: type[Subject]) -> Done[Subject]:
+    def again(self, kind: Any) -> Done[Any]:
         """The very answer that was given before."""
         return Done(
             _adapter(kind).validate_python(self.repeated["subject"]),
@@ -159,5 +159,5 @@ def new_id() -> UUID:
 
 
 @cache
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)

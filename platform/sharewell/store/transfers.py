@@ -27,7 +27,8 @@ update sharewell.transfer set state = $2, decline_reason = $3, return_due_at = $
 BY_ID = f"select {_COLUMNS} from sharewell.transfer where id = $1"
 BY_ID_LOCKED = f"{BY_ID} for update"
 EXPIRED_HOLDS = f"""
-select {_COLUMNS} from sharewell.transfer where state = 'held' and hold_until <= $1 order by id limit 500 for update
+select {_COLUMNS} from sharewell.transfer
+ where state = 'held' and hold_until <= $1 order by id limit 500 for update
 """
 DUE_BACK = f"""
 select {_COLUMNS} from sharewell.transfer where state = 'received' and return_due_at <= $1 order by id limit 500
@@ -45,7 +46,10 @@ select t.giver_id, sum(t.quantity)::integer as units
    and o.available_until > $3
  group by t.giver_id
 """
-STEPS = "select state, at, decision_id from sharewell.transfer_step where transfer_id = $1 order by at, state <> 'proposed'"
+#: A plan proposes and holds in the same instant.
+STEPS = """
+select state, at, decision_id from sharewell.transfer_step where transfer_id = $1 order by at, state <> 'proposed'
+"""
 PAGE = f"""
 select {_COLUMNS} from sharewell.transfer
  where id < $1 and ($2::uuid is null or giver_id = $2 or receiver_id = $2) and ($3::text is null or state = $3)
