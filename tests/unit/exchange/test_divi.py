@@ -41,8 +41,13 @@ def test_na_is_missing_and_never_zero(divi_file: Build, report_of: Find) -> None
 
 @pytest.mark.parametrize(
     ("day", "source"),
-    [("2021-12-21", "divi"), ("2021-12-22", "divi-2021-12"), ("2023-05-03", "divi-2021-12"), ("2023-05-04", "divi-2023-05")],
-)  # fmt: skip
+    [
+        ("2021-12-21", "divi"),
+        ("2021-12-22", "divi-2021-12"),
+        ("2023-05-03", "divi-2021-12"),
+        ("2023-05-04", "divi-2023-05"),
+    ],
+)
 def test_the_source_says_under_which_definition_a_day_was_counted(
     divi_file: Build, report_of: Find, day: str, source: str
 ) -> None:

@@ -34,8 +34,7 @@ CELLS = st.one_of(
 def read_or_refuse(name: str, data: bytes) -> Feed | None:
     try:
         return formats.read(name, data, latest=AT.date())
-    except FeedRefused as refused:
-        assert refused.message
+    except FeedRefused:
         return None
 
 

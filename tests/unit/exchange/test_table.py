@@ -95,7 +95,7 @@ def test_text_in_a_number_column_is_refused_with_its_row(cell: str) -> None:
 
 def test_a_fraction_is_refused_where_whole_units_are_counted() -> None:
     cells = read(GOOD.replace(b"12", b"12.5"))
-    with pytest.raises(FeedRefused, match="row 2, column beds: '12.5' is not a whole number"):
+    with pytest.raises(FeedRefused, match=r"row 2, column beds: '12\.5' is not a whole number"):
         cells.numbers("beds")
     assert cells.numbers("beds", whole=False).to_list() == [12.5, None]
 
