@@ -33,6 +33,15 @@ _SHAPES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 _OF_AN_INSTITUTION = frozenset({Role.INSTITUTION, Role.DEVICE})
 
+#: What a client of each role is usually registered for; the policies bound it further.
+USUAL_SCOPES: Mapping[Role, tuple[str, ...]] = {
+    Role.INSTITUTION: ("system/*.cruds",),
+    Role.DEVICE: ("system/Capacity.c",),
+    Role.ALLOCATOR: ("system/*.cruds",),
+    Role.REGULATOR: ("system/*.rs",),
+    Role.ADMIN: ("system/*.cruds",),
+}
+
 
 class ClientStatus(StrEnum):
     """Whether it may ask for tokens and use them."""
@@ -123,9 +132,7 @@ def _check_roles(draft: ClientDraft) -> None:
     if not draft.roles:
         raise Invalid(f"roles is empty; give at least one of {', '.join(Role)}.", field="roles")
     if draft.roles & _OF_AN_INSTITUTION and draft.institution is None:
-        raise Invalid(
-            "institution is missing; the roles institution and device act for one.", field="institution"
-        )
+        raise Invalid("institution is missing; the roles institution and device act for one.", field="institution")
 
 
 def narrow(requested: Iterable[str], registered: Iterable[str]) -> tuple[str, ...]:
@@ -166,9 +173,7 @@ def _scopes(texts: Sequence[str]) -> tuple[str, ...]:
 def _keys(jwks: Mapping[str, object]) -> tuple[Mapping[str, str], ...]:
     raw = jwks.get("keys")
     if not isinstance(raw, list) or not 1 <= len(raw) <= MAX_KEYS:
-        raise Invalid(
-            f'jwks must be {{"keys": [...]}} with 1 to {MAX_KEYS} public keys (RFC 7517).', field="jwks"
-        )
+        raise Invalid(f'jwks must be {{"keys": [...]}} with 1 to {MAX_KEYS} public keys (RFC 7517).', field="jwks")
     keys = tuple(_key(key, f"jwks.keys.{place}") for place, key in enumerate(raw))
     if len({key["kid"] for key in keys}) < len(keys):
         raise Invalid("jwks has two keys of the same kid; give each its own.", field="jwks")

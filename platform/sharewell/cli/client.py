@@ -1,0 +1,210 @@
+"""`sharewell client`: register a program, get a token for it, run a query as it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from sharewell import logs
+from sharewell.client import ApiClient, ApiError, Credential, GraphQLErrors
+from sharewell.domain.clients import USUAL_SCOPES, ClientDraft
+from sharewell.domain.errors import SharewellError
+from sharewell.domain.principals import Role
+from sharewell.settings import DatabaseRole, Settings, SettingsError
+from sharewell.store.embedded import ServerError
+
+app = typer.Typer(no_args_is_help=True, help="Register programs, get tokens for them, and run queries as them.")
+
+REGISTER_CLIENT = """
+mutation Register($input: RegisterClientInput!) { registerClient(input: $input) { client { clientId scopes } } }
+"""
+
+CredentialFile = Annotated[
+    Path, typer.Option("--credential", "-c", help="Credential file of the client to act as.", show_default=False)
+]
+
+
+@app.command()
+def register(
+    name: Annotated[str, typer.Argument(help="What people call the program.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Where to write its credential file; it must not exist yet.")],
+    *,
+    role: Annotated[list[Role], typer.Option(help="What it is to the platform; may be given several times.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Such as system/Offer.cruds; by default what its roles can use.")
+    ] = None,
+    institution: Annotated[UUID | None, typer.Option(help="Id of the institution it acts for.")] = None,
+    client_id: Annotated[
+        str | None, typer.Option("--id", help="Its client id; made from the name if not given.")
+    ] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Refuse it after so many days.")] = None,
+    credential: Annotated[Path | None, typer.Option("--credential", "-c", help="Credential file of an admin.")] = None,
+    bootstrap: Annotated[
+        bool, typer.Option("--bootstrap", help="Let the first admin in, on the machine of the platform itself.")
+    ] = False,
+) -> None:
+    """Register a program and write its credential file, which holds its private key.
+
+    The key is made here and never leaves this machine; the platform gets its public half. An admin registers over
+    GraphQL (--credential). The very first admin is let in by the operator, with --bootstrap and the settings of
+    `sharewell serve`; that works while no admin client can act, and is recorded like every registration.
+    """
+    if bootstrap == (credential is not None):
+        raise typer.BadParameter("give either --credential of an admin, or --bootstrap.", param_hint="--credential")
+    scopes = scope or sorted({each for one in role for each in USUAL_SCOPES[one]})
+    draft = ClientDraft(
+        name=name,
+        roles=frozenset(role),
+        scopes=scopes,
+        jwks={},
+        institution=institution,
+        client_id=client_id or _id_from(name),
+        expires_at=datetime.now(UTC) + timedelta(days=days) if days else None,
+    )
+    with _explained():
+        made = _make(draft, credential, out)
+    typer.echo(f"{made.client_id} is registered for {', '.join(made.scopes)}.\nIts credential is in {out}.", err=True)
+
+
+@app.command()
+def token(credential: CredentialFile) -> None:
+    """Print an access token, good for minutes: `curl -H "Authorization: Bearer $(sharewell client token -c FILE)"`."""
+
+    async def get() -> str:
+        async with ApiClient.of(Credential.load(credential), patience=5.0) as client:
+            return await client.token()
+
+    with _explained():
+        typer.echo(asyncio.run(get()))
+
+
+@app.command()
+def query(
+    credential: CredentialFile,
+    text: Annotated[str, typer.Argument(help="GraphQL text, @FILE, or - for standard input.", metavar="QUERY")] = "-",
+    *,
+    variables: Annotated[str, typer.Option("--variables", "-v", help="JSON object, or @FILE.")] = "{}",
+    once: Annotated[
+        bool, typer.Option("--once", help="Never send it again: for a mutation without an idempotency key.")
+    ] = False,
+) -> None:
+    """Run one GraphQL operation and print its data as JSON.
+
+    Errors are printed as JSON on standard error, and the exit status is then 1.
+    """
+    source, given = _text(text), _variables(variables)
+
+    async def ask() -> dict[str, Any]:
+        async with ApiClient.of(Credential.load(credential), patience=10.0) as client:
+            return await client.graphql(source, given, idempotent=not once)
+
+    with _explained():
+        typer.echo(json.dumps(asyncio.run(ask()), indent=2, ensure_ascii=False))
+
+
+def _make(draft: ClientDraft, admin_file: Path | None, out: Path) -> Credential:
+    """Register `draft` and return its credential, which is in `out` then; nothing is left there otherwise."""
+    admin = None if admin_file is None else Credential.load(admin_file)
+    settings = Settings.from_environment()
+    made = _new_credential(settings.issuer if admin is None else admin.base_url, draft, out)
+    try:
+        asyncio.run(_bootstrap(draft, settings, made) if admin is None else _register(draft, admin, made))
+    except BaseException:
+        out.unlink()
+        raise
+    return made
+
+
+async def _register(draft: ClientDraft, admin: Credential, made: Credential) -> None:
+    """Register over GraphQL, as `admin`."""
+    asked = {
+        "idempotencyKey": f"client {made.client_id}",
+        "name": draft.name,
+        "clientId": made.client_id,
+        "roles": [role.name for role in sorted(draft.roles)],
+        "scopes": list(draft.scopes),
+        "institution": str(draft.institution) if draft.institution else None,
+        "expiresAt": draft.expires_at.isoformat() if draft.expires_at else None,
+        "jwks": made.public_jwks,
+    }
+    async with ApiClient.of(admin, patience=10.0) as client:
+        await client.graphql(REGISTER_CLIENT, {"input": asked})
+
+
+async def _bootstrap(draft: ClientDraft, settings: Settings, made: Credential) -> None:
+    """Register in the database itself, as the machine's operator."""
+    # Only here, so that the commands for a program far from any database start quickly.
+    from sharewell.store.server import open_database_server  # noqa: PLC0415
+    from sharewell.wiring import open_services  # noqa: PLC0415
+
+    logs.configure("warning", settings.log_format)
+    async with (
+        open_database_server(settings) as server,
+        open_services(settings, server, DatabaseRole.GATEWAY, most=2) as services,
+    ):
+        full = replace(draft, jwks=made.public_jwks)
+        await services.clients.bootstrap_admin(full, request_id=f"bootstrap-{secrets.token_hex(8)}")
+
+
+def _new_credential(base_url: str, draft: ClientDraft, out: Path) -> Credential:
+    """A new key, on disk before anybody hears of it: a key that is registered must never be lost."""
+    assert draft.client_id is not None
+    made = Credential.generate(base_url, draft.client_id, tuple(draft.scopes))
+    try:
+        made.save(out)
+    except FileExistsError:
+        raise ApiError(f"{out} exists already; nothing is written over.") from None
+    except OSError as error:
+        raise ApiError(f"{out} cannot be written: {error.strerror}.") from error
+    return made
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Whatever goes wrong is said in a sentence, or as JSON where GraphQL said it, and ends with status 1."""
+    try:
+        yield
+    except GraphQLErrors as error:
+        typer.echo(json.dumps({"errors": list(error.errors), "data": error.data}, indent=2), err=True)
+        raise typer.Exit(1) from None
+    except (ApiError, ServerError, SettingsError, SharewellError) as error:
+        typer.echo(f"sharewell client: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _id_from(name: str) -> str:
+    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
+    return f"{words or 'client'}-{secrets.token_hex(3)}"
+
+
+def _text(argument: str) -> str:
+    if argument == "-":
+        return sys.stdin.read()
+    if not argument.startswith("@"):
+        return argument
+    try:
+        return Path(argument[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{argument[1:]} cannot be read: {error}.") from None
+
+
+def _variables(argument: str) -> dict[str, Any]:
+    try:
+        given = json.loads(_text(argument))
+    except ValueError as error:
+        raise typer.BadParameter(f"that is not JSON: {error}.", param_hint="--variables") from None
+    if not isinstance(given, dict):
+        raise typer.BadParameter('a JSON object is wanted, such as {"first": 3}.', param_hint="--variables")
+    return given
