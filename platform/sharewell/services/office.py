@@ -65,8 +65,9 @@ class Act:
     async def done(self, subject: Subject, decision: UUID) -> Done[Subject]:
         """Keep the answer under the idempotency key, if there is one, and return it."""
         if self.wish is not None:
+            kind: Any = type(subject)
             answer = {
-                "subject": _adapter(type(subject)).dump_python(subject, mode="json"),
+                "subject": _adapter(kind).dump_python(subject, mode="json"),
                 "decision": str(decision),
                 "at": self.at.isoformat(),
             }
@@ -117,6 +118,10 @@ class Office:
         except Forbidden as refusal:
             await self._record_refusal(caller, action, target, refusal)
             raise
+
+    def may(self, caller: Caller, action: Action, target: Target) -> bool:
+        """What the policies say, for a list that shows only what may be seen. Leaving something out is no refusal."""
+        return self.authz.ask(caller, action, target).allowed
 
     async def _record_refusal(self, caller: Caller, action: Action, target: Target, refusal: Forbidden) -> None:
         """Put a refusal on record, in a transaction of its own."""
