@@ -51,6 +51,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     issuer: str = "http://127.0.0.1:8080"  #: base URL as clients see it, without a slash at the end
+    token_life: timedelta = timedelta(minutes=5)  #: of access tokens; nothing calls one back before its end
     log_origin: str = "127.0.0.1/sharewell"  #: name of the audit log, fixed for ever once it has entries
     log_level: str = "info"
     log_format: str = "json"  #: json, or console for people
@@ -71,6 +72,7 @@ class Settings:
             host=host,
             port=port,
             issuer=issuer,
+            token_life=read.checked("TOKEN_SECONDS", "300", _token_life),
             log_origin=read.checked("LOG_ORIGIN", f"{urlsplit(issuer).hostname}/sharewell", _log_origin),
             log_level=read.checked("LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error")),
             log_format=read.checked("LOG_FORMAT", "json", _one_of("json", "console")),
@@ -135,10 +137,19 @@ def _seconds_or_never(text: str) -> timedelta | None:
     return timedelta(seconds=int(text))
 
 
+def _token_life(text: str) -> timedelta:
+    if not text.isascii() or not text.isdigit() or not 30 <= int(text) <= 3600:
+        raise ValueError(f"{text!r} is not a life for tokens; it must be seconds from 30 to 3600.")
+    return timedelta(seconds=int(text))
+
+
 def _base_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"{text!r} is not a base URL; it must look like https://sharewell.example.org.")
+    if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+        # Tokens travel over it (RFC 6749, 1.6). Where TLS ends at an ingress, this is the ingress's address.
+        raise ValueError(f"{text!r} must be https; plain http is for 127.0.0.1 and localhost only.")
     return text.rstrip("/")
 
 

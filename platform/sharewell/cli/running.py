@@ -58,7 +58,7 @@ def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
     settings = services.settings
     parts = Parts(
         issuer=settings.issuer, keys=keys, database=services.database, clients=services.clients,
-        access=services.access, migrations=migrations(), now=lambda: datetime.now(UTC), registry=REGISTRY,
+        access=services.access, migrations=migrations(), token_life=settings.token_life, registry=REGISTRY,
     )  # fmt: skip
     return build_app(parts, graphql_app(services), extra_routes=_log_routes(services))
 
