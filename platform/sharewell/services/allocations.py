@@ -104,6 +104,12 @@ class AllocationService:
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.allocations.get(id)
 
+    async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Allocation]:
+        """Several at once, for lists that name them."""
+        await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.allocations.by_ids(ids)
+
     async def instance(self, caller: Caller, id: UUID) -> bytes:  # noqa: A002
         """The instance that was solved, as canonical JSON."""
         return await self._artifact((await self.get(caller, id)).instance_sha256)

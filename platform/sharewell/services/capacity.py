@@ -46,6 +46,14 @@ class CapacityService:
                 await act.tx.capacity.add(report, decision)
             return await act.done(reports, decision)
 
+    async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, CapacityReport]:
+        """Several at once, for lists that name them; those the caller may not see are left out."""
+        async with self._office.database.transaction(read_only=True) as tx:
+            found = await tx.capacity.by_ids(ids)
+        owners = {report.institution for report in found.values()}
+        seen = {o for o in owners if self._office.may(caller, Action.VIEW_CAPACITY, Target.list("capacity", owner=o))}
+        return {id: report for id, report in found.items() if report.institution in seen}  # noqa: A001
+
     async def page(
         self, caller: Caller, *, before: UUID, institution: UUID | None, resource: str | None, first: int
     ) -> Page[CapacityReport]:

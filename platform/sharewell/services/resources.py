@@ -42,6 +42,12 @@ class ResourceService:
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.resources.get(code)
 
+    async def by_codes(self, caller: Caller, codes: list[str]) -> dict[str, Resource]:
+        """Several at once, for lists that name them."""
+        await self._office.allow(caller, Action.VIEW_RESOURCE, Target(kind="resource", id=MANY))
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.resources.by_codes(codes)
+
     async def page(self, caller: Caller, *, after: str, first: int) -> Page[Resource]:
         await self._office.allow(caller, Action.VIEW_RESOURCE, Target(kind="resource", id=MANY))
         async with self._office.database.transaction(read_only=True) as tx:

@@ -71,6 +71,14 @@ class TransferService:
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.transfers.steps(id)
 
+    async def steps_of(self, caller: Caller, ids: list[UUID]) -> dict[UUID, list[TransferStep]]:
+        """Of several at once, the steps they took; transfers the caller may not see are left out."""
+        async with self._office.database.transaction(read_only=True) as tx:
+            found = await tx.transfers.by_ids(ids)
+            parties = {(t.giver, t.receiver) for t in found.values()}
+            seen = {p for p in parties if self._office.may(caller, Action.VIEW_TRANSFER, _list_between(*p))}
+            return await tx.transfers.steps_of([id for id, t in found.items() if (t.giver, t.receiver) in seen])  # noqa: A001
+
     async def page(
         self, caller: Caller, *, before: UUID, party: UUID | None, state: str | None, allocation: UUID | None,
         first: int,
@@ -117,6 +125,10 @@ async def _apply(act: Act, transfer: Transfer) -> UUID:
         case _:
             pass
     return decision
+
+
+def _list_between(giver: UUID, receiver: UUID) -> Target:
+    return Target.list("transfer", giver=giver, receiver=receiver)
 
 
 def _target(transfer: Transfer) -> Target:

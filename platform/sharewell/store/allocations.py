@@ -25,6 +25,7 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11::text::jsonb, 
 on conflict (instance_sha256) do nothing returning true
 """
 BY_ID = f"select {_COLUMNS} from sharewell.allocation where id = $1"
+BY_IDS = f"select {_COLUMNS} from sharewell.allocation where id = any ($1::uuid[])"
 ANSWERED = "select true from sharewell.allocation where instance_sha256 = $1"
 PAGE = f"""
 select {_COLUMNS} from sharewell.allocation
@@ -75,6 +76,9 @@ class AllocationRepository:
         if row is None:
             raise NotFound(f"no allocation run has the id {id}.", field="allocation")
         return _allocation(row)
+
+    async def by_ids(self, ids: list[UUID]) -> dict[UUID, Allocation]:
+        return {row["id"]: _allocation(row) for row in await self._conn.fetch(BY_IDS, ids)}
 
     async def page(
         self, *, before: UUID, region: str | None, resource: str | None, first: int

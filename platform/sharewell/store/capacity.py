@@ -24,6 +24,7 @@ insert into sharewell.capacity_report ({_COLUMNS}, decision_id)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::jsonb, $16, $17, $18)
 """
 BY_ID = f"select {_COLUMNS} from sharewell.capacity_report where id = $1"
+BY_IDS = f"select {_COLUMNS} from sharewell.capacity_report where id = any ($1::uuid[])"
 LATEST = f"""
 select {_COLUMNS} from sharewell.capacity_report where institution_id = $1 and resource = $2
  order by as_of desc, id desc limit 1
@@ -91,6 +92,9 @@ class CapacityRepository:
         if row is None:
             raise NotFound(f"no capacity report has the id {id}.", field="capacityReport")
         return _report(row)
+
+    async def by_ids(self, ids: list[UUID]) -> dict[UUID, CapacityReport]:
+        return {row["id"]: _report(row) for row in await self._conn.fetch(BY_IDS, ids)}
 
     async def latest(self, institution: UUID, resource: str) -> CapacityReport | None:
         row = await self._conn.fetchrow(LATEST, institution, resource)

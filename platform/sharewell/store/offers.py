@@ -21,6 +21,7 @@ insert into sharewell.offer ({_COLUMNS}, decision_id) values ($1, $2, $3, $4, 0,
 """
 BY_ID = f"select {_COLUMNS} from sharewell.offer where id = $1"
 BY_ID_LOCKED = f"{BY_ID} for update"
+BY_IDS = f"select {_COLUMNS} from sharewell.offer where id = any ($1::uuid[])"
 WITHDRAW = "update sharewell.offer set status = 'withdrawn' where id = $1"
 #: Open offers of a region that have units left and whose window has not ended.
 OPEN_IN_REGION = f"""
@@ -57,6 +58,9 @@ class OfferRepository:
         if row is None:
             raise NotFound(f"no offer has the id {id}.", field="offer")
         return _offer(row)
+
+    async def by_ids(self, ids: list[UUID]) -> dict[UUID, Offer]:
+        return {row["id"]: _offer(row) for row in await self._conn.fetch(BY_IDS, ids)}
 
     async def withdraw(self, id: UUID) -> None:  # noqa: A002
         await self._conn.execute(WITHDRAW, id)

@@ -25,6 +25,7 @@ update sharewell.request set approved = $2, fulfilled = $3, status = $4, note = 
 """
 BY_ID = f"select {_COLUMNS} from sharewell.request where id = $1"
 BY_ID_LOCKED = f"{BY_ID} for update"
+BY_IDS = f"select {_COLUMNS} from sharewell.request where id = any ($1::uuid[])"
 OPEN_IN_REGION = f"""
 select {", ".join("q." + c.strip() for c in _COLUMNS.split(","))}
   from sharewell.request q join sharewell.institution i on i.id = q.institution_id
@@ -63,6 +64,9 @@ class RequestRepository:
         if row is None:
             raise NotFound(f"no request has the id {id}.", field="request")
         return _request(row)
+
+    async def by_ids(self, ids: list[UUID]) -> dict[UUID, Request]:
+        return {row["id"]: _request(row) for row in await self._conn.fetch(BY_IDS, ids)}
 
     async def open_in_region(self, region: str, resource: str, at: datetime) -> list[Request]:
         return [_request(row) for row in await self._conn.fetch(OPEN_IN_REGION, region, resource, at)]

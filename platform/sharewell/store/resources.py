@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _COLUMNS = "code, kind, name, unit, standard_code, gtin, skill, loan_days"
 ADD = f"insert into sharewell.resource ({_COLUMNS}, decision_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 BY_CODE = f"select {_COLUMNS} from sharewell.resource where code = $1"
+BY_CODES = f"select {_COLUMNS} from sharewell.resource where code = any ($1::text[])"
 PAGE = f"select {_COLUMNS} from sharewell.resource where code > $1 order by code limit $2"
 
 
@@ -46,6 +47,9 @@ class ResourceRepository:
         if resource is None:
             raise NotFound(f"the catalogue has no {code[:64]!r}; ask `resources` for its codes.", field="resource")
         return resource
+
+    async def by_codes(self, codes: list[str]) -> dict[str, Resource]:
+        return {row["code"]: _resource(row) for row in await self._conn.fetch(BY_CODES, codes)}
 
     async def page(self, *, after: str, first: int) -> Page[Resource]:
         return Page.of([_resource(row) for row in await self._conn.fetch(PAGE, after, first + 1)], first)

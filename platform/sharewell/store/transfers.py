@@ -50,6 +50,11 @@ select t.giver_id, sum(t.quantity)::integer as units
 STEPS = """
 select state, at, decision_id from sharewell.transfer_step where transfer_id = $1 order by at, state <> 'proposed'
 """
+STEPS_OF = """
+select transfer_id, state, at, decision_id from sharewell.transfer_step where transfer_id = any ($1::uuid[])
+ order by at, state <> 'proposed'
+"""
+BY_IDS = f"select {_COLUMNS} from sharewell.transfer where id = any ($1::uuid[])"
 PAGE = f"""
 select {_COLUMNS} from sharewell.transfer
  where id < $1 and ($2::uuid is null or giver_id = $2 or receiver_id = $2) and ($3::text is null or state = $3)
@@ -115,6 +120,16 @@ class TransferRepository:
         """Oldest first."""
         rows = await self._conn.fetch(STEPS, id)
         return [TransferStep(TransferState(state), at, decision) for state, at, decision in rows]
+
+    async def steps_of(self, ids: list[UUID]) -> dict[UUID, list[TransferStep]]:
+        """By transfer, oldest first."""
+        steps: dict[UUID, list[TransferStep]] = {id: [] for id in ids}  # noqa: A001
+        for transfer, state, at, decision in await self._conn.fetch(STEPS_OF, ids):
+            steps[transfer].append(TransferStep(TransferState(state), at, decision))
+        return steps
+
+    async def by_ids(self, ids: list[UUID]) -> dict[UUID, Transfer]:
+        return {row["id"]: _transfer(row) for row in await self._conn.fetch(BY_IDS, ids)}
 
     async def page(
         self, *, before: UUID, party: UUID | None, state: str | None, allocation: UUID | None, first: int
