@@ -158,7 +158,7 @@ def some(random: Random, good: Callable[[], Any], badness: float) -> Any:
     if random.random() >= badness:
         return good()
     bad = random.choice(BAD)
-    return bad() if isinstance(bad, FunctionType) else bad
+    return bad() if isinstance(bad, FunctionType) else bad  # not `callable`: the pool holds a class as well
 
 
 def leaf(random: Random, badness: float) -> Any:

@@ -1,0 +1,42 @@
+"""What a resolver knows of the request it answers: who asks, the use cases, and what was found already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import strawberry
+
+from sharewell.domain.errors import Invalid
+from sharewell.domain.principals import Caller
+from sharewell.wiring import Services
+from sharewell_schema.loaders import Loaders
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One GraphQL request."""
+
+    caller: Caller
+    services: Services
+
+    @cached_property
+    def loaders(self) -> Loaders:
+        """Things that lists name, each found at most once in this request."""
+        return Loaders(self.caller, self.services)
+
+    def acting_for(self, institution: UUID | None) -> UUID:
+        """The institution an act is for: the one named, else the caller's own."""
+        if (found := institution or self.caller.institution) is not None:
+            return found
+        raise Invalid("name the institution; this client acts for none of its own.", field="institution")
+
+
+Info: TypeAlias = strawberry.Info[Context, None]
+
+
+def shown(thing: object) -> Any:
+    """The domain's noun stands in for its GraphQL type, whose fields are its attributes; nothing is copied."""
+    return thing

@@ -1,0 +1,91 @@
+"""How errors are told: a sentence, a code of one of four families, the class of error, and the field at fault.
+
+INVALID, NOT_FOUND, CONFLICT and FORBIDDEN are for the caller to act on; UNAVAILABLE passes. All else is a crash: of it
+only an id is told, under which the log has the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from graphql import GraphQLError, GraphQLSyntaxError
+from uuid_utils.compat import uuid7
+
+from sharewell.domain.errors import SharewellError, Unavailable
+
+MOST_TOLD = 10  #: errors of one answer; who sends a thousand mistakes need not hear of all
+INVALID = "INVALID"
+INTERNAL = "INTERNAL"
+
+_AT_VARIABLE = re.compile(r"Variable '\$(\w+)' has invalid (?:default )?value(?: at ([^:]*))?:")
+
+log = structlog.stdlib.get_logger("sharewell.graphql")
+
+
+def tell(errors: Sequence[GraphQLError]) -> list[dict[str, Any]]:
+    """The errors as a client sees them, at most `MOST_TOLD`; crashes are logged on the way."""
+    return [_tell(error) for error in errors[:MOST_TOLD]]
+
+
+def unavailable(errors: Sequence[GraphQLError]) -> Unavailable | None:
+    """The first error that will pass by itself, if there is one."""
+    causes = (_cause(error) for error in errors)
+    return next((cause for cause in causes if isinstance(cause, Unavailable)), None)
+
+
+def _tell(error: GraphQLError) -> dict[str, Any]:
+    cause = _cause(error)
+    if isinstance(cause, SharewellError):
+        if isinstance(cause, Unavailable):
+            log.warning("unavailable", why=str(cause.__cause__ or cause))
+        return _formatted(error, cause.message, cause.code, type(cause).__name__, _field(error, cause.field))
+    if cause is None:
+        kind, field = _request_error(error)
+        return _formatted(error, error.message, INVALID, kind, field)
+    crash_id = str(uuid7())
+    log.error("crash", id=crash_id, path=error.path, exc_info=cause)
+    told = _formatted(error, "Something went wrong here. Tell the operator this id.", INTERNAL, INTERNAL, None)
+    told["extensions"]["id"] = crash_id
+    return told
+
+
+def _formatted(error: GraphQLError, message: str, code: str, kind: str, field: str | None) -> dict[str, Any]:
+    told: dict[str, Any] = {"message": message}
+    if error.locations:
+        told["locations"] = [location.formatted for location in error.locations]
+    if error.path is not None:
+        told["path"] = list(error.path)
+    told["extensions"] = {"code": code, "type": kind} | ({"field": field} if field else {})
+    return told
+
+
+def _cause(error: GraphQLError) -> Exception | None:
+    """What was raised, below the layers that say where; None where GraphQL itself found the fault."""
+    cause = error.original_error
+    while isinstance(cause, GraphQLError):
+        cause = cause.original_error
+    return cause
+
+
+def _request_error(error: GraphQLError) -> tuple[str, str | None]:
+    """What sort of mistake GraphQL found in the request, and in which field of a variable."""
+    if isinstance(error, GraphQLSyntaxError):
+        return "SyntaxError", None
+    if match := _AT_VARIABLE.match(error.message):
+        name, path = match.groups()
+        return "InputError", name + re.sub(r"\[(\d+)\]", r".\1", path or "")
+    return "RequestError", None
+
+
+def _field(error: GraphQLError, field: str | None) -> str | None:
+    """The path of `field` as the client wrote it: in a mutation below `input`, in a query an argument."""
+    node = error.nodes[0] if error.nodes else None
+    names = [argument.name.value for argument in getattr(node, "arguments", None) or ()]
+    if field is None or field.split(".")[0] in names:
+        return field
+    if "input" in names:
+        return f"input.{field}"
+    return "id" if "id" in names else field

@@ -1,0 +1,111 @@
+"""Edges to other nouns, many at a time: a list fetches what its selection names before its rows are read.
+
+What a caller may not see is null where single things are concerned, and an error where it may see none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from graphql import FieldNode, FragmentSpreadNode, GraphQLResolveInfo
+from strawberry.dataloader import DataLoader
+
+from sharewell.domain.errors import SharewellError
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from sharewell.domain.capacity import CapacityReport
+    from sharewell.domain.institutions import Institution
+    from sharewell.domain.offers import Offer
+    from sharewell.domain.principals import Caller
+    from sharewell.domain.requests import Request
+    from sharewell.domain.resources import Resource
+    from sharewell.store.allocations import Allocation
+    from sharewell.store.transfers import TransferStep
+    from sharewell.wiring import Services
+
+Key = TypeVar("Key")
+Found = TypeVar("Found")
+
+
+class Loader(Generic[Key, Found]):
+    """Finds things of one kind by key, each at most once."""
+
+    def __init__(self, find: Callable[[list[Key]], Awaitable[Mapping[Key, Found]]]) -> None:
+        self._find = find
+        self._known: dict[Key, Found | SharewellError | None] = {}
+        self._single: DataLoader[Key, Found | SharewellError | None] = DataLoader(load_fn=self._load, cache=False)
+
+    async def fetch(self, keys: Iterable[Key | None]) -> None:
+        """Find all of `keys` in one go, so that `get` has them at hand."""
+        missing = {key for key in keys if key is not None and key not in self._known}
+        if not missing:
+            return
+        found: dict[Key, Found | SharewellError | None] = dict.fromkeys(missing)
+        try:
+            found.update(await self._find(list(missing)))
+        except SharewellError as error:
+            # The rows that led here are not at fault: each edge says for itself what is wrong with it.
+            found.update(dict.fromkeys(missing, error))
+        self._known.update(found)
+
+    def get(self, key: Key) -> Any:
+        """What is found under `key`, None, an error, or (where nobody fetched it) something to await."""
+        return self._known[key] if key in self._known else self._single.load(key)
+
+    async def _load(self, keys: list[Key]) -> Sequence[Found | SharewellError | None]:
+        await self.fetch(keys)
+        return [self._known[key] for key in keys]
+
+
+class Loaders:
+    """The loaders of one request."""
+
+    def __init__(self, caller: Caller, services: Services) -> None:
+        s = services
+        self.allocations: Loader[UUID, Allocation] = Loader(lambda ids: s.allocations.by_ids(caller, ids))
+        self.institutions: Loader[UUID, Institution] = Loader(lambda ids: s.institutions.by_ids(caller, ids))
+        self.offers: Loader[UUID, Offer] = Loader(lambda ids: s.offers.by_ids(caller, ids))
+        self.reports: Loader[UUID, CapacityReport] = Loader(lambda ids: s.capacity.by_ids(caller, ids))
+        self.requests: Loader[UUID, Request] = Loader(lambda ids: s.requests.by_ids(caller, ids))
+        self.resources: Loader[str, Resource] = Loader(lambda codes: s.resources.by_codes(caller, codes))
+        self.steps: Loader[UUID, list[TransferStep]] = Loader(lambda ids: s.transfers.steps_of(caller, ids))
+
+
+def edge(loader: str, attribute: str) -> Callable[..., Any]:
+    """A resolver that follows `attribute` of its object through the loader of that name."""
+
+    def follow(self: Any, info: Any) -> Any:
+        key = getattr(self, attribute)
+        return None if key is None else getattr(info.context.loaders, loader).get(key)
+
+    return follow
+
+
+async def fetch_edges(info: Any, items: Collection[Any], edges: Mapping[str, tuple[str, str]]) -> None:
+    """Fetch for all `items` the edges that the query selects; `edges`: by field, its loader and attribute."""
+    wanted = selected_names(info._raw_info) & edges.keys()  # noqa: SLF001 - strawberry's own view costs far more
+    for loader in {edges[name][0] for name in sorted(wanted)}:
+        attributes = [edges[name][1] for name in wanted if edges[name][0] == loader]
+        keys = (getattr(item, attribute) for attribute in attributes for item in items)
+        await getattr(info.context.loaders, loader).fetch(keys)
+
+
+def selected_names(info: GraphQLResolveInfo[Any]) -> frozenset[str]:
+    """Names of all fields selected anywhere below the field being resolved."""
+    names: set[str] = set()
+    seen: set[str] = set()
+    ahead: list[Any] = list(info.field_nodes)
+    while ahead:
+        node = ahead.pop()
+        if isinstance(node, FieldNode):
+            names.add(node.name.value)
+        elif isinstance(node, FragmentSpreadNode):
+            if node.name.value in seen:
+                continue
+            seen.add(node.name.value)
+            node = info.fragments[node.name.value]
+        ahead.extend(node.selection_set.selections if node.selection_set else ())
+    return frozenset(names)

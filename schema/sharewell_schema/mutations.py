@@ -1,0 +1,73 @@
+"""What all mutations share: an idempotency key that makes a repeated wish one deed, and a receipt for the deed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import orjson
+import strawberry
+
+from sharewell.domain import checks
+from sharewell.domain.capacity import camel
+from sharewell.domain.errors import Invalid
+from sharewell.services.office import Done
+from sharewell.store.answered import Wish
+
+LONGEST_KEY = 200
+KEY = (
+    f"Names this wish, 1 to {LONGEST_KEY} characters of your choice. The same key with the same input gets the same "
+    "answer and nothing is done twice, so after a lost connection send it again; with another input it is a CONFLICT."
+)
+
+Payload = TypeVar("Payload")
+
+
+@strawberry.type(description="The decision on record for what was done.")
+class Receipt:
+    id: UUID = strawberry.field(description="Identifier of the decision in the audit log; see `decision`.")
+    at: datetime = strawberry.field(description="When it was decided.")
+
+
+def key_field() -> Any:
+    """The field every mutation's input begins with."""
+    return strawberry.field(description=KEY)
+
+
+def wish(operation: str, asked: Any) -> Wish:
+    """What the input `asked` of a mutation wishes for, by its key. Raises `Invalid` for what cannot be stored."""
+    checks.text(asked.idempotency_key, "idempotencyKey", most=LONGEST_KEY)
+    content = {f.name: getattr(asked, f.name) for f in fields(asked) if f.name != "idempotency_key"}
+    _refuse_nul(content, "")
+    try:
+        body = orjson.dumps(content, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)
+    except orjson.JSONEncodeError as error:
+        raise Invalid(f"the input cannot be written as JSON: {error}.", field="input") from None
+    return Wish(
+        key=asked.idempotency_key, operation=operation, input_sha256=hashlib.sha256(body).hexdigest()
+    )
+
+
+def paid(kind: type[Payload], done: Done[Any], **nouns: object) -> Payload:
+    """The payload of a mutation: what became of its nouns, and the receipt."""
+    made: Any = kind
+    payload: Payload = made(**nouns, decision=Receipt(id=done.decision, at=done.at))
+    return payload
+
+
+def _refuse_nul(value: object, path: str) -> None:
+    """PostgreSQL stores every text but one with the character NUL."""
+    if isinstance(value, str) and "\0" in value:
+        raise Invalid("a text has the character NUL; send plain text.", field=path)
+    if is_dataclass(value):
+        value = {camel(f.name): getattr(value, f.name) for f in fields(value)}
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            _refuse_nul(inner, f"{path}.{camel(name)}".lstrip("."))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            _refuse_nul(inner, f"{path}.{place}")
