@@ -21,7 +21,7 @@ def test_an_issuer_that_would_send_tokens_in_the_clear_is_refused(issuer: str) -
 
 
 def test_listening_everywhere_asks_for_an_address_that_clients_can_use() -> None:
-    with pytest.raises(SettingsError, match="SHAREWELL_ISSUER.*must be https"):
+    with pytest.raises(SettingsError, match=r"SHAREWELL_ISSUER.*must be https"):
         Settings.from_environment({"SHAREWELL_HOST": "0.0.0.0"})
 
 

@@ -23,6 +23,7 @@ from sharewell.gateway.answers import Answer
 MAX_BODY = 1024 * 1024
 MAX_HEADERS = 16 * 1024
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 _STATUS = {Invalid: 400, Forbidden: 403, NotFound: 404, Conflict: 409, Unavailable: 503}
 
@@ -93,8 +94,10 @@ class Watch:
         self._seconds.labels(method, route, str(status)).observe(seconds)
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             self._crashes.inc()
+        # Probes come every few seconds and say nothing as long as they are answered well.
+        tell = log.debug if route in PROBES and status == HTTPStatus.OK else log.info
         # The path only: a query string may hold what somebody should not have put there.
-        log.info(
+        tell(
             "request", method=method, path=scope["path"], status=status, milliseconds=round(seconds * 1000, 1),
             client=scope.get("state", {}).get("principal"),
         )  # fmt: skip
