@@ -18,7 +18,7 @@ import httpx2
 from sharewell.cli.running import apply_migrations, child
 from sharewell.client import ApiClient, Credential
 from sharewell.clock import set_clock
-from sharewell.domain.clients import ClientDraft
+from sharewell.domain.clients import USUAL_SCOPES, ClientDraft
 from sharewell.domain.principals import Role
 from sharewell.replay import operations
 from sharewell.replay.panel import Site
@@ -29,15 +29,6 @@ from sharewell.wiring import Services, open_services
 
 READY_SECONDS = 60.0
 AT_ONCE = 16
-
-#: What a client of each role is registered for: all that the policies let the role do, and nothing else.
-SCOPES: Mapping[Role, tuple[str, ...]] = {
-    Role.ADMIN: ("system/*.cruds",),
-    Role.ALLOCATOR: ("system/*.cruds",),
-    Role.REGULATOR: ("system/*.rs",),
-    Role.INSTITUTION: ("system/*.cruds",),
-    Role.DEVICE: ("system/Capacity.c",),
-}
 
 
 class NotReady(Exception):
@@ -98,7 +89,7 @@ class Stage:
         return {player.site.code: player for player in await gather(AT_ONCE, self.player, list(sites))}
 
     def _credential(self, name: str, role: Role) -> Credential:
-        credential = Credential.generate(self.settings.issuer, f"{role}-{name}", SCOPES[role])
+        credential = Credential.generate(self.settings.issuer, f"{role}-{name}", USUAL_SCOPES[role])
         self.credentials[name] = credential
         return credential
 

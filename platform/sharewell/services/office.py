@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+from asyncpg import PostgresError
 from pydantic import TypeAdapter
 from uuid_utils.compat import uuid7
 
@@ -132,7 +133,7 @@ class Office:
         try:
             async with self.database.transaction() as tx:
                 await tx.audit.record(decision)
-        except Unavailable as error:
+        except (Unavailable, PostgresError) as error:
             raise Unavailable("the refusal cannot be recorded just now, so nothing is answered.") from error
 
 
