@@ -5,11 +5,12 @@ Everything here is counts, codes and row numbers, so that a report can be shown 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
 
+from sharewell.domain.canonical import Json
 from sharewell.domain.capacity import Mark
 
 #: A count that the source hides is known to lie in this interval, ends included, and is taken as its midpoint.
@@ -19,8 +20,6 @@ SUPPRESSED_VALUE: Final = 2
 
 EXAMPLES: Final = 3  #: row numbers kept for each flag
 WORST_SERIES: Final = 20  #: series with gaps that a report names
-
-Json = str | int | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 
 
 class Treatment(StrEnum):

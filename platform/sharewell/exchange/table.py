@@ -103,7 +103,9 @@ def read(data: bytes, *, need: Collection[str], want: Callable[[str], bool] = la
     header = _shape(text)
     missing = [column for column in need if column not in header]
     if missing:
-        raise FeedRefused(f"the header lacks it; it begins {', '.join(header[:4])}.", row=1, column=missing[0])
+        raise FeedRefused(
+            f"the header has no such column; it begins {', '.join(header[:4])}.", row=1, column=missing[0]
+        )
     taken = {name for name in header if name in need or (want(name) and name not in OURS)}
     columns = {place: name for place, name in enumerate(header) if name in taken}
     try:
@@ -140,6 +142,7 @@ def _decoded(data: bytes) -> str:
             "the last row does not end with a line break, so it may be cut off; fetch the file again, "
             "or add the line break if it is whole.",
             row=text.count("\n") + 1,
+            column=_column_name(data, data),
         )
     return text
 

@@ -89,6 +89,23 @@ class FeedService:
                 return Ingested(known, repeated=True)
             return Ingested(await _store(act, feed, name=name, size=len(data)), repeated=False)
 
+    async def enqueue(
+        self,
+        caller: Caller,
+        format: str,  # noqa: A002
+        sha256: str,
+        *,
+        name: str = "",
+        locations_sha256: str = "",
+    ) -> None:
+        """Leave a file that waits in the inbox to the workers."""
+        formats.find(format)
+        payload = {"format": format, "sha256": sha256, "name": name, "locations_sha256": locations_sha256}
+        async with self._office.act(caller, Action.INGEST_FEED, Target(kind="feed", id=sha256)) as act:
+            await act.tx.queue.enqueue(
+                "ingest", {**payload, "request_id": caller.request_id}, key=f"{format}/{sha256}/{locations_sha256}"
+            )
+
     async def get(self, caller: Caller, id: UUID) -> FeedRecord:  # noqa: A002
         """One file, with its quality report. Raises `NotFound`."""
         await self._office.allow(caller, Action.VIEW_FEED, Target(kind="feed", id=str(id)))
