@@ -10,6 +10,7 @@ from sharewell.domain.errors import Invalid
 
 MAX_UNITS = 1_000_000  #: more than any institution holds of anything; a larger number is a typing error
 MAX_TEXT = 200
+YEARS = range(1900, 2200)
 
 _CODE = re.compile(r"[a-z0-9]+(?:[.\-][a-z0-9]+)*")
 
@@ -42,17 +43,21 @@ def code(value: str, field: str, *, most: int = 64) -> str:
 
 
 def moment(value: datetime, field: str) -> datetime:
-    """Return `value` if it carries its offset from UTC."""
+    """Return `value` if it carries its offset from UTC and lies in the years anybody plans for."""
     if value.tzinfo is None or value.utcoffset() is None:
         raise Invalid(f"{field} has no time zone; send an RFC 3339 time such as 2026-01-31T08:00:00Z.", field=field)
+    # Farther out, arithmetic with times leaves the calendar.
+    if value.year not in YEARS:
+        raise Invalid(f"{field} must lie in the years {YEARS[0]} to {YEARS[-1]}.", field=field)
     return value
 
 
-def window(start: datetime, end: datetime, field: str, *, most: timedelta = timedelta(days=366)) -> None:
-    """Refuse a window that ends before it begins, or is longer than `most`."""
-    moment(start, f"{field}From")
-    moment(end, f"{field}Until")
-    if not start < end <= start + most:
-        raise Invalid(
-            f"{field}Until must come after {field}From, by at most {most.days} days.", field=f"{field}Until"
-        )
+def window(
+    start: datetime, end: datetime, fields: tuple[str, str], *, most: timedelta = timedelta(days=366)
+) -> None:
+    """Refuse a window that ends before it begins, or is longer than `most`; `fields` name its two ends."""
+    first, last = fields
+    moment(start, first)
+    moment(end, last)
+    if not timedelta(0) < end - start <= most:
+        raise Invalid(f"{last} must come after {first}, by at most {most.days} days.", field=last)
