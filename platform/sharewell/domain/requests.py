@@ -69,7 +69,7 @@ class Request:
     @classmethod
     def open(cls, draft: RequestDraft, *, id: UUID, by: UUID, at: datetime) -> Request:  # noqa: A002
         """Put `draft` on record for institution `by`, or raise `Invalid` naming the field that is wrong."""
-        checks.window(draft.needed_by, draft.needed_until, "needed")
+        checks.window(draft.needed_by, draft.needed_until, ("neededBy", "neededUntil"))
         if not at - timedelta(days=1) <= draft.needed_by <= at + FURTHEST_AHEAD:
             raise Invalid(
                 f"neededBy must lie between yesterday and {FURTHEST_AHEAD.days} days ahead.", field="neededBy"
@@ -106,11 +106,13 @@ class Request:
         if not 0 < units <= self.approved - self.fulfilled:
             raise Conflict(f"only {self.approved - self.fulfilled} units of the request are on their way.")
         approved = self.approved - units
-        status = self.status if approved else RequestStatus.SUPERSEDED
-        if approved and approved == self.fulfilled:
-            status = RequestStatus.FULFILLED
+        in_time = at < self.needed_until
+        if not approved:
+            status = RequestStatus.SUPERSEDED if in_time else RequestStatus.EXPIRED
+        else:
+            status = RequestStatus.FULFILLED if approved == self.fulfilled else self.status
         remainder = None
-        if at < self.needed_until:
+        if in_time:
             remainder = replace(
                 self, id=id, requested=units, approved=0, fulfilled=0, status=RequestStatus.OPEN,
                 remainder_of=self.id, note="", opened_at=at,
@@ -118,15 +120,17 @@ class Request:
         return replace(self, approved=approved, status=status), remainder
 
     def fulfil(self, units: int) -> Request:
-        """`units` have arrived."""
-        fulfilled = self.fulfilled + units
+        """`units` (1 or more) have arrived."""
+        fulfilled = self.fulfilled + checks.units(units, "units", least=1)
         if fulfilled > self.approved:
             raise Conflict(f"{fulfilled} units received are more than the {self.approved} approved.")
         status = RequestStatus.FULFILLED if fulfilled == self.approved else self.status
         return replace(self, fulfilled=fulfilled, status=status)
 
     def expire(self) -> Request:
-        """The time the units were needed in is over."""
+        """The time the units were needed in is over; what a plan has answered is on its way and ends by itself."""
+        if self.status is not RequestStatus.OPEN:
+            raise Conflict(f"the request is {self.status}; only an open one runs out.")
         return replace(self, status=RequestStatus.EXPIRED)
 
     def cancel(self) -> Request:
