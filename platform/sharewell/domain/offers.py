@@ -61,7 +61,7 @@ class Offer:
         """
         quantity = checks.units(draft.quantity, "quantity", least=1)
         kept = checks.units(draft.minimum_kept, "minimumKept")
-        checks.window(draft.available_from, draft.available_until, "available")
+        checks.window(draft.available_from, draft.available_until, ("availableFrom", "availableUntil"))
         if draft.available_until <= at:
             raise Invalid("availableUntil lies in the past.", field="availableUntil")
         _check_lot(draft, resource, at)
@@ -100,7 +100,7 @@ def _check_lot(draft: OfferDraft, resource: Resource, at: datetime) -> None:
         if draft.lot or draft.expires_on:
             raise Invalid(f"{resource.code} is no consumable; it has no lot and no expiry.", field="lot")
         return
-    if draft.expires_on is None or not draft.lot:
+    if draft.expires_on is None or not draft.lot.strip():
         raise Invalid("a consumable is offered by lot: send lot and expiresOn.", field="lot")
     if draft.expires_on < draft.available_until.date() or draft.expires_on < at.date():
         raise Invalid("the lot expires before the window ends.", field="expiresOn")
