@@ -7,7 +7,7 @@ expire; staff come for a span of time and must have the skill.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sharewell.domain import checks
@@ -40,9 +40,8 @@ class Resource:
 
     @classmethod
     def define(cls, resource: Resource) -> Resource:
-        """Check a new line, or raise `Invalid` naming the field that is wrong."""
+        """Take a new line in, its texts cleaned, or raise `Invalid` naming the field that is wrong."""
         checks.code(resource.code, "code")
-        checks.text(resource.name, "name")
         if not _UCUM.fullmatch(resource.unit):
             raise Invalid("unit must be a UCUM code such as {bed}, {each} or mL.", field="unit")
         if resource.gtin and not gtin_is_valid(resource.gtin):
@@ -53,10 +52,16 @@ class Resource:
             raise Invalid("only a consumable has a gtin.", field="gtin")
         if (resource.kind is ResourceKind.STAFF) != bool(resource.skill):
             raise Invalid("staff need a skill, and only staff have one.", field="skill")
+        if resource.skill:
+            checks.code(resource.skill, "skill")
         if (resource.kind is ResourceKind.DEVICE) != (resource.loan_days > 0):
             raise Invalid("a device needs loanDays of 1 or more, and only a device has them.", field="loanDays")
         checks.units(resource.loan_days, "loanDays", most=366)
-        return resource
+        return replace(
+            resource,
+            name=checks.text(resource.name, "name"),
+            standard_code=checks.text(resource.standard_code, "standardCode", optional=True),
+        )
 
 
 def gtin_is_valid(gtin: str) -> bool:
