@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TypeAlias, TypeVar, cast
 from uuid import UUID
 
 import strawberry
@@ -13,6 +13,8 @@ from sharewell.domain.errors import Invalid
 from sharewell.domain.principals import Caller
 from sharewell.wiring import Services
 from sharewell_schema.loaders import Loaders
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,6 @@ class Context:
 Info: TypeAlias = strawberry.Info[Context, None]
 
 
-def shown(thing: object) -> Any:
+def shown(kind: type[Kind], thing: object) -> Kind:  # noqa: ARG001 - said for the reader and for mypy
     """The domain's noun stands in for its GraphQL type, whose fields are its attributes; nothing is copied."""
-    return thing
+    return cast("Kind", thing)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import strawberry
 from graphql import FieldNode, FragmentSpreadNode, GraphQLResolveInfo
 from strawberry.dataloader import DataLoader
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sharewell.store.transfers import TransferStep
     from sharewell.wiring import Services
 
+Edges = Mapping[str, tuple[str, str]]  #: by field: the loader it goes through, the attribute with the key
 Key = TypeVar("Key")
 Found = TypeVar("Found")
 
@@ -77,15 +79,15 @@ class Loaders:
 def edge(loader: str, attribute: str) -> Callable[..., Any]:
     """A resolver that follows `attribute` of its object through the loader of that name."""
 
-    def follow(self: Any, info: Any) -> Any:
+    def follow(self: Any, info: strawberry.Info[Any, None]) -> Any:
         key = getattr(self, attribute)
         return None if key is None else getattr(info.context.loaders, loader).get(key)
 
     return follow
 
 
-async def fetch_edges(info: Any, items: Collection[Any], edges: Mapping[str, tuple[str, str]]) -> None:
-    """Fetch for all `items` the edges that the query selects; `edges`: by field, its loader and attribute."""
+async def fetch_edges(info: strawberry.Info[Any, None], items: Collection[Any], edges: Edges) -> None:
+    """Fetch for all `items` those of their `edges` that the query selects."""
     wanted = selected_names(info._raw_info) & edges.keys()  # noqa: SLF001 - strawberry's own view costs far more
     for loader in {edges[name][0] for name in sorted(wanted)}:
         attributes = [edges[name][1] for name in wanted if edges[name][0] == loader]

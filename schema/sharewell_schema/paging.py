@@ -18,6 +18,7 @@ import strawberry
 
 from sharewell.domain.errors import Invalid
 from sharewell.store.paging import MOST, Page
+from sharewell_schema.context import shown
 
 Item = TypeVar("Item")
 
@@ -85,9 +86,9 @@ class Slice(Generic[Item]):
         )
 
 
-def connection(page: Page[Item], after: str | None, key: Callable[[Item], bytes]) -> Any:
-    """The page as its GraphQL type."""
-    return Slice(page.items, page.has_more, after is not None, key)
+def connection(kind: type[Item], page: Page[Any], after: str | None, key: Callable[[Any], bytes]) -> Connection[Item]:
+    """The page, whose items stand in for the GraphQL type `kind`."""
+    return shown(Connection[kind], Slice(page.items, page.has_more, after is not None, key))  # type: ignore[valid-type]
 
 
 def how_many(first: int) -> int:

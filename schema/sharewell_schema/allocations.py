@@ -1,0 +1,103 @@
+"""Allocation runs in the API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import strawberry
+
+from sharewell.domain import checks
+from sharewell_schema.context import Info, shown
+from sharewell_schema.describe import argument, field, query
+from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+
+
+@strawberry.type(description="What sharing changed, and how fairly. Shares are per mille, rounded down.")
+class AllocationMeasures:
+    shortage_without: int = field("Units that would be lacking without sharing.")
+    shortage_with: int = field("Units that are lacking with the plan.")
+    units_moved: int = field("Units the plan moves.")
+    lanes_used: int = field("Pairs of offer and request it moves them between.")
+    mean_metres: int = field("Distance of a moved unit, on average.")
+    smallest_fill: int = field("Fill rate of the request that is worst off.")
+    median_fill: int = field("Fill rate of the request in the middle.")
+    gini: int = field("Gini coefficient of the fill rates; 0 where all are equal.")
+    jain: int = field("Jain's index of the fill rates; 1000 where all are equal.")
+    donors_worse_off: int = field("Givers left with less than they must keep; always 0 in an adopted plan.")
+    beyond_all_sharing: int = field("Units lacking even if distance were nothing: everyone together is short of them.")
+    beyond_reach: int = field("Units no plan could bring within the lanes there are, those above included.")
+
+
+@strawberry.type(description="Who searched for the plan, and how the search ended.")
+class SolverReport:
+    name: str = field("The solver.")
+    version: str = field("Its version.")
+    status: str = field("`optimal`, or `time_limit` where a better plan could not be ruled out in time.")
+    bound: str = field("No plan with the same floors has more welfare than this; a whole number as text.")
+    gap: int = field("Millionths of the bound by which the plan stays below it.")
+    seed: str = field("The published seed that decides between equals.")
+    milliseconds: int = field("How long it searched.")
+    peak_kilobytes: int = field("How much memory it took.")
+
+
+def _measures(self: Any) -> AllocationMeasures:
+    return AllocationMeasures(**self.measures)
+
+
+def _solver(self: Any) -> SolverReport:
+    return SolverReport(**self.solver | {"bound": str(self.solver["bound"])})
+
+
+@strawberry.type(description="One run whose plan was adopted.")
+class Allocation:
+    id: UUID = field("Its identifier.")
+    region: str = field("The region.")
+    resource: str = field("Code of the resource.")
+    instance_sha256: str = field("SHA-256 of the instance that was solved.", name="instanceSha256")
+    plan_sha256: str = field("SHA-256 of the plan.", name="planSha256")
+    owners: int = field("Offers that could give.")
+    receivers: int = field("Requests that were open.")
+    needed: int = field("Units they needed together.")
+    assigned: int = field("Units the plan assigns.")
+    measures: AllocationMeasures = strawberry.field(
+        resolver=_measures, description="What sharing changed, and how fairly."
+    )
+    solver: SolverReport = strawberry.field(resolver=_solver, description="Who searched, and how the search ended.")
+    adopted_at: datetime = field("When the plan became binding.")
+
+
+@strawberry.type
+class AllocationQueries:
+    @query("One run.")
+    async def allocation(
+        self, info: Info, id: Annotated[UUID, argument("Its identifier.")]  # noqa: A002
+    ) -> Allocation | None:
+        return shown(Allocation, await info.context.services.allocations.get(info.context.caller, id))
+
+    @query("Runs whose plans were adopted, newest first.")
+    async def allocations(
+        self, info: Info,
+        region: Annotated[str | None, argument("Only of this region.")] = None,
+        resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
+        first: First = FIRST, after: After = None,
+    ) -> Connection[Allocation] | None:  # fmt: skip
+        page = await info.context.services.allocations.page(
+            info.context.caller, before=read_id(after, NEWEST),
+            region=None if region is None else checks.code(region, "region"),
+            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(first),
+        )  # fmt: skip
+        return connection(Allocation, page, after, id_key)
+
+    @query("The instance a run solved: canonical JSON whose SHA-256 is its instanceSha256.")
+    async def allocation_instance(
+        self, info: Info, id: Annotated[UUID, argument("Identifier of the run.")]  # noqa: A002
+    ) -> str | None:
+        return (await info.context.services.allocations.instance(info.context.caller, id)).decode()
+
+    @query("The plan a run adopted: canonical JSON whose SHA-256 is its planSha256.")
+    async def allocation_plan(
+        self, info: Info, id: Annotated[UUID, argument("Identifier of the run.")]  # noqa: A002
+    ) -> str | None:
+        return (await info.context.services.allocations.plan(info.context.caller, id)).decode()

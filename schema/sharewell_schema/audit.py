@@ -1,0 +1,129 @@
+"""The audit log in the API. Each reading of it is a decision on record itself."""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+import strawberry
+
+from sharewell.domain.audit import ALLOWED, REFUSED
+from sharewell.domain.errors import Invalid
+from sharewell.store.audit import DecisionFilter, RecordedDecision
+from sharewell_schema.context import Info
+from sharewell_schema.describe import argument, described, field, query
+from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.scalars import Json
+
+
+class Outcome(StrEnum):
+    """What was decided."""
+
+    ALLOWED = ALLOWED
+    REFUSED = REFUSED
+
+
+described(Outcome, "What was decided.", allowed="It was done.", refused="It was not permitted, and nothing was done.")
+
+KIND = "Noun and what happened to it, such as `offer.published`, `plan.adopted` or `access.refused`."
+
+
+@strawberry.type(description="What lists show of a decision.")
+class DecisionHeader:
+    id: UUID = field("Its identifier.")
+    kind: str = field(KIND)
+    at: datetime = field("When it was decided.")
+    actor: str = field("Client or worker that asked.")
+    institution: UUID | None = field("Identifier of the institution it concerns.", name="institutionId")
+    action: str = field("What was asked for, in the words of the policies.")
+    outcome: Outcome = field("What was decided.")
+    policy_set: str = field("SHA-256 of the policies in force; empty where refused before any were asked.")
+    subject_kind: str = field("What it was done to: the kind of thing.")
+    subject_id: str = field("What it was done to: its identifier.")
+    request_id: str = field("Identifier of the request, as in the logs and in X-Request-Id.")
+    log_index: int | None = field("Its place in the log; null until it is sealed, some seconds later.")
+
+
+def _header_outcome(header: Any) -> Outcome:
+    return Outcome(header.outcome)
+
+
+async def _bundle(self: Any, info: strawberry.Info[Any, None]) -> str:
+    bundle: bytes = await info.context.services.audit.bundle(info.context.caller, self.id)
+    return bundle.decode()
+
+
+@strawberry.type(description="One decision as it stands in the log.")
+class Decision:
+    id: UUID = field("Its identifier.")
+    kind: str = field(KIND)
+    at: datetime = field("When it was decided.")
+    actor: str = field("Client or worker that asked.")
+    institution: UUID | None = field("Identifier of the institution it concerns.", name="institutionId")
+    action: str = field("What was asked for, in the words of the policies.")
+    outcome: Outcome = field("What was decided.")
+    policy_set: str = field("SHA-256 of the policies in force; empty where refused before any were asked.")
+    policies: list[str] = field("Identifiers of the policies that decided.")
+    subject_kind: str = field("What it was done to: the kind of thing.")
+    subject_id: str = field("What it was done to: its identifier.")
+    details: Json = field("What was decided in numbers and codes; the members depend on the kind.")
+    request_id: str = field("Identifier of the request, as in the logs and in X-Request-Id.")
+    entry: str = field("The exact bytes that are hashed into the log, in base64 (RFC 4648, section 4).")
+    staged_at: datetime = field("When the entry was written.")
+    log_index: int | None = field("Its place in the log; null until it is sealed, some seconds later.")
+    bundle: str = strawberry.field(
+        resolver=_bundle,
+        description="A file that proves the decision to a stranger: save it and run `sharewell verify` on it. "
+        "CONFLICT until the decision is sealed.",
+    )
+
+
+@strawberry.type
+class AuditQueries:
+    @query("One decision. Regulators read all; others those about their institution.")
+    async def decision(self, info: Info, id: Annotated[UUID, argument("Its identifier.")]) -> Decision | None:  # noqa: A002
+        return _decision(await info.context.services.audit.get(info.context.caller, id))
+
+    @query("Decisions on record, newest first. The reading is put on record too.")
+    async def decisions(
+        self, info: Info,
+        institution: Annotated[
+            UUID | None, argument("Only about this institution; by default the one the client acts for, if any.")
+        ] = None,
+        actor: Annotated[str | None, argument("Only what this client or worker asked for.")] = None,
+        kind: Annotated[str | None, argument("Only of this kind, such as `offer.published`.")] = None,
+        outcome: Annotated[Outcome | None, argument("Only those that ended so.")] = None,
+        subject_kind: Annotated[str | None, argument("Only those done to this kind of thing.")] = None,
+        subject_id: Annotated[str | None, argument("Only those done to the thing with this identifier.")] = None,
+        since: Annotated[datetime | None, argument("Only from this moment on.")] = None,
+        until: Annotated[datetime | None, argument("Only before this moment.")] = None,
+        first: First = FIRST, after: After = None,
+    ) -> Connection[DecisionHeader] | None:  # fmt: skip
+        matching = DecisionFilter(
+            institution=institution or info.context.caller.institution, actor=_word(actor, "actor"),
+            kind=_word(kind, "kind"), outcome=outcome, subject_kind=_word(subject_kind, "subjectKind"),
+            subject_id=_word(subject_id, "subjectId"), since=since, until=until,
+        )  # fmt: skip
+        page = await info.context.services.audit.page(
+            info.context.caller, before=read_id(after, NEWEST), matching=matching, first=how_many(first)
+        )
+        return connection(DecisionHeader, page, after, id_key)
+
+
+def _word(text: str | None, field: str) -> str | None:
+    if text is not None and not (0 < len(text) <= 200 and text.isprintable()):
+        raise Invalid(f"{field} must have 1 to 200 printable characters.", field=field)
+    return text
+
+
+def _decision(recorded: RecordedDecision) -> Decision:
+    d = recorded.decision
+    return Decision(
+        id=d.id, kind=d.kind, at=d.at, actor=d.actor, institution=d.institution, action=d.action,
+        outcome=Outcome(d.outcome), policy_set=d.policy_set, policies=list(d.policies), subject_kind=d.subject_kind,
+        subject_id=d.subject_id, details=Json(dict(d.details)), request_id=d.request_id,
+        entry=base64.b64encode(recorded.entry).decode(), staged_at=recorded.staged_at, log_index=recorded.log_index,
+    )  # fmt: skip

@@ -1,0 +1,162 @@
+"""Capacity reports in the API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+import strawberry
+
+from sharewell.domain import checks
+from sharewell.domain.capacity import MEASURES, CapacityDraft, Mark
+from sharewell_schema.context import Info
+from sharewell_schema.describe import argument, described, field, mutation, query
+from sharewell_schema.institutions import Institution
+from sharewell_schema.loaders import edge, fetch_edges
+from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.resources import Resource
+
+Measure = StrEnum("Measure", {name.upper(): name for name in MEASURES})  # type: ignore[misc]  # the domain's list
+described(
+    Measure, "A number of a capacity report.",
+    staffed="Units that can be used now.", occupied="Units in use.", blocked="Staffed units that are closed for now.",
+    surge_24h="Units that could be added within 24 hours.", surge_72h="Units that could be added within 72 hours.",
+    waiting="People or orders that need a unit and have none.", admissions="New needs that began in the period.",
+)  # fmt: skip
+described(
+    Mark, "Where a number comes from.",
+    reported="Stated by the source as it is.",
+    suppressed="The source hides a small count; the middle of its interval stands here.",
+    imputed="Filled in by a documented rule.", carried_forward="The source repeats an earlier period.",
+)  # fmt: skip
+EDGES = {
+    "institution": ("institutions", "institution"),
+    "resourceLine": ("resources", "resource"),
+    "corrects": ("reports", "corrects"),
+}
+
+
+@strawberry.type(description="Where one number of a report comes from.")
+class MeasureMark:
+    measure: Measure = field("Which number.")
+    mark: Mark = field("Where it comes from.")
+
+
+def _marks(self: Any) -> list[MeasureMark]:
+    return [MeasureMark(measure=Measure(name), mark=mark) for name, mark in sorted(self.marks.items())]
+
+
+@strawberry.type(description="What an institution said it has of one resource at one moment. Never rewritten.")
+class CapacityReport:
+    id: UUID = field("Its identifier.")
+    institution: UUID = field("Identifier of the institution it speaks of.", name="institutionId")
+    institution_edge: Institution | None = strawberry.field(
+        resolver=edge("institutions", "institution"), name="institution", description="The institution it speaks of."
+    )
+    resource: str = field("Code of the resource it speaks of.")
+    resource_edge: Resource | None = strawberry.field(
+        resolver=edge("resources", "resource"), name="resourceLine",
+        description="The catalogue's line for the resource it speaks of.",
+    )  # fmt: skip
+    as_of: datetime = field("The moment the numbers were true, not when they were sent.")
+    period_days: int = field("Days the numbers are the mean of; 1 for a count.")
+    staffed: int | None = field("Units that can be used now: there, equipped and staffed.")
+    occupied: int | None = field("Of the staffed units, those in use.")
+    blocked: int | None = field("Of the staffed units, those closed for now.")
+    surge_24h: int | None = field("Units that could be added within 24 hours (EDXL-HAVE).")
+    surge_72h: int | None = field("Units that could be added within 72 hours, the 24-hour ones included.")
+    waiting: int | None = field("People or orders that need a unit and have none.")
+    admissions: int | None = field("New needs that began in the period.")
+    free: int | None = field("Staffed units neither occupied nor blocked; null where that cannot be told.")
+    need: int | None = field("Units in use plus those waited for; null where use is not reported.")
+    source: str = field("Who said so: `api`, or the published feed it was read from.")
+    coverage: int | None = field("Days of the period that were reported; null where the source does not say.")
+    marks: list[MeasureMark] = strawberry.field(
+        resolver=_marks, description="Where numbers come from; a number without a mark is reported as it is."
+    )
+    corrects: UUID | None = field("Identifier of the report this one corrects.", name="correctsId")
+    corrects_edge: CapacityReport | None = strawberry.field(
+        resolver=edge("reports", "corrects"), name="corrects", description="The report this one corrects."
+    )
+    recorded_at: datetime = field("When it was put on record.")
+
+
+@strawberry.input(description="Where one number of a report comes from.")
+class MeasureMarkInput:
+    measure: Measure = field("Which number.")
+    mark: Mark = field("Where it comes from.")
+
+
+@strawberry.input(description="What there is of one resource at one moment; at least one number.")
+class CapacityReportInput:
+    resource: str = field("Code of the resource, such as `bed.adult`.")
+    as_of: datetime = field("The moment the numbers were true; not in the future.")
+    staffed: int | None = field("Units that can be used now.", default=None)
+    occupied: int | None = field("Of the staffed units, those in use.", default=None)
+    blocked: int | None = field("Of the staffed units, those closed for now.", default=None)
+    surge_24h: int | None = field("Units that could be added within 24 hours.", default=None)
+    surge_72h: int | None = field("Units that could be added within 72 hours, 24-hour ones included.", default=None)
+    waiting: int | None = field("People or orders that need a unit and have none.", default=None)
+    admissions: int | None = field("New needs that began in the period.", default=None)
+    period_days: int = field("Days the numbers are the mean of, 1 to 31.", default=1)
+    source: str = field("A code for where the numbers come from, such as `api`.", default="api")
+    coverage: int | None = field("Days of the period with a report.", default=None)
+    marks: list[MeasureMarkInput] | None = field("Where numbers come from, if not reported as they are.", default=None)
+    corrects: UUID | None = field("The report this one corrects: the newest on that moment.", default=None)
+
+
+@strawberry.input(description="What an institution has, uses and waits for.")
+class ReportCapacityInput:
+    idempotency_key: str = key_field()
+    institution: UUID | None = field("Which institution; by default the one the client acts for.", default=None)
+    reports: list[CapacityReportInput] = field("1 to 50 reports; all are put on record, or none.")
+
+
+@strawberry.type(description="What became of reportCapacity.")
+class ReportCapacityPayload:
+    reports: list[CapacityReport] = field("The reports as they were put on record, in the order sent.")
+    decision: Receipt = field("The decision on record.")
+
+
+@strawberry.type
+class CapacityQueries:
+    @query("What institutions reported, newest record first.")
+    async def capacity_reports(
+        self, info: Info,
+        institution: Annotated[UUID | None, argument("Only of this institution.")] = None,
+        resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
+        first: First = FIRST, after: After = None,
+    ) -> Connection[CapacityReport] | None:  # fmt: skip
+        page = await info.context.services.capacity.page(
+            info.context.caller, before=read_id(after, NEWEST), institution=institution,
+            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(first),
+        )  # fmt: skip
+        await fetch_edges(info, page.items, EDGES)
+        return connection(CapacityReport, page, after, id_key)
+
+
+@strawberry.type
+class CapacityMutations:
+    @mutation("Say what an institution has, uses and waits for; correct what it said before.")
+    async def report_capacity(
+        self, info: Info, input: Annotated[ReportCapacityInput, argument("The reports.")]  # noqa: A002
+    ) -> ReportCapacityPayload | None:
+        done = await info.context.services.capacity.report(
+            info.context.caller, info.context.acting_for(input.institution),
+            [_draft(report) for report in input.reports], wish("reportCapacity", input),
+        )  # fmt: skip
+        await fetch_edges(info, done.subject, EDGES)
+        return paid(ReportCapacityPayload, done, reports=done.subject)
+
+
+def _draft(report: CapacityReportInput) -> CapacityDraft:
+    return CapacityDraft(
+        resource=report.resource, as_of=report.as_of, staffed=report.staffed, occupied=report.occupied,
+        blocked=report.blocked, surge_24h=report.surge_24h, surge_72h=report.surge_72h, waiting=report.waiting,
+        admissions=report.admissions, period_days=report.period_days, source=report.source,
+        coverage=report.coverage, marks={one.measure.value: one.mark for one in report.marks or ()},
+        corrects=report.corrects,
+    )  # fmt: skip

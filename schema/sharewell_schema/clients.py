@@ -1,0 +1,169 @@
+"""OAuth clients in the API, and who the caller itself is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import strawberry
+
+from sharewell.domain.clients import ClientDraft, ClientStatus, thumbprint
+from sharewell.domain.errors import Invalid
+from sharewell.domain.principals import Role
+from sharewell_schema.context import Info, shown
+from sharewell_schema.describe import argument, described, field, mutation, query
+from sharewell_schema.institutions import Institution
+from sharewell_schema.loaders import edge, fetch_edges
+from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_code
+from sharewell_schema.scalars import Json
+
+described(
+    Role, "What a caller is to the platform; the policies say what each may do.",
+    institution="The system of an institution that takes part.",
+    device="A sensor or system that only reports capacity of its institution.",
+    allocator="Plans for a region: sees needs and forecasts, and starts runs.",
+    regulator="Reads everything, audit and proofs included, and changes nothing.",
+    admin="Keeps institutions, catalogue, clients and policies, and sees no transfers.",
+)  # fmt: skip
+described(
+    ClientStatus, "Whether a client may get and use tokens.",
+    active="It may, until it expires.", disabled="It may not, for good.",
+)  # fmt: skip
+EDGES = {"institution": ("institutions", "institution")}
+
+
+@strawberry.type(description="A public key of a client.")
+class ClientKey:
+    kid: str = field("Its name, as in the header of the client's assertions.")
+    alg: str = field("The algorithm it signs with: ES384 or RS384.")
+    thumbprint: str = field("RFC 7638 thumbprint, SHA-256 in base64url.")
+
+
+def _roles(self: Any) -> list[Role]:
+    return sorted(self.roles)
+
+
+def _scopes(self: Any) -> list[str]:
+    return sorted(self.scopes)
+
+
+def _keys(self: Any) -> list[ClientKey]:
+    return [ClientKey(kid=key["kid"], alg=key["alg"], thumbprint=thumbprint(key)) for key in self.keys]
+
+
+@strawberry.type(description="A program that has access.")
+class Client:
+    client_id: str = field("Its OAuth client id.")
+    name: str = field("What people call it.")
+    roles: list[Role] = strawberry.field(resolver=_roles, description="What it is to the platform.")
+    scopes: list[str] = strawberry.field(
+        resolver=_scopes, description="What its tokens may be used for at most, as `system/Offer.cruds`."
+    )
+    keys: list[ClientKey] = strawberry.field(resolver=_keys, description="Its public keys.")
+    institution: UUID | None = field("Identifier of the institution it acts for.", name="institutionId")
+    institution_edge: Institution | None = strawberry.field(
+        resolver=edge("institutions", "institution"), name="institution", description="The institution it acts for."
+    )
+    status: ClientStatus = field("Whether it may get and use tokens.")
+    expires_at: datetime | None = field("From when on it is refused; null for never.")
+    created_at: datetime = field("When it was registered.")
+
+
+@strawberry.type(description="Who you are to the platform.")
+class Me:
+    principal: str = field("Your OAuth client id.", name="clientId")
+    roles: list[Role] = strawberry.field(resolver=_roles, description="What you are to the platform.")
+    scopes: list[str] = strawberry.field(resolver=_scopes, description="What this token may be used for.")
+    institution: UUID | None = field("Identifier of the institution you act for.", name="institutionId")
+    institution_edge: Institution | None = strawberry.field(
+        resolver=edge("institutions", "institution"), name="institution", description="The institution you act for."
+    )
+
+
+@strawberry.input(description="A program to give access.")
+class RegisterClientInput:
+    idempotency_key: str = key_field()
+    client_id: str | None = field("Its client id, 3 to 100 letters, digits or . _ : -; made if left out.", default=None)
+    name: str = field("What people call it, 1 to 200 characters.")
+    roles: list[Role] = field("What it is to the platform; at least one.")
+    scopes: list[str] = field("What its tokens may be used for at most, such as `system/Offer.cruds`.")
+    jwks: Json = field(
+        "Its public keys as a JWK set (RFC 7517): an object with `keys`, 1 to 8 of them, each P-384 or RSA of 2048 "
+        "to 4096 bits with a `kid`. Never send a private key."
+    )
+    institution: UUID | None = field("The institution it acts for; required for INSTITUTION and DEVICE.", default=None)
+    expires_at: datetime | None = field("From when on it is refused; null for never.", default=None)
+
+
+@strawberry.type(description="What became of registerClient.")
+class RegisterClientPayload:
+    client: Client = field("The client as it was registered.")
+    decision: Receipt = field("The decision on record.")
+
+
+@strawberry.input(description="A client to disable.")
+class DisableClientInput:
+    idempotency_key: str = key_field()
+    client_id: str = field("Which client.")
+
+
+@strawberry.type(description="What became of disableClient.")
+class DisableClientPayload:
+    client: Client = field("The client as it is now.")
+    decision: Receipt = field("The decision on record.")
+
+
+def _client_key(item: Any) -> bytes:
+    client_id: str = item.client_id
+    return client_id.encode()
+
+
+@strawberry.type
+class ClientQueries:
+    @query("Who you are to the platform, and what your token is good for.")
+    async def me(self, info: Info) -> Me | None:
+        return shown(Me, info.context.caller)
+
+    @query("One client. For admins, and for the institution it acts for.")
+    async def client(
+        self, info: Info, client_id: Annotated[str, argument("Its OAuth client id.")]
+    ) -> Client | None:
+        return shown(Client, await info.context.services.clients.get(info.context.caller, client_id))
+
+    @query("The programs that have or had access, by client id. For admins.")
+    async def clients(self, info: Info, first: First = FIRST, after: After = None) -> Connection[Client] | None:
+        page = await info.context.services.clients.page(
+            info.context.caller, after=read_code(after), first=how_many(first)
+        )
+        await fetch_edges(info, page.items, EDGES)
+        return connection(Client, page, after, _client_key)
+
+
+@strawberry.type
+class ClientMutations:
+    @mutation("Give a program access. For admins.")
+    async def register_client(
+        self, info: Info, input: Annotated[RegisterClientInput, argument("The program.")]  # noqa: A002
+    ) -> RegisterClientPayload | None:
+        if not isinstance(input.jwks, Mapping):
+            raise Invalid('jwks must be an object such as {"keys": [...]} (RFC 7517).', field="jwks")
+        draft = ClientDraft(
+            name=input.name, roles=frozenset(input.roles), scopes=input.scopes, jwks=input.jwks,
+            institution=input.institution, client_id=input.client_id, expires_at=input.expires_at,
+        )  # fmt: skip
+        done = await info.context.services.clients.register(
+            info.context.caller, draft, wish("registerClient", input)
+        )
+        return paid(RegisterClientPayload, done, client=done.subject)
+
+    @mutation("Take a program's access away, tokens it holds included. For admins.")
+    async def disable_client(
+        self, info: Info, input: Annotated[DisableClientInput, argument("Which client.")]  # noqa: A002
+    ) -> DisableClientPayload | None:
+        done = await info.context.services.clients.disable(
+            info.context.caller, input.client_id, wish("disableClient", input)
+        )
+        return paid(DisableClientPayload, done, client=done.subject)

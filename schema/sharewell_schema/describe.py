@@ -1,0 +1,48 @@
+"""Short ways to say what things are: the SDL is what integrators read, so nothing in it goes without a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import EnumMeta
+from typing import Any, TypeVar
+
+import strawberry
+
+Kind = TypeVar("Kind", bound=EnumMeta)
+Resolver = TypeVar("Resolver", bound=Callable[..., Any])
+
+
+def field(sentence: str, *, name: str | None = None, default: Any = ...) -> Any:
+    """A field that reads the attribute of its own name, or takes it from the input."""
+    if default is ...:
+        return strawberry.field(description=sentence, name=name)
+    return strawberry.field(description=sentence, name=name, default=default)
+
+
+def argument(sentence: str) -> object:
+    """The annotation of an argument."""
+    return strawberry.argument(description=sentence)
+
+
+def query(sentence: str) -> Callable[[Resolver], Resolver]:
+    """A field of `Query` that its method answers."""
+    made: Any = strawberry.field(description=sentence)
+    return made  # type: ignore[no-any-return]
+
+
+def mutation(sentence: str) -> Callable[[Resolver], Resolver]:
+    """A field of `Mutation` that its method answers."""
+    made: Any = strawberry.mutation(description=sentence)
+    return made  # type: ignore[no-any-return]
+
+
+def described(kind: Kind, sentence: str, **values: str) -> Kind:
+    """Put an enumeration of the domain into the API. `values`: by member in lower case, what it means; all of them."""
+    enum = strawberry.enum(kind, description=sentence)
+    definition = enum.__strawberry_definition__  # type: ignore[attr-defined]
+    said = {name.upper(): meaning for name, meaning in values.items()}
+    if said.keys() != {value.name for value in definition.values}:
+        raise TypeError(f"{kind.__name__} has the values {', '.join(kind.__members__)}; describe these")
+    for value in definition.values:
+        value.description = said[value.name]
+    return enum

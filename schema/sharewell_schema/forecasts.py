@@ -1,0 +1,121 @@
+"""Forecasts in the API."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import strawberry
+
+from sharewell.domain import checks
+from sharewell.domain.forecast import MILLI
+from sharewell_schema.context import Info
+from sharewell_schema.describe import argument, field, query
+from sharewell_schema.institutions import Institution
+from sharewell_schema.loaders import edge, fetch_edges
+from sharewell_schema.paging import (
+    FIRST,
+    NEWEST,
+    After,
+    Connection,
+    First,
+    connection,
+    day_key,
+    how_many,
+    id_key,
+    read_code_and_day,
+    read_id,
+)
+from sharewell_schema.resources import Resource
+from sharewell_schema.scalars import Json
+
+EDGES = {"institution": ("institutions", "institution"), "resourceLine": ("resources", "resource")}
+
+
+@strawberry.type(description="A value that reality should stay below with a stated chance.")
+class Quantile:
+    level: int = field("The chance per mille: 500 is the median.")
+    value: float = field("Units.")
+
+
+def _quantiles(self: Any) -> list[Quantile]:
+    return [Quantile(level=level, value=value / MILLI) for level, value in self.quantiles]
+
+
+@strawberry.type(description="What one institution is expected to need of one resource on one day.")
+class Forecast:
+    institution: UUID = field("Identifier of the institution.", name="institutionId")
+    institution_edge: Institution | None = strawberry.field(
+        resolver=edge("institutions", "institution"), name="institution", description="The institution."
+    )
+    resource: str = field("Code of the resource.")
+    resource_edge: Resource | None = strawberry.field(
+        resolver=edge("resources", "resource"), name="resourceLine", description="The catalogue's line for it."
+    )
+    signal: str = field("What is counted of the resource, such as `need`: units in use plus those waited for.")
+    origin: date = field("The last day whose value was known.")
+    target: date = field("The day the values speak of.")
+    horizon: int = field("Steps from origin to target.")
+    quantiles: list[Quantile] = strawberry.field(
+        resolver=_quantiles, description="From low to high. 100 and 900 bound the band that should hold 80 %."
+    )
+    model: str = field("SHA-256 of the trained model, or the name of the naive method that stood in.")
+    fallback: str | None = field("Why a naive method stood in; null where the model spoke.")
+
+
+@strawberry.type(description="One run: a model over all series of a resource in a region, from one day on.")
+class ForecastRun:
+    id: UUID = field("Its identifier.")
+    resource: str = field("Code of the resource.")
+    region: str = field("The region.")
+    origin: date = field("The last day whose value was known.")
+    model: str = field("SHA-256 of the trained model, or the name of the naive method.")
+    data_sha256: str = field("SHA-256 of the series it learned from.", name="dataSha256")
+    backtest: Json = field(
+        "How the model did on past days: origins, season, scores by method and horizon (weighted interval score and "
+        "coverage), and relative_wis, its score over that of each naive method; below 1 it is better."
+    )
+    series: int = field("Institutions it forecast.")
+    fallbacks: int = field("Of these, how many a naive method answered.")
+    adopted_at: datetime = field("When it became what plans are built on.")
+
+
+def forecast_key(item: Any) -> bytes:
+    """The key of forecasts of one institution."""
+    return day_key(item.resource, item.target)
+
+
+@strawberry.type
+class ForecastQueries:
+    @query("The newest forecast of each resource and day, by resource and day.")
+    async def forecasts(
+        self, info: Info,
+        institution: Annotated[
+            UUID | None, argument("Of which institution; by default of the one the client acts for.")
+        ] = None,
+        resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
+        since: Annotated[date | None, argument("From which day on; by default from today.")] = None,
+        first: First = FIRST, after: After = None,
+    ) -> Connection[Forecast] | None:  # fmt: skip
+        page = await info.context.services.forecasts.page(
+            info.context.caller, institution=info.context.acting_for(institution),
+            resource=None if resource is None else checks.code(resource, "resource"), since=since,
+            after=read_code_and_day(after), first=how_many(first),
+        )  # fmt: skip
+        await fetch_edges(info, page.items, EDGES)
+        return connection(Forecast, page, after, forecast_key)
+
+    @query("Runs of the forecaster, newest first. For allocators and regulators.")
+    async def forecast_runs(
+        self, info: Info,
+        region: Annotated[str | None, argument("Only of this region.")] = None,
+        resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
+        first: First = FIRST, after: After = None,
+    ) -> Connection[ForecastRun] | None:  # fmt: skip
+        page = await info.context.services.forecasts.runs(
+            info.context.caller, before=read_id(after, NEWEST),
+            region=None if region is None else checks.code(region, "region"),
+            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(first),
+        )  # fmt: skip
+        return connection(ForecastRun, page, after, id_key)

@@ -1,0 +1,120 @@
+"""Institutions in the API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import strawberry
+
+from sharewell.domain import checks
+from sharewell.domain.institutions import InstitutionDraft, InstitutionKind, InstitutionStatus
+from sharewell_schema.context import Info, shown
+from sharewell_schema.describe import argument, described, field, mutation, query
+from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.paging import FIRST, OLDEST, After, Connection, First, connection, how_many, id_key, read_id
+
+described(
+    InstitutionKind, "What sort of place an institution is.",
+    hospital="Treats inpatients.", clinic="Treats outpatients.", pharmacy="Dispenses medicines.",
+    stockpile="Keeps goods for others.", region="Reports for all places of an area, as some feeds do.",
+    agency="A public body that takes part without treating anyone.",
+)  # fmt: skip
+described(
+    InstitutionStatus, "Whether an institution may act.",
+    active="Reads and acts.", suspended="Reads, but may not act until an admin lifts the suspension.",
+    observed="Known from a published feed only; nobody acts for it.",
+)  # fmt: skip
+
+
+@strawberry.type(description="An institution that takes part.")
+class Institution:
+    id: UUID = field("Its identifier here.")
+    code: str = field("Its stable identifier outside, such as a CCN or `us-nj-3100642`.")
+    name: str = field("What people call it.")
+    kind: InstitutionKind = field("What sort of place it is.")
+    region: str = field("The region whose institutions are allocated together, such as `us-nj`.")
+    latitude: float | None = field("Degrees north, WGS 84.")
+    longitude: float | None = field("Degrees east, WGS 84.")
+    equity_group: str = field("The group an equity rule counts it to; `general` where none was given.")
+    status: InstitutionStatus = field("Whether it may act.")
+    registered_at: datetime = field("When it was taken in.")
+
+
+@strawberry.input(description="A new institution.")
+class RegisterInstitutionInput:
+    idempotency_key: str = key_field()
+    code: str = field("Stable identifier outside, lower case, such as `us-nj-3100642`; nobody else may have it.")
+    name: str = field("What people call it, 1 to 200 characters.")
+    kind: InstitutionKind = field("What sort of place it is.")
+    region: str = field("Region whose institutions are allocated together, such as `us-nj`.")
+    latitude: float | None = field("Degrees north, WGS 84, -90 to 90; with longitude or not at all.", default=None)
+    longitude: float | None = field("Degrees east, WGS 84, -180 to 180; with latitude or not at all.", default=None)
+    equity_group: str = field("Group an equity rule counts it to.", default="general")
+    status: InstitutionStatus = field("Whether it may act from the start.", default=InstitutionStatus.ACTIVE)
+
+
+@strawberry.type(description="What became of registerInstitution.")
+class RegisterInstitutionPayload:
+    institution: Institution = field("The institution as it was taken in.")
+    decision: Receipt = field("The decision on record.")
+
+
+@strawberry.input(description="A new standing of an institution.")
+class SetInstitutionStatusInput:
+    idempotency_key: str = key_field()
+    institution: UUID = field("Which institution.")
+    status: InstitutionStatus = field("Whether it may act from now on.")
+
+
+@strawberry.type(description="What became of setInstitutionStatus.")
+class SetInstitutionStatusPayload:
+    institution: Institution = field("The institution as it is now.")
+    decision: Receipt = field("The decision on record.")
+
+
+@strawberry.type
+class InstitutionQueries:
+    @query("One institution.")
+    async def institution(
+        self, info: Info, id: Annotated[UUID, argument("Its identifier here.")]  # noqa: A002
+    ) -> Institution | None:
+        return shown(Institution, await info.context.services.institutions.get(info.context.caller, id))
+
+    @query("Who takes part, in the order they were taken in.")
+    async def institutions(
+        self, info: Info,
+        region: Annotated[str | None, argument("Only those of this region.")] = None,
+        first: First = FIRST, after: After = None,
+    ) -> Connection[Institution] | None:  # fmt: skip
+        page = await info.context.services.institutions.page(
+            info.context.caller, after=read_id(after, OLDEST),
+            region=None if region is None else checks.code(region, "region"), first=how_many(first),
+        )  # fmt: skip
+        return connection(Institution, page, after, id_key)
+
+
+@strawberry.type
+class InstitutionMutations:
+    @mutation("Take a new institution in. For admins.")
+    async def register_institution(
+        self, info: Info, input: Annotated[RegisterInstitutionInput, argument("The institution.")]  # noqa: A002
+    ) -> RegisterInstitutionPayload | None:
+        draft = InstitutionDraft(
+            code=input.code, name=input.name, kind=input.kind, region=input.region, latitude=input.latitude,
+            longitude=input.longitude, equity_group=input.equity_group, status=input.status,
+        )  # fmt: skip
+        done = await info.context.services.institutions.register(
+            info.context.caller, draft, wish("registerInstitution", input)
+        )
+        return paid(RegisterInstitutionPayload, done, institution=done.subject)
+
+    @mutation("Suspend an institution, or let it act again. For admins.")
+    async def set_institution_status(
+        self, info: Info, input: Annotated[SetInstitutionStatusInput, argument("The new standing.")]  # noqa: A002
+    ) -> SetInstitutionStatusPayload | None:
+        done = await info.context.services.institutions.set_status(
+            info.context.caller, input.institution, input.status, wish("setInstitutionStatus", input)
+        )
+        return paid(SetInstitutionStatusPayload, done, institution=done.subject)

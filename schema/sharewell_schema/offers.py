@@ -1,0 +1,130 @@
+"""Offers in the API."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated
+from uuid import UUID
+
+import strawberry
+
+from sharewell.domain import checks
+from sharewell.domain.offers import OfferDraft, OfferStatus
+from sharewell_schema.context import Info, shown
+from sharewell_schema.describe import argument, described, field, mutation, query
+from sharewell_schema.institutions import Institution
+from sharewell_schema.loaders import edge, fetch_edges
+from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.resources import Resource
+
+described(
+    OfferStatus, "Whether units of an offer may still be promised.",
+    open="Until its window ends, what remains may be promised.", withdrawn="No further unit is promised.",
+)  # fmt: skip
+EDGES = {"institution": ("institutions", "institution"), "resourceLine": ("resources", "resource")}
+
+
+@strawberry.type(description="A pledge of units to others, in a window, above a minimum the owner keeps.")
+class Offer:
+    id: UUID = field("Its identifier.")
+    institution: UUID = field("Identifier of the institution that pledges.", name="institutionId")
+    institution_edge: Institution | None = strawberry.field(
+        resolver=edge("institutions", "institution"), name="institution", description="The institution that pledges."
+    )
+    resource: str = field("Code of the resource pledged.")
+    resource_edge: Resource | None = strawberry.field(
+        resolver=edge("resources", "resource"), name="resourceLine",
+        description="The catalogue's line for the resource pledged.",
+    )  # fmt: skip
+    quantity: int = field("Units pledged; not units in stock.")
+    promised: int = field("Of these, units in transfers that are alive or done.")
+    remaining: int = field("Units that may still be promised.")
+    minimum_kept: int = field("Free units the owner keeps whatever happens.")
+    available_from: datetime = field("From when a transfer may leave the building.")
+    available_until: datetime = field("The last instant at which a transfer may leave the building.")
+    lot: str = field("Lot or batch of a consumable; empty for all else.")
+    expires_on: date | None = field("Day on which the lot of a consumable expires.")
+    status: OfferStatus = field("Whether units may still be promised.")
+    published_at: datetime = field("When it was published.")
+
+
+@strawberry.input(description="Units an institution pledges to others.")
+class PublishOfferInput:
+    idempotency_key: str = key_field()
+    institution: UUID | None = field("Whose units; by default of the institution the client acts for.", default=None)
+    resource: str = field("Code of the resource, such as `bed.adult`.")
+    quantity: int = field("Units pledged, 1 or more; with the minimum kept, no more than are free.")
+    available_from: datetime = field("From when a transfer may leave the building.")
+    available_until: datetime = field("The last instant at which one may leave, at most 366 days later.")
+    minimum_kept: int = field("Free units the owner keeps whatever happens.", default=0)
+    lot: str = field("Lot or batch, up to 20 characters; for a consumable, and only for one.", default="")
+    expires_on: date | None = field("Day the lot expires; for a consumable, and only for one.", default=None)
+
+
+@strawberry.type(description="What became of publishOffer.")
+class PublishOfferPayload:
+    offer: Offer = field("The offer as it stands.")
+    decision: Receipt = field("The decision on record.")
+
+
+@strawberry.input(description="An offer to withdraw.")
+class WithdrawOfferInput:
+    idempotency_key: str = key_field()
+    offer: UUID = field("Which offer.")
+
+
+@strawberry.type(description="What became of withdrawOffer.")
+class WithdrawOfferPayload:
+    offer: Offer = field("The offer as it is now; what was promised stays promised.")
+    decision: Receipt = field("The decision on record.")
+
+
+@strawberry.type
+class OfferQueries:
+    @query("One offer.")
+    async def offer(self, info: Info, id: Annotated[UUID, argument("Its identifier.")]) -> Offer | None:  # noqa: A002
+        return shown(Offer, await info.context.services.offers.get(info.context.caller, id))
+
+    @query("What is pledged, newest first.")
+    async def offers(
+        self, info: Info,
+        institution: Annotated[UUID | None, argument("Only of this institution.")] = None,
+        resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
+        only_open: Annotated[bool, argument("Only those with units left that may still be promised.")] = False,
+        first: First = FIRST, after: After = None,
+    ) -> Connection[Offer] | None:  # fmt: skip
+        page = await info.context.services.offers.page(
+            info.context.caller, before=read_id(after, NEWEST), institution=institution,
+            resource=None if resource is None else checks.code(resource, "resource"), only_open=only_open,
+            first=how_many(first),
+        )  # fmt: skip
+        await fetch_edges(info, page.items, EDGES)
+        return connection(Offer, page, after, id_key)
+
+
+@strawberry.type
+class OfferMutations:
+    @mutation("Pledge units to others. What is free is taken from the newest capacity report.")
+    async def publish_offer(
+        self, info: Info, input: Annotated[PublishOfferInput, argument("The pledge.")]  # noqa: A002
+    ) -> PublishOfferPayload | None:
+        draft = OfferDraft(
+            resource=input.resource, quantity=input.quantity, available_from=input.available_from,
+            available_until=input.available_until, minimum_kept=input.minimum_kept, lot=input.lot,
+            expires_on=input.expires_on,
+        )  # fmt: skip
+        institution = info.context.acting_for(input.institution)
+        done = await info.context.services.offers.publish(
+            info.context.caller, institution, draft, wish("publishOffer", input)
+        )
+        return paid(PublishOfferPayload, done, offer=done.subject)
+
+    @mutation("Stop an offer from being promised further.")
+    async def withdraw_offer(
+        self, info: Info, input: Annotated[WithdrawOfferInput, argument("Which offer.")]  # noqa: A002
+    ) -> WithdrawOfferPayload | None:
+        done = await info.context.services.offers.withdraw(
+            info.context.caller, input.offer, wish("withdrawOffer", input)
+        )
+        return paid(WithdrawOfferPayload, done, offer=done.subject)

@@ -1,0 +1,150 @@
+"""Requests in the API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import strawberry
+
+from sharewell.domain import checks
+from sharewell.domain.requests import RequestDraft, RequestReason, RequestStatus
+from sharewell_schema.context import Info, shown
+from sharewell_schema.describe import argument, described, field, mutation, query
+from sharewell_schema.institutions import Institution
+from sharewell_schema.loaders import edge, fetch_edges
+from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.resources import Resource
+
+described(
+    RequestReason, "Why units are needed; a closed list, so that reasons can be counted.",
+    surge="More people need them now than usual.",
+    forecast_shortage="A forecast expects the need to exceed what is there; granted as far as the forecast bears out.",
+    stock_out="The stock has run out or will.", equipment_failure="Equipment failed.",
+    staff_absence="Staff are absent.", disaster="A disaster struck or is expected.",
+)  # fmt: skip
+described(
+    RequestStatus, "How far a request has come.",
+    open="No plan has answered it yet.", approved="A plan approves all or part; the rest lives on as a remainder.",
+    fulfilled="All that was approved has arrived.",
+    superseded="Every giver took its pledge back; what is needed lives on in its remainders.",
+    cancelled="Taken back before a plan answered it.", expired="The time the units were needed in is over.",
+)  # fmt: skip
+EDGES = {
+    "institution": ("institutions", "institution"),
+    "resourceLine": ("resources", "resource"),
+    "remainderOf": ("requests", "remainder_of"),
+}
+
+
+@strawberry.type(description="A need on record. Requested, approved and fulfilled are three numbers.")
+class Request:
+    id: UUID = field("Its identifier.")
+    institution: UUID = field("Identifier of the institution that asks.", name="institutionId")
+    institution_edge: Institution | None = strawberry.field(
+        resolver=edge("institutions", "institution"), name="institution", description="The institution that asks."
+    )
+    resource: str = field("Code of the resource asked for.")
+    resource_edge: Resource | None = strawberry.field(
+        resolver=edge("resources", "resource"), name="resourceLine",
+        description="The catalogue's line for the resource asked for.",
+    )  # fmt: skip
+    requested: int = field("Units asked for.")
+    approved: int = field("Units a plan assigned to it.")
+    fulfilled: int = field("Units that have arrived.")
+    urgency: int = field("From 1 (can wait) to 5 (lives at stake now).")
+    needed_by: datetime = field("When the units are needed.")
+    needed_until: datetime = field("When they are needed no more.")
+    reason: RequestReason = field("Why they are needed.")
+    status: RequestStatus = field("How far the request has come.")
+    remainder_of: UUID | None = field("Identifier of the request whose unfilled part this is.", name="remainderOfId")
+    remainder_of_edge: Request | None = strawberry.field(
+        resolver=edge("requests", "remainder_of"), name="remainderOf",
+        description="The request whose unfilled part this is.",
+    )  # fmt: skip
+    note: str = field("Why it was cut or refused, in words; empty while nothing was.")
+    opened_at: datetime = field("When it was opened.")
+
+
+@strawberry.input(description="Units an institution lacks.")
+class OpenRequestInput:
+    idempotency_key: str = key_field()
+    institution: UUID | None = field("Who lacks them; by default the institution the client acts for.", default=None)
+    resource: str = field("Code of the resource, such as `bed.adult`.")
+    quantity: int = field("Units asked for, 1 or more.")
+    urgency: int = field("From 1 (can wait) to 5 (lives at stake now).")
+    needed_by: datetime = field("When the units are needed: from yesterday to 92 days ahead.")
+    needed_until: datetime = field("When they are needed no more, at most 366 days later.")
+    reason: RequestReason = field("Why they are needed.")
+
+
+@strawberry.type(description="What became of openRequest.")
+class OpenRequestPayload:
+    request: Request = field("The request as it stands.")
+    decision: Receipt = field("The decision on record.")
+
+
+@strawberry.input(description="A request to cancel.")
+class CancelRequestInput:
+    idempotency_key: str = key_field()
+    request: UUID = field("Which request.")
+
+
+@strawberry.type(description="What became of cancelRequest.")
+class CancelRequestPayload:
+    request: Request = field("The request as it is now.")
+    decision: Receipt = field("The decision on record.")
+
+
+@strawberry.type
+class RequestQueries:
+    @query("One request.")
+    async def request(self, info: Info, id: Annotated[UUID, argument("Its identifier.")]) -> Request | None:  # noqa: A002
+        return shown(Request, await info.context.services.requests.get(info.context.caller, id))
+
+    @query("What is asked for, newest first.")
+    async def requests(
+        self, info: Info,
+        institution: Annotated[
+            UUID | None, argument("Only of this institution; by default of the one the client acts for, if any.")
+        ] = None,
+        resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
+        status: Annotated[RequestStatus | None, argument("Only those that have come this far.")] = None,
+        first: First = FIRST, after: After = None,
+    ) -> Connection[Request] | None:  # fmt: skip
+        page = await info.context.services.requests.page(
+            info.context.caller, before=read_id(after, NEWEST),
+            institution=institution or info.context.caller.institution,
+            resource=None if resource is None else checks.code(resource, "resource"), status=status,
+            first=how_many(first),
+        )  # fmt: skip
+        await fetch_edges(info, page.items, EDGES)
+        return connection(Request, page, after, id_key)
+
+
+@strawberry.type
+class RequestMutations:
+    @mutation("Ask for units. The next plan answers, and says why where it grants less.")
+    async def open_request(
+        self, info: Info, input: Annotated[OpenRequestInput, argument("The need.")]  # noqa: A002
+    ) -> OpenRequestPayload | None:
+        draft = RequestDraft(
+            resource=input.resource, quantity=input.quantity, needed_by=input.needed_by,
+            needed_until=input.needed_until, urgency=input.urgency, reason=input.reason,
+        )  # fmt: skip
+        institution = info.context.acting_for(input.institution)
+        done = await info.context.services.requests.open(
+            info.context.caller, institution, draft, wish("openRequest", input)
+        )
+        return paid(OpenRequestPayload, done, request=done.subject)
+
+    @mutation("Take back a request that no plan has answered yet.")
+    async def cancel_request(
+        self, info: Info, input: Annotated[CancelRequestInput, argument("Which request.")]  # noqa: A002
+    ) -> CancelRequestPayload | None:
+        done = await info.context.services.requests.cancel(
+            info.context.caller, input.request, wish("cancelRequest", input)
+        )
+        return paid(CancelRequestPayload, done, request=done.subject)

@@ -1,0 +1,62 @@
+"""The whole schema, put together from one file a noun.
+
+`python -m sharewell_schema.schema` writes it as SDL; `api.graphql` beside this file is that output, and a test keeps
+the two equal.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import strawberry
+from graphql import print_schema
+from strawberry.schema.config import StrawberryConfig
+
+from sharewell_schema.allocations import AllocationQueries
+from sharewell_schema.audit import AuditQueries
+from sharewell_schema.capacity import CapacityMutations, CapacityQueries
+from sharewell_schema.clients import ClientMutations, ClientQueries
+from sharewell_schema.executor import FastExecutor
+from sharewell_schema.feeds import FeedQueries
+from sharewell_schema.forecasts import ForecastQueries
+from sharewell_schema.institutions import InstitutionMutations, InstitutionQueries
+from sharewell_schema.jobs import JobMutations, JobQueries
+from sharewell_schema.offers import OfferMutations, OfferQueries
+from sharewell_schema.policies import PolicyQueries
+from sharewell_schema.requests import RequestMutations, RequestQueries
+from sharewell_schema.resources import ResourceMutations, ResourceQueries
+from sharewell_schema.scalars import SCALARS
+from sharewell_schema.transfers import TransferMutations, TransferQueries
+
+
+@strawberry.type(description="What can be asked. Lists are pages, read forwards by cursor.")
+class Query(
+    ClientQueries, InstitutionQueries, ResourceQueries, CapacityQueries, OfferQueries, RequestQueries, TransferQueries,
+    ForecastQueries, AllocationQueries, AuditQueries, FeedQueries, JobQueries, PolicyQueries,
+):  # fmt: skip
+    """The nouns' queries, all in one."""
+
+
+@strawberry.type(description="What can be done. Each deed is permitted by the policies and put on record, or not done.")
+class Mutation(
+    ClientMutations, InstitutionMutations, ResourceMutations, CapacityMutations, OfferMutations, RequestMutations,
+    TransferMutations, JobMutations,
+):  # fmt: skip
+    """The nouns' mutations, all in one."""
+
+
+def build_schema() -> strawberry.Schema:
+    """A new schema. Raises where a type cannot be."""
+    return strawberry.Schema(
+        Query, Mutation, execution_context_class=FastExecutor,
+        config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True, sort_schema=True),
+    )  # fmt: skip
+
+
+def sdl() -> str:
+    """The schema definition language of the API, with every description."""
+    return print_schema(build_schema()._schema) + "\n"  # noqa: SLF001 - strawberry's printer leaves the order to chance
+
+
+if __name__ == "__main__":
+    sys.stdout.write(sdl())

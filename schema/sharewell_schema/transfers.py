@@ -1,0 +1,203 @@
+"""Transfers in the API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import strawberry
+
+from sharewell.domain.transfers import DeclineReason, TransferState
+from sharewell_schema.allocations import Allocation
+from sharewell_schema.context import Info, shown
+from sharewell_schema.describe import argument, described, field, mutation, query
+from sharewell_schema.institutions import Institution
+from sharewell_schema.loaders import edge, fetch_edges
+from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.offers import Offer
+from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.requests import Request
+from sharewell_schema.resources import Resource
+
+described(
+    TransferState, "Where a transfer stands.",
+    proposed="In a plan that is being adopted.",
+    held="Units are reserved until the hold ends; the giver confirms or declines.",
+    confirmed="The giver stands by its pledge.", declined="The giver took its pledge back, with a reason.",
+    expired="The hold ended before the giver answered; the units are free again.",
+    dispatched="The units (or, for a place, the people) have left.", received="They have arrived.",
+    return_due="A loan whose end has come.", returned="The units are back with the giver.",
+)  # fmt: skip
+described(
+    DeclineReason, "Why a giver declines; a closed list, so that deviations from plans can be counted.",
+    own_need_rose="The giver needs the units itself.", unit_unavailable="The units are out of order or gone.",
+    transport_unavailable="Nothing and nobody can carry them.",
+    receiver_no_longer_needs="The receiver says it needs them no more.",
+    clinically_unsuitable="The units do not fit the people they are for.",
+)  # fmt: skip
+EDGES = {
+    "offer": ("offers", "offer"),
+    "request": ("requests", "request"),
+    "giver": ("institutions", "giver"),
+    "receiver": ("institutions", "receiver"),
+    "resourceLine": ("resources", "resource"),
+    "allocation": ("allocations", "allocation"),
+    "steps": ("steps", "id"),
+}
+
+
+@strawberry.type(description="A step that a transfer took.")
+class TransferStep:
+    state: TransferState = field("Where it stood after the step.")
+    at: datetime = field("When it took the step.")
+    decision: UUID = field("Identifier of the decision on record for it.", name="decisionId")
+
+
+@strawberry.type(description="Units of one offer on their way to one request.")
+class Transfer:
+    id: UUID = field("Its identifier.")
+    offer: UUID = field("Identifier of the offer the units are from.", name="offerId")
+    offer_edge: Offer | None = strawberry.field(
+        resolver=edge("offers", "offer"), name="offer", description="The offer; null where you may not see it."
+    )
+    request: UUID = field("Identifier of the request the units are for.", name="requestId")
+    request_edge: Request | None = strawberry.field(
+        resolver=edge("requests", "request"), name="request", description="The request; null where you may not see it."
+    )
+    giver: UUID = field("Identifier of the institution that gives.", name="giverId")
+    giver_edge: Institution | None = strawberry.field(
+        resolver=edge("institutions", "giver"), name="giver", description="The institution that gives."
+    )
+    receiver: UUID = field("Identifier of the institution that receives.", name="receiverId")
+    receiver_edge: Institution | None = strawberry.field(
+        resolver=edge("institutions", "receiver"), name="receiver", description="The institution that receives."
+    )
+    resource: str = field("Code of the resource.")
+    resource_edge: Resource | None = strawberry.field(
+        resolver=edge("resources", "resource"), name="resourceLine", description="The catalogue's line for it."
+    )
+    quantity: int = field("Units on their way.")
+    state: TransferState = field("Where the transfer stands.")
+    reason: str = field("Why the plan makes this transfer, in words.")
+    allocation: UUID = field("Identifier of the run whose plan proposed it.", name="allocationId")
+    allocation_edge: Allocation | None = strawberry.field(
+        resolver=edge("allocations", "allocation"), name="allocation", description="The run whose plan proposed it."
+    )
+    hold_until: datetime = field("Until when the giver may confirm; after that the units are free again.")
+    decline_reason: DeclineReason | None = field("Why the giver declined.")
+    return_due_at: datetime | None = field("When a received loan is due back.")
+    changed_at: datetime = field("When it took its newest step.")
+    steps: list[TransferStep] | None = strawberry.field(
+        resolver=edge("steps", "id"), description="Every step it took, oldest first."
+    )
+
+
+@strawberry.input(description="A transfer whose giver stands by its pledge.")
+class ConfirmTransferInput:
+    idempotency_key: str = key_field()
+    transfer: UUID = field("Which transfer; it must be HELD, and its hold not over.")
+
+
+@strawberry.input(description="A transfer whose giver takes its pledge back.")
+class DeclineTransferInput:
+    idempotency_key: str = key_field()
+    transfer: UUID = field("Which transfer; it must be HELD or CONFIRMED.")
+    reason: DeclineReason = field("Why.")
+
+
+@strawberry.input(description="A transfer whose units have left.")
+class DispatchTransferInput:
+    idempotency_key: str = key_field()
+    transfer: UUID = field("Which transfer; it must be CONFIRMED.")
+
+
+@strawberry.input(description="A transfer whose units have arrived.")
+class ReceiveTransferInput:
+    idempotency_key: str = key_field()
+    transfer: UUID = field("Which transfer; it must be DISPATCHED.")
+
+
+@strawberry.input(description="A transfer whose units are back with the giver.")
+class ReturnTransferInput:
+    idempotency_key: str = key_field()
+    transfer: UUID = field("Which transfer; it must be RECEIVED or RETURN_DUE, and no consumable.")
+
+
+@strawberry.type(description="What became of a step of a transfer.")
+class TransferPayload:
+    transfer: Transfer = field("The transfer as it is now.")
+    decision: Receipt = field("The decision on record.")
+
+
+@strawberry.type
+class TransferQueries:
+    @query("One transfer.")
+    async def transfer(self, info: Info, id: Annotated[UUID, argument("Its identifier.")]) -> Transfer | None:  # noqa: A002
+        return shown(Transfer, await info.context.services.transfers.get(info.context.caller, id))
+
+    @query("What is on its way, newest first.")
+    async def transfers(
+        self, info: Info,
+        party: Annotated[
+            UUID | None,
+            argument("Only those this institution gives or receives; by default the one the client acts for, if any."),
+        ] = None,
+        state: Annotated[TransferState | None, argument("Only those that stand here.")] = None,
+        allocation: Annotated[UUID | None, argument("Only those this run proposed.")] = None,
+        first: First = FIRST, after: After = None,
+    ) -> Connection[Transfer] | None:  # fmt: skip
+        page = await info.context.services.transfers.page(
+            info.context.caller, before=read_id(after, NEWEST), party=party or info.context.caller.institution,
+            state=state, allocation=allocation, first=how_many(first),
+        )  # fmt: skip
+        await fetch_edges(info, page.items, EDGES)
+        return connection(Transfer, page, after, id_key)
+
+
+@strawberry.type
+class TransferMutations:
+    @mutation("Stand by the pledge that a transfer draws on. For its giver.")
+    async def confirm_transfer(
+        self, info: Info, input: Annotated[ConfirmTransferInput, argument("Which transfer.")]  # noqa: A002
+    ) -> TransferPayload | None:
+        done = await info.context.services.transfers.confirm(
+            info.context.caller, input.transfer, wish("confirmTransfer", input)
+        )
+        return paid(TransferPayload, done, transfer=done.subject)
+
+    @mutation("Take a pledge back before anything has left; the request is open again. For the giver.")
+    async def decline_transfer(
+        self, info: Info, input: Annotated[DeclineTransferInput, argument("Which transfer, and why.")]  # noqa: A002
+    ) -> TransferPayload | None:
+        done = await info.context.services.transfers.decline(
+            info.context.caller, input.transfer, input.reason, wish("declineTransfer", input)
+        )
+        return paid(TransferPayload, done, transfer=done.subject)
+
+    @mutation("Record that the units have left. For the giver.")
+    async def dispatch_transfer(
+        self, info: Info, input: Annotated[DispatchTransferInput, argument("Which transfer.")]  # noqa: A002
+    ) -> TransferPayload | None:
+        done = await info.context.services.transfers.dispatch(
+            info.context.caller, input.transfer, wish("dispatchTransfer", input)
+        )
+        return paid(TransferPayload, done, transfer=done.subject)
+
+    @mutation("Record that the units have arrived. For the receiver.")
+    async def receive_transfer(
+        self, info: Info, input: Annotated[ReceiveTransferInput, argument("Which transfer.")]  # noqa: A002
+    ) -> TransferPayload | None:
+        done = await info.context.services.transfers.receive(
+            info.context.caller, input.transfer, wish("receiveTransfer", input)
+        )
+        return paid(TransferPayload, done, transfer=done.subject)
+
+    @mutation("Record that a loan is back with its giver. For either party.")
+    async def return_transfer(
+        self, info: Info, input: Annotated[ReturnTransferInput, argument("Which transfer.")]  # noqa: A002
+    ) -> TransferPayload | None:
+        done = await info.context.services.transfers.give_back(
+            info.context.caller, input.transfer, wish("returnTransfer", input)
+        )
+        return paid(TransferPayload, done, transfer=done.subject)
