@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 UNITS = (("north", "2020-04-10", 7), ("south", "2020-04-10", 3))
 
+#: Whether somebody waits for the table of reports.
+WAITING = "select exists (select from pg_locks where not granted and relation = 'sharewell.capacity_report'::regclass)"
+
 
 def job(sha256: str, **more: str) -> Job:
     payload = {"format": "nj", "sha256": sha256, "name": "census.csv", **more}
@@ -93,3 +96,40 @@ async def test_the_command_tells_row_and_column_of_a_file_it_refuses(
     assert status == 2
     assert "cannot be read: No such file or directory" in err
     assert await station.counts() == before
+
+
+async def test_a_command_killed_while_it_stores_leaves_nothing_and_a_second_try_succeeds(
+    station: Station, database_environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    before = await station.counts()
+    file = tmp_path / "census.csv"
+    file.write_bytes(station.census(*UNITS))
+    async with station.conn.transaction():
+        # Whoever writes reports waits here, with the feed and its institutions written already.
+        await station.conn.execute("lock table sharewell.capacity_report in share mode")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "sharewell.cli", "ingest", "nj", str(file), env=dict(database_environment),
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        while not await station.conn.fetchval(WAITING):
+            assert process.returncode is None
+            await asyncio.sleep(0.05)
+        process.kill()
+        await process.wait()
+    assert await station.counts() == before
+    status, out, _ = await command(database_environment, "nj", str(file))
+    assert status == 0
+    assert "Stored 6 new reports" in out
+
+
+async def test_a_published_week_is_taken_in_and_a_second_time_nothing_is(station: Station, shared: Path) -> None:
+    path = shared / "data/raw/us_hhs_facility/2022-09-23-hhs-data.csv"
+    if not path.is_file():
+        pytest.skip(f"there is no {path}")
+    feeds, caller = station.workers.feeds, worker_caller("ingest", "r-1")
+    done = await feeds.ingest(caller, "hhs", path.read_bytes(), name=path.name)
+    after = await station.counts()
+    assert (done.feed.rows, done.feed.reports_new, done.feed.institutions_new) == (4158, 8314, 4158)
+    assert (after["capacity_report"], after["institution"]) == (8314, 4158)
+    assert (await feeds.ingest(caller, "hhs", path.read_bytes())).repeated
+    assert await station.counts() == after
