@@ -20,9 +20,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
+from sharewell.domain.errors import SharewellError
 from sharewell.settings import MACHINE_WIDE, SettingsError
 from sharewell.store import embedded_guard
 from sharewell.store.embedded_guard import hold, holding, postmaster_pid
@@ -50,7 +52,7 @@ jit = off
 """
 
 
-class ServerError(Exception):
+class ServerError(SharewellError):
     """The database server cannot be set up or reached; the message says why and what to do."""
 
 
@@ -199,15 +201,25 @@ def _account() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(ACCOUNT)
     except KeyError:
-        command = ["/usr/sbin/useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent",
-                   "--shell", "/usr/sbin/nologin", ACCOUNT]  # fmt: skip
-    done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - fixed arguments
+        why = _make_account()
     try:
         return pwd.getpwnam(ACCOUNT)  # made by us, or by another process at the same moment
     except KeyError:
         raise ServerError(
-            f"PostgreSQL does not run as root, and its account {ACCOUNT} could not be made: {done.stderr.strip()}"
+            f"PostgreSQL does not run as root, and its account {ACCOUNT} could not be made ({why}). "
+            "Run sharewell as another user, or set SHAREWELL_DATABASE_URL."
         ) from None
+
+
+def _make_account() -> str:
+    """Add the account to the system; return what went wrong, if anything did."""
+    command = ["/usr/sbin/useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent",
+               "--shell", "/usr/sbin/nologin", ACCOUNT]  # fmt: skip
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - fixed arguments
+    except OSError as why:
+        return str(why)
+    return done.stderr.strip()
 
 
 def _make_home(home: Path, account: pwd.struct_passwd | None) -> Path:
@@ -251,7 +263,7 @@ def _readable(tree: Path) -> bool:
 def _copy(tree: Path, place: Path) -> Path:
     """Copy the programs to a folder in `place`, with the libraries that lie beside their package."""
     site = tree.parents[1]
-    target = place / f"postgresql-{VERSION}-{int((tree / 'bin' / 'postgres').stat().st_mtime)}"
+    target = place / f"postgresql-{VERSION}-{PACKAGE}-{version(PACKAGE)}"
     if not target.exists():
         unfinished = target.with_name(f"{target.name}.{os.getpid()}")
         for source in (tree, site / f"{PACKAGE}.libs"):

@@ -17,6 +17,8 @@ from typing import Any
 
 import asyncpg
 
+from sharewell.domain.errors import SharewellError
+
 LOCK = 0x5348_4152_4557_4C02
 POLL_SECONDS = 0.1
 NO_TRANSACTION = "-- no-transaction"
@@ -33,7 +35,7 @@ grant select on migration.applied to public;
 """
 
 
-class MigrationError(Exception):
+class MigrationError(SharewellError):
     """The database and the migration files do not fit together; the message says which file and what to do."""
 
 
