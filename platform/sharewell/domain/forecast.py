@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 LEVELS = (25, 100, 250, 500, 750, 900, 975)  #: per mille; the 50, 80 and 95 % bands around the median
 HUB_LEVELS = (10, 25, *range(50, 1000, 50), 975, 990)  #: the 23 quantiles of the public forecast hubs
 MILLI = 1000  #: thousandths in one unit
-NAIVE = ("seasonal-naive", "persistence")  #: methods that need no trained model, in order of preference
+NAIVE = ("seasonal-naive", "persistence")  #: yardsticks, and fallbacks where no trained model can speak
+GROUP = "group"  #: the last values of its group, for a series that never reported
 
 _MODEL = re.compile(r"[0-9a-f]{64}")
 
@@ -41,7 +42,7 @@ class Forecast:
     target: date  #: the day the values speak of
     horizon: int  #: steps from origin to target
     quantiles: tuple[tuple[int, int], ...]  #: (level per mille, value in thousandths of a unit), levels rising
-    model: str  #: SHA-256 of the trained model in hex, or one of `NAIVE`
+    model: str  #: SHA-256 of the trained model in hex, or one of `NAIVE` or `GROUP`
     fallback: str | None = None  #: why the trained model was not used; None where it was
 
     def __post_init__(self) -> None:
@@ -98,10 +99,11 @@ def _check_quantiles(quantiles: tuple[tuple[int, int], ...]) -> None:
 
 
 def _check_model(model: str, fallback: str | None) -> None:
-    if model in NAIVE and not fallback:
+    plain = (*NAIVE, GROUP)
+    if model in plain and not fallback:
         raise Invalid(f"a {model} forecast must say why no trained model was used.", field="fallback")
-    if model not in NAIVE and not _MODEL.fullmatch(model):
-        raise Invalid(f"model must be a SHA-256 in hex or one of {', '.join(NAIVE)}.", field="model")
+    if model not in plain and not _MODEL.fullmatch(model):
+        raise Invalid(f"model must be a SHA-256 in hex or one of {', '.join(plain)}.", field="model")
 
 
 def pinball(observed: float, value: float, level: int) -> float:

@@ -141,6 +141,13 @@ def test_a_question_the_model_was_not_made_for_is_refused(
     assert refusal.value.field == field
 
 
+def test_a_naive_method_can_be_asked_for_by_name_and_an_unknown_one_is_refused(panel: Panel) -> None:
+    made = predict(None, panel, LAST, (1,), method="seasonal-naive")
+    assert set(made["method"].to_list()) == {"seasonal-naive"}
+    with pytest.raises(Invalid, match="one of seasonal-naive, persistence"):
+        predict(None, panel, LAST, (1,), method="guess")
+
+
 def test_a_daily_model_is_not_applied_to_weekly_series(model: FittedModel, wave: Wave) -> None:
     with pytest.raises(Invalid, match="steps"):
         predict(model, Panel.of(wave(3, 30, step=7)), LAST, AHEAD)

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from sharewell.domain.errors import Invalid
-from sharewell.domain.forecast import LEVELS
+from sharewell.domain.forecast import LEVELS, NAIVE
 from sharewell_workers.forecasting import features, rolling
 from sharewell_workers.forecasting.features import Tasks
 from sharewell_workers.forecasting.naive import Naive, from_group
@@ -40,12 +40,14 @@ def predict(
     horizons: Sequence[int],
     *,
     levels: Sequence[int] | None = None,
+    method: str | None = None,
     reason: str = NO_MODEL,
 ) -> pl.DataFrame:
     """Quantiles of every series for `horizons` steps after `origin`, from what was known at `origin`.
 
     Columns: series, target, horizon, level (per mille), value, method ("model", "seasonal-naive", "persistence",
-    "group"), fallback (why not the model; null for it). `model` None means naive forecasts throughout, for `reason`.
+    "group"), fallback (why not the model; null for it). `model` None means naive forecasts throughout, for `reason`:
+    by the naive `method` where it can speak, by default whichever has lately been less wrong.
     A model may be older than `origin`: it is applied to the newest values. Series of a group in which nobody ever
     reported get no rows. Raises `Invalid` if the model was made for another step, other horizons or levels.
     """
@@ -57,7 +59,7 @@ def predict(
     why = _why_not(model, grid, reason)
     if model is not None:
         _by_model(answers, model, np.array([not w for w in why], dtype=bool))
-    _by_naive(answers, model.season if model else None)
+    _by_naive(answers, model.season if model else None, method)
     return answers.frame(why)
 
 
@@ -138,14 +140,16 @@ def _by_model(answers: _Answers, model: FittedModel, able: NDArray[np.bool_]) ->
         answers.method[at, place] = "model"
 
 
-def _by_naive(answers: _Answers, season: int | None) -> None:
+def _by_naive(answers: _Answers, season: int | None, method: str | None) -> None:
     """Fill what is still open: by the better naive method, else by persistence (wider with age), else by peers."""
+    if method is not None and method not in NAIVE:
+        raise Invalid(f"method is {method!r}; it must be one of {', '.join(NAIVE)}.", field="method")
     if not np.isnan(answers.values).any():
         return
     naive = Naive.of(answers.grid, season)
     peers = from_group(answers.grid, answers.levels)
     for place, h in enumerate(answers.horizons):
-        for name in (naive.better(h), "persistence", "group"):
+        for name in (method or naive.better(h), "persistence", "group"):
             found = peers if name == "group" else naive.quantiles(name, h, answers.levels)
             able = np.isnan(answers.values[:, place, 0]) & ~np.isnan(found[:, 0])
             answers.values[able, place] = found[able]
