@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -97,3 +98,8 @@ def test_every_flag_reads_after_a_number(flag: Flag) -> None:
     assert sentence.startswith(f"{flag.treatment}: 3 — ")
     assert sentence.endswith(".")
     assert flag.sentence[0].islower()
+
+
+def test_the_page_on_feeds_explains_every_flag() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "feeds.md").read_text(encoding="utf-8")
+    assert [flag for flag in Flag if f"| `{flag}` |" not in page] == []
