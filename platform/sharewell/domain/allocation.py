@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from sharewell.domain import explanation
-from sharewell.domain.certificate import Certificate, NotProven, PartProof, check_certificate, floor_units
+from sharewell.domain.certificate import Certificate, NotProven, PartProof, check_certificate, check_floor, floor_units
 from sharewell.domain.errors import Invalid
 from sharewell.domain.instance import Fairness, Instance, Lane, Owner, Part, Receiver, Rule
 from sharewell.domain.lanes import Reach
@@ -41,23 +41,18 @@ class PlanRefused(Invalid):
 
 
 def check_plan(instance: Instance, plan: Plan) -> None:
-    """Raise `PlanRefused`, listing every violation, unless `plan` is a valid answer to `instance`.
+    """Raise `PlanRefused`, listing the violations, unless `plan` is a valid answer to `instance`.
 
     Checked: (1) the plan speaks of this instance; (2) every movement follows a lane within its cap; (3) no owner falls
     below what it keeps, gives more than it offered, or gives while it is short itself; (4) no request gets more than
     its need; (5) every unit asked for is assigned or accounted for with a reason that holds; (6) no spare unit lies
     idle where any chain of swaps could bring it to an unfilled request; (7) stage values and the floor are as stated.
     """
-    violations = list(_foreign(instance, plan))
-    if not violations:
-        # What follows looks rows up by identifier, so it only runs once all of them are known.
-        violations += _owners(instance, plan)
-        violations += _receivers(instance, plan)
-        violations += _accounting(instance, plan)
-        violations += _idle(instance, plan)
-        violations += _stages(instance, plan)
-    if violations:
-        raise PlanRefused(violations)
+    # Each round relies on the one before: only known rows have limits, only moves within limits have an account.
+    for checks in ((_foreign,), (_owners, _receivers), (_accounting, _idle, _stages)):
+        violations = [words for check in checks for words in check(instance, plan)]
+        if violations:
+            raise PlanRefused(violations)
 
 
 def _foreign(instance: Instance, plan: Plan) -> Iterator[str]:
@@ -193,21 +188,29 @@ def _stages(instance: Instance, plan: Plan) -> Iterator[str]:
         told = stated[row.part, row.name]
         if told != row:
             yield f"part {row.part}, {row.name}: reached is {row.value}/{row.over}, not {told.value}/{told.over}"
-    for part, (value, over) in zip(instance.parts, floors, strict=True):
-        yield from _floor(instance, plan, part, value, over)
+    if instance.fairness.rule is Rule.FLOOR:
+        for part in instance.parts:
+            yield from _floor(instance, plan, part, stated[part.index, "floor"])
     yield from _report(plan)
 
 
-def _floor(instance: Instance, plan: Plan, part: Part, value: int, over: int) -> Iterator[str]:
-    for row, units in zip(part.receivers, floor_units(instance, part, value, over), strict=True):
+def _floor(instance: Instance, plan: Plan, part: Part, floor: Stage) -> Iterator[str]:
+    for row, units in zip(part.receivers, floor_units(instance, part, floor.value, floor.over), strict=True):
         if plan.received.get(row.request, 0) < units:
             yield f"request {row.request} gets {plan.received.get(row.request, 0)}, below its floor of {units}"
-    if instance.fairness.rule is Rule.FLOOR and instance.fairness.theta == 1000:
+    if instance.fairness.theta == 1000:
         least = min(
             Fraction(row.held + plan.received.get(row.request, 0), row.whole_need) for row in part.receivers
         )
-        if least != Fraction(value, over):
-            yield f"part {part.index}: the smallest fill rate is {least}, not {value}/{over}"
+        if least != Fraction(floor.value, floor.over):
+            yield f"part {part.index}: the smallest fill rate is {least}, not {floor.value}/{floor.over}"
+        return
+    # Where less than the largest floor is guaranteed, the plan itself does not show how large that is.
+    proof = next((row for row in plan.certificate.parts if row.part == part.index), PartProof(part=part.index))
+    try:
+        check_floor(instance, part, floor, (), proof)
+    except NotProven as unproven:
+        yield unproven.message.rstrip(".")
 
 
 def _report(plan: Plan) -> Iterator[str]:

@@ -63,7 +63,7 @@ class PartProof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """Proofs of all parts; empty where the solver was cut off."""
+    """Proofs of all parts; where the solver was cut off, of the stages it had decided."""
 
     parts: tuple[PartProof, ...] = ()
 
@@ -99,7 +99,7 @@ def _check_part(
     floors = [0] * len(part.receivers)
     if instance.fairness.rule is Rule.FLOOR:
         floor = reached[part.index, "floor"]
-        _check_floor(instance, part, floor, moved, proof)
+        check_floor(instance, part, floor, moved, proof)
         floors = floor_units(instance, part, floor.value, floor.over)
     program = network(instance, part)
     face = Face.start(program, floors)
@@ -185,8 +185,10 @@ def within_reach(instance: Instance, part: Part, requests: set[str]) -> int:
     return sum(min(instance.sparable[name], units) for name, units in from_institution.items())
 
 
-def _check_floor(instance: Instance, part: Part, floor: Stage, moved: Sequence[int], proof: PartProof) -> None:
-    """The floor is reached by the plan, or by the witness where less is guaranteed, and can be passed by none."""
+def check_floor(instance: Instance, part: Part, floor: Stage, moved: Sequence[int], proof: PartProof) -> None:
+    """Raise `NotProven` unless `moved` (per lane) reaches the floor, or the witness where less is guaranteed, and none
+    can pass it: what the blocking requests want beyond it is more than can reach them.
+    """
     where = f"part {part.index}, floor"
     units = moved
     if instance.fairness.theta < 1000:

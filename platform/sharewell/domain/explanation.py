@@ -77,7 +77,7 @@ def _claim(instance: Instance, receiver: Receiver, unit: int) -> Claim:
     worth = price(instance.fairness, receiver, unit)
     if instance.fairness.rule is not Rule.LEXIMIN:
         return (0, 0, worth)
-    return (-((receiver.held + unit - 1 << 64) // receiver.whole_need), -receiver.whole_need, worth)
+    return (-((receiver.held + unit - 1 << 64) // max(1, receiver.whole_need)), -receiver.whole_need, worth)
 
 
 def _why(view: _View, receiver: Receiver) -> tuple[Reason, str]:
@@ -91,7 +91,7 @@ def _why(view: _View, receiver: Receiver) -> tuple[Reason, str]:
         )
     code, why = _why_short(view, receiver)
     head = f"{_units(got)} of the {receiver.need} needed: "
-    tail = f" {_units(above).capitalize()} more were asked for than the forecast or census bears out." if above else ""
+    tail = f" {_units(above).capitalize()} asked for beyond that: above the forecast or census." if above else ""
     return code, head + why + tail
 
 
@@ -157,8 +157,8 @@ def _floor_of(instance: Instance, floors: Sequence[tuple[int, int]]) -> dict[str
 
 def _assignment_sentence(instance: Instance, lane: Lane, units: int, together: int) -> str:
     owner, receiver = instance.owner[lane.offer], instance.receiver[lane.request]
-    before = receiver.held * 100 // receiver.whole_need
-    after = (receiver.held + together) * 100 // receiver.whole_need
+    whole = max(1, receiver.whole_need)
+    before, after = receiver.held * 100 // whole, (receiver.held + together) * 100 // whole
     others = "" if together == units else f" together with {together - units} from elsewhere"
     return (
         f"{_units(units).capitalize()} over {_kilometres(lane.metres)}{others} lift this request of urgency "

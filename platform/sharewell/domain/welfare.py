@@ -51,7 +51,7 @@ def _alpha(fairness: Fairness) -> int:
 
 def _buckets(fairness: Fairness, receiver: Receiver) -> int:
     # Leximin is exact to the unit, so its later stages speak of single units too.
-    return receiver.whole_need if fairness.rule is Rule.LEXIMIN else fairness.buckets
+    return max(1, receiver.whole_need) if fairness.rule is Rule.LEXIMIN else fairness.buckets
 
 
 @lru_cache(maxsize=65_536)

@@ -73,7 +73,8 @@ class FlowNet:
     def flow(self, wanted: np.ndarray, start: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Route as much of `wanted` (units per receiver) as fits, on top of the lane flows `start`.
 
-        Returns the lane flows and, per receiver, whether it can still be reached from a spare unit.
+        Returns the lane flows and, per receiver, whether it is on the sink's side of the smallest cut: where not all
+        of `wanted` fits, these are the receivers that together want more than can reach them.
         """
         moved = np.zeros(len(self.part.lanes), dtype=np.int64) if start is None else start
         supply_tails, supply_heads, supply = self._supply
@@ -87,11 +88,11 @@ class FlowNet:
         arcs = (np.concatenate([tails, back_tails]), np.concatenate([heads, back_heads]))
         graph = _graph(arcs, np.concatenate([room, back]), self.sink)
         found = maximum_flow(graph, 0, self.sink).flow
-        residual = csr_array(graph - found)
-        residual.eliminate_zeros()
-        reached = np.zeros(self.sink + 1, dtype=bool)
-        reached[breadth_first_order(residual, 0, return_predecessors=False)] = True
-        return moved + np.asarray(found[offers, receivers]).ravel(), reached[1 : len(wanted) + 1]
+        backwards = csr_array((graph - found).T)
+        backwards.eliminate_zeros()
+        short = np.zeros(self.sink + 1, dtype=bool)
+        short[breadth_first_order(backwards, self.sink, return_predecessors=False)] = True
+        return moved + np.asarray(found[offers, receivers]).ravel(), short[1 : len(wanted) + 1]
 
     def _used(self, moved: np.ndarray) -> np.ndarray:
         """Units of `moved` that pass each supply arc."""
@@ -111,10 +112,9 @@ def largest_floor(net: FlowNet) -> Floor:
     blocking: tuple[str, ...] = ()
     while True:
         wanted = np.maximum(0, (value * whole + over - 1) // over - held)
-        moved, reachable = net.flow(wanted)
+        moved, stuck = net.flow(wanted)
         if moved.sum() == wanted.sum():
             return Floor(value, over, blocking, moved.tolist())
-        stuck = ~reachable
         blocking = tuple(name for name, is_stuck in zip(names, stuck, strict=True) if is_stuck)
         units = within_reach(net.instance, net.part, set(blocking))
         value, over = _highest(whole[stuck], held[stuck], units)

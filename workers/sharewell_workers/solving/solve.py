@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sharewell.domain.allocation import compose, gap
 from sharewell.domain.certificate import Certificate, PartProof, floor_units
 from sharewell.domain.instance import Instance, Part, Rule
+from sharewell.domain.moves import total
 from sharewell.domain.network import network
 from sharewell.domain.plan import Plan, SolverReport, Status
 from sharewell.domain.welfare import welfare
@@ -34,7 +35,8 @@ class PartPlan:
     moved: list[int]  #: units per lane
     floor: tuple[int, int]
     bound: int  #: no plan with this floor has more welfare
-    proof: PartProof | None  #: None where the time ran out
+    proof: PartProof  #: of the stages that were decided
+    proven: bool  #: whether those are all
 
 
 def solve(instance: Instance, *, seconds: float = SECONDS) -> Plan:
@@ -50,14 +52,12 @@ def solve(instance: Instance, *, seconds: float = SECONDS) -> Plan:
         for lane, units in zip(part.lanes, plan.moved, strict=True)
         if units > 0
     }
-    proofs = tuple(plan.proof for plan in found if plan.proof is not None)
-    proven = len(proofs) == len(found)
     return compose(
         instance,
         moved,
         [plan.floor for plan in found],
-        report=_report(instance, moved, sum(plan.bound for plan in found), proven=proven, started=started),
-        certificate=Certificate(parts=proofs if proven else ()),
+        report=_report(instance, moved, found, started),
+        certificate=Certificate(parts=tuple(plan.proof for plan in found)),
     )
 
 
@@ -69,14 +69,18 @@ def _solve_part(instance: Instance, part: Part, deadline: float) -> PartPlan:
         floor = largest_floor(net)
     units = floor_units(instance, part, floor.value, floor.over)
     search = _Search(Program(program, units), deadline)
-    try:
-        for stage in program.costs:
-            search.decide(stage)
-    except (CutOff, NotWhole) as stopped:
-        return _cut_short(net, floor, search, stopped)
+    stopped = search.run()
     witness = tuple(floor.moved) if instance.fairness.theta < 1000 else ()
-    proof = PartProof(part=part.index, blocking=floor.blocking, witness=witness, multipliers=tuple(search.proofs))
-    return PartPlan(search.moved(), (floor.value, floor.over), search.bound, proof)
+    return PartPlan(
+        # Nothing decided yet: the floor's own flow, filled up as far as the units go.
+        moved=fill_up(net, floor.moved) if search.values is None else search.moved(),
+        floor=(floor.value, floor.over),
+        bound=search.bound if search.bound >= 0 else search.program.ceiling("welfare", getattr(stopped, "rows", None)),
+        proof=PartProof(
+            part=part.index, blocking=floor.blocking, witness=witness, multipliers=tuple(search.proofs)
+        ),
+        proven=stopped is None,
+    )
 
 
 @dataclass(slots=True)
@@ -89,7 +93,16 @@ class _Search:
     bound: int = -1
     proofs: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
 
-    def decide(self, stage: str) -> None:
+    def run(self) -> CutOff | NotWhole | None:
+        """Decide every stage in order; return what stopped it, if anything did."""
+        try:
+            for stage in self.program.network.costs:
+                self._decide(stage)
+        except (CutOff, NotWhole) as stopped:
+            return stopped
+        return None
+
+    def _decide(self, stage: str) -> None:
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise CutOff(None)
@@ -106,28 +119,16 @@ class _Search:
         return found
 
 
-def _cut_short(net: FlowNet, floor: Floor, search: _Search, stopped: CutOff | NotWhole) -> PartPlan:
-    """Keep the last stage that was decided, or else fill up the floor's own flow."""
-    moved = fill_up(net, floor.moved) if search.values is None else search.moved()
-    bound = search.bound
-    if bound < 0:
-        bound = search.program.ceiling("welfare", getattr(stopped, "rows", None))
-    return PartPlan(moved, (floor.value, floor.over), bound, None)
-
-
 def _report(
-    instance: Instance, moved: dict[tuple[str, str], int], bound: int, *, proven: bool, started: float
+    instance: Instance, moved: dict[tuple[str, str], int], found: list[PartPlan], started: float
 ) -> SolverReport:
-    received: dict[str, int] = {}
-    for (_, request), units in moved.items():
-        received[request] = received.get(request, 0) + units
-    reached = sum(
-        welfare(instance.fairness, instance.receiver[request], units) for request, units in received.items()
-    )
+    received = total((request, units) for (_, request), units in moved.items())
+    reached = sum(welfare(instance.fairness, instance.receiver[name], units) for name, units in received.items())
+    bound = sum(plan.bound for plan in found)
     return SolverReport(
         name="HiGHS",
         version=solver_version(),
-        status=Status.OPTIMAL if proven else Status.FEASIBLE,
+        status=Status.OPTIMAL if all(plan.proven for plan in found) else Status.FEASIBLE,
         bound=bound,
         gap=gap(bound, reached),
         seed=instance.seed,

@@ -1,0 +1,177 @@
+"""The solver against brute force: every whole way of moving units is tried, and none is better by the rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sharewell.domain.allocation import Instance, Plan, Rule, check_certificate, check_plan
+from sharewell.domain.certificate import floor_units
+from sharewell.domain.instance import Part
+from sharewell.domain.network import lottery
+from sharewell.domain.welfare import welfare
+from sharewell_workers.solving import solve
+
+Instances = Callable[..., st.SearchStrategy[Instance]]
+Moved = Mapping[tuple[str, str], int]
+
+THOROUGH = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def ways(instance: Instance, part: Part) -> Iterator[Moved]:
+    """Every whole movement of `part` that breaks no limit, found without any of the code under test."""
+    yield from extended(instance, [(lane.offer, lane.request, lane.cap) for lane in part.lanes], {})
+
+
+def extended(instance: Instance, lanes: list[tuple[str, str, int]], moved: Moved) -> Iterator[Moved]:
+    if not lanes:
+        yield moved
+        return
+    (offer, request, cap), *rest = lanes
+    for units in range(cap + 1):
+        longer = {**moved, (offer, request): units}
+        if not permitted(instance, longer, offer, request):
+            return
+        yield from extended(instance, rest, longer)
+
+
+def permitted(instance: Instance, moved: Moved, offer: str, request: str) -> bool:
+    """Whether the limits of one offer, its institution and one request hold."""
+    owner = next(row for row in instance.owners if row.offer == offer)
+    receiver = next(row for row in instance.receivers if row.request == request)
+    sisters = {row.offer: row for row in instance.owners if row.institution == owner.institution}
+    together = sum(units for (name, _), units in moved.items() if name in sisters)
+    keep = max([owner.own_need, *(row.minimum_kept for row in sisters.values())])
+    short = any(row.need > 0 and row.institution == owner.institution for row in instance.receivers)
+    return (
+        sum(units for (name, _), units in moved.items() if name == offer) <= owner.quantity
+        and got(moved, request) <= receiver.need
+        and (together == 0 or (owner.stock - together >= keep and not short))
+    )
+
+
+def got(moved: Moved, request: str) -> int:
+    return sum(units for (_, name), units in moved.items() if name == request)
+
+
+def fills(part: Part, moved: Moved) -> list[Fraction]:
+    return sorted(Fraction(row.held + got(moved, row.request), row.whole_need) for row in part.receivers)
+
+
+def best(instance: Instance, part: Part) -> tuple[object, ...]:
+    """Value of the best way, stage after stage."""
+    found = list(ways(instance, part))
+    floor = max(fills(part, moved)[0] for moved in found)
+    if instance.fairness.rule is Rule.FLOOR:
+        least = floor_units(instance, part, floor.numerator, floor.denominator)
+        found = [
+            moved
+            for moved in found
+            if all(got(moved, row.request) >= n for row, n in zip(part.receivers, least, strict=True))
+        ]
+    return max(value(instance, part, moved) for moved in found)
+
+
+def value(instance: Instance, part: Part, moved: Moved) -> tuple[object, ...]:
+    lanes = {(lane.offer, lane.request): lane for lane in part.lanes}
+    tickets = dict(zip(lanes, lottery(instance.seed, part), strict=True))
+    leximin = fills(part, moved) if instance.fairness.rule is Rule.LEXIMIN else []
+    return (
+        leximin,
+        sum(welfare(instance.fairness, row, got(moved, row.request)) for row in part.receivers),
+        -sum(units * lanes[key].metres for key, units in moved.items()),
+        -sum(units * tickets[key] for key, units in moved.items()),
+    )
+
+
+def moved_in(part: Part, plan: Plan) -> Moved:
+    quantities = {(row.offer, row.request): row.quantity for row in plan.assignments}
+    return {(lane.offer, lane.request): quantities.get((lane.offer, lane.request), 0) for lane in part.lanes}
+
+
+@THOROUGH
+@given(data=st.data())
+def test_no_other_way_of_moving_units_is_better(instances: Instances, data: st.DataObject) -> None:
+    instance = data.draw(instances(sides=3, most=2, rules=tuple(Rule)))
+    plan = solve(instance)
+    for part in instance.parts:
+        assert value(instance, part, moved_in(part, plan)) == best(instance, part)
+
+
+@THOROUGH
+@given(data=st.data())
+def test_the_floor_stated_is_the_largest_smallest_fill_rate(instances: Instances, data: st.DataObject) -> None:
+    instance = data.draw(instances(sides=3, most=2))
+    stated = {stage.part: stage for stage in solve(instance).stages if stage.name == "floor"}
+    for part in instance.parts:
+        largest = max(fills(part, moved)[0] for moved in ways(instance, part))
+        assert Fraction(stated[part.index].value, stated[part.index].over) == largest
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_every_plan_found_is_valid_and_proven(instances: Instances, data: st.DataObject) -> None:
+    instance = data.draw(instances(sides=6, most=9, rules=tuple(Rule)))
+    plan = solve(instance)
+    check_plan(instance, plan)
+    check_certificate(instance, plan)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_row_order_changes_nothing_of_a_plan(instances: Instances, data: st.DataObject) -> None:
+    instance = data.draw(instances(sides=5, most=5, rules=tuple(Rule)))
+    document: dict[str, Any] = dict(instance.to_json())
+    shuffled = {
+        **document,
+        **{name: data.draw(st.permutations(document[name])) for name in ("owners", "receivers", "lanes")},
+    }
+    again = Instance.from_json(shuffled)
+    assert again.hash == instance.hash
+    assert solve(again).hash == solve(instance).hash
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_the_fill_rates_do_not_depend_on_names(instances: Instances, data: st.DataObject) -> None:
+    instance = data.draw(instances(sides=5, most=5, rules=(Rule.FLOOR, Rule.LEXIMIN)))
+    renamed = Instance.from_json(rename(instance.to_json()))
+    assert values_of(renamed) == values_of(instance)
+
+
+def rename(document: object) -> object:
+    """Names in the opposite order: o0 becomes o9, r1 becomes r8."""
+    if isinstance(document, dict):
+        return {key: rename(item) for key, item in document.items()}
+    if isinstance(document, list):
+        return [rename(item) for item in document]
+    if isinstance(document, str) and len(document) == 2 and document[0] in "or" and document[1].isdigit():
+        return document[0] + str(9 - int(document[1]))
+    return document
+
+
+def values_of(instance: Instance) -> list[tuple[str, int, int]]:
+    """Stage values over all parts; the lottery is left out, for it is drawn by name."""
+    return sorted((s.name, s.value, s.over) for s in solve(instance).stages if s.name != "lottery")
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), more=st.integers(1, 4))
+def test_more_stock_never_lowers_the_sorted_fill_rates(instances: Instances, data: st.DataObject, more: int) -> None:
+    instance = data.draw(instances(sides=4, most=4, rules=(Rule.LEXIMIN,)))
+    document: dict[str, Any] = dict(instance.to_json())
+    richer = [{**row, "quantity": row["quantity"] + more, "stock": row["stock"] + more} for row in document["owners"]]
+    assert sorted_fills(Instance.from_json({**document, "owners": richer})) >= sorted_fills(instance)
+
+
+def sorted_fills(instance: Instance) -> list[Fraction]:
+    received = solve(instance).received
+    return sorted(
+        Fraction(row.held + received.get(row.request, 0), row.whole_need)
+        for row in instance.receivers
+        if row.whole_need
+    )
