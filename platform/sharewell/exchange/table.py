@@ -17,7 +17,7 @@ import polars as pl
 from sharewell.exchange.feed import FeedRefused
 
 MAX_BYTES: Final = 64 * 2**20
-MAX_ROWS: Final = 1_000_000
+MAX_ROWS: Final = 250_000
 MAX_COLUMNS: Final = 400
 FIRST_ROW: Final = 2  #: a spreadsheet's number of the first row below the header
 OURS: Final = frozenset({"row", "institution_code", "as_of", "region", "corrected", "name"})  #: columns readers add

@@ -164,7 +164,7 @@ async def _store(act: Act, feed: Feed, *, name: str, size: int) -> FeedRecord:
     await _locate(act, feed, ids)
     ids.update({institution.code: institution.id for institution in new})
     heads = await act.tx.feeds.heads([UUID(known) for known in corrected["known_id"]])
-    await act.tx.feeds.add_reports(list(_rows(changed, ids, heads, act, decision)))
+    await act.tx.feeds.add_reports(_rows(changed, ids, heads, act, decision))
     return record
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -157,7 +157,7 @@ class FeedRepository:
         """For each report, the one at the end of its corrections."""
         return {row["first"]: row["id"] for row in await self._conn.fetch(HEADS, reports)}
 
-    async def add_reports(self, rows: Sequence[tuple[Any, ...]]) -> None:
+    async def add_reports(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Write reports in bulk; each row has the values of `REPORT_COLUMNS`, marks as JSON text."""
         await self._conn.copy_records_to_table(
             "capacity_report", schema_name="sharewell", columns=REPORT_COLUMNS, records=rows
