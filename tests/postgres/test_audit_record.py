@@ -80,10 +80,17 @@ async def test_the_header_is_what_the_entry_says(gateway: Connection, a_decision
         b'{"id":1,"id":2}',
         b'{"kind":"offer.published"}',
         b"\xff",
+        b'{"details":"%b"}' % (b"x" * 65_535),
     ],
 )
 async def test_bytes_that_are_no_decision_are_refused(gateway: Connection, entry: bytes) -> None:
     with pytest.raises(asyncpg.PostgresError):
+        await gateway.execute("select audit.record($1)", entry)
+
+
+async def test_an_outcome_nobody_knows_is_refused(gateway: Connection, a_decision: Make) -> None:
+    entry = a_decision().entry().replace(b'"allowed"', b'"perhaps"')
+    with pytest.raises(asyncpg.InvalidParameterValueError, match="outcome"):
         await gateway.execute("select audit.record($1)", entry)
 
 

@@ -176,7 +176,7 @@ def _decision(value: Any) -> Decision:
 
 def format_time(at: datetime) -> str:
     """RFC 3339 in UTC, always with microseconds: 2026-03-01T12:00:00.000000Z."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_time(text: str) -> datetime:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NoReturn, TypeAlias
 
 from sharewell.domain.errors import Invalid
 
@@ -19,6 +19,10 @@ Json: TypeAlias = "bool | int | str | Sequence[Json] | Mapping[str, Json] | None
 LARGEST_NUMBER = 2**53 - 1
 DEEPEST = 32  #: levels of nesting; every parser can take this many
 
+# Circles are caught by depth; what the encoder does not know, once checked, is some other mapping than a dict.
+_ENCODER: Final = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False, default=dict
+)
 _NUMBER_LENGTH = len(str(-LARGEST_NUMBER))
 
 
@@ -28,7 +32,12 @@ class NotCanonical(Invalid):
 
 def encode(value: Json) -> bytes:
     """The canonical bytes of `value`. Raises `NotCanonical`, with the path in `field`, for what has none."""
-    return _dumps(_plain(value, "", 0))
+    try:
+        _check(value, DEEPEST)
+    except _Outside as why:
+        field = ".".join(reversed(why.path)) or "value"
+        raise NotCanonical(f"{field} {why}.", field=field) from None
+    return _ENCODER.encode(value).encode()
 
 
 def parse(data: bytes) -> Json:
@@ -56,52 +65,58 @@ def parse_loosely(data: bytes) -> Json:
     return value
 
 
-def _dumps(plain: Any) -> bytes:
-    return json.dumps(plain, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8")
+class _Outside(Exception):
+    """Why a value has no canonical form. The path to it is gathered on the way out, which costs nothing otherwise."""
+
+    def __init__(self, why: str, *path: str) -> None:
+        super().__init__(why)
+        self.path = list(path)  #: innermost first
 
 
-def _plain(value: object, path: str, depth: int) -> object:
-    """`value` in exact built-in types, so that no subclass can change what is written."""
-    if value is None or isinstance(value, bool):
-        return value
+def _check(value: object, depth: int) -> None:
+    """Raise `_Outside` unless `value` has a canonical form."""
     if isinstance(value, str):
-        return _text(value, path)
-    if isinstance(value, int):
+        _check_text(value)
+    elif isinstance(value, int):
         if not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
-            raise _refuse(path, "is a number of 2**53 or more; write it as text")
-        return int(value)
-    if depth >= DEEPEST:
-        raise _refuse(path, f"is nested deeper than {DEEPEST} levels")
-    if isinstance(value, Mapping):
-        return {_key(key, path): _plain(item, f"{path}.{key}", depth + 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item, f"{path}.{at}", depth + 1) for at, item in enumerate(value)]
-    kind = type(value).__name__
-    raise _refuse(path, f"is of type {kind}; the log takes text, whole numbers, true, false, null, lists and objects")
+            raise _Outside("is a number of 2**53 or more; write it as text")
+    elif isinstance(value, Mapping):
+        _check_items(((_key(key), item) for key, item in value.items()), depth)
+    elif isinstance(value, (list, tuple)):
+        _check_items(enumerate(value), depth)
+    elif value is not None:
+        kind = type(value).__name__
+        raise _Outside(f"is of type {kind}; the log takes text, whole numbers, true, false, null, lists and objects")
 
 
-def _text(value: str, path: str) -> str:
-    exact = str.__str__(value)
-    if "\0" in exact:
-        raise _refuse(path, "holds the character NUL; leave it out")
-    if exact.isascii():
-        return exact
-    if any("\ud800" <= c <= "\udfff" for c in exact):
-        raise _refuse(path, "has half of a surrogate pair; send valid Unicode")
-    if not unicodedata.is_normalized("NFC", exact):
-        raise _refuse(path, "is not in Unicode normal form C; normalise it first")
-    return exact
+def _check_items(items: Iterable[tuple[object, object]], depth: int) -> None:
+    if not depth:
+        raise _Outside(f"is nested deeper than {DEEPEST} levels")
+    for name, item in items:
+        if type(item) is str and item.isascii() and "\0" not in item:
+            continue  # most items are
+        try:
+            _check(item, depth - 1)
+        except _Outside as why:
+            why.path.append(str(name))
+            raise
 
 
-def _key(key: object, path: str) -> str:
-    if not isinstance(key, str) or not key.isascii():
-        raise _refuse(f"{path}.{key!r}", "is a key that is not ASCII text")
-    return str.__str__(key)
+def _check_text(value: str) -> None:
+    if "\0" in value:
+        raise _Outside("holds the character NUL; leave it out")
+    if value.isascii():
+        return
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise _Outside("has half of a surrogate pair; send valid Unicode")
+    if not unicodedata.is_normalized("NFC", value):
+        raise _Outside("is not in Unicode normal form C; normalise it first")
 
 
-def _refuse(path: str, why: str) -> NotCanonical:
-    field = path.lstrip(".") or "value"
-    return NotCanonical(f"{field} {why}.", field=field)
+def _key(key: object) -> str:
+    if not isinstance(key, str) or not key.isascii() or "\0" in key:
+        raise _Outside("is a key that is not ASCII text", repr(key))
+    return key
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
