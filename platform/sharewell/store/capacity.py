@@ -1,4 +1,4 @@
-"""Capacity reports in PostgreSQL: added, never changed; the newest as-of counts, and among equals the newest record."""
+"""Capacity reports in PostgreSQL: added, never changed. Of those that nothing corrects, the newest as-of counts."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::
 """
 BY_ID = f"select {_COLUMNS} from sharewell.capacity_report where id = $1"
 BY_IDS = f"select {_COLUMNS} from sharewell.capacity_report where id = any ($1::uuid[])"
+#: What no later report takes the place of.
+_STANDS = "not exists (select from sharewell.capacity_report n where n.corrects = c.id)"
 LATEST = f"""
-select {_COLUMNS} from sharewell.capacity_report where institution_id = $1 and resource = $2
+select {_COLUMNS} from sharewell.capacity_report c where institution_id = $1 and resource = $2 and {_STANDS}
  order by as_of desc, id desc limit 1
 """
 LATEST_IN_REGION = f"""
 select r.* from sharewell.institution i cross join lateral (
-  select {_COLUMNS} from sharewell.capacity_report c where c.institution_id = i.id and c.resource = $2
+  select {_COLUMNS} from sharewell.capacity_report c
+   where c.institution_id = i.id and c.resource = $2 and {_STANDS}
    order by as_of desc, id desc limit 1) r
  where i.region = $1
 """
@@ -48,12 +51,12 @@ select {_COLUMNS} from sharewell.capacity_report
  order by id desc limit $4
 """
 #: One value a series and day: the newest report of that day that no other corrects.
-SERIES = """
+SERIES = f"""
 select distinct on (c.institution_id, c.as_of::date) c.institution_id, c.as_of::date as day,
        c.occupied + coalesce(c.waiting, 0) as need, coalesce(c.marks ->> 'occupied', 'reported') as mark,
        c.period_days
   from sharewell.capacity_report c join sharewell.institution i on i.id = c.institution_id
- where i.region = $1 and c.resource = $2 and c.as_of <= $3 and c.as_of > $4
+ where i.region = $1 and c.resource = $2 and c.as_of <= $3 and c.as_of > $4 and {_STANDS}
  order by c.institution_id, c.as_of::date, c.as_of desc, c.id desc
 """
 

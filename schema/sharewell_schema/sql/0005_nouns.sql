@@ -170,16 +170,19 @@ create trigger count_promised_units after insert or update on sharewell.transfer
   for each row execute function sharewell.count_promised_units();
 
 -- The same unit cannot be pledged in two offers whose windows overlap: all of an institution's open pledges of a
--- resource, and what it keeps, fit in what its newest report shows as free. The advisory lock makes two offers
--- published at the same instant see each other.
+-- resource, what its withdrawn ones have promised already, and what it keeps, fit in what its newest report shows as
+-- free. A report that another corrects does not count. The advisory lock makes two offers published at the same
+-- instant see each other.
 create function sharewell.units_free_to_pledge(institution uuid, code text, starts timestamptz, ends timestamptz)
   returns integer language sql stable set search_path = pg_catalog, pg_temp as $$
   select greatest(0, r.staffed - r.occupied - coalesce(r.blocked, 0))
-       - (select coalesce(sum(o.quantity), 0)::integer from sharewell.offer o
-           where o.institution_id = institution and o.resource = code and o.status = 'open'
+       - (select coalesce(sum(case o.status when 'open' then o.quantity else o.promised end), 0)::integer
+            from sharewell.offer o
+           where o.institution_id = institution and o.resource = code
              and o.available_from < ends and o.available_until > starts)
-  from (select staffed, occupied, blocked from sharewell.capacity_report
+  from (select staffed, occupied, blocked from sharewell.capacity_report c
          where institution_id = institution and resource = code
+           and not exists (select from sharewell.capacity_report n where n.corrects = c.id)
          order by as_of desc, id desc limit 1) r
 $$;
 create function sharewell.pledge_only_what_is_free() returns trigger
@@ -200,10 +203,13 @@ create function sharewell.never_rewritten() returns trigger language plpgsql as 
 begin
   raise exception '% is never rewritten or removed; a correction is a new row', tg_table_name using errcode = 'SW002';
 end $$;
-create trigger never_rewritten before update or delete on sharewell.capacity_report
+create trigger never_rewritten before update or delete or truncate on sharewell.capacity_report
   for each statement execute function sharewell.never_rewritten();
-create trigger never_rewritten before update or delete on sharewell.transfer_step
+create trigger never_rewritten before update or delete or truncate on sharewell.transfer_step
   for each statement execute function sharewell.never_rewritten();
+-- ALWAYS: also where session_replication_role would skip ordinary triggers.
+alter table sharewell.capacity_report enable always trigger never_rewritten;
+alter table sharewell.transfer_step enable always trigger never_rewritten;
 
 -- Least privilege: nobody but the migrator may delete, and each role writes only what its services write.
 grant select on sharewell.institution, sharewell.resource, sharewell.capacity_report, sharewell.offer,

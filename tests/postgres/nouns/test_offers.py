@@ -14,9 +14,13 @@ from sharewell.domain.errors import Conflict, Forbidden, Invalid
 from sharewell.domain.institutions import InstitutionStatus
 from sharewell.domain.offers import OfferStatus
 from sharewell.wiring import operator
+from sharewell_workers.allocate import allocate
+from sharewell_workers.jobs import Job
 
 if TYPE_CHECKING:
     from tests.postgres.nouns.conftest import World
+
+JOB = Job(id=1, name="allocate", payload={"region": "us-nj", "resource": "bed.adult"}, request_id="r-2", attempt=1)
 
 
 async def test_what_is_free_can_be_pledged(world: World) -> None:
@@ -82,6 +86,19 @@ async def test_a_withdrawn_offer_stays_withdrawn(world: World) -> None:
     assert done.subject.status is OfferStatus.WITHDRAWN
     with pytest.raises(Conflict, match="withdrawn already"):
         await world.people.offers.withdraw(world.callers[clinic.id], offer.id)
+
+
+async def test_what_a_withdrawn_offer_has_promised_cannot_be_pledged_again(world: World) -> None:
+    giver, taker = await world.institution("champignac"), await world.institution("zyglotrop")
+    await world.report(giver, staffed=20, occupied=12)
+    await world.report(taker, staffed=10, occupied=10, waiting=5)
+    offer = await world.pledge(giver, 8)
+    await world.ask(taker, 5)
+    await allocate(JOB, world.workers)
+    await world.people.offers.withdraw(world.callers[giver.id], offer.id)
+    with pytest.raises(Conflict, match="more than the 3 units"):
+        await world.pledge(giver, 4)
+    assert (await world.pledge(giver, 3)).remaining == 3
 
 
 async def test_a_suspended_institution_cannot_pledge(world: World) -> None:
