@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from sharewell.domain.errors import Conflict, OfferExhausted, Unavailable
+from sharewell.domain.errors import Conflict, Invalid, OfferExhausted, Unavailable
 from sharewell.store.allocations import AllocationRepository
 from sharewell.store.answered import AnsweredRepository
 from sharewell.store.audit import AuditRepository
@@ -40,6 +40,13 @@ _GONE = (
     ConnectionError,
     FileNotFoundError,  # the socket of an embedded server that is down
     TimeoutError,
+)
+#: A value that PostgreSQL has no place for: NUL in a text, a number beyond its type.
+_UNSTORABLE = (
+    asyncpg.CharacterNotInRepertoireError,
+    asyncpg.UntranslatableCharacterError,
+    asyncpg.NumericValueOutOfRangeError,
+    asyncpg.DatetimeFieldOverflowError,
 )
 
 
@@ -138,5 +145,12 @@ class translated:  # noqa: N801  # reads as a word in `with translated():`
             raise _OURS[error.sqlstate](f"{error.args[0]}.") from error
         if isinstance(error, asyncpg.CheckViolationError) and error.constraint_name == "no_unit_is_promised_twice":
             raise OfferExhausted from error
+        if isinstance(error, _UNSTORABLE) or _could_not_be_sent(error):
+            raise Invalid("a value cannot be stored: a number or time out of range, or no plain text.") from error
         if isinstance(error, _GONE):
             raise Unavailable("the database cannot be reached just now; try again in a moment.") from error
+
+
+def _could_not_be_sent(error: BaseException | None) -> bool:
+    """Whether the driver could not even write a value; what has the wrong type is a mistake of our own."""
+    return isinstance(error, asyncpg.DataError) and isinstance(error.__cause__, OverflowError | UnicodeError)
