@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import time
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
 from rich.console import Console
 from rich.markup import escape
 
@@ -49,7 +49,7 @@ def demo(
     a query, and a credential for each role. Ctrl-C stops it. Its data is made anew each time.
     """
     try:
-        asyncio.run(_demo(Settings.from_environment(), once=once))
+        uvloop.run(_demo(Settings.from_environment(), once=once))
     except* (DemoFailed, ApiError, NotVerified) as failed:
         for why in failed.exceptions:
             screen.print(f"[bold red]The journey did not hold:[/] {escape(str(why))}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -70,7 +70,7 @@ def _replay(
         panel = read().cut(until=until.date() if until else date.max, regions=regions)
     except Invalid as error:
         raise typer.BadParameter(error.message, param_hint=str(path)) from None
-    figures = asyncio.run(play(name, panel, home))
+    figures = uvloop.run(play(name, panel, home))
     if as_json:
         typer.echo(json.dumps(figures))
     else:

@@ -8,6 +8,7 @@ import sys
 from typing import Annotated
 
 import typer
+import uvloop
 
 from sharewell import logs
 from sharewell.cli.running import apply_migrations, child, run_gateway, run_health
@@ -33,7 +34,7 @@ def serve(
     """
     settings = Settings.from_environment()
     logs.configure(settings.log_level, settings.log_format)
-    asyncio.run(_serve(settings, with_worker=with_worker, with_migrations=with_migrations))
+    uvloop.run(_serve(settings, with_worker=with_worker, with_migrations=with_migrations))
 
 
 async def _serve(settings: Settings, *, with_worker: bool, with_migrations: bool) -> None:
@@ -70,7 +71,7 @@ def worker(
         raise typer.BadParameter(f"{unknown[0]!r} is not a job; there are {', '.join(NAMES)}.", param_hint="--jobs")
     settings = Settings.from_environment()
     logs.configure(settings.log_level, settings.log_format)
-    asyncio.run(_work(settings, names, metrics_port, until_stdin_closes=until_stdin_closes))
+    uvloop.run(_work(settings, names, metrics_port, until_stdin_closes=until_stdin_closes))
 
 
 async def _work(settings: Settings, names: list[str], metrics_port: int, *, until_stdin_closes: bool) -> None:

@@ -92,7 +92,7 @@ class Client:
         return cls(
             client_id=client_id,
             name=checks.text(draft.name, "name"),
-            roles=draft.roles,
+            roles=frozenset(map(Role, draft.roles)),
             scopes=_scopes(draft.scopes),
             keys=_keys(draft.jwks),
             institution=draft.institution,

@@ -71,11 +71,11 @@ class Institution:
             id=id,
             code=checks.code(draft.code, "code"),
             name=checks.text(draft.name, "name"),
-            kind=draft.kind,
+            kind=InstitutionKind(draft.kind),
             region=checks.code(draft.region, "region"),
             latitude=draft.latitude,
             longitude=draft.longitude,
             equity_group=checks.code(draft.equity_group, "equityGroup"),
-            status=draft.status,
+            status=InstitutionStatus(draft.status),
             registered_at=at,
         )

@@ -87,7 +87,7 @@ class Transfer:
 
     def decline(self, reason: DeclineReason, *, at: datetime) -> Transfer:
         """The giver takes its pledge back, for a coded reason, before anything has left."""
-        return replace(self._step(TransferState.DECLINED, at), decline_reason=reason)
+        return replace(self._step(TransferState.DECLINED, at), decline_reason=DeclineReason(reason))
 
     def expire(self, *, at: datetime) -> Transfer:
         """Nobody answered in time."""

@@ -42,7 +42,7 @@ query ($institution: UUID!, $since: Date!) {
 OWN_TRANSFERS: Final = """
 query ($institution: UUID!, $state: TransferState!, $after: String) {
   transfers(party: $institution, state: $state, first: 500, after: $after) {
-    nodes { id resource quantity giver { id } receiver { id } } pageInfo { hasNextPage endCursor }
+    nodes { id resource quantity giverId receiverId } pageInfo { hasNextPage endCursor }
   }
 }
 """

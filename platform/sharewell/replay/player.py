@@ -103,7 +103,7 @@ class Player:
         """Its transfers in `state`."""
         rows = await self._all(operations.OWN_TRANSFERS, "transfers", state=state)
         return [
-            Held(row["id"], row["resource"], row["quantity"], row["giver"]["id"], row["receiver"]["id"])
+            Held(row["id"], row["resource"], row["quantity"], row["giverId"], row["receiverId"])
             for row in rows
         ]
 

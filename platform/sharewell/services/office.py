@@ -66,12 +66,7 @@ class Act:
     async def done(self, subject: Subject, decision: UUID) -> Done[Subject]:
         """Keep the answer under the idempotency key, if there is one, and return it."""
         if self.wish is not None:
-            kind: Any = type(subject)
-            answer = {
-                "subject": _adapter(kind).dump_python(subject, mode="json"),
-                "decision": str(decision),
-                "at": self.at.isoformat(),
-            }
+            answer = {"subject": subject, "decision": decision, "at": self.at}
             await self.tx.answered.keep(self.caller.principal, self.wish, answer)
         return Done(subject, decision, self.at)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import orjson
 
@@ -51,5 +54,16 @@ class AnsweredRepository:
         return orjson.loads(answer)
 
     async def keep(self, principal: str, wish: Wish, answer: Any) -> None:
-        """Remember `answer` for the next time the key comes."""
-        await self._conn.execute(KEEP, principal, wish.key, orjson.dumps(answer).decode())
+        """Remember `answer`, nouns and all, for the next time the key comes."""
+        await self._conn.execute(KEEP, principal, wish.key, orjson.dumps(answer, default=_plain).decode())
+
+
+def _plain(value: object) -> object:
+    """What orjson has no word for: asyncpg's ids, read-only mappings, and sets, in an order that is always the same."""
+    if isinstance(value, UUID):
+        return str(value)  # asyncpg has a class of its own for them
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, AbstractSet):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} cannot be kept")

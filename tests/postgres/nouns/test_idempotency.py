@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sharewell.domain.capacity import CapacityDraft, Mark
 from sharewell.domain.errors import Conflict, IdempotencyConflict
 from sharewell.store.answered import Wish
+from sharewell_workers.allocate import allocate
+from sharewell_workers.jobs import Job
 
 if TYPE_CHECKING:
     from tests.postgres.nouns.conftest import World
 
+JOB = Job(id=1, name="allocate", payload={"region": "us-nj", "resource": "bed.adult"}, request_id="r-2", attempt=1)
 WISH = Wish(key="k-1", operation="publishOffer", input_sha256="aa" * 32)
 
 
@@ -56,3 +60,28 @@ async def test_a_wish_that_failed_may_be_tried_again_under_its_key(world: World)
         await world.people.offers.publish(caller, clinic.id, draft, WISH)
     await world.report(clinic, staffed=20, occupied=12)
     assert (await world.people.offers.publish(caller, clinic.id, draft, WISH)).subject.quantity == 3
+
+
+async def test_every_step_of_a_transfer_can_be_asked_for_again(world: World) -> None:
+    giver, taker = await world.institution("champignac"), await world.institution("zyglotrop")
+    await world.report(giver, staffed=30, occupied=10)
+    await world.report(taker, staffed=10, occupied=10, waiting=5)
+    await world.pledge(giver, 8)
+    await world.ask(taker, 5)
+    await allocate(JOB, world.workers)
+    transfer = await world.people.database.pool.fetchval("select id from sharewell.transfer")
+    step = Wish(key="confirm", operation="confirmTransfer", input_sha256="cc" * 32)
+    first = await world.people.transfers.confirm(world.callers[giver.id], transfer, step)
+    assert await world.people.transfers.confirm(world.callers[giver.id], transfer, step) == first
+
+
+async def test_a_report_of_several_resources_can_be_asked_for_again(world: World) -> None:
+    clinic = await world.institution("champignac")
+    drafts = [
+        CapacityDraft(resource=code, as_of=world.at, staffed=9, occupied=3, marks={"occupied": Mark.IMPUTED})
+        for code in ("bed.adult", "ventilator")
+    ]
+    wish = Wish(key="report", operation="reportCapacity", input_sha256="dd" * 32)
+    first = await world.people.capacity.report(world.callers[clinic.id], clinic.id, drafts, wish)
+    again = await world.people.capacity.report(world.callers[clinic.id], clinic.id, drafts, wish)
+    assert again == first
