@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sharewell.domain.audit import Json
 from sharewell.domain.capacity import MEASURES, CapacityDraft, CapacityReport
-from sharewell.domain.errors import Invalid
+from sharewell.domain.errors import Invalid, SharewellError
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.services.office import Act, Done, Office, new_id
@@ -34,10 +34,8 @@ class CapacityService:
             if act.repeated:
                 return act.again(tuple[CapacityReport, ...])
             reports = tuple(
-                CapacityReport.report(draft, id=new_id(), by=institution, at=act.at) for draft in drafts
+                [await _taken_in(act, draft, institution, f"reports.{place}") for place, draft in enumerate(drafts)]
             )
-            for report in reports:
-                await _check_references(act, report)
             decision = await act.record(
                 "capacity.reported", "institution", institution,
                 {"reports": [_summary(report) for report in reports]}, institution=institution,
@@ -60,6 +58,17 @@ class CapacityService:
         await self._office.allow(caller, Action.VIEW_CAPACITY, Target.list("capacity", owner=institution))
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.capacity.page(before=before, institution=institution, resource=resource, first=first)
+
+
+async def _taken_in(act: Act, draft: CapacityDraft, institution: UUID, path: str) -> CapacityReport:
+    """One of several drafts; what is wrong with it is told with its place among them."""
+    try:
+        report = CapacityReport.report(draft, id=new_id(), by=institution, at=act.at)
+        await _check_references(act, report)
+    except SharewellError as error:
+        error.field = f"{path}.{error.field}" if error.field else path
+        raise
+    return report
 
 
 async def _check_references(act: Act, report: CapacityReport) -> None:
