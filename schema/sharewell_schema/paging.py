@@ -108,7 +108,7 @@ def read_cursor(cursor: str) -> bytes:
         key = base64.urlsafe_b64decode(cursor[:LONGEST_CURSOR] + "=" * (-len(cursor) % 4))
     except (ValueError, binascii.Error):
         raise bad_cursor() from None
-    if write_cursor(key) != cursor:
+    if not key or write_cursor(key) != cursor:
         raise bad_cursor()
     return key
 

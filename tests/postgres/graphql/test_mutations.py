@@ -374,7 +374,7 @@ async def test_an_idempotency_key_is_1_to_200_plain_characters(api: Api, key: st
                                   "openRequest", "startForecast", "registerClient"])  # fmt: skip
 async def test_every_noun_repeats_its_answer(api: Api, name: str) -> None:
     own = await api.institution("clinic")
-    who, select, asked = {
+    wishes: dict[str, tuple[str, str, dict[str, Any]]] = {
         "registerInstitution": ("admin", "institution { id kind registeredAt }",
                                 {"code": "x", "name": "x", "kind": "CLINIC", "region": "us-nj"}),
         "setInstitutionStatus": ("admin", "institution { id status }", {"institution": own, "status": "SUSPENDED"}),
@@ -387,7 +387,8 @@ async def test_every_noun_repeats_its_answer(api: Api, name: str) -> None:
         "startForecast": ("planner", "key", {"region": "us-nj", "resource": BEDS}),
         "registerClient": ("admin", "client { clientId roles keys { thumbprint } createdAt }",
                            {"name": "x", "roles": ["REGULATOR"], "scopes": ["system/*.rs"], "jwks": a_key()}),
-    }[name]  # fmt: skip
+    }  # fmt: skip
+    who, select, asked = wishes[name]
     asked = asked | {"idempotencyKey": "once"}
     first = await api.done(who, name, select + " decision { id at }", **asked)
     api.at += timedelta(hours=1)

@@ -1,0 +1,183 @@
+"""How errors are told: families, fields, masks, and what passes by itself."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sharewell import logs
+from sharewell.domain.errors import Unavailable
+from sharewell.services.offers import OfferService
+from sharewell.services.resources import ResourceService
+
+if TYPE_CHECKING:
+    from tests.postgres.graphql.conftest import Api
+
+ONE = "query ($id: UUID!) { offer(id: $id) { id } }"
+
+
+@pytest.fixture
+def log_lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """What was logged since the test began."""
+    before, stream = logging.getLogger().handlers[:], io.StringIO()
+    logs.configure(stream=stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    logging.getLogger().handlers[:] = before
+
+
+def broken(*args: Any, **kwargs: Any) -> Any:
+    raise ZeroDivisionError("the secret is swordfish")
+
+
+async def test_of_a_crash_only_an_id_is_told_and_the_log_has_the_rest(
+    api: Api, monkeypatch: pytest.MonkeyPatch, log_lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    monkeypatch.setattr(ResourceService, "page", broken)
+    answer = await api.send("planner", "{ resources { nodes { code } } me { clientId } }")
+    assert answer.status == 200
+    assert answer.body["data"] == {"resources": None, "me": {"clientId": "planner"}}
+    told = answer.error
+    assert told["extensions"].keys() == {"code", "type", "id"}
+    assert told["extensions"]["code"] == "INTERNAL"
+    assert "swordfish" not in json.dumps(answer.body)
+    assert "ZeroDivision" not in json.dumps(answer.body)
+    (line,) = [line for line in log_lines() if line.get("id") == told["extensions"]["id"]]
+    assert line["event"] == "crash"
+    assert line["path"] == ["resources"]
+    assert "the secret is swordfish" in json.dumps(line["exception"])
+
+
+async def test_a_crash_in_a_mutation_leaves_nothing_behind_and_its_key_unused(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.institution("clinic")
+    wish = api.need_of(3, idempotencyKey="once")
+    with monkeypatch.context() as patch:
+        patch.setattr("sharewell.services.office.Act.done", broken)
+        assert (await api.do("clinic", "openRequest", **wish)).refusal[0] == "INTERNAL"
+    assert (await api.ask("clinic", "{ requests { nodes { id } } }"))["requests"]["nodes"] == []
+    await api.done("clinic", "openRequest", **wish)
+    assert len((await api.ask("clinic", "{ requests { nodes { id } } }"))["requests"]["nodes"]) == 1
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/graphql-response+json"])
+async def test_what_passes_by_itself_is_a_503_with_a_hint_when_to_come_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch, accept: str
+) -> None:
+    async def away(*args: Any, **kwargs: Any) -> Any:
+        raise Unavailable("the database cannot be reached just now; try again in a moment.", retry_after_seconds=7)
+
+    monkeypatch.setattr(OfferService, "page", away)
+    headers = {"Accept": accept, "X-Test-Caller": "planner"}
+    answer = await api.http.post("/graphql", json={"query": "{ offers { nodes { id } } }"}, headers=headers)
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "7"
+    assert answer.json()["errors"][0]["extensions"]["code"] == "UNAVAILABLE"
+
+
+async def test_a_database_that_is_gone_is_a_503_and_the_next_answer_is_good_again(api: Api) -> None:
+    pool = api.people.database.pool
+    api.people.database.pool = type("Gone", (), {"acquire": lambda *_, **__: _raise(ConnectionRefusedError())})()
+    answer = await api.send("planner", "{ offers { nodes { id } } }")
+    assert (answer.status, answer.refusal[0]) == (503, "UNAVAILABLE")
+    api.people.database.pool = pool
+    assert (await api.ask("planner", "{ offers { nodes { id } } }")) == {"offers": {"nodes": []}}
+
+
+def _raise(error: Exception) -> Any:
+    raise error
+
+
+async def test_what_is_not_found_is_told_by_the_argument_it_was_asked_with(api: Api) -> None:
+    answer = await api.send("planner", ONE, {"id": "0197e6f2-6f0c-7c3e-9f0a-1b2c3d4e5f60"})
+    assert answer.refusal == ("NOT_FOUND", "NotFound", "id")
+    assert answer.body["data"] == {"offer": None}
+    for query, argument in (
+        ('{ resource(code: "NO CODE") { name } }', "code"),
+        ('{ offers(resource: "a\\u0000b") { nodes { id } } }', "resource"),
+    ):
+        assert (await api.send("planner", query)).refusal == ("INVALID", "Invalid", argument)
+
+
+@pytest.mark.parametrize(
+    ("query", "kind"),
+    [
+        ("{", "SyntaxError"),
+        ("{ nothing }", "RequestError"),
+        ("query { offer { id } }", "RequestError"),
+        ("{ me { ...F } } fragment F on Me { ...F }", "RequestError"),
+        ("query A { me { clientId } } query B { me { clientId } }", "RequestError"),
+    ],
+)
+async def test_a_query_that_is_wrong_is_invalid(api: Api, query: str, kind: str) -> None:
+    answer = await api.send("planner", query)
+    assert answer.body["errors"][0]["extensions"] == {"code": "INVALID", "type": kind}
+    assert "data" not in answer.body
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"availableFrom": "yesterday"}, "input.availableFrom"),
+        ({"availableFrom": "2026-03-01T12:00:00"}, "input.availableFrom"),
+        ({"availableFrom": "9999-12-31T23:59:59Z"}, "input.availableFrom"),
+        ({"availableFrom": 1772366400}, "input.availableFrom"),
+        ({"institution": "clinic"}, "input.institution"),
+        ({"institution": "{0197e6f2-6f0c-7c3e-9f0a-1b2c3d4e5f60}"}, "input.institution"),
+        ({"expiresOn": "2026-02-30"}, "input.expiresOn"),
+        ({"quantity": "3"}, "input.quantity"),
+        ({"quantity": 2**31}, "input.quantity"),
+        ({"quantity": 1.5}, "input.quantity"),
+        ({"quantity": None}, "input.quantity"),
+        ({"lot": 7}, "input.lot"),
+    ],
+)
+async def test_a_value_of_the_wrong_sort_is_named_by_its_path(api: Api, wrong: dict[str, Any], field: str) -> None:
+    await api.institution("clinic")
+    answer = await api.do("clinic", "publishOffer", **api.pledge_of(1) | wrong)
+    assert answer.refusal == ("INVALID", "InputError", field)
+
+
+async def test_a_value_in_a_list_is_named_by_its_place(api: Api) -> None:
+    await api.institution("clinic")
+    good = {"resource": "bed.adult", "asOf": "2026-03-01T12:00:00Z", "staffed": 1}
+    answer = await api.do("clinic", "reportCapacity", reports=[good, good | {"staffed": "one"}])
+    assert answer.refusal == ("INVALID", "InputError", "input.reports.1.staffed")
+
+
+async def test_texts_with_nul_are_refused_before_the_database_meets_them(api: Api) -> None:
+    await api.institution("clinic")
+    report = {"resource": "a\0", "asOf": "2026-03-01T12:00:00Z"}
+    for name, asked, field in (
+        ("openRequest", api.need_of(1, resource="a\0b"), "input.resource"),
+        ("publishOffer", api.pledge_of(1, lot="a\0b"), "input.lot"),
+        ("reportCapacity", {"reports": [report]}, "input.reports.0.resource"),
+    ):
+        assert (await api.do("clinic", name, **asked)).refusal == ("INVALID", "Invalid", field)
+
+
+async def test_an_act_for_no_institution_asks_for_its_name(api: Api) -> None:
+    assert (await api.do("planner", "openRequest", **api.need_of(1))).refusal == (
+        "INVALID", "Invalid", "input.institution",
+    )  # fmt: skip
+
+
+async def test_at_most_ten_errors_are_told(api: Api) -> None:
+    aliases = " ".join(f'a{n}: resource(code: "no.such.{n}") {{ name }}' for n in range(30))
+    answer = await api.send("planner", f"{{ {aliases} }}")
+    assert len(answer.body["errors"]) == 10
+    assert len(answer.body["data"]) == 30
+    fields = " ".join(f"nothing{n}" for n in range(30))
+    assert len((await api.send("planner", f"{{ {fields} }}")).body["errors"]) <= 11
+
+
+async def test_nothing_is_suggested_to_who_guesses(api: Api) -> None:
+    answer = await api.send("planner", "{ offerss { nodes { id } } }")
+    assert "Did you mean" not in json.dumps(answer.body)
+    answer = await api.do("planner", "openRequest", **api.need_of(1, reason="SURG", quantit=1))
+    assert "Did you mean" not in json.dumps(answer.body)
