@@ -199,9 +199,7 @@ def _floor(instance: Instance, plan: Plan, part: Part, floor: Stage) -> Iterator
         if plan.received.get(row.request, 0) < units:
             yield f"request {row.request} gets {plan.received.get(row.request, 0)}, below its floor of {units}"
     if instance.fairness.theta == 1000:
-        least = min(
-            Fraction(row.held + plan.received.get(row.request, 0), row.whole_need) for row in part.receivers
-        )
+        least = min(Fraction(row.held + plan.received.get(row.request, 0), row.whole_need) for row in part.receivers)
         if least != Fraction(floor.value, floor.over):
             yield f"part {part.index}: the smallest fill rate is {least}, not {floor.value}/{floor.over}"
         return

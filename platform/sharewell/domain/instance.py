@@ -253,9 +253,7 @@ class Instance:
     def sparable(self) -> Mapping[str, int]:
         """Units each owning institution can part with, over all its offers."""
         return {
-            row.institution: 0
-            if row.institution in self.short
-            else max(0, row.stock - self.kept[row.institution])
+            row.institution: 0 if row.institution in self.short else max(0, row.stock - self.kept[row.institution])
             for row in self.owners
         }
 

@@ -62,9 +62,7 @@ def great_circle_metres(one: Spot, other: Spot) -> int:
     return round(2 * EARTH_METRES * math.asin(math.sqrt(min(1.0, h))))
 
 
-def nearest_lanes(
-    owners: Sequence[Spot], receivers: Iterable[Spot], reach: Reach
-) -> Iterable[tuple[str, str, int]]:
+def nearest_lanes(owners: Sequence[Spot], receivers: Iterable[Spot], reach: Reach) -> Iterable[tuple[str, str, int]]:
     """Yield `(owner id, receiver id, metres)` for the nearest owners in reach of each receiver; ties by id.
 
     Spots are sorted into cubes as wide as the reach, so that only the 27 cubes around a receiver are looked at; poles

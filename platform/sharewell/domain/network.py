@@ -124,9 +124,7 @@ def _steps(instance: Instance, part: Part, *, single: bool) -> Iterable[tuple[in
                 yield index, width, price
 
 
-def _stage_costs(
-    instance: Instance, part: Part, step_rows: Sequence[tuple[int, int, int]]
-) -> dict[str, list[int]]:
+def _stage_costs(instance: Instance, part: Part, step_rows: Sequence[tuple[int, int, int]]) -> dict[str, list[int]]:
     no_lanes, no_steps = [0] * len(part.lanes), [0] * len(step_rows)
     costs = {
         "leximin": no_lanes + _ranks(part) if instance.fairness.rule is Rule.LEXIMIN else [],
@@ -156,8 +154,7 @@ def lottery(seed: str, part: Part) -> list[int]:
     """A number per lane, drawn from the published seed: its request's ticket first, its own within it; low wins."""
     tickets = {row.request: _ticket(f"{seed}|{row.request}") for row in part.receivers}
     return [
-        (tickets[lane.request] << LOTTERY_BITS) + _ticket(f"{seed}|{lane.request}|{lane.offer}")
-        for lane in part.lanes
+        (tickets[lane.request] << LOTTERY_BITS) + _ticket(f"{seed}|{lane.request}|{lane.offer}") for lane in part.lanes
     ]
 
 

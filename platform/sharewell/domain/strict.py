@@ -97,4 +97,3 @@ def moment_text(value: datetime) -> str:
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
-

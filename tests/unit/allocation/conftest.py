@@ -27,7 +27,10 @@ def an_instance(
     wanted = {name: need if isinstance(need, tuple) else (need, 3) for name, need in needs.items()}
     metres = {(o, r): 1000 for o in gives for r in needs} if lanes is None else lanes
     rows: dict[str, Any] = {
-        "resource": "ventilator", "kind": ResourceKind.DEVICE, "at": NOON, "seed": "spip",
+        "resource": "ventilator",
+        "kind": ResourceKind.DEVICE,
+        "at": NOON,
+        "seed": "spip",
         "owners": tuple(
             Owner(offer=offer, institution=f"at-{offer}", quantity=units, stock=units + 2, minimum_kept=2)
             for offer, units in gives.items()

@@ -38,9 +38,7 @@ def honest(instance: Instance, moved: dict[tuple[str, str], int], floor: tuple[i
     for (_, request), units in moved.items():
         received[request] = received.get(request, 0) + units
     worth = sum(welfare(instance.fairness, instance.receiver[name], units) for name, units in received.items())
-    report = SolverReport(
-        name="hand", version="1", status=Status.FEASIBLE, bound=worth, gap=0, seed=instance.seed
-    )
+    report = SolverReport(name="hand", version="1", status=Status.FEASIBLE, bound=worth, gap=0, seed=instance.seed)
     return compose(instance, moved, [floor] * len(instance.parts), report=report)
 
 

@@ -87,14 +87,10 @@ def test_units_asked_above_the_need_are_told_apart(an_instance: Build) -> None:
         Receiver(request="filled", institution="at-f", need=1, asked=3, urgency=3),
         Receiver(request="short", institution="at-s", need=2, asked=3, urgency=3),
     )
-    instance = an_instance(
-        {"o": 1, "p": 1}, {}, receivers=receivers, lanes={("o", "filled"): 1, ("p", "short"): 1}
-    )
+    instance = an_instance({"o": 1, "p": 1}, {}, receivers=receivers, lanes={("o", "filled"): 1, ("p", "short"): 1})
     filled, short = why(instance, "filled"), why(instance, "short")
     assert (filled.code, filled.quantity) == (Reason.ABOVE_NEED, 2)
-    assert filled.reason == (
-        "1 unit of 3 asked for: the forecast or census bears out 1, and the other 2 lie above it."
-    )
+    assert filled.reason == ("1 unit of 3 asked for: the forecast or census bears out 1, and the other 2 lie above it.")
     assert (short.code, short.quantity) == (Reason.SUPPLY_EXHAUSTED, 2)
     assert short.reason.endswith("1 unit asked for beyond that: above the forecast or census.")
 

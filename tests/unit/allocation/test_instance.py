@@ -143,9 +143,7 @@ def test_a_time_without_zone_is_refused(an_instance: Build) -> None:
 
 
 def test_totals_beyond_what_a_stage_value_can_hold_are_refused(an_instance: Build) -> None:
-    receivers = tuple(
-        Receiver(request=f"r{i}", institution="at-r", need=1_000_000, urgency=1) for i in range(101)
-    )
+    receivers = tuple(Receiver(request=f"r{i}", institution="at-r", need=1_000_000, urgency=1) for i in range(101))
     with pytest.raises(Invalid, match="count in larger units"):
         an_instance({}, {}, receivers=receivers)
 

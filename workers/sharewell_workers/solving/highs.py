@@ -9,6 +9,7 @@ through python-mip's public names: it is used where the fields are missing, and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from scipy.sparse import csc_array
 
 COLUMN_WISE, MAXIMISE = 1, -1  # of the HiGHS C API
+
+# A python-mip model sits in a reference cycle, so the garbage collector may free it at any moment, also while cffi
+# holds its lock; if the freeing function then had to be looked up for the first time, it would wait for that lock for
+# ever. Looking it up here keeps it at hand.
+_FREE = highs.highslib.Highs_destroy
 
 
 class CutOff(Exception):
@@ -51,6 +57,7 @@ class ArraySolver:
     """The program handed to HiGHS as arrays; the basis of one stage starts the next."""
 
     @staticmethod
+    @cache
     def works() -> bool:
         """Whether the installed python-mip has the fields this leans on."""
         names = ("_model", "_lib", "_col_committed", "_row_committed", "_x", "_pi", "_set_string_option_value")
@@ -94,9 +101,7 @@ class ArraySolver:
         solver, c = self.model.solver, _Floats()
         lib, model = solver._lib, solver._model
         _expect_success(lib.Highs_changeColsCostByRange(model, 0, columns - 1, c(costs)))
-        _expect_success(
-            lib.Highs_changeColsBoundsByRange(model, 0, columns - 1, c(bounds.lower), c(bounds.upper))
-        )
+        _expect_success(lib.Highs_changeColsBoundsByRange(model, 0, columns - 1, c(bounds.lower), c(bounds.upper)))
         _expect_success(
             lib.Highs_changeRowsBoundsBySet(
                 model, rows, c.ints(np.arange(rows)), c(bounds.row_lower), c(bounds.row_upper)

@@ -76,9 +76,7 @@ def _solve_part(instance: Instance, part: Part, deadline: float) -> PartPlan:
         moved=fill_up(net, floor.moved) if search.values is None else search.moved(),
         floor=(floor.value, floor.over),
         bound=search.bound if search.bound >= 0 else search.program.ceiling("welfare", getattr(stopped, "rows", None)),
-        proof=PartProof(
-            part=part.index, blocking=floor.blocking, witness=witness, multipliers=tuple(search.proofs)
-        ),
+        proof=PartProof(part=part.index, blocking=floor.blocking, witness=witness, multipliers=tuple(search.proofs)),
         proven=stopped is None,
     )
 

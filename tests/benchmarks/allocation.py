@@ -1,0 +1,196 @@
+"""How long an allocation takes, what of it is not the solver, and how much cheaper checking is than finding.
+
+Institutions stand at random in a square as dense as New Jersey; half are crowded. Each request is joined to its 25
+nearest owners with something to spare. Prints one JSON line a measure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import highspy
+import numpy as np
+
+from sharewell.domain.allocation import (
+    Instance,
+    OfferRow,
+    Plan,
+    Reach,
+    RequestRow,
+    Standing,
+    build_instance,
+    check_certificate,
+    check_plan,
+)
+from sharewell.domain.certificate import floor_units
+from sharewell.domain.network import network
+from sharewell.domain.resources import ResourceKind
+from sharewell_workers.solving import solve
+from sharewell_workers.solving.flow import FlowNet, largest_floor
+from sharewell_workers.solving.program import Program
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+KILOMETRES_EACH = 17.0  #: side of the square that one institution has to itself
+
+Answer = TypeVar("Answer")
+
+
+def instance(institutions: int, *, seed: int = 7) -> Instance:
+    """A region of `institutions`, of which about half lack beds and together lack more than the others spare."""
+    chance = random.Random(seed)  # noqa: S311
+    side = KILOMETRES_EACH * institutions**0.5 / 111
+    offers, requests, standings = [], [], []
+    for number in range(institutions):
+        name = f"h{number:05d}"
+        beds = chance.randint(20, 400)
+        need = round(beds * chance.uniform(0.75, 1.3))
+        standings.append(
+            Standing(
+                institution=name, latitude=40 + chance.uniform(0, side), longitude=-74 - chance.uniform(0, side / 0.75),
+                stock=beds, own_need=need,
+            )
+        )  # fmt: skip
+        if need < beds:
+            offers.append(OfferRow(id=f"o{number:05d}", institution=name, quantity=beds - need, minimum_kept=0,
+                                   available_from=NOON, available_until=NOON + timedelta(days=1)))  # fmt: skip
+        elif need > beds:
+            requests.append(RequestRow(id=f"r{number:05d}", institution=name, quantity=need - beds,
+                                       urgency=chance.randint(1, 5), needed_by=NOON + timedelta(hours=12),
+                                       needed_until=NOON + timedelta(days=1)))  # fmt: skip
+    return build_instance(
+        resource="bed.adult", kind=ResourceKind.PLACE, at=NOON, offers=offers, requests=requests, standings=standings,
+        seed="bench", reach=Reach(metres=300_000, nearest=25),
+    )  # fmt: skip
+
+
+def measure(sizes: tuple[int, ...] = (80, 500)) -> list[dict[str, Any]]:
+    """One record for each number of institutions."""
+    return [_run(size) for size in sizes]
+
+
+def _run(size: int) -> dict[str, Any]:
+    made, drawing = _timed(lambda: instance(size))
+    solve(made)  # the first call pays for loading the library
+    plan, solving = _timed(lambda: solve(made))
+    _, checking = _timed(lambda: check_plan(made, plan))
+    _, proving = _timed(lambda: check_certificate(made, plan))
+    build, stages, raw = _phases(made)
+    return {
+        "benchmark": "allocation.solve",
+        "institutions": size,
+        "lanes": len(made.lanes),
+        "parts": len(made.parts),
+        "draw_s": round(drawing, 3),
+        "solve_s": round(solving, 3),
+        "check_s": round(checking, 3),
+        "certificate_s": round(proving, 3),
+        "build_to_solver_ratio": round(build / stages, 2),
+        "through_python_mip_to_raw_highspy_ratio": round(stages / raw, 2),
+        "solve_to_certificate_ratio": round(solving / proving, 1),
+        **_outcome(made, plan),
+    }
+
+
+def _outcome(made: Instance, plan: Plan) -> dict[str, Any]:
+    return {
+        "needed": sum(row.need for row in made.receivers),
+        "assigned": sum(plan.received.values()),
+        "status": plan.solver.status.value,
+        "gap_millionths": plan.solver.gap,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def _phases(made: Instance) -> tuple[float, float, float]:
+    """Seconds for building the programs, for their stages through python-mip, and for the same stages raw."""
+    build = stages = raw = 0.0
+    for part in made.parts:
+        program, took = _timed(lambda part=part: network(made, part))  # type: ignore[misc]
+        floor = largest_floor(FlowNet(made, part, program))
+        floors = floor_units(made, part, floor.value, floor.over)
+        search, more = _timed(lambda: Program(program, floors))  # noqa: B023
+        build += took + more
+        rival = _RawHighs(Program(program, floors))
+        for stage in program.costs:
+            raw += rival.decide(stage)
+            stages += _timed(lambda: search.decide(stage, 600))[1]  # noqa: B023
+            rival.follow(search)
+    return build, stages, raw
+
+
+class _RawHighs:
+    """The same stages handed to highspy without anything between; only its own time counts."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.highs = highspy.Highs()
+        self.highs.setOptionValue("output_flag", False)
+        self.highs.setOptionValue("presolve", "off")
+        self.highs.setOptionValue("threads", 1)
+        self.loaded = False
+
+    def decide(self, stage: str) -> float:
+        costs = np.array(self.program.network.costs[stage], dtype=np.float64)
+        begun = time.perf_counter()
+        if self.loaded:
+            self._change(costs)
+            begun = time.perf_counter()  # its Python binding changes rows one by one, which is not its fault
+        else:
+            self._load(costs)
+        self.highs.run()
+        return time.perf_counter() - begun
+
+    def follow(self, other: Program) -> None:
+        """Take over the face that the other one keeps, so that both decide the same programs."""
+        self.program.bounds = other.bounds
+
+    def _load(self, costs: np.ndarray) -> None:
+        bounds, matrix = self.program.bounds, self.program.matrix
+        lp = highspy.HighsLp()
+        lp.num_row_, lp.num_col_ = matrix.shape
+        lp.sense_ = highspy.ObjSense.kMaximize
+        lp.col_cost_, lp.col_lower_, lp.col_upper_ = costs, bounds.lower.astype(float), bounds.upper.astype(float)
+        lp.row_lower_, lp.row_upper_ = bounds.row_lower.astype(float), bounds.row_upper.astype(float)
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+        lp.a_matrix_.start_, lp.a_matrix_.index_ = matrix.indptr, matrix.indices
+        lp.a_matrix_.value_ = matrix.data.astype(float)
+        self.highs.passModel(lp)
+        self.loaded = True
+
+    def _change(self, costs: np.ndarray) -> None:
+        bounds, (rows, columns) = self.program.bounds, self.program.matrix.shape
+        every_column, every_row = np.arange(columns, dtype=np.int32), np.arange(rows, dtype=np.int32)
+        self.highs.changeColsCost(columns, every_column, costs)
+        self.highs.changeColsBounds(columns, every_column, bounds.lower.astype(float), bounds.upper.astype(float))
+        for row, low, high in zip(every_row, bounds.row_lower, bounds.row_upper, strict=True):
+            self.highs.changeRowBounds(int(row), float(low), float(high))
+
+
+def _timed(work: Callable[[], Answer]) -> tuple[Answer, float]:
+    begun = time.perf_counter()
+    answer = work()
+    return answer, time.perf_counter() - begun
+
+
+def lines(sizes: tuple[int, ...]) -> Iterator[str]:
+    """The records as JSON, each as soon as it is known."""
+    for size in sizes:
+        yield json.dumps(_run(size))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--institutions", type=int, nargs="+", default=[80, 500], help="numbers of institutions")
+    for record in lines(tuple(parser.parse_args().institutions)):
+        print(record, flush=True)
+
+
+if __name__ == "__main__":
+    main()
