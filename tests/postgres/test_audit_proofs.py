@@ -101,6 +101,8 @@ async def test_an_unknown_decision_has_no_bundle(gateway: Connection) -> None:
 async def test_a_decision_has_no_bundle_until_it_is_under_a_signature(
     sequencer_pool: Pool[Any], gateway: Connection, a_decision: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    await record(gateway, a_decision())
+    await Sequencer(sequencer_pool, KEY).seal()
     decision = a_decision()
     await record(gateway, decision)
     with pytest.raises(NotSealedYet, match="few seconds"):
@@ -116,7 +118,7 @@ async def test_a_decision_has_no_bundle_until_it_is_under_a_signature(
     with pytest.raises(NotSealedYet):
         await bundle_of(gateway, decision.id)
     await Sequencer(sequencer_pool, KEY).seal()
-    assert verify_bundle(await bundle_of(gateway, decision.id), KEY.vkey).index == 0
+    assert verify_bundle(await bundle_of(gateway, decision.id), KEY.vkey).index == 1
 
 
 async def test_a_bundle_of_another_log_is_not_verified(

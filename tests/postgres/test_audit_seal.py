@@ -152,6 +152,36 @@ async def test_a_decision_that_commits_after_later_ones_were_sealed_is_sealed_to
     await assert_all_sealed_once(gateway)
 
 
+async def test_a_decision_made_after_another_was_committed_comes_after_it_in_the_log(
+    sequencer_pool: Pool[Any],
+    gateway: Connection,
+    connect: Connect,
+    a_decision: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = await connect(DatabaseRole.WORKER)
+    transaction = slow.transaction()
+    await transaction.start()
+    earlier, between, later = a_decision(), a_decision(), a_decision()
+    await AuditRepository(slow).record(earlier)
+    sequencer = Sequencer(sequencer_pool, KEY)
+    await record(gateway, between)
+    await sequencer.seal()
+    real, times = LogRepository.late, iter([True])
+
+    async def late(self: LogRepository, *args: Any) -> Any:
+        found = await real(self, *args)
+        if next(times, False):  # the sequencer has just looked for late ones, and not yet for fresh ones
+            await transaction.commit()
+            await record(gateway, later)
+        return found
+
+    monkeypatch.setattr(LogRepository, "late", late)
+    for _ in range(2):
+        await sequencer.seal()
+    assert await check_log(gateway) == [decision.entry() for decision in (between, earlier, later)]
+
+
 async def test_a_transaction_that_only_reads_for_long_does_not_hold_ids_back(
     sequencer_pool: Pool[Any], gateway: Connection, connect: Connect, a_decision: Make
 ) -> None:

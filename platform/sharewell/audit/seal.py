@@ -63,7 +63,10 @@ class Gap(NamedTuple):
 
 @dataclass(slots=True)
 class Progress:
-    """How far the log is known to reach. Worthless as soon as somebody else extends it."""
+    """How far the log is known to reach. Replaced whole once a step is committed, so it is never half true.
+
+    Worthless as soon as somebody else extends the log, which shows in the size of the stored head.
+    """
 
     edge: Edge
     seen: int = 0  #: highest staged id in the tree
@@ -104,7 +107,7 @@ class Sequencer:
     async def _seal(self, conn: PoolConnectionProxy[Any], log: LogRepository) -> Sealed:
         entries = 0
         while True:
-            with self._forgetting():
+            with _naming_the_fence():
                 # One snapshot for the whole step: it decides which entries come before which.
                 async with conn.transaction(isolation="repeatable_read"):
                     progress, added = await self._step(log)
@@ -115,18 +118,6 @@ class Sequencer:
             entries += added
             if not added:
                 return Sealed(entries=entries, size=progress.edge.size)
-
-    @contextmanager
-    def _forgetting(self) -> Iterator[None]:
-        """Whatever goes wrong, start the next attempt from what is stored."""
-        try:
-            yield
-        except asyncpg.UniqueViolationError as why:
-            self._progress = None
-            raise Fenced from why
-        except BaseException:
-            self._progress = None
-            raise
 
     async def _step(self, log: LogRepository) -> tuple[Progress, int]:
         head = await log.head()
@@ -208,6 +199,14 @@ async def load_progress(log: LogRepository, head: Head) -> Progress:
     seen = await log.last_sealed()
     gaps = [Gap(head.settled + 1, seen, await log.own_number())] if seen > head.settled else []
     return Progress(edge, seen, gaps)
+
+
+@contextmanager
+def _naming_the_fence() -> Iterator[None]:
+    try:
+        yield
+    except asyncpg.UniqueViolationError as why:
+        raise Fenced from why
 
 
 def _checked(entry: Staged) -> Hash:
