@@ -1,0 +1,113 @@
+"""A stranger works an adopted plan out again from its bundle, whoever signed it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from sharewell.audit.keys import LogKey
+from sharewell.domain import canonical, merkle
+from sharewell.domain.audit import Decision
+from sharewell.domain.bundle import Bundle, NotRepeatable, verify_bundle
+from sharewell.domain.checkpoint import Checkpoint, InclusionProof
+from sharewell.domain.instance import Instance, Lane, Owner, Receiver
+from sharewell.domain.notes import sign_note
+from sharewell.domain.plan import Assignment, Plan, Status
+from sharewell.domain.resources import ResourceKind
+from sharewell_workers.solving import solve
+
+KEY = LogKey.from_seed("log.example/2026", bytes(range(32)))
+INSTANCE = Instance(
+    resource="ventilator",
+    kind=ResourceKind.DEVICE,
+    at=datetime(2026, 3, 1, 12, tzinfo=UTC),
+    seed="north/ventilator/2026-03-01",
+    owners=(Owner(offer="o1", institution="i1", quantity=4, stock=9, minimum_kept=2, own_need=3),),
+    receivers=(
+        Receiver(request="r1", institution="i2", need=3, urgency=5),
+        Receiver(request="r2", institution="i3", need=3, urgency=2),
+    ),
+    lanes=(
+        Lane(offer="o1", request="r1", cap=9, metres=10_000, hours=1),
+        Lane(offer="o1", request="r2", cap=9, metres=90_000, hours=2),
+    ),
+)
+PLAN = solve(INSTANCE)
+
+
+def a_bundle_of(plan: Plan, **said: int) -> bytes:
+    """An operator adopts `plan`, whatever it is, and puts that into a log of one entry."""
+    bodies = [canonical.encode(INSTANCE.to_json()), canonical.encode(plan.to_json())]
+    hashes = [hashlib.sha256(body).hexdigest() for body in bodies]
+    numbers = {"needed": 6, "assigned": sum(row.quantity for row in plan.assignments)} | said
+    entry = Decision(
+        id=UUID(int=1),
+        kind="plan.adopted",
+        at=INSTANCE.at,
+        actor="worker.allocate",
+        institution=None,
+        action="adoptPlan",
+        outcome="allowed",
+        policy_set="",
+        policies=(),
+        subject_kind="allocation",
+        subject_id="a1",
+        details={"instance_sha256": hashes[0], "plan_sha256": hashes[1], **numbers},
+        request_id="",
+        nonce="00" * 16,
+    ).entry()
+    head = Checkpoint(origin=KEY.key.name, size=1, root=merkle.hash_leaf(entry))
+    return Bundle(
+        origin=KEY.key.name,
+        entry=entry,
+        proof=InclusionProof(index=0, path=()),
+        checkpoint=sign_note(head.text(), [KEY]),
+        attachments=dict(zip(hashes, bodies, strict=True)),
+    ).encode()
+
+
+def test_an_adopted_plan_is_worked_out_again() -> None:
+    verified = verify_bundle(a_bundle_of(PLAN), KEY.vkey)
+    assert verified.checks[3] == (
+        "its plan, 4 of 6 units of ventilator, keeps every rule, and no plan is better by them"
+    )
+
+
+def test_a_plan_that_was_not_proven_best_does_not_pass_for_it() -> None:
+    found_in_time = replace(
+        PLAN, solver=replace(PLAN.solver, status=Status.FEASIBLE), certificate=type(PLAN.certificate)()
+    )
+    assert verify_bundle(a_bundle_of(found_in_time), KEY.vkey).checks[3].endswith("was not claimed")
+
+
+def test_a_plan_that_takes_more_than_its_owner_can_spare_is_not_verified() -> None:
+    greedy = replace(
+        PLAN,
+        assignments=(
+            Assignment(offer="o1", request="r1", quantity=3, reason="first come"),
+            Assignment(offer="o1", request="r2", quantity=3, reason="first come"),
+        ),
+    )
+    with pytest.raises(NotRepeatable):
+        verify_bundle(a_bundle_of(greedy), KEY.vkey)
+
+
+def test_a_feasible_plan_that_favours_somebody_is_not_verified() -> None:
+    biased = replace(PLAN, assignments=(Assignment(offer="o1", request="r2", quantity=3, reason="a friend"),))
+    with pytest.raises(NotRepeatable):
+        verify_bundle(a_bundle_of(biased), KEY.vkey)
+
+
+def test_a_plan_said_to_be_best_without_its_proof_is_not_verified() -> None:
+    unproven = replace(PLAN, certificate=type(PLAN.certificate)())
+    with pytest.raises(NotRepeatable):
+        verify_bundle(a_bundle_of(unproven), KEY.vkey)
+
+
+def test_an_entry_that_boasts_is_not_verified() -> None:
+    with pytest.raises(NotRepeatable, match="assigns 4 of 6"):
+        verify_bundle(a_bundle_of(PLAN, assigned=6), KEY.vkey)
