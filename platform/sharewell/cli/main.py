@@ -17,7 +17,7 @@ from sharewell.settings import SettingsError
 COMMANDS: Final = {
     "demo": ("sharewell.cli.demo", "See the whole journey in a made-up region; needs no data and no server."),
     "serve": ("sharewell.cli.serve", "Serve the GraphQL gateway, with its workers."),
-    "worker": ("sharewell.cli.serve", "Run jobs from the queue and seal the audit log."),
+    "worker": ("sharewell.cli.worker", "Run jobs from the queue and seal the audit log."),
     "migrate": ("sharewell.cli.migrate", "Bring the database up to this release."),
     "ingest": ("sharewell.cli.ingest", "Take in a published file."),
     "replay": ("sharewell.cli.replay", "Play real history, with and without sharing."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from sharewell.cli.ending import explained, unless_stopped
 from sharewell.cli.evidence import take_evidence
 from sharewell.cli.stage import Stage, open_stage, stage_settings
 from sharewell.domain.errors import Invalid
@@ -70,7 +72,8 @@ def _replay(
         panel = read().cut(until=until.date() if until else date.max, regions=regions)
     except Invalid as error:
         raise typer.BadParameter(error.message, param_hint=str(path)) from None
-    figures = uvloop.run(play(name, panel, home))
+    with explained():
+        figures = uvloop.run(unless_stopped(play(name, panel, home)))
     if as_json:
         typer.echo(json.dumps(figures))
     else:
@@ -85,7 +88,8 @@ async def play(name: str, panel: Panel, home: Path | None) -> dict[str, Any]:
     settings = Settings.from_environment()
     folder = home or settings.home / "replays" / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     began = time.monotonic()
-    async with open_stage(stage_settings(settings, folder.resolve()), clock=True) as stage:
+    quiet = replace(stage_settings(settings, folder.resolve()), log_level="warning")
+    async with open_stage(quiet, clock=True) as stage:
         stage.set_clock(panel.start(panel.periods[0]))
         screen.print(f"{panel.title}: {len(panel.sites)} institutions, {len(panel.periods)} periods; data in {folder}")
         ledger = await _play(stage, panel)
@@ -113,6 +117,10 @@ async def _play(stage: Stage, panel: Panel) -> Ledger:
             moved = sum(ledger.given.values())
             progress.update(bar, advance=1, description=f"{period}  {moved} units moved")
 
-        return await Journey(panel, players, operator, stage.set_clock, told).play()
+        async def hand_in(period: date) -> None:
+            if period in panel.files:
+                await stage.hand_in(panel.format, panel.files[period], panel.locations)
+
+        return await Journey(panel, players, operator, stage.set_clock, told, hand_in).play()
 
 

@@ -42,6 +42,7 @@ class Journey:
     operator: ApiClient  #: asks for forecasts and plans when the day has come
     set_clock: Callable[[datetime], None]
     told: Callable[[date, Ledger], None] = lambda _day, _ledger: None  #: called after each period
+    hand_in: Callable[[date], Awaitable[None]] | None = None  #: gives the platform what was published of a period
 
     ledger: Ledger = field(init=False)
 
@@ -80,6 +81,7 @@ class Journey:
     async def _act_on_forecast(self, site: str, known: Mapping[str, Load], period: date, window: Window) -> None:
         player = self.players[site]
         player.pledged.clear()
+        player.asked = False
         expected = await player.expected(period)
         for resource, load in known.items():
             quantiles = expected.get(resource, {})
@@ -95,17 +97,22 @@ class Journey:
         self.set_clock(start + MORNING)
         window = Window(f"{period} now", start + MORNING, start + self.panel.step)
         loads = self._loads(period)
+        if self.hand_in is not None:
+            await self.hand_in(period)
+            await self._wait("ingest")
         await self._each(loads, lambda site: self.players[site].report(start, self.panel.step.days, loads[site]))
         await self._answer(period, loads)
         await self._each(loads, lambda site: self._act_on_truth(site, loads[site], period, window))
         await self._run(operations.START_ALLOCATION, f"allocate {window.name}", self._markets(period))
         await self._answer(period, loads)
         self.set_clock(start + self.panel.step - timedelta(seconds=1))
-        await self._each(self.players, self._end_stays)
+        guests = {site for site, _, day in self.ledger.received if day == period}
+        await self._each(sorted(guests), self._end_stays)
 
     async def _act_on_truth(self, site: str, loads: Mapping[str, Load], period: date, window: Window) -> None:
         player = self.players[site]
-        await player.cancel_open_requests()
+        if player.asked:
+            await player.cancel_open_requests()
         for resource, load in loads.items():
             key = (site, resource, period)
             have = load.staffed + self.ledger.received[key] - self.ledger.given[key]
@@ -133,7 +140,8 @@ class Journey:
 
     async def _answer(self, period: date, loads: Mapping[str, Mapping[str, Load]]) -> None:
         """Givers confirm what they can really spare and decline the rest; receivers take in what comes."""
-        moved = await self._each(loads, lambda site: self._answer_as_giver(site, period, loads[site]))
+        givers = [site for site in loads if self.players[site].pledged]
+        moved = await self._each(givers, lambda site: self._answer_as_giver(site, period, loads[site]))
         arriving: dict[str, list[Held]] = {}
         for transfer in (t for transfers in moved for t in transfers):
             arriving.setdefault(self._sites[transfer.receiver], []).append(transfer)
@@ -149,27 +157,26 @@ class Journey:
         spare = Counter({
             resource: load.spare - self.ledger.given[site, resource, period] for resource, load in loads.items()
         })  # fmt: skip
-        confirmed = []
+        confirmed, declined = [], []
         for transfer in sorted(held, key=lambda t: (-t.quantity, t.id)):
             if transfer.quantity > spare[transfer.resource]:
                 self.ledger.declined += transfer.quantity
-                await player.step("declineTransfer", transfer.id, reason="OWN_NEED_ROSE")
-                continue
-            spare[transfer.resource] -= transfer.quantity
-            await player.step("confirmTransfer", transfer.id)
-            await player.step("dispatchTransfer", transfer.id)
-            confirmed.append(transfer)
+                declined.append(transfer.id)
+            else:
+                spare[transfer.resource] -= transfer.quantity
+                confirmed.append(transfer)
+        await player.steps("declineTransfer", declined, reason="OWN_NEED_ROSE")
+        await player.steps("confirmTransfer", [t.id for t in confirmed])
+        await player.steps("dispatchTransfer", [t.id for t in confirmed])
         return confirmed
 
     async def _receive(self, site: str, transfers: Sequence[Held]) -> None:
-        for transfer in transfers:
-            await self.players[site].step("receiveTransfer", transfer.id)
+        await self.players[site].steps("receiveTransfer", [t.id for t in transfers])
 
     async def _end_stays(self, site: str) -> None:
         player = self.players[site]
-        for transfer in await player.transfers("RECEIVED"):
-            if transfer.receiver == str(player.institution):
-                await player.step("returnTransfer", transfer.id)
+        here = [t.id for t in await player.transfers("RECEIVED") if t.receiver == str(player.institution)]
+        await player.steps("returnTransfer", here)
 
     def _loads(self, period: date) -> dict[str, dict[str, Load]]:
         """By site: what it staffs and needs in `period`; sites that did not report are left out."""
@@ -201,13 +208,15 @@ class Journey:
         for region, resource in markets:
             asked = {"idempotencyKey": f"{key} {region} {resource}", "region": region, "resource": resource}
             await self.operator.graphql(operation, {"input": asked})
-        waiting, pause = 0.0, POLL_SECONDS
-        while waiting < PATIENCE_SECONDS:
-            state = await self.operator.graphql(operations.UNDERWAY)
-            if state["jobsSetAside"]:
-                raise JobsSetAside(f"a job failed for good: {state['jobsSetAside'][0]['reason']}")
-            if not any(job["name"] in ("forecast", "allocate") for job in state["jobsUnderway"]):
-                return
-            await asyncio.sleep(pause)
-            waiting += pause
-        raise ApiError(f"the platform is still at work on {key} after {PATIENCE_SECONDS} seconds.")
+        await self._wait("forecast", "allocate")
+
+    async def _wait(self, *jobs: str) -> None:
+        """Until no job of these names waits or runs."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                state = await self.operator.graphql(operations.UNDERWAY)
+                if state["jobsSetAside"]:
+                    raise JobsSetAside(f"a job failed for good: {state['jobsSetAside'][0]['reason']}")
+                if not any(job["name"] in jobs for job in state["jobsUnderway"]):
+                    return
+                await asyncio.sleep(POLL_SECONDS)

@@ -59,7 +59,12 @@ query ($kind: String!) { decisions(kind: $kind, first: 1) { nodes { id kind logI
 BUNDLE: Final = "query ($id: UUID!) { decision(id: $id) { bundle } }"
 
 
-def step(name: str) -> str:
-    """The mutation of one step of a transfer, such as `confirmTransfer`."""
+STEPS_AT_ONCE: Final = 10  #: the gateway takes a limited number of fields in one request
+
+
+def steps(name: str, count: int) -> str:
+    """A mutation that takes `count` transfers through the step `name`, such as `confirmTransfer`, one after another."""
     kind = name[0].upper() + name[1:]
-    return f"mutation ($input: {kind}Input!) {{ {name}(input: $input) {{ transfer {{ id state }} }} }}"
+    variables = ", ".join(f"$input{place}: {kind}Input!" for place in range(count))
+    fields = " ".join(f"t{place}: {name}(input: $input{place}) {{ transfer {{ id state }} }}" for place in range(count))
+    return f"mutation ({variables}) {{ {fields} }}"

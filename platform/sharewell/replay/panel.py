@@ -5,8 +5,9 @@ Read from published files here; whoever plays it hands each institution only wha
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -69,6 +70,9 @@ class Panel:
     periods: tuple[date, ...]  #: first days, in order
     loads: Mapping[Key, Load]
     minimum_share: float = 0.05  #: share of its staffed units that every site keeps free for itself
+    format: str = ""  #: of the published files below
+    files: Mapping[date, bytes] = field(default_factory=dict, repr=False)  #: what was published of each period
+    locations: bytes | None = field(default=None, repr=False)  #: the second file some formats take
 
     @property
     def resources(self) -> tuple[str, ...]:
@@ -102,11 +106,13 @@ class Panel:
 def read_nj(file: Path) -> Panel:
     """The New Jersey census; locations come from the JSON file beside it. Raises `Invalid` or `FeedRefused`."""
     places = sorted(file.parent.glob("*loc*.json"))
-    feed = formats.read("nj", _bytes(file), latest=date.max, locations=_bytes(places[0]) if places else None)
+    data, locations = _bytes(file), _bytes(places[0]) if places else None
+    feed = formats.read("nj", data, latest=date.max, locations=locations)
     beds = feed.reports.filter(pl.col("resource") == "bed.adult").with_columns(
         staffed=(pl.col("staffed").max().over("institution_code") * NJ_SHARE_OF_BEDS).round()
     )
-    return _panel(f"New Jersey, {file.name}", feed, beds, timedelta(days=1))
+    panel = _panel(f"New Jersey, {file.name}", feed, beds, timedelta(days=1))
+    return replace(panel, format="nj", files=_by_period(data, "date"), locations=locations)
 
 
 def read_hhs(path: Path) -> Panel:
@@ -122,12 +128,15 @@ def read_hhs(path: Path) -> Panel:
         files = [path]
     if path.suffix == ".parquet":
         return read_hhs_panel(path)
-    feeds = [formats.read("hhs", _bytes(file), latest=date.max) for file in files]
+    published = [_bytes(file) for file in files]
+    feeds = [formats.read("hhs", data, latest=date.max) for data in published]
     reports = pl.concat([feed.reports for feed in feeds]).unique(
         ["institution_code", "resource", "as_of"], keep="last", maintain_order=True
     )
     merged = replace(feeds[0], institutions=tuple({i.code: i for feed in feeds for i in feed.institutions}.values()))
-    return _panel(f"HHS facilities, {path.name}", merged, reports, timedelta(days=7))
+    panel = _panel(f"HHS facilities, {path.name}", merged, reports, timedelta(days=7))
+    by_week = {week: part for data in published for week, part in _by_period(data, "collection_week").items()}
+    return replace(panel, format="hhs", files=by_week)
 
 
 def read_hhs_panel(file: Path) -> Panel:
@@ -174,6 +183,21 @@ def _of(title: str, sites: Mapping[str, Site], loads: Mapping[Key, Load], step: 
         title=title, step=step, sites=sites, loads=loads, periods=tuple(sorted({day for _, _, day in loads}))
     )
     return panel.cut()
+
+
+def _by_period(data: bytes, column: str) -> dict[date, bytes]:
+    """The file as it would have been published period by period: its header, and the lines of each period as they are.
+
+    The file was read before, so it has the column and is well-formed.
+    """
+    header, *lines = data.decode("utf-8-sig").splitlines(keepends=True)
+    place = next(csv.reader([header])).index(column)
+    parts: dict[date, list[str]] = {}
+    for line in lines:
+        if line.strip():
+            day = date.fromisoformat(next(csv.reader([line]))[place][:10].replace("/", "-"))
+            parts.setdefault(day, [header]).append(line)
+    return {day: "".join(part).encode() for day, part in parts.items()}
 
 
 def _bytes(file: Path) -> bytes:

@@ -7,7 +7,7 @@ so that a lost answer can be asked for again without anything happening twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -49,6 +49,7 @@ class Player:
     institution: UUID
     client: ApiClient
     pledged: dict[str, tuple[str, int]] = field(default_factory=dict)  #: by resource: open offer and its units
+    asked: bool = False  #: whether it has asked for anything in this period
 
     async def report(self, as_of: datetime, period_days: int, loads: Mapping[str, Load]) -> None:
         """Say what is staffed, occupied and waited for, of every resource at once."""
@@ -74,6 +75,7 @@ class Player:
 
     async def ask(self, resource: str, units: int, window: Window, *, staffed: int, reason: str) -> None:
         """Ask for the units by which its need exceeds what it staffs."""
+        self.asked = True
         share = units / max(1, staffed)
         urgency = 5 if share >= 0.5 else 4 if share >= 0.25 else 3
         await self._do(
@@ -107,9 +109,15 @@ class Player:
             for row in rows
         ]
 
-    async def step(self, name: str, transfer: str, **more: str) -> None:
-        """Take a transfer one step further, such as `confirmTransfer`."""
-        await self._do(operations.step(name), f"{name} {transfer}", scoped=False, transfer=transfer, **more)
+    async def steps(self, name: str, transfers: Sequence[str], **more: str) -> None:
+        """Take transfers one step further, such as `confirmTransfer`, several in one request."""
+        for start in range(0, len(transfers), operations.STEPS_AT_ONCE):
+            some = transfers[start : start + operations.STEPS_AT_ONCE]
+            inputs = {
+                f"input{place}": {"idempotencyKey": f"{name} {transfer}", "transfer": transfer, **more}
+                for place, transfer in enumerate(some)
+            }
+            await self.client.graphql(operations.steps(name, len(some)), inputs)
 
     async def _do(self, operation: str, key: str, *, scoped: bool = True, **values: Any) -> dict[str, Any]:
         own = {"institution": str(self.institution)} if scoped else {}

@@ -33,15 +33,15 @@ class CapacityService:
         async with self._office.act(caller, Action.REPORT_CAPACITY, target, wish) as act:
             if act.repeated:
                 return act.again(tuple[CapacityReport, ...])
+            office = self._office
             reports = tuple(
-                [await _taken_in(act, draft, institution, f"reports.{place}") for place, draft in enumerate(drafts)]
+                [await _taken_in(office, act, draft, institution, f"reports.{n}") for n, draft in enumerate(drafts)]
             )
             decision = await act.record(
                 "capacity.reported", "institution", institution,
                 {"reports": [_summary(report) for report in reports]}, institution=institution,
             )  # fmt: skip
-            for report in reports:
-                await act.tx.capacity.add(report, decision)
+            await act.tx.capacity.add(reports, decision)
             return await act.done(reports, decision)
 
     async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, CapacityReport]:
@@ -60,19 +60,19 @@ class CapacityService:
             return await tx.capacity.page(before=before, institution=institution, resource=resource, first=first)
 
 
-async def _taken_in(act: Act, draft: CapacityDraft, institution: UUID, path: str) -> CapacityReport:
+async def _taken_in(office: Office, act: Act, draft: CapacityDraft, institution: UUID, path: str) -> CapacityReport:
     """One of several drafts; what is wrong with it is told with its place among them."""
     try:
         report = CapacityReport.report(draft, id=new_id(), by=institution, at=act.at)
-        await _check_references(act, report)
+        await _check_references(office, act, report)
     except SharewellError as error:
         error.field = f"{path}.{error.field}" if error.field else path
         raise
     return report
 
 
-async def _check_references(act: Act, report: CapacityReport) -> None:
-    await act.tx.resources.get(report.resource)
+async def _check_references(office: Office, act: Act, report: CapacityReport) -> None:
+    await office.resource(act.tx, report.resource)
     if report.corrects is None:
         return
     corrected = await act.tx.capacity.get(report.corrects)

@@ -27,8 +27,7 @@ class OfferService:
         async with self._office.act(caller, Action.PUBLISH_OFFER, target, wish) as act:
             if act.repeated:
                 return act.again(Offer)
-            resource = await act.tx.resources.get(draft.resource)
-            owner = await act.tx.institutions.get(institution)
+            resource = await self._office.resource(act.tx, draft.resource)
             free = await act.tx.capacity.free_to_pledge(
                 institution, resource.code, draft.available_from, draft.available_until
             )
@@ -42,6 +41,7 @@ class OfferService:
             )  # fmt: skip
             await act.tx.offers.add(offer, decision)
             if self._allocate_after is not None:
+                owner = await act.tx.institutions.get(institution)
                 await act.tx.queue.enqueue(
                     "allocate", {"region": owner.region, "resource": resource.code, "request_id": caller.request_id},
                     key=f"{owner.region}/{resource.code}", delay=self._allocate_after,

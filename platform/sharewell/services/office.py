@@ -20,9 +20,10 @@ from uuid_utils.compat import uuid7
 
 from sharewell.authz import Authorizer
 from sharewell.domain.audit import Decision, Json
-from sharewell.domain.errors import Forbidden, NotFound, Unavailable
+from sharewell.domain.errors import Forbidden, Unavailable
 from sharewell.domain.policy import Action, Ruling, Target
 from sharewell.domain.principals import Caller
+from sharewell.domain.resources import Resource
 from sharewell.store.answered import Wish
 from sharewell.store.database import Database, Transaction
 
@@ -86,6 +87,7 @@ class Office:
         self.database = database
         self.authz = authz
         self.now = now
+        self._catalogue: dict[str, Resource] = {}
 
     @asynccontextmanager
     async def act(
@@ -97,15 +99,24 @@ class Office:
         """
         try:
             async with self.database.transaction() as tx:
-                ruling = self.authz.decide(caller, action, target, await _standing(tx, caller, action))
-                at = self.now()
-                repeated = None if wish is None else await tx.answered.claim(caller.principal, wish, at)
+                at, repeated = self.now(), None
+                if wish is None:
+                    standing = await _standing(tx, caller, action)
+                else:
+                    repeated, standing = await tx.answered.claim(caller.principal, wish, at, caller.institution)
+                ruling = self.authz.decide(caller, action, target, _context(caller, action, standing))
                 yield Act(
                     tx=tx, caller=caller, action=action, ruling=ruling, at=at, wish=wish, repeated=repeated
                 )  # fmt: skip
         except Forbidden as refusal:
             await self._record_refusal(caller, action, target, refusal)
             raise
+
+    async def resource(self, tx: Transaction, code: str) -> Resource:
+        """A line of the catalogue. Lines never change, so each is read once; raises `NotFound`."""
+        if code not in self._catalogue:
+            self._catalogue[code] = await tx.resources.get(code)
+        return self._catalogue[code]
 
     async def allow(self, caller: Caller, action: Action, target: Target) -> Ruling:
         """Ask the policies. Raises `Forbidden` once the refusal is on record, `Unavailable` if it cannot be."""
@@ -132,14 +143,19 @@ class Office:
             raise Unavailable("the refusal cannot be recorded just now, so nothing is answered.") from error
 
 
-async def _standing(tx: Transaction, caller: Caller, action: Action) -> dict[str, str]:
+async def _standing(tx: Transaction, caller: Caller, action: Action) -> str | None:
+    if caller.institution is None or not action.writes:
+        return None
+    return await tx.institutions.standing(caller.institution)
+
+
+def _context(caller: Caller, action: Action, standing: str | None) -> dict[str, str]:
     """What the policies should know of the caller's institution before it changes anything."""
     if caller.institution is None or not action.writes:
         return {}
-    try:
-        return {"callerStatus": (await tx.institutions.get(caller.institution)).status}
-    except NotFound as error:
-        raise Forbidden("the client's institution is not registered.") from error
+    if standing is None:
+        raise Forbidden("the client's institution is not registered.")
+    return {"callerStatus": standing}
 
 
 def _decision(

@@ -29,8 +29,7 @@ class RequestService:
         async with self._office.act(caller, Action.OPEN_REQUEST, target, wish) as act:
             if act.repeated:
                 return act.again(Request)
-            resource = await act.tx.resources.get(draft.resource)
-            owner = await act.tx.institutions.get(institution)
+            resource = await self._office.resource(act.tx, draft.resource)
             request = Request.open(draft, id=new_id(), by=institution, at=act.at)
             decision = await act.record(
                 "request.opened", "request", request.id,
@@ -41,6 +40,7 @@ class RequestService:
             )  # fmt: skip
             await act.tx.requests.add(request, decision)
             if self._allocate_after is not None:
+                owner = await act.tx.institutions.get(institution)
                 await act.tx.queue.enqueue(
                     "allocate", {"region": owner.region, "resource": resource.code, "request_id": caller.request_id},
                     key=f"{owner.region}/{resource.code}",

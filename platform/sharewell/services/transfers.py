@@ -35,13 +35,13 @@ class TransferService:
     async def receive(self, caller: Caller, id: UUID, wish: Wish | None = None) -> Done[Transfer]:  # noqa: A002
         transfer = await self._find(id)
         async with self._office.database.transaction(read_only=True) as tx:
-            resource = await tx.resources.get(transfer.resource)
+            resource = await self._office.resource(tx, transfer.resource)
         return await self._step(caller, id, Action.RECEIVE_TRANSFER, wish, lambda t, at: t.receive(resource, at=at))
 
     async def give_back(self, caller: Caller, id: UUID, wish: Wish | None = None) -> Done[Transfer]:  # noqa: A002
         transfer = await self._find(id)
         async with self._office.database.transaction(read_only=True) as tx:
-            resource = await tx.resources.get(transfer.resource)
+            resource = await self._office.resource(tx, transfer.resource)
         return await self._step(caller, id, Action.RETURN_TRANSFER, wish, lambda t, at: t.give_back(resource, at=at))
 
     async def sweep(self, caller: Caller) -> int:

@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     import asyncpg
 
 #: Waits for another transaction that holds the same key, so of two at once one works and one repeats its answer.
+#: The standing of the caller's institution is asked for in the same round trip: every write needs both.
 CLAIM = """
-insert into sharewell.answered (principal, key, operation, input_sha256, answered_at) values ($1, $2, $3, $4, $5)
-on conflict do nothing returning true
+with claimed as (
+  insert into sharewell.answered (principal, key, operation, input_sha256, answered_at) values ($1, $2, $3, $4, $5)
+  on conflict do nothing returning true as ours
+)
+select (select ours from claimed) as ours, (select status from sharewell.institution where id = $6) as standing
 """
 ANSWER = "select operation, input_sha256, answer::text from sharewell.answered where principal = $1 and key = $2"
 KEEP = "update sharewell.answered set answer = $3::text::jsonb where principal = $1 and key = $2"
@@ -41,17 +45,22 @@ class AnsweredRepository:
     def __init__(self, conn: asyncpg.Connection[Any]) -> None:
         self._conn = conn
 
-    async def claim(self, principal: str, wish: Wish, at: datetime) -> Any | None:
-        """Return the answer given before, or None when the work is ours to do now.
+    async def claim(
+        self, principal: str, wish: Wish, at: datetime, institution: UUID | None
+    ) -> tuple[Any | None, str | None]:
+        """The answer given before, or None when the work is ours to do now; and the standing of `institution`.
 
         Raises `IdempotencyConflict` when the key was used for something else.
         """
-        if await self._conn.fetchval(CLAIM, principal, wish.key, wish.operation, wish.input_sha256, at):
-            return None
+        ours, standing = await self._conn.fetchrow(  # type: ignore[misc]  # it always answers
+            CLAIM, principal, wish.key, wish.operation, wish.input_sha256, at, institution
+        )
+        if ours:
+            return None, standing
         operation, input_sha256, answer = await self._conn.fetchrow(ANSWER, principal, wish.key)  # type: ignore[misc]
         if (operation, input_sha256) != (wish.operation, wish.input_sha256):
             raise IdempotencyConflict(field="idempotencyKey")
-        return orjson.loads(answer)
+        return orjson.loads(answer), standing
 
     async def keep(self, principal: str, wish: Wish, answer: Any) -> None:
         """Remember `answer`, nouns and all, for the next time the key comes."""

@@ -15,6 +15,8 @@ from sharewell.domain.errors import Conflict, NotFound
 from sharewell.store.paging import Page
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import asyncpg
 
 _COLUMNS = """id, institution_id, resource, as_of, period_days, staffed, occupied, blocked, surge_24h, surge_72h,
@@ -78,15 +80,16 @@ class CapacityRepository:
     def __init__(self, conn: asyncpg.Connection[Any]) -> None:
         self._conn = conn
 
-    async def add(self, report: CapacityReport, decision: UUID) -> None:
-        """Store it; raises `Conflict` where the report it corrects is corrected already."""
-        r = report
+    async def add(self, reports: Sequence[CapacityReport], decision: UUID) -> None:
+        """Store them; raises `Conflict` where the report that one corrects is corrected already."""
+        rows = [
+            (r.id, r.institution, r.resource, r.as_of, r.period_days, r.staffed, r.occupied, r.blocked, r.surge_24h,
+             r.surge_72h, r.waiting, r.admissions, r.source, r.coverage, orjson.dumps(dict(r.marks)).decode(),
+             r.corrects, r.recorded_at, decision)
+            for r in reports
+        ]  # fmt: skip
         try:
-            await self._conn.execute(
-                ADD, r.id, r.institution, r.resource, r.as_of, r.period_days, r.staffed, r.occupied, r.blocked,
-                r.surge_24h, r.surge_72h, r.waiting, r.admissions, r.source, r.coverage,
-                orjson.dumps(dict(r.marks)).decode(), r.corrects, r.recorded_at, decision,
-            )  # fmt: skip
+            await self._conn.executemany(ADD, rows)
         except UniqueViolationError as error:
             raise Conflict("that report is corrected already; correct the newest one.", field="corrects") from error
 

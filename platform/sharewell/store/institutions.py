@@ -23,6 +23,7 @@ BY_ID = f"select {_COLUMNS} from sharewell.institution where id = $1"
 BY_IDS = f"select {_COLUMNS} from sharewell.institution where id = any ($1::uuid[])"
 BY_CODE = f"select {_COLUMNS} from sharewell.institution where code = $1"
 IN_REGION = f"select {_COLUMNS} from sharewell.institution where region = $1 order by id"
+STANDING = "select status from sharewell.institution where id = $1"
 SET_STATUS = "update sharewell.institution set status = $2, decision_id = $3 where id = $1 returning true"
 PAGE = f"""
 select {_COLUMNS} from sharewell.institution
@@ -52,6 +53,11 @@ class InstitutionRepository:
         if row is None:
             raise NotFound(f"no institution has the id {id}.", field="institution")
         return _institution(row)
+
+    async def standing(self, id: UUID) -> str | None:  # noqa: A002
+        """Its status, or None where there is no such institution."""
+        status: str | None = await self._conn.fetchval(STANDING, id)
+        return status
 
     async def by_code(self, code: str) -> Institution | None:
         row = await self._conn.fetchrow(BY_CODE, code)

@@ -92,7 +92,7 @@ async def test_a_correction_speaks_of_the_same_institution_and_resource(world: W
     for who, said in ((other, {}), (clinic, {"resource": "icu.adult"})):
         with pytest.raises(Invalid) as refused:
             await _say(world, who, staffed=5, corrects=report.id, **said)
-        assert refused.value.field == "corrects"
+        assert refused.value.field == "reports.0.corrects"
     with pytest.raises(NotFound):
         await _say(world, clinic, staffed=5, corrects=UUID(int=7))
 
