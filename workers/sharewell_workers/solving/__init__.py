@@ -1,5 +1,6 @@
 """Finding the best plan for an instance: max flows for the floor, python-mip with HiGHS for the rest; no database."""
 
 from sharewell_workers.solving.solve import solve
+from sharewell_workers.solving.whatif import Change, what_would_change
 
-__all__ = ["solve"]
+__all__ = ["Change", "solve", "what_would_change"]

@@ -1,0 +1,188 @@
+"""`sharewell allocate`: find a plan, check one without a solver, and read what it says to each side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from sharewell.domain import canonical
+from sharewell.domain.allocation import (
+    Instance,
+    NotProven,
+    Plan,
+    PlanRefused,
+    Status,
+    check_certificate,
+    check_plan,
+)
+from sharewell.domain.errors import Invalid, NotFound
+from sharewell.domain.fairness import ceiling, measures, receipts
+
+screen = Console(stderr=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+Document = TypeVar("Document", Instance, Plan)
+
+InstanceFile = Annotated[Path, typer.Argument(help="Instance as JSON.", show_default=False)]
+PlanFile = Annotated[Path, typer.Argument(help="Plan as JSON.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")]
+
+
+@app.callback()
+def allocate() -> None:
+    """Find, check and explain plans from files; no database and no account.
+
+    An instance is what a plan is made from, a plan what was decided; both
+    are JSON (docs/allocation.md). The API gives both of any adopted plan.
+    """
+
+
+@app.command()
+def solve(
+    instance: InstanceFile,
+    *,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where to put the plan.", show_default=False)],
+    seconds: Annotated[float, typer.Option(min=0, help="Time for the search; a plan comes out in any case.")] = 60,
+) -> None:
+    """Find the best plan for an instance by the rule that stands in it."""
+    from sharewell_workers.solving import solve as find  # noqa: PLC0415  the checks below load no solver
+
+    task = _read(instance, Instance)
+    with screen.status(f"Solving for {len(task.owners)} offers, {len(task.receivers)} requests ..."):
+        plan = find(task, seconds=seconds)
+    output.write_bytes(canonical.encode(plan.to_json()) + b"\n")
+    for sentence in _summary(task, plan):
+        typer.echo(sentence)
+    typer.echo(f"Written to {output}.")
+
+
+@app.command()
+def check(instance: InstanceFile, plan: PlanFile, as_json: AsJson = False) -> None:
+    """Check a plan against its instance, with whole numbers and no solver.
+
+    Valid: every limit of the instance holds and every unit is accounted for.
+    Best: the certificate proves, stage by stage, that no plan is better by
+    the rule. The exit status is 0 if the plan is valid and, where it claims
+    to be best, proven so; 1 if not; 2 if a file cannot be read.
+    """
+    task, answer = _read(instance, Instance), _read(plan, Plan)
+    found = _verdict(task, answer)
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        for sentence in _told(found):
+            typer.echo(sentence)
+    raise typer.Exit(0 if found["valid"] and (found["proven_best"] or not found["claims_best"]) else 1)
+
+
+@app.command()
+def explain(
+    instance: InstanceFile,
+    plan: PlanFile,
+    *,
+    request: Annotated[
+        str, typer.Option(help="Only this request, with what would have changed the answer, found by solving again.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say why each request left short is short, and what would change it."""
+    task, answer = _read(instance, Instance), _read(plan, Plan)
+    _require_valid(task, answer)
+    rows: list[dict[str, Any]] = [dict(row.to_json()) for row in answer.unfilled if request in ("", row.request)]
+    if request:
+        if request not in task.receiver:
+            raise typer.BadParameter(f"request {request} is not part of this instance.", param_hint="--request")
+        for row in rows:
+            row["would_change"] = _changes(task, answer, request)
+    if as_json:
+        typer.echo(json.dumps({"unfilled": rows}))
+        return
+    for row in rows:
+        typer.echo(f"{row['request']}  [{row['code']}]  {row['reason']}")
+        for change in row.get("would_change", ()):
+            typer.echo(f"    {change['sentence']}")
+        if request and not row["would_change"]:
+            typer.echo("    No single change that was tried would have brought it more.")
+    if not rows:
+        typer.echo("Nothing that was asked for is left open.")
+
+
+@app.command(name="receipts")
+def show_receipts(instance: InstanceFile, plan: PlanFile, as_json: AsJson = False) -> None:
+    """Say what the plan means to each institution, against what it would have had alone."""
+    task, answer = _read(instance, Instance), _read(plan, Plan)
+    _require_valid(task, answer)
+    rows = receipts(task, answer)
+    if as_json:
+        typer.echo(json.dumps({"receipts": [row.to_json() for row in rows]}))
+        return
+    for row in rows:
+        typer.echo(f"{row.institution}  {row.sentence}")
+
+
+def _changes(task: Instance, answer: Plan, request: str) -> list[dict[str, Any]]:
+    from sharewell_workers.solving import what_would_change  # noqa: PLC0415  see solve
+
+    with screen.status("Solving again with one thing changed at a time ..."):
+        return [dict(change.to_json()) for change in what_would_change(task, answer, request)]
+
+
+def _verdict(task: Instance, answer: Plan) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "valid": True, "proven_best": False, "claims_best": answer.solver.status is Status.OPTIMAL,
+        "problems": [], "instance": task.hash, "plan": answer.hash, "bound": answer.solver.bound,
+        "gap_millionths": answer.solver.gap,
+    }  # fmt: skip
+    try:
+        check_plan(task, answer)
+        found["measures"] = measures(task, answer)
+        check_certificate(task, answer)
+        found["proven_best"] = True
+    except PlanRefused as refused:
+        found.update(valid=False, problems=list(refused.violations))
+    except NotProven as unproven:
+        found["problems"] = [unproven.message.rstrip(".")]
+    return found
+
+
+def _told(found: dict[str, Any]) -> list[str]:
+    problems = [f"  - {problem}" for problem in found["problems"]]
+    if not found["valid"]:
+        return ["REFUSED: the plan is not valid for this instance.", *problems]
+    if found["proven_best"]:
+        return ["VALID, and proven to be the best by its rule.", f"Instance {found['instance']}, plan {found['plan']}."]
+    if found["claims_best"]:
+        return ["REFUSED: the plan is valid, but not proven to be the best, as it claims.", *problems]
+    return [
+        "VALID, but not proven to be the best: the search was cut short.",
+        f"It misses at most {found['gap_millionths'] / 10_000:.2f} % of the urgency-weighted need that any plan meets.",
+    ]
+
+
+def _summary(task: Instance, plan: Plan) -> list[str]:
+    limit = ceiling(task, plan)
+    best = "the best by its rule" if plan.solver.status is Status.OPTIMAL else "valid, cut short before the proof"
+    said = [f"{limit.reachable} of {limit.needed} units needed are assigned; the plan is {best}."]
+    if limit.beyond_all:
+        said.append(f"{limit.beyond_all} could not be met by any sharing: all owners together are short of them.")
+    return said
+
+
+def _require_valid(task: Instance, answer: Plan) -> None:
+    try:
+        check_plan(task, answer)
+    except PlanRefused as refused:
+        raise Invalid(f"the plan is not valid for this instance: {refused.message}") from None
+
+
+def _read(path: Path, kind: type[Document]) -> Document:
+    name = kind.__name__.lower()
+    try:
+        return kind.read(path.read_bytes())
+    except OSError as why:
+        raise typer.BadParameter(f"{path} cannot be read: {why.strerror}.") from None
+    except (Invalid, NotFound) as why:
+        raise typer.BadParameter(f"{path} is no {name}: {why.message}") from None
