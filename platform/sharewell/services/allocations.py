@@ -31,6 +31,7 @@ from sharewell.store.artifacts import keep_artifact, read_artifact
 from sharewell.store.database import Transaction
 from sharewell.store.paging import Page
 
+UNLOCATED_METRES = 100_000  #: how far an institution without coordinates is taken to be from the others of its region
 CAUTIOUS = 900  #: per mille; above this quantile of its own forecast no expected shortage is believed
 
 
@@ -39,7 +40,7 @@ class AllocationService:
 
     def __init__(self, office: Office, *, reach: Reach | None = None) -> None:
         self._office = office
-        self._reach = reach or Reach()
+        self._reach = reach or Reach(unlocated_metres=UNLOCATED_METRES)
 
     async def snapshot(self, region: str, resource: str) -> Instance | None:
         """What a plan would be made for now; None where nobody asks for anything."""
