@@ -239,6 +239,14 @@ async def test_a_planted_hole_is_found_and_named(
     assert (await reconcile(owner)).problems == problem
 
 
+async def test_an_entry_that_can_no_longer_be_read_is_called_damage(
+    a_sealed_log: None, owner: Connection, admin_dsn: str
+) -> None:
+    await behind_the_guard(admin_dsn, "entry", "update audit.entry set body = '{' where staged_id = 2")
+    with pytest.raises(LogDamaged, match="no longer JSON"):
+        await reconcile(owner)
+
+
 async def test_a_row_whose_decision_is_gone_is_found(a_sealed_log: None, owner: Connection, admin_dsn: str) -> None:
     conn = await asyncpg.connect(admin_dsn)
     try:

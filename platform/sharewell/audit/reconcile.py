@@ -6,10 +6,11 @@ Integrity, that nothing in the log was changed, is proven by the tree; this is c
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import asyncpg
+import asyncpg
+
+from sharewell.audit.seal import LogDamaged
 
 #: Tables outside of the log whose rows name the decision that made them, quoted ready for use.
 NOUN_TABLES = """
@@ -20,29 +21,28 @@ select quote_ident(n.nspname) || '.' || quote_ident(c.relname) as name, quote_id
    and has_table_privilege(c.oid, 'select')
  order by 1, 2
 """
-#: Every number that must be zero, and how many decisions were looked at.
+#: Every number that must be zero, and how many decisions were looked at, in one pass over the log.
 LOG = """
-select (select count(*) from audit.decision) as decisions,
-       (select count(*) from audit.decision d left join audit.entry e using (staged_id)
-         where e.staged_id is null) as decisions_without_entry,
-       (select count(*) from audit.entry e left join audit.decision d using (staged_id)
-         where d.staged_id is null) as entries_without_decision,
-       (select count(*) from audit.decision d join audit.entry e using (staged_id),
-               lateral (select convert_from(e.body, 'UTF8')::jsonb as said) b
-         where (d.id::text, d.kind, d.actor, coalesce(d.institution::text, ''), d.action, d.outcome, d.policy_set,
-                d.subject_kind, d.subject_id, d.request_id)
-               is distinct from (said ->> 'id', said ->> 'kind', said ->> 'actor', coalesce(said ->> 'institution', ''),
-                said ->> 'action', said ->> 'outcome', said ->> 'policy_set', said ->> 'subject_kind',
-                said ->> 'subject_id', said ->> 'request_id')
-            or d.at is distinct from (said ->> 'at')::timestamptz) as decisions_unlike_entry,
-       (select count(*) from audit.leaf l left join audit.entry e using (staged_id)
-         where e.staged_id is null) as leaves_without_entry,
-       (select count(*) from audit.leaf l join audit.entry e using (staged_id)
-         where l.leaf_hash <> e.leaf_hash or l.leaf_hash <> sha256('\\x00'::bytea || e.body)) as leaves_unlike_entry,
-       (select coalesce(max(log_index) + 1, 0) - count(*) from audit.leaf) as missing_indexes,
-       (select count(*) from audit.entry e left join audit.leaf l using (staged_id)
-         where l.staged_id is null and e.staged_id <= (select coalesce(max(settled), 0) from audit.tree))
+select count(d.staged_id) as decisions,
+       count(*) filter (where d.staged_id is not null and e.staged_id is null) as decisions_without_entry,
+       count(*) filter (where e.staged_id is not null and d.staged_id is null) as entries_without_decision,
+       count(*) filter (where e.staged_id is not null and d.staged_id is not null and not alike)
+         as decisions_unlike_entry,
+       count(*) filter (where l.staged_id is not null and e.staged_id is null) as leaves_without_entry,
+       count(*) filter (where l.leaf_hash <> e.leaf_hash or l.leaf_hash <> sha256('\\x00'::bytea || e.body))
+         as leaves_unlike_entry,
+       coalesce(max(l.log_index) + 1, 0) - count(l.log_index) as missing_indexes,
+       count(*) filter (where e.staged_id <= (select coalesce(max(settled), 0) from audit.tree) and l.staged_id is null)
          as entries_passed_over
+  from audit.entry e full join audit.decision d using (staged_id) full join audit.leaf l using (staged_id),
+       -- offset 0 keeps the entry from being parsed once for each of its keys
+       lateral (select convert_from(e.body, 'UTF8')::jsonb as said offset 0) b,
+       lateral (select d.at = (said ->> 'at')::timestamptz
+           and (d.id::text, d.kind, d.actor, coalesce(d.institution::text, ''), d.action, d.outcome, d.policy_set,
+                d.subject_kind, d.subject_id, d.request_id)
+             is not distinct from (said ->> 'id', said ->> 'kind', said ->> 'actor',
+                coalesce(said ->> 'institution', ''), said ->> 'action', said ->> 'outcome', said ->> 'policy_set',
+                said ->> 'subject_kind', said ->> 'subject_id', said ->> 'request_id') as alike) c
 """
 
 
@@ -81,7 +81,8 @@ class Reconciliation:
 async def reconcile(conn: asyncpg.Connection[Any]) -> Reconciliation:
     """Compare the log with itself and with every table whose rows name a decision, at one moment.
 
-    Only tables that the role of `conn` may read are looked at; `tables` says which those were.
+    Only tables that the role of `conn` may read are looked at; `tables` says which those were. Raises `LogDamaged`
+    where an entry cannot even be read.
     """
     async with conn.transaction(isolation="repeatable_read", readonly=True):
         rows, orphans = 0, {}
@@ -92,7 +93,10 @@ async def reconcile(conn: asyncpg.Connection[Any]) -> Reconciliation:
             rows += seen
             if bad:
                 orphans[f"{name}.{column}"] = bad
-        log = await conn.fetchrow(LOG)
+        try:
+            log = await conn.fetchrow(LOG)
+        except asyncpg.DataError as why:
+            raise LogDamaged("A stored entry is no longer JSON; compare every entry with its leaf hash.") from why
         assert log is not None
         names = tuple(f"{table['name']}.{table['column']}" for table in tables)
         return Reconciliation(rows=rows, tables=names, rows_without_decision=orphans, **log)
