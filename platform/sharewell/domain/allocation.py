@@ -7,6 +7,7 @@ at whole numbers only and needs no solver. That a plan is also the best one is p
 from __future__ import annotations
 
 from fractions import Fraction
+from operator import mul
 from typing import TYPE_CHECKING
 
 from sharewell.domain import explanation
@@ -15,7 +16,7 @@ from sharewell.domain.errors import Invalid
 from sharewell.domain.instance import Fairness, Instance, Lane, Owner, Part, Receiver, Rule
 from sharewell.domain.lanes import Reach
 from sharewell.domain.moves import Moves
-from sharewell.domain.network import network
+from sharewell.domain.network import Network, network
 from sharewell.domain.plan import Assignment, Plan, Reason, SolverReport, Stage, Status, Unfilled
 from sharewell.domain.snapshot import OfferRow, RequestRow, Standing, build_instance
 
@@ -143,31 +144,37 @@ def compose(
     *,
     report: SolverReport,
     certificate: Certificate | None = None,
+    programs: Sequence[Network] | None = None,
 ) -> Plan:
-    """Make a plan of `moved` (offer, request -> units) and the floors found: reasons, remainders, stage values."""
+    """Make a plan of `moved` (offer, request -> units) and the floors found: reasons, remainders, stage values.
+
+    `programs` are the networks of all parts, where the caller has them already.
+    """
     return Plan(
         instance_hash=instance.hash,
         assignments=explanation.assignments(instance, moved),
         unfilled=explanation.unfilled(instance, moved, floors),
-        stages=stages(instance, moved, floors),
+        stages=stages(instance, moved, floors, programs),
         solver=report,
         certificate=certificate or Certificate(),
     )
 
 
 def stages(
-    instance: Instance, moved: Mapping[tuple[str, str], int], floors: Sequence[tuple[int, int]]
+    instance: Instance,
+    moved: Mapping[tuple[str, str], int],
+    floors: Sequence[tuple[int, int]],
+    programs: Sequence[Network] | None = None,
 ) -> tuple[Stage, ...]:
     """What `moved` reaches in every stage of every part, given the floors found."""
     found = []
     for part, (value, over) in zip(instance.parts, floors, strict=True):
         if instance.fairness.rule is Rule.FLOOR:
             found.append(Stage(part=part.index, name="floor", value=value, over=over))
-        program = network(instance, part)
+        program = network(instance, part) if programs is None else programs[part.index]
         values = program.columns([moved.get((lane.offer, lane.request), 0) for lane in part.lanes])
         for name, costs in program.costs.items():
-            total = sum(cost * units for cost, units in zip(costs, values, strict=True))
-            found.append(Stage(part=part.index, name=name, value=abs(total)))
+            found.append(Stage(part=part.index, name=name, value=abs(sum(map(mul, costs, values)))))
     return tuple(found)
 
 

@@ -11,6 +11,7 @@ Left to others: that the plan is valid at all (`allocation.check_plan`, which ru
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import mul
 from typing import TYPE_CHECKING
 
 from sharewell.domain import strict
@@ -110,11 +111,10 @@ def _check_part(
         if len(rows) != len(program.row_upper):
             raise NotProven(f"part {part.index}, {stage}: {len(program.row_upper)} multipliers are needed.")
         costs = program.costs[stage]
-        bound = face.bound(costs, rows)
-        value = sum(cost * units for cost, units in zip(costs, values, strict=True))
+        bound = face.decide(costs, rows)
+        value = sum(map(mul, costs, values))
         if value != bound:
             raise NotProven(f"part {part.index}, {stage}: the plan reaches {value}, the multipliers allow {bound}.")
-        face.fix(costs, rows)
 
 
 @dataclass(slots=True)
@@ -134,36 +134,25 @@ class Face:
             program, program.lower(floors), list(program.upper), [0] * len(program.row_upper), list(program.row_upper)
         )
 
-    def bound(self, costs: Sequence[int], rows: Sequence[int]) -> int:
-        """What no point of the face can pass: the Lagrangian bound of the multipliers `rows`."""
-        total = sum(
-            max(rate * low, rate * high)
-            for rate, low, high in zip(self._rates(costs, rows), self.lower, self.upper, strict=True)
-        )
-        return total + sum(
-            max(y * low, y * high) for y, low, high in zip(rows, self.row_lower, self.row_upper, strict=True)
-        )
+    def decide(self, costs: Sequence[int], rows: Sequence[int]) -> int:
+        """Return what no point of the face can pass, the Lagrangian bound of the multipliers `rows`, and keep only
+        the points that meet it (complementary slackness).
+        """
+        rates = self.program.rates(costs, rows)
+        return _settle(rates, self.lower, self.upper) + _settle(rows, self.row_lower, self.row_upper)
 
-    def fix(self, costs: Sequence[int], rows: Sequence[int]) -> None:
-        """Keep only the points at which the bound is met: complementary slackness."""
-        for column, rate in enumerate(self._rates(costs, rows)):
-            if rate > 0:
-                self.lower[column] = self.upper[column]
-            elif rate < 0:
-                self.upper[column] = self.lower[column]
-        for row, y in enumerate(rows):
-            if y > 0:
-                self.row_lower[row] = self.row_upper[row]
-            elif y < 0:
-                self.row_upper[row] = self.row_lower[row]
 
-    def _rates(self, costs: Sequence[int], rows: Sequence[int]) -> list[int]:
-        """What one more unit in each column is worth at prices `rows`."""
-        program = self.program
-        return [
-            cost - sum(sign * rows[row] for row, sign in zip(at, signs, strict=True))
-            for cost, at, signs in zip(costs, program.column_rows, program.column_signs, strict=True)
-        ]
+def _settle(rates: Sequence[int], lower: list[int], upper: list[int]) -> int:
+    """Put what gains at its upper limit and what loses at its lower one; return what that is worth."""
+    worth = 0
+    for place, rate in enumerate(rates):
+        if rate > 0:
+            worth += rate * upper[place]
+            lower[place] = upper[place]
+        elif rate < 0:
+            worth += rate * lower[place]
+            upper[place] = lower[place]
+    return worth
 
 
 def floor_units(instance: Instance, part: Part, value: int, over: int) -> list[int]:
@@ -217,12 +206,13 @@ def _check_witness(instance: Instance, part: Part, units: Sequence[int], where: 
         raise NotProven(f"{where}: the witness needs one number per lane.")
     program = network(instance, part)
     sums = [0] * len(program.row_upper)
+    sums.append(0)  # for lanes whose shared stock is row -1
     for lane, quantity in enumerate(units):
         if quantity > program.upper[lane]:
             raise NotProven(f"{where}: the witness overloads a lane.")
-        for row in program.column_rows[lane][1:]:
-            sums[row] += quantity
-    if any(total > most for total, most in zip(sums, program.row_upper, strict=True)):
+        sums[program.lane_offer[lane]] += quantity
+        sums[program.lane_stock[lane]] += quantity
+    if any(total > most for total, most in zip(sums, program.row_upper, strict=False)):
         raise NotProven(f"{where}: the witness takes more from an owner than it can spare.")
 
 

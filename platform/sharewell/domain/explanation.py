@@ -116,20 +116,25 @@ def _why_short(view: _View, receiver: Receiver) -> tuple[Reason, str]:
 def _lost(view: _View, receiver: Receiver, rivals: Sequence[tuple[Lane, Lane]]) -> tuple[Reason, str]:
     """Compare the claim with the claims that won the units in its reach."""
     ours = view.claim(receiver, view.received(receiver) + 1)
-    free: list[tuple[Claim, int, Lane]] = []  # claim, extra metres, rival lane
+    extra_metres: dict[str, int] = {}  # to each rival request, over the lane that favours it least
+    along: dict[tuple[str, str], int] = {}
     for lane, rival in rivals:
-        other = view.instance.receiver[rival.request]
+        extra = lane.metres - rival.metres
+        extra_metres[rival.request] = min(extra, extra_metres.get(rival.request, extra))
+        along[rival.offer, rival.request] = view.moves.along(rival)
+    units = _units(sum(along.values()))
+    free: list[tuple[Claim, int, Receiver]] = []
+    for request, extra in extra_metres.items():
+        other = view.instance.receiver[request]
         taken = view.received(other)
-        if taken > view.floor_of[rival.request][0]:
-            free.append((view.claim(other, taken), lane.metres - rival.metres, rival))
-    units = _units(sum(view.moves.along(rival) for rival in {rival for _, rival in rivals}))
+        if taken > view.floor_of[request][0]:
+            free.append((view.claim(other, taken), extra, other))
     if not free:
         _, value, over = view.floor_of[receiver.request]
         return Reason.OUTCOMPETED, (
             f"the {units} in reach bring other requests to the common floor of {value * 100 // over} % of their need."
         )
-    weakest, extra, rival = min(free, key=lambda row: (row[0], row[1]))
-    other = view.instance.receiver[rival.request]
+    weakest, extra, other = min(free, key=lambda row: (row[0], row[1]))
     if weakest > ours:
         return Reason.OUTCOMPETED, (
             f"the {units} in reach do more for requests with more need; the closest of them has urgency "

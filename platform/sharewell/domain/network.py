@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 MOST_UNITS = 200_000  #: units of one part that exact leximin can rank; more are counted in larger units
-LOTTERY_BITS = 10  #: of a request's number, and of a lane's within it
+TICKETS = 1024  #: in the lottery: for requests, and again for the lanes of one
+PRIME = 65_537
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,11 @@ class Network:
 
     part: Part
     upper: list[int]
-    column_rows: list[tuple[int, ...]]  #: rows in which the column stands
-    column_signs: list[tuple[int, ...]]  #: and with which sign
     row_upper: list[int]
-    step_owner: list[int]  #: of each step column, the index of its receiver in the part
+    lane_receiver: list[int]  #: row of each lane's receiver; the lane stands in all its rows with sign +1
+    lane_offer: list[int]  #: row of its offer
+    lane_stock: list[int]  #: row of the stock that the offer shares with others; -1 where it shares none
+    step_receiver: list[int]  #: row of the receiver of each step column, which stands in it with sign -1
     costs: Mapping[str, list[int]]  #: by stage, in the order in which stages are decided
 
     @property
@@ -49,18 +51,27 @@ class Network:
         """
         left = list(floors)
         bounds = [0] * len(self.upper)
-        for column, receiver in enumerate(self.step_owner, start=self.lane_count):
+        for column, receiver in enumerate(self.step_receiver, start=self.lane_count):
             bounds[column] = min(left[receiver], self.upper[column])
             left[receiver] -= bounds[column]
         return bounds
 
+    def rates(self, costs: Sequence[int], rows: Sequence[int]) -> list[int]:
+        """What one more unit in each column is worth at cost `costs` when units are priced at `rows`."""
+        price = [*rows, 0]  # the row -1 of a lane without shared stock is this last one
+        lanes = zip(costs, self.lane_receiver, self.lane_offer, self.lane_stock, strict=False)
+        steps = zip(costs[self.lane_count :], self.step_receiver, strict=True)
+        return [cost - price[i] - price[o] - price[j] for cost, i, o, j in lanes] + [
+            cost + price[i] for cost, i in steps
+        ]
+
     def columns(self, moved: Sequence[int]) -> list[int]:
         """Values of all columns when `moved[e]` units travel along lane e, earlier steps filled first."""
         left = [0] * len(self.part.receivers)
-        for lane, units in enumerate(moved):
-            left[self.column_rows[lane][0]] += units
-        values = list(moved) + [0] * len(self.step_owner)
-        for column, receiver in enumerate(self.step_owner, start=self.lane_count):
+        for receiver, units in zip(self.lane_receiver, moved, strict=True):
+            left[receiver] += units
+        values = list(moved) + [0] * len(self.step_receiver)
+        for column, receiver in enumerate(self.step_receiver, start=self.lane_count):
             values[column] = min(left[receiver], self.upper[column])
             left[receiver] -= values[column]
         return values
@@ -72,26 +83,20 @@ def network(instance: Instance, part: Part) -> Network:
     offer_at = {row.offer: index for index, row in enumerate(part.owners, start=len(part.receivers))}
     shared = _shared_stock(instance, part)
     institution_at = {name: index for index, name in enumerate(shared, start=len(receiver_at) + len(offer_at))}
-    institution_of = {row.offer: institution_at.get(row.institution) for row in part.owners}
-
-    rows: list[tuple[int, ...]] = []
-    for lane in part.lanes:
-        stock = institution_of[lane.offer]
-        ends = (receiver_at[lane.request], offer_at[lane.offer])
-        rows.append(ends if stock is None else (*ends, stock))
+    stock_of = {row.offer: institution_at.get(row.institution, -1) for row in part.owners}
     unit_steps = instance.fairness.rule is Rule.LEXIMIN
     step_rows = list(_steps(instance, part, single=unit_steps))
-    costs = _stage_costs(instance, part, step_rows)
     return Network(
         part=part,
         upper=[instance.room(lane) for lane in part.lanes] + [width for _, width, _ in step_rows],
-        column_rows=rows + [(receiver,) for receiver, _, _ in step_rows],
-        column_signs=[(1,) * len(ends) for ends in rows] + [(-1,)] * len(step_rows),
         row_upper=[0] * len(receiver_at)
         + [instance.spare[row.offer] for row in part.owners]
         + [instance.sparable[name] for name in shared],
-        step_owner=[receiver for receiver, _, _ in step_rows],
-        costs=costs,
+        lane_receiver=[receiver_at[lane.request] for lane in part.lanes],
+        lane_offer=[offer_at[lane.offer] for lane in part.lanes],
+        lane_stock=[stock_of[lane.offer] for lane in part.lanes],
+        step_receiver=[receiver for receiver, _, _ in step_rows],
+        costs=_stage_costs(instance, part, step_rows),
     )
 
 
@@ -152,11 +157,16 @@ def _ranks(part: Part) -> list[int]:
 
 def lottery(seed: str, part: Part) -> list[int]:
     """A number per lane, drawn from the published seed: its request's ticket first, its own within it; low wins."""
-    tickets = {row.request: _ticket(f"{seed}|{row.request}") for row in part.receivers}
+    requests = {row.request: _draw(f"{seed}|request|{row.request}") for row in part.receivers}
+    offers = {row.offer: _draw(f"{seed}|offer|{row.offer}") for row in part.owners}
+    tickets = {name: (number % TICKETS) * TICKETS for name, number in requests.items()}
     return [
-        (tickets[lane.request] << LOTTERY_BITS) + _ticket(f"{seed}|{lane.request}|{lane.offer}") for lane in part.lanes
+        # Two numbers other than 0, multiplied modulo a prime, scatter like a number drawn for the pair.
+        tickets[lane.request] + offers[lane.offer] * requests[lane.request] % PRIME % TICKETS
+        for lane in part.lanes
     ]
 
 
-def _ticket(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> (32 - LOTTERY_BITS)
+def _draw(text: str) -> int:
+    """A number from 1 to PRIME - 1."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % (PRIME - 1) + 1

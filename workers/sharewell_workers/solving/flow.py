@@ -54,16 +54,14 @@ class FlowNet:
     def _supply(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tails, heads and capacities of the arcs above the lanes; nodes: 0 source, then the program's rows."""
         receivers = len(self.part.receivers)
-        lanes = self.program.column_rows[: self.program.lane_count]
-        stock_of = {ends[1]: ends[2] for ends in lanes if len(ends) > 2}
+        stock_of = dict(zip(self.program.lane_offer, self.program.lane_stock, strict=True))
         heads = range(receivers, len(self.program.row_upper))
         tails = np.array([stock_of.get(row, -1) for row in heads], dtype=np.int64)
         return tails + 1, np.array(heads) + 1, np.array(self.program.row_upper, dtype=np.int64)[receivers:]
 
     @cached_property
     def _lanes(self) -> tuple[np.ndarray, np.ndarray]:
-        ends = np.array([rows[:2] for rows in self.program.column_rows[: self.program.lane_count]], dtype=np.int64)
-        return ends[:, 1] + 1, ends[:, 0] + 1
+        return np.array(self.program.lane_offer) + 1, np.array(self.program.lane_receiver) + 1
 
     @property
     def sink(self) -> int:
@@ -96,11 +94,10 @@ class FlowNet:
 
     def _used(self, moved: np.ndarray) -> np.ndarray:
         """Units of `moved` that pass each supply arc."""
-        used = np.zeros(len(self.program.row_upper), dtype=np.int64)
-        for lane in np.flatnonzero(moved):
-            for row in self.program.column_rows[lane][1:]:
-                used[row] += moved[lane]
-        return used[len(self.part.receivers) :]
+        used = np.zeros(len(self.program.row_upper) + 1, dtype=np.int64)  # the last for row -1, no shared stock
+        np.add.at(used, self.program.lane_offer, moved)
+        np.add.at(used, self.program.lane_stock, moved)
+        return used[len(self.part.receivers) : -1]
 
 
 def largest_floor(net: FlowNet) -> Floor:
@@ -124,8 +121,7 @@ def fill_up(net: FlowNet, moved: Sequence[int]) -> list[int]:
     """Let as many units as possible follow `moved` without taking any receiver's units away."""
     start = np.array(moved, dtype=np.int64)
     received = np.zeros(len(net.part.receivers), dtype=np.int64)
-    for lane in np.flatnonzero(start):
-        received[net.program.column_rows[lane][0]] += start[lane]
+    np.add.at(received, net.program.lane_receiver, start)
     need = np.array([row.need for row in net.part.receivers], dtype=np.int64)
     more, _ = net.flow(need - received, start)
     return [int(units) for units in more]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csc_array
+from scipy.sparse import coo_array, csc_array
 
 from sharewell_workers.solving.highs import Bounds, Solver, best_solver
 
@@ -82,11 +81,15 @@ class Program:
 
 
 def _matrix(network: Network) -> csc_array:
-    counts = [len(rows) for rows in network.column_rows]
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    indices = np.fromiter(chain.from_iterable(network.column_rows), dtype=np.int64, count=int(starts[-1]))
-    data = np.fromiter(chain.from_iterable(network.column_signs), dtype=np.int64, count=int(starts[-1]))
-    return csc_array((data, indices, starts), shape=(len(network.row_upper), len(counts)))
+    lanes = np.arange(network.lane_count)
+    steps = np.arange(network.lane_count, len(network.upper))
+    stock = np.array(network.lane_stock, dtype=np.int64)
+    rows = np.concatenate([network.lane_receiver, network.lane_offer, stock[stock >= 0], network.step_receiver])
+    columns = np.concatenate([lanes, lanes, lanes[stock >= 0], steps])
+    signs = np.ones(len(rows), dtype=np.int64)
+    signs[len(rows) - len(steps) :] = -1
+    shape = (len(network.row_upper), len(network.upper))
+    return coo_array((signs, (rows.astype(np.int64), columns)), shape=shape).tocsc()
 
 
 def _whole(values: Sequence[float]) -> np.ndarray:

@@ -15,7 +15,7 @@ from sharewell.domain.allocation import compose, gap
 from sharewell.domain.certificate import Certificate, PartProof, floor_units
 from sharewell.domain.instance import Instance, Part, Rule
 from sharewell.domain.moves import total
-from sharewell.domain.network import network
+from sharewell.domain.network import Network, network
 from sharewell.domain.plan import Plan, SolverReport, Status
 from sharewell.domain.welfare import welfare
 from sharewell_workers.solving.flow import Floor, FlowNet, fill_up, largest_floor
@@ -32,6 +32,7 @@ SECONDS = 60.0  #: time for one instance unless the caller says otherwise
 class PartPlan:
     """What was found for one part."""
 
+    program: Network
     moved: list[int]  #: units per lane
     floor: tuple[int, int]
     bound: int  #: no plan with this floor has more welfare
@@ -58,6 +59,7 @@ def solve(instance: Instance, *, seconds: float = SECONDS) -> Plan:
         [plan.floor for plan in found],
         report=_report(instance, moved, found, started),
         certificate=Certificate(parts=tuple(plan.proof for plan in found)),
+        programs=[plan.program for plan in found],
     )
 
 
@@ -72,6 +74,7 @@ def _solve_part(instance: Instance, part: Part, deadline: float) -> PartPlan:
     stopped = search.run()
     witness = tuple(floor.moved) if instance.fairness.theta < 1000 else ()
     return PartPlan(
+        program=program,
         # Nothing decided yet: the floor's own flow, filled up as far as the units go.
         moved=fill_up(net, floor.moved) if search.values is None else search.moved(),
         floor=(floor.value, floor.over),
