@@ -57,6 +57,10 @@ class Loader(Generic[Key, Found]):
         """What is found under `key`, None, an error, or (where nobody fetched it) something to await."""
         return self._known[key] if key in self._known else self._single.load(key)
 
+    def at_hand(self, key: Key) -> Any:
+        """What is found under `key`, None, or an error. Raises KeyError where nobody fetched it."""
+        return self._known[key]
+
     async def _load(self, keys: list[Key]) -> Sequence[Found | SharewellError | None]:
         await self.fetch(keys)
         return [self._known[key] for key in keys]
@@ -83,6 +87,11 @@ def edge(loader: str, attribute: str) -> Callable[..., Any]:
         key = getattr(self, attribute)
         return None if key is None else getattr(info.context.loaders, loader).get(key)
 
+    def at_hand(context: Any, source: Any) -> Any:
+        key = getattr(source, attribute)
+        return None if key is None else getattr(context.loaders, loader).at_hand(key)
+
+    follow.at_hand = at_hand  # type: ignore[attr-defined]  # for the executor: what was fetched needs no ceremony
     return follow
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from graphql import ExecutionResult, GraphQLError, OperationType, execute, get_operation_ast
+from graphql import ExecutionResult, Executor, GraphQLError, OperationType, execute, get_operation_ast
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -49,9 +49,9 @@ class Asked:
     operation_name: str | None
 
 
-def graphql_app(services: Services) -> ASGIApp:
+def graphql_app(services: Services, executor: type[Executor[Any]] = FastExecutor) -> ASGIApp:
     """The application. Its caller must be in `scope["state"]["caller"]`, put there by the bearer check."""
-    view = View(services)
+    view = View(services, executor)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         response = await view.answer(Request(scope, receive))
@@ -63,8 +63,8 @@ def graphql_app(services: Services) -> ASGIApp:
 class View:
     """One schema over one set of services."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, services: Services, executor: type[Executor[Any]]) -> None:
+        self._services, self._executor = services, executor
         self._schema = build_schema()._schema  # noqa: SLF001 - graphql-core is asked directly, without strawberry's hooks
         self._prepare = preparer(self._schema)
 
@@ -93,7 +93,7 @@ class View:
                 result: Any = execute(
                     self._schema, document, context_value=Context(caller=caller, services=self._services),
                     variable_values=dict(asked.variables or {}), operation_name=asked.operation_name,
-                    executor_class=FastExecutor, hide_suggestions=True,
+                    executor_class=self._executor, hide_suggestions=True,
                     is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]  # it tells awaitables apart
                 )  # fmt: skip
                 return result if isinstance(result, ExecutionResult) else await result

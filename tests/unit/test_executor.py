@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from random import Random
 from types import FunctionType
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -64,6 +64,7 @@ class Twig:
     tags: list[str]
     grid: list[list[int] | None]
     named: Named | None
+    leaf: Leaf | None
 
     @strawberry.field
     def shout(self: Any) -> str:
@@ -80,8 +81,28 @@ class Twig:
         return int(self.count) * factor
 
 
+def follow(self: Any) -> Any:
+    return self.spare
+
+
+def at_hand(_context: Any, source: Any) -> Any:
+    """What `follow` returns, for half of all objects; the others are not at hand."""
+    if len(source.__dict__) % 2:
+        raise KeyError
+    return source.spare
+
+
+def choose(self: Any, other: bool = False) -> Any:
+    return self.twig if other else self.spare
+
+
+follow.at_hand = choose.at_hand = at_hand  # type: ignore[attr-defined]
+
+
 @strawberry.type
 class Branch:
+    near: Twig | None = strawberry.field(resolver=follow)
+    chosen: Twig | None = strawberry.field(resolver=choose)
     label: str
     twig: Twig
     spare: Twig | None
@@ -158,7 +179,7 @@ def some(random: Random, good: Callable[[], Any], badness: float) -> Any:
     if random.random() >= badness:
         return good()
     bad = random.choice(BAD)
-    return bad() if isinstance(bad, FunctionType) else bad  # not `callable`: the pool holds a class as well
+    return cast("Any", bad)() if isinstance(bad, FunctionType) else bad  # not `callable`: a class is one too
 
 
 def leaf(random: Random, badness: float) -> Any:
@@ -179,6 +200,7 @@ def twig(random: Random, badness: float) -> Thing:
         "tags": lambda: [some(random, lambda: "tag", badness) for _ in range(random.randrange(3))],
         "grid": lambda: [random.choice([None, [1, 2], (3,)]) for _ in range(random.randrange(3))],
         "named": lambda: random.choice([None, leaf(random, badness)]),
+        "leaf": lambda: random.choice([None, leaf(random, badness), Thing(name="no leaf", size=1)]),
     }
     kept = {name: make for name, make in good.items() if random.random() > badness / 4}
     return Thing(**{name: some(random, make, badness) for name, make in kept.items()})
@@ -215,9 +237,12 @@ SCALAR_FIELDS = [
 CONDITIONS = ["@include(if: true)", "@skip(if: true)", "@include(if: $yes)", "@skip(if: $yes)"]
 OBJECT_FIELDS = {
     "Query": {"branch": "Branch", "branches": "Branch", "twigs": "Twig", "loaded": "Twig"},
-    "Branch": {"twig": "Twig", "spare": "Twig", "twigs": "Twig", "holes": "Twig", "branch": "Branch"},
-    "Twig": {"named": "Named"},
-}
+    "Branch": {
+        "near": "Twig", "chosen(other: true)": "Twig", "twig": "Twig", "spare": "Twig", "twigs": "Twig",
+        "holes": "Twig", "branch": "Branch",
+    },
+    "Twig": {"named": "Named", "leaf": "Named"},
+}  # fmt: skip
 
 
 def selection(random: Random, kind: str, depth: int) -> str:
@@ -230,7 +255,7 @@ def selection(random: Random, kind: str, depth: int) -> str:
         plain = {"Query": ["__typename"], "Branch": ["label", "__typename"], "Twig": [*SCALAR_FIELDS, "__typename"]}
         name = random.choice([*plain[kind], *objects, *objects])
         part = name + (" " + selection(random, objects[name], depth - 1) if name in objects else "")
-        if "times" in name or random.random() < 0.2:
+        if "(" in name or "times" in name or random.random() < 0.2:
             part = f"a{random.getrandbits(40)}: {part}"  # never twice, so that any two fields may be merged
         if random.random() < 0.1:
             part = f"... {random.choice(CONDITIONS)} {{ {part} }}"
