@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
 from dataclasses import replace
@@ -14,14 +15,13 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
+from sharewell.cli.ending import explained, unless_stopped
 from sharewell.cli.evidence import Evidence, take_evidence
 from sharewell.cli.picture import draw
 from sharewell.cli.stage import Stage, open_stage, stage_settings
-from sharewell.client import ApiError
 from sharewell.clock import release_clock
-from sharewell.domain.bundle import NotVerified
+from sharewell.domain.errors import SharewellError
 from sharewell.domain.principals import Role
-from sharewell.gateway.server import until_signal
 from sharewell.replay.figures import sentences
 from sharewell.replay.journey import Journey
 from sharewell.replay.ledger import Ledger
@@ -34,7 +34,7 @@ MARKER = "made-by-sharewell-demo"  #: only a folder with this file in it is ever
 screen = Console()
 
 
-class DemoFailed(Exception):
+class DemoFailed(SharewellError):
     """A step of the journey did not hold; the message says which."""
 
 
@@ -48,32 +48,34 @@ def demo(
     Needs no data and no server of yours. Afterwards it keeps serving, so that you can try it: it prints the address,
     a query, and a credential for each role. Ctrl-C stops it. Its data is made anew each time.
     """
-    try:
-        uvloop.run(_demo(Settings.from_environment(), once=once))
-    except* (DemoFailed, ApiError, NotVerified) as failed:
-        for why in failed.exceptions:
-            screen.print(f"[bold red]The journey did not hold:[/] {escape(str(why))}")
-        raise typer.Exit(1) from None
+    invited = asyncio.Event()
+    with explained():
+        try:
+            uvloop.run(unless_stopped(_demo(Settings.from_environment(), None if once else invited)))
+        except typer.Exit:
+            if not invited.is_set():  # later on, stopping it is how it ends
+                raise
 
 
-async def _demo(settings: Settings, *, once: bool) -> None:
+async def _demo(settings: Settings, invited: asyncio.Event | None) -> None:
+    """Show it and, with `invited`, set that and serve until cancelled."""
     began = time.monotonic()
     home = _empty(settings.home / "demo")
     panel = make_region((datetime.now(UTC) - timedelta(days=1)).date())
     ours = replace(stage_settings(settings, home), log_level="warning")
-    with until_signal() as stop:
-        screen.print("Starting a database, the gateway and a worker …")
-        async with open_stage(ours, clock=True) as stage:
-            players, ledger = await _journey(stage, panel)
-            regulator = await stage.client("regulator", Role.REGULATOR)
-            evidence = await take_evidence(regulator, "plan.adopted", home)
-            _tell(panel, ledger, evidence, time.monotonic() - began)
-            if once:
-                return
-            assert stage.settings.clock_file is not None
-            release_clock(stage.settings.clock_file)
-            await _invite(stage, players)
-            await stop.wait()
+    screen.print("Starting a database, the gateway and a worker …")
+    async with open_stage(ours, clock=True) as stage:
+        players, ledger = await _journey(stage, panel)
+        regulator = await stage.client("regulator", Role.REGULATOR)
+        evidence = await take_evidence(regulator, "plan.adopted", home)
+        _tell(panel, ledger, evidence, time.monotonic() - began)
+        if invited is None:
+            return
+        assert stage.settings.clock_file is not None
+        release_clock(stage.settings.clock_file)
+        await _invite(stage, players)
+        invited.set()
+        await asyncio.Event().wait()
 
 
 async def _journey(stage: Stage, panel: Panel) -> tuple[dict[str, Player], Ledger]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,12 +51,13 @@ async def take_evidence(regulator: ApiClient, kind: str, folder: Path) -> Eviden
 
 async def _sealed(regulator: ApiClient, kind: str) -> dict[str, Any]:
     """The newest decision of `kind` that is in the tree."""
-    async with asyncio.timeout(SEALED_SECONDS):
-        while True:
-            found = (await regulator.graphql(operations.DECISIONS, {"kind": kind}))["decisions"]["nodes"]
-            if not found:
-                raise ApiError(f"the log has no decision of the kind {kind}.")
-            if found[0]["logIndex"] is not None:
-                newest: dict[str, Any] = found[0]
-                return newest
-            await asyncio.sleep(0.2)
+    deadline = time.monotonic() + SEALED_SECONDS
+    while time.monotonic() < deadline:
+        found = (await regulator.graphql(operations.DECISIONS, {"kind": kind}))["decisions"]["nodes"]
+        if not found:
+            raise ApiError(f"the log has no decision of the kind {kind}.")
+        if found[0]["logIndex"] is not None:
+            newest: dict[str, Any] = found[0]
+            return newest
+        await asyncio.sleep(0.2)
+    raise ApiError(f"the newest decision of the kind {kind} was not sealed within {SEALED_SECONDS:.0f} seconds.")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import asyncpg
 import structlog
+import typer
 from prometheus_client import REGISTRY
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -32,8 +34,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("sharewell")
 
+UntilStdinCloses = Annotated[
+    bool, typer.Option("--until-stdin-closes", hidden=True, help="End with the process that started this one.")
+]
 OAUTH_KEYS = "oauth-keys.json"
 RESTART_SECONDS = 1.0
+END_SECONDS = 60.0  #: for a child to end in order; longer than its jobs and requests are given
 
 
 async def apply_migrations(server: DatabaseServer) -> list[Migration]:
@@ -115,30 +121,70 @@ async def run_health(
 
 
 @asynccontextmanager
-async def child(arguments: Sequence[str], environment: dict[str, str]) -> AsyncIterator[None]:
-    """Run `sharewell ARGUMENTS` as a process of its own beside this one, and again whenever it dies."""
+async def child(
+    arguments: Sequence[str], environment: dict[str, str], log_file: Path | None = None
+) -> AsyncIterator[None]:
+    """Run `sharewell ARGUMENTS --until-stdin-closes` as a process beside this one, and again whenever it dies.
+
+    What it logs goes to the end of `log_file`, or where our own log goes.
+    """
     ending = asyncio.Event()
-    keeper = asyncio.create_task(_keep_alive([sys.executable, "-m", "sharewell.cli", *arguments], environment, ending))
-    try:
-        yield
-    finally:
-        ending.set()
-        await keeper
+    command = [sys.executable, "-m", "sharewell.cli", *arguments, "--until-stdin-closes"]
+    with nullcontext() if log_file is None else log_file.open("ab") as output:
+        keeper = asyncio.create_task(_keep_alive(command, environment, output, ending))
+        try:
+            yield
+        finally:
+            ending.set()
+            await keeper
 
 
-async def _keep_alive(command: Sequence[str], environment: dict[str, str], ending: asyncio.Event) -> None:
+async def _keep_alive(
+    command: Sequence[str], environment: dict[str, str], output: BinaryIO | None, ending: asyncio.Event
+) -> None:
     while not ending.is_set():
-        # Its standard input closes when this process ends, however it ends, and then it ends too.
-        process = await asyncio.create_subprocess_exec(*command, env=environment, stdin=asyncio.subprocess.PIPE)
+        # Its standard input closes when this process ends, however it ends, and then it ends too. In a session of its
+        # own it does not hear the Ctrl-C that is meant for us: we end it, in our order.
+        process = await asyncio.create_subprocess_exec(
+            *command, env=environment, stdin=asyncio.subprocess.PIPE, stderr=output, start_new_session=True
+        )
         waiting = [asyncio.create_task(process.wait()), asyncio.create_task(ending.wait())]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()
         if ending.is_set():
-            with suppress(ProcessLookupError):
-                process.terminate()
-            await process.wait()
+            await _end(process)
             return
-        log.warning("a process ended and is started again", command=command[-1], status=process.returncode)
+        log.warning("a process ended and is started again", command=command[3], status=process.returncode)
         with suppress(TimeoutError):
             await asyncio.wait_for(ending.wait(), RESTART_SECONDS)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), END_SECONDS)
+    except TimeoutError:
+        log.warning("a process did not end and is killed", pid=process.pid)
+        process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
+async def while_wanted(stop: asyncio.Event, *, watch_stdin: bool) -> AsyncIterator[None]:
+    """With `watch_stdin`, set `stop` once whoever started this process is gone, its end of the pipe with it."""
+    watching = asyncio.create_task(_stdin_closes(stop)) if watch_stdin else None
+    try:
+        yield
+    finally:
+        if watching is not None:
+            watching.cancel()
+
+
+async def _stdin_closes(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
+    await reader.read()
+    stop.set()

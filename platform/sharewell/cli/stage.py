@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -19,20 +20,23 @@ from sharewell.cli.running import apply_migrations, child
 from sharewell.client import ApiClient, Credential
 from sharewell.clock import set_clock
 from sharewell.domain.clients import USUAL_SCOPES, ClientDraft
+from sharewell.domain.errors import SharewellError
 from sharewell.domain.principals import Role
+from sharewell.exchange.inbox import Inbox
 from sharewell.replay import operations
 from sharewell.replay.panel import Site
 from sharewell.replay.player import Player
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.server import DatabaseServer, open_database_server
-from sharewell.wiring import Services, open_services
+from sharewell.wiring import Services, open_services, worker_caller
 
 READY_SECONDS = 60.0
 AT_ONCE = 16
+LOG_FILE = "platform.log"
 
 
-class NotReady(Exception):
-    """The platform did not start in time; the log says why."""
+class NotReady(SharewellError):
+    """The platform did not start in time."""
 
 
 @dataclass
@@ -42,6 +46,7 @@ class Stage:
     settings: Settings
     server: DatabaseServer
     services: Services = field(repr=False)  #: of the machine's operator, for the first admin and nothing else
+    workers: Services = field(repr=False)  #: likewise, to hand in files
     stack: AsyncExitStack = field(repr=False)
     admin: ApiClient = field(init=False)
     credentials: dict[str, Credential] = field(default_factory=dict)
@@ -88,6 +93,14 @@ class Stage:
         """One player for each site."""
         return {player.site.code: player for player in await gather(AT_ONCE, self.player, list(sites))}
 
+    async def hand_in(self, format: str, data: bytes, locations: bytes | None) -> None:  # noqa: A002
+        """Put a published file into the inbox and leave it to the workers, as `sharewell ingest --queue` does."""
+        inbox = Inbox(self.settings.home)
+        await self.workers.feeds.enqueue(
+            worker_caller("ingest", "replay"), format, inbox.put(data),
+            locations_sha256="" if locations is None else inbox.put(locations),
+        )  # fmt: skip
+
     def _credential(self, name: str, role: Role) -> Credential:
         credential = Credential.generate(self.settings.issuer, f"{role}-{name}", USUAL_SCOPES[role])
         self.credentials[name] = credential
@@ -112,7 +125,7 @@ async def gather(most: int, act: Callable[[Any], Awaitable[Any]], things: Sequen
 
 @asynccontextmanager
 async def open_stage(settings: Settings, *, clock: bool) -> AsyncIterator[Stage]:
-    """A platform in `settings.home`, running for the length of an `async with` block.
+    """A platform in `settings.home`, running for the length of an `async with` block; its log is a file there.
 
     With `clock` it goes by a clock of its own and plans only when it is asked to. Raises `NotReady`.
     """
@@ -123,11 +136,13 @@ async def open_stage(settings: Settings, *, clock: bool) -> AsyncIterator[Stage]
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(open_database_server(settings))
         await apply_migrations(server)
-        await stack.enter_async_context(child(["serve", "--no-worker", "--no-migrate"], environment))
-        await stack.enter_async_context(child(["worker", "--until-stdin-closes"], environment))
+        log_file = settings.home / LOG_FILE
+        await stack.enter_async_context(child(["serve", "--no-worker", "--no-migrate"], environment, log_file))
+        await stack.enter_async_context(child(["worker"], environment, log_file))
         services = await stack.enter_async_context(open_services(settings, server, DatabaseRole.GATEWAY, most=2))
-        await _await_ready(settings.issuer)
-        yield Stage(settings, server, services, stack)
+        await _await_ready(settings.issuer, log_file)
+        workers = await stack.enter_async_context(open_services(settings, server, DatabaseRole.WORKER, most=2))
+        yield Stage(settings, server, services, workers, stack)
 
 
 def stage_settings(settings: Settings, home: Path) -> Settings:
@@ -149,12 +164,14 @@ def _environment(settings: Settings) -> dict[str, str]:
     return {**os.environ, **ours}
 
 
-async def _await_ready(issuer: str) -> None:
-    async with asyncio.timeout(READY_SECONDS), httpx2.AsyncClient(timeout=5) as http:
-        while True:
+async def _await_ready(issuer: str, log_file: Path) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    async with httpx2.AsyncClient(timeout=5) as http:
+        while time.monotonic() < deadline:
             try:
                 if (await http.get(f"{issuer}/readyz")).is_success:
                     return
             except httpx2.TransportError:
                 pass
             await asyncio.sleep(0.1)
+    raise NotReady(f"the platform was not ready within {READY_SECONDS:.0f} seconds; {log_file} says why.")

@@ -16,12 +16,14 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from sharewell.domain.errors import SharewellError
+
 GRACE_SECONDS = 10  # for requests that are being answered when the end comes
 
 log = structlog.stdlib.get_logger("sharewell.gateway")
 
 
-class CannotServe(Exception):
+class CannotServe(SharewellError):
     """The address cannot be used, or the application did not start; the message says which and why."""
 
 
