@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Generic, NoReturn
+from typing import Any, Generic, NoReturn, TypeVar
 from uuid import uuid4
 
 import asyncpg
@@ -31,6 +31,8 @@ from sharewell.domain.errors import Forbidden, Invalid, NotFound
 from sharewell.store.queue import Queue, queries
 from sharewell_workers.jobs import Job, Schedule, Services, Work
 from sharewell_workers.room import Room
+
+Result = TypeVar("Result")
 
 MOST_STARTS = 3  #: starts that may end with the worker's death before the job is set aside
 HOPELESS = (Invalid, NotFound, Forbidden)  #: errors that no second attempt mends
@@ -174,18 +176,32 @@ class Runner(Generic[Services]):
         with structlog.contextvars.bound_contextvars(
             request_id=job.request_id, job=job.name, job_id=job.id, attempt=job.attempt, worker=self.name
         ):
-            starts = await self.pool.fetchval(STARTED_BEFORE, job.id) or 0
+            starts = await self._patiently(lambda: self.pool.fetchval(STARTED_BEFORE, job.id)) or 0
             if starts >= MOST_STARTS:
                 self._set_aside(job, KilledItsWorker(f"It took its worker down {starts} times."))
             # One whose last start took a worker down runs alone, so that it takes no innocent job with it again.
             async with self._room.alone() if starts else self._room.shared():
                 if self._stopping.is_set():
                     raise RetryRequested(reason="the worker stops")
-                await self._note_start(job)
+                await self._patiently(lambda: self._note_start(job))
                 try:
                     await self._handle(job, work)
                 finally:
                     await self._note_end(job)
+
+    async def _patiently(self, statement: Callable[[], Awaitable[Result]]) -> Result:
+        """What `statement` returns; while the database is away, wait for it.
+
+        The job is not to blame, and giving it back needs the database too: pgqueuer sets a job aside where it cannot
+        write that it is to be run again.
+        """
+        while True:
+            try:
+                return await statement()
+            except LOST_DATABASE as why:
+                if self._stopping.is_set():
+                    raise RetryRequested(reason="the worker stops") from why
+                await self._pause()
 
     async def _note_start(self, job: Job) -> None:
         """Count the start in a transaction of its own, which no death of this process undoes."""
