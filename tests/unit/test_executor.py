@@ -209,7 +209,7 @@ def twig(random: Random, badness: float) -> Thing:
 def branch(random: Random, badness: float, depth: int) -> Thing:
     def twigs() -> Any:
         made = [some(random, lambda: twig(random, badness), badness / 2) for _ in range(random.randrange(4))]
-        return random.choice([list, tuple, iter])(made)
+        return random.choice([made, tuple(made), iter(made)])
 
     return Thing(
         label=some(random, lambda: "label", badness),
