@@ -65,25 +65,47 @@ def great_circle_metres(one: Spot, other: Spot) -> int:
 def nearest_lanes(owners: Sequence[Spot], receivers: Iterable[Spot], reach: Reach) -> Iterable[tuple[str, str, int]]:
     """Yield `(owner id, receiver id, metres)` for the nearest owners in reach of each receiver; ties by id.
 
-    Spots are sorted into cubes as wide as the reach, so that only the 27 cubes around a receiver are looked at; poles
-    and the date line need no care in three dimensions.
+    Spots are sorted into cubes, so that only the 27 around a receiver are looked at; first into small ones, and into
+    cubes twice as wide where those hold too few. Poles and the date line need no care in three dimensions.
     """
-    edge = 2 * math.sin(min(math.pi, reach.metres / EARTH_METRES) / 2)
-    cubes: dict[tuple[int, int, int], list[tuple[_Point, Spot]]] = {}
-    for spot in owners:
-        point = _point(spot)
-        cubes.setdefault(_cube(point, edge), []).append((point, spot))
+    widest = 2 * math.sin(min(math.pi, reach.metres / EARTH_METRES) / 2)
+    grids = [_Grid(owners, widest / 2**halvings) for halvings in (4, 3, 2, 1, 0)]
     for receiver in receivers:
-        here = _point(receiver)
-        near = [
-            (math.dist(here, point), spot.id, spot)
-            for cube in _around(_cube(here, edge))
-            for point, spot in cubes.get(cube, ())
-        ]
+        near: list[tuple[float, str, Spot]] = []
+        for grid in grids:
+            near = grid.within(receiver)
+            if len(near) >= reach.nearest:
+                break
         for _, _, spot in heapq.nsmallest(reach.nearest, near, key=lambda row: row[:2]):
             metres = great_circle_metres(spot, receiver)
             if metres <= reach.metres:
                 yield spot.id, receiver.id, metres
+
+
+class _Grid:
+    """Spots by the cube of width `edge` in which they lie on the unit sphere."""
+
+    def __init__(self, spots: Sequence[Spot], edge: float) -> None:
+        self.edge = edge
+        self.cubes: dict[tuple[int, int, int], list[tuple[_Point, Spot]]] = {}
+        for spot in spots:
+            point = _point(spot)
+            self.cubes.setdefault(self._cube(point), []).append((point, spot))
+
+    def within(self, spot: Spot) -> list[tuple[float, str, Spot]]:
+        """Distance, id and spot of all that lie at most `edge` away, as the mole digs."""
+        here = _point(spot)
+        x, y, z = self._cube(here)
+        around = ((x + i, y + j, z + k) for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1))
+        found = (
+            (math.dist(here, point), other.id, other) for cube in around for point, other in self.cubes.get(cube, ())
+        )
+        # A hair more than the edge: what is on it must not be lost to rounding; metres are compared in the end.
+        return [row for row in found if row[0] <= self.edge * (1 + 1e-9)]
+
+    def _cube(self, point: _Point) -> tuple[int, int, int]:
+        x, y, z = point
+        return math.floor(x / self.edge), math.floor(y / self.edge), math.floor(z / self.edge)
 
 
 def _point(spot: Spot) -> _Point:
@@ -91,13 +113,3 @@ def _point(spot: Spot) -> _Point:
     latitude, longitude = math.radians(spot.latitude), math.radians(spot.longitude)
     flat = math.cos(latitude)
     return flat * math.cos(longitude), flat * math.sin(longitude), math.sin(latitude)
-
-
-def _cube(point: _Point, edge: float) -> tuple[int, int, int]:
-    x, y, z = point
-    return math.floor(x / edge), math.floor(y / edge), math.floor(z / edge)
-
-
-def _around(cube: tuple[int, int, int]) -> Iterable[tuple[int, int, int]]:
-    x, y, z = cube
-    return ((x + i, y + j, z + k) for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1))
