@@ -64,11 +64,11 @@ class Forecast:
     fallback: str | None = field("Why a naive method stood in; null where the model spoke.")
 
 
-@strawberry.type(description="One run: a model over all series of a resource in a region, from one day on.")
+@strawberry.type(description="One run: a model over all series of a resource that come as often, from one day on.")
 class ForecastRun:
     id: UUID = field("Its identifier.")
     resource: str = field("Code of the resource.")
-    region: str = field("The region.")
+    step_days: int = field("Days from one value of a series to the next: 1 or 7.")
     origin: date = field("The last day whose value was known.")
     model: str = field("SHA-256 of the trained model, or the name of the naive method.")
     data_sha256: str = field("SHA-256 of the series it learned from.", name="dataSha256")
@@ -109,13 +109,11 @@ class ForecastQueries:
     @query("Runs of the forecaster, newest first. For allocators and regulators.")
     async def forecast_runs(
         self, info: Info,
-        region: Annotated[str | None, argument("Only of this region.")] = None,
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
         first: First = FIRST, after: After = None,
     ) -> Connection[ForecastRun] | None:  # fmt: skip
         page = await info.context.services.forecasts.runs(
             info.context.caller, before=read_id(after, NEWEST),
-            region=None if region is None else checks.code(region, "region"),
             resource=None if resource is None else checks.code(resource, "resource"), first=how_many(first),
         )  # fmt: skip
         return connection(ForecastRun, page, after, id_key)

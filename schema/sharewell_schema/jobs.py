@@ -52,8 +52,14 @@ class JobSetAside:
     set_aside_at: datetime = field("When it was given up.")
 
 
-@strawberry.input(description="A run to start now rather than at night.")
-class StartJobInput:
+@strawberry.input(description="A forecast to make now rather than at night.")
+class StartForecastInput:
+    idempotency_key: str = key_field()
+    resource: str = field("Code of the resource, such as `bed.adult`. One model looks at all institutions.")
+
+
+@strawberry.input(description="A plan to make now rather than at night.")
+class StartAllocationInput:
     idempotency_key: str = key_field()
     region: str = field("The region, such as `us-nj`.")
     resource: str = field("Code of the resource, such as `bed.adult`.")
@@ -61,7 +67,7 @@ class StartJobInput:
 
 @strawberry.type(description="What became of startForecast or startAllocation.")
 class StartJobPayload:
-    key: str = field("Region and resource the run is for. Asked for twice while it waits, it runs once.")
+    key: str = field("What the run is for. Asked for twice while it waits, it runs once.")
     decision: Receipt = field("The decision on record.")
 
 
@@ -90,23 +96,22 @@ class JobQueries:
 
 @strawberry.type
 class JobMutations:
-    @mutation("Forecast a resource of a region now. For allocators.")
+    @mutation("Forecast a resource now. For allocators.")
     async def start_forecast(
-        self, info: Info, input: Annotated[StartJobInput, argument("What to forecast.")]  # noqa: A002
+        self, info: Info, input: Annotated[StartForecastInput, argument("What to forecast.")]  # noqa: A002
     ) -> StartJobPayload | None:
-        done = await info.context.services.jobs.start(
-            info.context.caller, "forecast", region=checks.code(input.region, "region"),
-            resource=checks.code(input.resource, "resource"), wish=wish("startForecast", input),
-        )  # fmt: skip
+        done = await info.context.services.jobs.start_forecast(
+            info.context.caller, checks.code(input.resource, "resource"), wish("startForecast", input)
+        )
         return paid(StartJobPayload, done, key=done.subject)
 
     @mutation("Allocate a resource of a region now. For allocators.")
     async def start_allocation(
-        self, info: Info, input: Annotated[StartJobInput, argument("What to allocate.")]  # noqa: A002
+        self, info: Info, input: Annotated[StartAllocationInput, argument("What to allocate.")]  # noqa: A002
     ) -> StartJobPayload | None:
-        done = await info.context.services.jobs.start(
-            info.context.caller, "allocate", region=checks.code(input.region, "region"),
-            resource=checks.code(input.resource, "resource"), wish=wish("startAllocation", input),
+        done = await info.context.services.jobs.start_allocation(
+            info.context.caller, checks.code(input.region, "region"), checks.code(input.resource, "resource"),
+            wish("startAllocation", input),
         )  # fmt: skip
         return paid(StartJobPayload, done, key=done.subject)
 

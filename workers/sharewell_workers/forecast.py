@@ -1,4 +1,4 @@
-"""The forecast job: learn from what is known of one resource in one region, and adopt what the model expects.
+"""The forecast job: learn from all that is known of one resource, and adopt what the model expects.
 
 The model is trained anew when it is a season old, and applied to the newest numbers in between. Same data, no work.
 """
@@ -16,7 +16,6 @@ import structlog
 
 from sharewell.domain.errors import Invalid
 from sharewell.domain.forecast import MILLI, NAIVE, Forecast
-from sharewell.domain.principals import Caller
 from sharewell.wiring import worker_caller
 from sharewell_workers.forecasting.backtest import backtest
 from sharewell_workers.forecasting.model import FittedModel, TooLittleHistory, fit
@@ -49,41 +48,31 @@ class Outlook:
 
 
 async def forecast(job: Job, services: Services) -> None:
-    """Handle one job: payload `region` and `resource`. Doing it twice adopts once."""
-    region, resource = str(job.payload["region"]), str(job.payload["resource"])
+    """Handle one job: payload `resource`. Doing it twice adopts once."""
+    resource = str(job.payload["resource"])
     caller = worker_caller("forecast", job.request_id)
-    points = await services.forecasts.history(region, resource)
-    if not points:
-        log.info("nothing to forecast yet", region=region, resource=resource)
-        return
-    panel = panel_of(points)
-    data_sha256 = panel.digest()
-    if await services.forecasts.made_from(region, resource, data_sha256):
-        log.info("forecast already made from these numbers", region=region, resource=resource)
-        return
-    kept = await _model_in_force(services, region, resource, panel)
-    # Training holds the interpreter for long; in a thread the worker still answers its heartbeat.
-    outlook = await anyio.to_thread.run_sync(look_ahead, panel, resource, kept)
-    await _adopt(services, caller, region, resource, data_sha256, outlook)
+    for panel in panels_of(await services.forecasts.history(resource)):
+        data_sha256 = panel.digest()
+        if await services.forecasts.made_from(resource, data_sha256):
+            log.info("forecast already made from these numbers", resource=resource, step_days=panel.step)
+            continue
+        kept = await _model_in_force(services, resource, panel)
+        # Training holds the interpreter for long; in a thread the worker still answers its heartbeat.
+        outlook = await anyio.to_thread.run_sync(look_ahead, panel, resource, kept)
+        await services.forecasts.adopt(
+            caller, resource=resource, step_days=panel.step, origin=outlook.origin, model=outlook.model,
+            model_body=outlook.model_body, data_sha256=data_sha256, backtest=outlook.backtest,
+            forecasts=outlook.forecasts,
+        )  # fmt: skip
+        log.info(
+            "forecast adopted", resource=resource, origin=outlook.origin.isoformat(), step_days=panel.step,
+            series=len({f.institution for f in outlook.forecasts}), model=outlook.model[:12],
+        )  # fmt: skip
 
 
-async def _adopt(
-    services: Services, caller: Caller, region: str, resource: str, data_sha256: str, outlook: Outlook
-) -> None:
-    await services.forecasts.adopt(
-        caller, region=region, resource=resource, origin=outlook.origin, model=outlook.model,
-        model_body=outlook.model_body, data_sha256=data_sha256, backtest=outlook.backtest,
-        forecasts=outlook.forecasts,
-    )  # fmt: skip
-    log.info(
-        "forecast adopted", region=region, resource=resource, origin=outlook.origin.isoformat(),
-        series=len({f.institution for f in outlook.forecasts}), model=outlook.model[:12],
-    )  # fmt: skip
-
-
-async def _model_in_force(services: Services, region: str, resource: str, panel: Panel) -> FittedModel | None:
-    """The newest model of this resource and region, unless it is too old or made for another calendar."""
-    body = await services.forecasts.newest_model(region, resource)
+async def _model_in_force(services: Services, resource: str, panel: Panel) -> FittedModel | None:
+    """The newest model of this resource, unless it is too old or made for another calendar."""
+    body = await services.forecasts.newest_model(resource, panel.step)
     if body is None:
         return None
     try:
@@ -95,19 +84,25 @@ async def _model_in_force(services: Services, region: str, resource: str, panel:
     return model if model.step == panel.step and 0 <= age < REFIT_AFTER[panel.step] else None
 
 
-def panel_of(points: Sequence[SeriesPoint]) -> Panel:
-    """Series of one region as a panel: weekly if most reports speak of a week, else daily."""
-    weekly = sum(point.period_days == 7 for point in points) * 2 > len(points)
-    frame = pl.DataFrame(
+def panels_of(points: Sequence[SeriesPoint]) -> list[Panel]:
+    """All series of a resource as panels, the daily ones and the weekly ones apart; none where nothing was reported."""
+    by_step: dict[int, list[SeriesPoint]] = {1: [], 7: []}
+    for point in points:
+        by_step[7 if point.period_days == 7 else 1].append(point)
+    return [Panel.of(_frame(some), step=step) for step, some in by_step.items() if some]
+
+
+def _frame(points: Sequence[SeriesPoint]) -> pl.DataFrame:
+    return pl.DataFrame(
         {
             "series": [str(point.institution) for point in points],
+            "group": [point.region for point in points],
             "day": [point.day for point in points],
             "value": [None if point.need is None else float(point.need) for point in points],
             "mark": [str(point.mark) for point in points],
         },
-        schema={"series": pl.String, "day": pl.Date, "value": pl.Float64, "mark": pl.String},
+        schema={"series": pl.String, "group": pl.String, "day": pl.Date, "value": pl.Float64, "mark": pl.String},
     )
-    return Panel.of(frame, step=7 if weekly else 1)
 
 
 def look_ahead(panel: Panel, resource: str, kept: FittedModel | None) -> Outlook:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from sharewell.wiring import Services
     from sharewell_workers.jobs import Job
 
+AFTER_FORECASTS = timedelta(minutes=10)  #: plans rest on the night's forecasts, so they wait for them
+
 log = structlog.get_logger(__name__)
 
 
@@ -17,8 +20,10 @@ async def nightly(job: Job, services: Services) -> None:
     """Handle one job; its payload is empty. Asking twice is harmless: what waits already is not asked for again."""
     async with services.database.transaction() as tx:
         markets = await tx.capacity.markets(before=services.now())
+        for resource in sorted({resource for _, resource in markets}):
+            asked = {"resource": resource, "request_id": job.request_id}
+            await tx.queue.enqueue("forecast", asked, key=resource)
         for region, resource in markets:
-            payload = {"region": region, "resource": resource, "request_id": job.request_id}
-            await tx.queue.enqueue("forecast", payload, key=f"{region}/{resource}")
-            await tx.queue.enqueue("allocate", payload, key=f"{region}/{resource}")
+            asked = {"region": region, "resource": resource, "request_id": job.request_id}
+            await tx.queue.enqueue("allocate", asked, key=f"{region}/{resource}", delay=AFTER_FORECASTS)
     log.info("nightly run asked for", markets=len(markets))

@@ -73,10 +73,10 @@ class Journey:
         start = self.panel.start(period)
         self.set_clock(start - EVENING)
         window = Window(f"{period} ahead", start, start + self.panel.step)
-        await self._run(operations.START_FORECAST, f"forecast {period}", self._markets(before))
+        await self._forecast(before, f"forecast {period}")
         loads = self._loads(before)
         await self._each(loads, lambda site: self._act_on_forecast(site, loads[site], period, window))
-        await self._run(operations.START_ALLOCATION, f"allocate {window.name}", self._markets(before))
+        await self._allocate(before, f"allocate {window.name}")
 
     async def _act_on_forecast(self, site: str, known: Mapping[str, Load], period: date, window: Window) -> None:
         player = self.players[site]
@@ -103,7 +103,7 @@ class Journey:
         await self._each(loads, lambda site: self.players[site].report(start, self.panel.step.days, loads[site]))
         await self._answer(period, loads)
         await self._each(loads, lambda site: self._act_on_truth(site, loads[site], period, window))
-        await self._run(operations.START_ALLOCATION, f"allocate {window.name}", self._markets(period))
+        await self._allocate(period, f"allocate {window.name}")
         await self._answer(period, loads)
         self.set_clock(start + self.panel.step - timedelta(seconds=1))
         guests = {site for site, _, day in self.ledger.received if day == period}
@@ -203,12 +203,19 @@ class Journey:
             tasks = [group.create_task(one(site)) for site in sites]
         return [task.result() for task in tasks]
 
-    async def _run(self, operation: str, key: str, markets: Sequence[tuple[str, str]]) -> None:
-        """Ask for a job in every market and wait until all are done."""
-        for region, resource in markets:
+    async def _forecast(self, known: date, key: str) -> None:
+        """Have every resource forecast that was reported in the period `known`."""
+        for resource in sorted({resource for _, resource in self._markets(known)}):
+            asked = {"idempotencyKey": f"{key} {resource}", "resource": resource}
+            await self.operator.graphql(operations.START_FORECAST, {"input": asked})
+        await self._wait("forecast")
+
+    async def _allocate(self, known: date, key: str) -> None:
+        """Have a plan made in every market that was reported in the period `known`."""
+        for region, resource in self._markets(known):
             asked = {"idempotencyKey": f"{key} {region} {resource}", "region": region, "resource": resource}
-            await self.operator.graphql(operation, {"input": asked})
-        await self._wait("forecast", "allocate")
+            await self.operator.graphql(operations.START_ALLOCATION, {"input": asked})
+        await self._wait("allocate")
 
     async def _wait(self, *jobs: str) -> None:
         """Until no job of these names waits or runs."""

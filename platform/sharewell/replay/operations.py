@@ -47,10 +47,10 @@ query ($institution: UUID!, $state: TransferState!, $after: String) {
 }
 """
 START_FORECAST: Final = """
-mutation ($input: StartJobInput!) { startForecast(input: $input) { decision { id } } }
+mutation ($input: StartForecastInput!) { startForecast(input: $input) { decision { id } } }
 """
 START_ALLOCATION: Final = """
-mutation ($input: StartJobInput!) { startAllocation(input: $input) { decision { id } } }
+mutation ($input: StartAllocationInput!) { startAllocation(input: $input) { decision { id } } }
 """
 UNDERWAY: Final = "query { jobsUnderway { name } jobsSetAside { id name reason } }"
 DECISIONS: Final = """

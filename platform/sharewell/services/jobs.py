@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from sharewell.domain.errors import Invalid
+from collections.abc import Mapping
+
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.services.office import Done, Office, new_id
 from sharewell.store.answered import Wish
 from sharewell.store.queue import SetAside, Underway
-
-STARTABLE = ("forecast", "allocate")
 
 
 class JobService:
@@ -18,21 +17,26 @@ class JobService:
     def __init__(self, office: Office) -> None:
         self._office = office
 
-    async def start(
-        self, caller: Caller, name: str, *, region: str, resource: str, wish: Wish | None = None
+    async def start_forecast(self, caller: Caller, resource: str, wish: Wish | None = None) -> Done[str]:
+        """Ask for a forecast of one resource, everywhere; returns the key it waits under."""
+        return await self._start(caller, "forecast", resource, {"resource": resource}, wish)
+
+    async def start_allocation(
+        self, caller: Caller, region: str, resource: str, wish: Wish | None = None
     ) -> Done[str]:
-        """Enqueue a run over one resource of one region; returns the key it waits under."""
-        if name not in STARTABLE:
-            raise Invalid(f"name must be one of {', '.join(STARTABLE)}.", field="name")
+        """Ask for a plan of one resource in one region; returns the key it waits under."""
+        payload = {"region": region, "resource": resource}
+        return await self._start(caller, "allocate", f"{region}/{resource}", payload, wish)
+
+    async def _start(
+        self, caller: Caller, name: str, key: str, payload: Mapping[str, str], wish: Wish | None
+    ) -> Done[str]:
         async with self._office.act(caller, Action.START_JOB, Target(kind="job", id=name), wish) as act:
             if act.repeated:
                 return act.again(str)
-            await act.tx.resources.get(resource)
-            key = f"{region}/{resource}"
+            await self._office.resource(act.tx, payload["resource"])
             decision = await act.record("job.started", "job", new_id(), {"name": name, "key": key})
-            await act.tx.queue.enqueue(
-                name, {"region": region, "resource": resource, "request_id": caller.request_id}, key=key
-            )
+            await act.tx.queue.enqueue(name, {**payload, "request_id": caller.request_id}, key=key)
             return await act.done(key, decision)
 
     async def underway(self, caller: Caller) -> list[Underway]:

@@ -56,9 +56,9 @@ select {_COLUMNS} from sharewell.capacity_report
 SERIES = f"""
 select distinct on (c.institution_id, c.as_of::date) c.institution_id, c.as_of::date as day,
        c.occupied + coalesce(c.waiting, 0) as need, coalesce(c.marks ->> 'occupied', 'reported') as mark,
-       c.period_days
+       c.period_days, i.region
   from sharewell.capacity_report c join sharewell.institution i on i.id = c.institution_id
- where i.region = $1 and c.resource = $2 and c.as_of <= $3 and c.as_of > $4 and {_STANDS}
+ where c.resource = $1 and c.as_of <= $2 and c.as_of > $3 and {_STANDS}
  order by c.institution_id, c.as_of::date, c.as_of desc, c.id desc
 """
 
@@ -72,6 +72,7 @@ class SeriesPoint:
     need: int | None  #: in use and waited for; None where use was not reported
     mark: Mark
     period_days: int
+    region: str
 
 
 class CapacityRepository:
@@ -115,10 +116,10 @@ class CapacityRepository:
         free: int | None = await self._conn.fetchval(FREE_TO_PLEDGE, institution, resource, start, end)
         return free
 
-    async def series(self, region: str, resource: str, *, until: datetime, since: datetime) -> list[SeriesPoint]:
-        """One point a series and day, in that order."""
-        rows = await self._conn.fetch(SERIES, region, resource, until, since)
-        return [SeriesPoint(who, day, need, Mark(mark), period) for who, day, need, mark, period in rows]
+    async def series(self, resource: str, *, until: datetime, since: datetime) -> list[SeriesPoint]:
+        """One point a series and day, in that order, of every institution."""
+        rows = await self._conn.fetch(SERIES, resource, until, since)
+        return [SeriesPoint(who, day, need, Mark(mark), *rest) for who, day, need, mark, *rest in rows]
 
     async def markets(self, *, before: datetime) -> list[tuple[str, str]]:
         """Each (region, resource) reported in the thirty days before `before`."""

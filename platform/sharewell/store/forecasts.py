@@ -1,4 +1,4 @@
-"""Forecasts in PostgreSQL: a run per region, resource and origin, and its quantiles by institution and day."""
+"""Forecasts in PostgreSQL: a run per resource and origin, and its quantiles by institution and day."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-_RUN = "id, resource, region, origin, model, data_sha256, backtest, series, fallbacks, adopted_at"
+_RUN = "id, resource, step_days, origin, model, data_sha256, backtest, series, fallbacks, adopted_at"
 ADD_RUN = f"""
 insert into sharewell.forecast_run ({_RUN}, decision_id)
 values ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9, $10, $11)
 """
-RUN_BY_ORIGIN = f"select {_RUN} from sharewell.forecast_run where region = $1 and resource = $2 and data_sha256 = $3"
+RUN_BY_ORIGIN = f"select {_RUN} from sharewell.forecast_run where resource = $1 and data_sha256 = $2"
 NEWEST_MODEL = """
 select a.body from sharewell.forecast_run r join sharewell.artifact a on a.sha256 = r.model
- where r.region = $1 and r.resource = $2 order by r.id desc limit 1
+ where r.resource = $1 and r.step_days = $2 order by r.id desc limit 1
 """
 RUNS = f"""
 select {_RUN} from sharewell.forecast_run
- where id < $1 and ($2::text is null or region = $2) and ($3::text is null or resource = $3) order by id desc limit $4
+ where id < $1 and ($2::text is null or resource = $2) order by id desc limit $3
 """
 _FORECAST = "f.run_id, f.institution_id, f.resource, f.target, f.horizon, f.levels, f.quantiles, f.method, f.fallback"
 #: Of each institution and day, the forecast of the newest run.
 NEWEST_FOR_DAY = f"""
 select distinct on (f.institution_id) {_FORECAST}, r.origin
   from sharewell.forecast f join sharewell.forecast_run r on r.id = f.run_id
- where r.region = $1 and f.resource = $2 and f.target = $3 order by f.institution_id, f.run_id desc
+       join sharewell.institution i on i.id = f.institution_id
+ where i.region = $1 and f.resource = $2 and f.target = $3 order by f.institution_id, f.run_id desc
 """
 PAGE = f"""
 select * from (
@@ -50,11 +51,11 @@ select * from (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastRun:
-    """One model over all series of a resource in a region, from one day on."""
+    """One model over all series of a resource that come as often, from one day on."""
 
     id: UUID
     resource: str
-    region: str
+    step_days: int  #: 1 for daily series, 7 for weekly ones
     origin: date  #: last day whose value was known
     model: str  #: SHA-256 of the model, or the name of the naive method
     data_sha256: str  #: hash of the series it learned from
@@ -72,7 +73,7 @@ class ForecastRepository:
 
     async def add(self, run: ForecastRun, forecasts: list[Forecast], decision: UUID) -> None:
         await self._conn.execute(
-            ADD_RUN, run.id, run.resource, run.region, run.origin, run.model, run.data_sha256,
+            ADD_RUN, run.id, run.resource, run.step_days, run.origin, run.model, run.data_sha256,
             orjson.dumps(dict(run.backtest)).decode(), run.series, run.fallbacks, run.adopted_at, decision,
         )  # fmt: skip
         await self._conn.copy_records_to_table(
@@ -89,21 +90,19 @@ class ForecastRepository:
             ],
         )  # fmt: skip
 
-    async def run_on(self, region: str, resource: str, data_sha256: str) -> ForecastRun | None:
+    async def run_on(self, resource: str, data_sha256: str) -> ForecastRun | None:
         """The run that learned from exactly this data, if there is one."""
-        row = await self._conn.fetchrow(RUN_BY_ORIGIN, region, resource, data_sha256)
+        row = await self._conn.fetchrow(RUN_BY_ORIGIN, resource, data_sha256)
         return None if row is None else _run(row)
 
-    async def newest_model(self, region: str, resource: str) -> bytes | None:
+    async def newest_model(self, resource: str, step_days: int) -> bytes | None:
         """The bytes of the model used last, or None where a naive method was."""
-        body: bytes | None = await self._conn.fetchval(NEWEST_MODEL, region, resource)
+        body: bytes | None = await self._conn.fetchval(NEWEST_MODEL, resource, step_days)
         return body
 
-    async def runs(
-        self, *, before: UUID, region: str | None, resource: str | None, first: int
-    ) -> Page[ForecastRun]:
+    async def runs(self, *, before: UUID, resource: str | None, first: int) -> Page[ForecastRun]:
         """Newest first."""
-        return Page.of([_run(r) for r in await self._conn.fetch(RUNS, before, region, resource, first + 1)], first)
+        return Page.of([_run(row) for row in await self._conn.fetch(RUNS, before, resource, first + 1)], first)
 
     async def newest_for(self, region: str, resource: str, day: date) -> dict[UUID, Forecast]:
         """By institution, what is expected of `day`."""
@@ -120,7 +119,7 @@ class ForecastRepository:
 
 def _run(row: asyncpg.Record) -> ForecastRun:
     return ForecastRun(
-        id=row["id"], resource=row["resource"], region=row["region"], origin=row["origin"], model=row["model"],
+        id=row["id"], resource=row["resource"], step_days=row["step_days"], origin=row["origin"], model=row["model"],
         data_sha256=row["data_sha256"], backtest=orjson.loads(row["backtest"]), series=row["series"],
         fallbacks=row["fallbacks"], adopted_at=row["adopted_at"],
     )  # fmt: skip

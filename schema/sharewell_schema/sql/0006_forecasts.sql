@@ -7,10 +7,11 @@ create table sharewell.artifact (
   body   bytea not null check (encode(sha256(body), 'hex') = sha256)
 );
 
+-- One model over all series of a resource that come as often: daily, or weekly.
 create table sharewell.forecast_run (
   id          uuid primary key,
   resource    text not null references sharewell.resource (code),
-  region      text not null,
+  step_days   smallint not null check (step_days in (1, 7)),
   origin      date not null,
   model       text not null,
   data_sha256 text not null,
@@ -20,7 +21,7 @@ create table sharewell.forecast_run (
   adopted_at  timestamptz not null,
   decision_id uuid not null unique references audit.decision (id)
 );
-create index on sharewell.forecast_run (region, resource, origin desc);
+create index on sharewell.forecast_run (resource, step_days, id desc);
 
 create table sharewell.forecast (
   run_id         uuid not null references sharewell.forecast_run (id),

@@ -153,15 +153,23 @@ async def test_a_declined_transfer_says_why_and_the_need_lives_on(api: Api) -> N
     assert found["requests"]["nodes"] == [{"requested": 4, "remainderOf": {"status": "SUPERSEDED"}}]
 
 
-@pytest.mark.parametrize("name", ["startForecast", "startAllocation"])
-async def test_an_allocator_starts_a_run_and_sees_it_wait(api: Api, name: str) -> None:
-    made = await api.done("planner", name, "key", region="us-nj", resource=BEDS)
-    assert made["key"] == f"us-nj/{BEDS}"
+@pytest.mark.parametrize(
+    ("name", "asked", "key"),
+    [
+        ("startForecast", {"resource": BEDS}, BEDS),
+        ("startAllocation", {"region": "us-nj", "resource": BEDS}, f"us-nj/{BEDS}"),
+    ],
+)
+async def test_an_allocator_starts_a_run_and_sees_it_wait(
+    api: Api, name: str, asked: dict[str, str], key: str
+) -> None:
+    made = await api.done("planner", name, "key", **asked)
+    assert made["key"] == key
     found = await api.ask("planner", "{ jobsUnderway { name status payload } jobsSetAside { id } }")
     (job,) = found["jobsUnderway"]
     assert job["name"] == {"startForecast": "forecast", "startAllocation": "allocate"}[name]
     assert job["status"] == "QUEUED"
-    assert job["payload"]["region"] == "us-nj"
+    assert job["payload"]["resource"] == BEDS
     assert found["jobsSetAside"] == []
 
 
@@ -214,7 +222,7 @@ NOT_FOR = {
     "openRequest": ("regulator", {"institution": "{own}", "resource": BEDS, "quantity": 1, "urgency": 1,
                                   "neededBy": "{now}", "neededUntil": "{later}", "reason": "SURGE"}),
     "cancelRequest": ("other", {"request": "{request}"}),
-    "startForecast": ("clinic", {"region": "us-nj", "resource": BEDS}),
+    "startForecast": ("clinic", {"resource": BEDS}),
     "startAllocation": ("admin", {"region": "us-nj", "resource": BEDS}),
     "requeueJob": ("planner", {"job": "1"}),
     "registerClient": ("clinic", {"name": "x", "roles": ["ADMIN"], "scopes": ["system/*.rs"], "jwks": {}}),
@@ -384,7 +392,7 @@ async def test_every_noun_repeats_its_answer(api: Api, name: str) -> None:
                            {"reports": [{"resource": BEDS, "asOf": text(api.at), "staffed": 1,
                                          "marks": [{"measure": "STAFFED", "mark": "IMPUTED"}]}]}),
         "openRequest": ("clinic", "request { id reason neededBy }", api.need_of(2)),
-        "startForecast": ("planner", "key", {"region": "us-nj", "resource": BEDS}),
+        "startForecast": ("planner", "key", {"resource": BEDS}),
         "registerClient": ("admin", "client { clientId roles keys { thumbprint } createdAt }",
                            {"name": "x", "roles": ["REGULATOR"], "scopes": ["system/*.rs"], "jwks": a_key()}),
     }  # fmt: skip

@@ -175,7 +175,7 @@ async def test_forecasts_page_by_resource_and_day(api: Api) -> None:
             for ahead in range(3)
         ]  # fmt: skip
         await api.workers.forecasts.adopt(
-            worker_caller("forecast", "r-3"), region="us-nj", resource=resource, origin=today - timedelta(1),
+            worker_caller("forecast", "r-3"), resource=resource, step_days=1, origin=today - timedelta(1),
             model="persistence", model_body=None, data_sha256="ab" * 32, backtest={}, forecasts=forecasts,
         )  # fmt: skip
     query = """query ($after: String, $first: Int!) { forecasts(after: $after, first: $first) {
