@@ -75,7 +75,7 @@ class Api:
 
     async def do(self, who: str, name: str, select: str = "decision { id at }", /, **asked: Any) -> Answer:
         """Send the mutation `name`, with a new idempotency key unless one is given."""
-        kind = {"startForecast": "StartJob", "startAllocation": "StartJob"}.get(name, name[0].upper() + name[1:])
+        kind = name[0].upper() + name[1:]
         query = f"mutation ($input: {kind}Input!) {{ {name}(input: $input) {{ {select} }} }}"
         return await self.send(who, query, {"input": {"idempotencyKey": next(self.keys), **asked}})
 
