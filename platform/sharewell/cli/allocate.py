@@ -21,6 +21,7 @@ from sharewell.domain.allocation import (
 )
 from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.fairness import ceiling, measures, receipts
+from sharewell.domain.frontier import picture
 
 screen = Console(stderr=True)
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -121,6 +122,47 @@ def show_receipts(instance: InstanceFile, plan: PlanFile, as_json: AsJson = Fals
         return
     for row in rows:
         typer.echo(f"{row.institution}  {row.sentence}")
+
+
+@app.command()
+def frontier(
+    instance: InstanceFile,
+    *,
+    svg: Annotated[Path | None, typer.Option(help="Also draw the curve into this file.", show_default=False)] = None,
+    seconds: Annotated[float, typer.Option(min=0, help="Time for each rule.")] = 60,
+    as_json: AsJson = False,
+) -> None:
+    """Compare rules on one instance: smallest fill against need met, and the price of each choice.
+
+    The price is the share of the urgency-weighted need that the rule gives up
+    against the rule that meets most of it.
+    """
+    from sharewell_workers.solving import frontier as compare  # noqa: PLC0415  see solve
+
+    task = _read(instance, Instance)
+    points = []
+    with screen.status("Solving under each rule ...") as status:
+        for found in compare(task, seconds=seconds):
+            points.append(found)
+            status.update(f"Solving under each rule ... {len(points)} done")
+    rows = [found.to_json(points) for found in points]
+    if svg is not None:
+        svg.write_text(picture(points), encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps({"points": rows}))
+        return
+    typer.echo("   rule         theta  alpha  smallest fill  need met   price  units  unit-km   Gini")
+    for row in rows:
+        typer.echo(
+            f"{'*' if row['chosen'] else ' ':2} {row['rule']:<11} {row['theta']:>6} {row['alpha']:>6} "
+            f"{_percent(row['smallest_fill']):>14} {row['need_met']:>9} {_percent(row['price']):>7} {row['units']:>6} "
+            f"{row['unit_kilometres']:>8} {_percent(row['gini']):>6}"
+        )
+    typer.echo("* is the rule that stands in the instance.")
+
+
+def _percent(per_mille: Any) -> str:
+    return f"{per_mille / 10:.1f} %"
 
 
 def _changes(task: Instance, answer: Plan, request: str) -> list[dict[str, Any]]:

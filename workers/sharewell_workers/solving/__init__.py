@@ -1,6 +1,7 @@
 """Finding the best plan for an instance: max flows for the floor, python-mip with HiGHS for the rest; no database."""
 
+from sharewell_workers.solving.frontier import frontier
 from sharewell_workers.solving.solve import solve
 from sharewell_workers.solving.whatif import Change, what_would_change
 
-__all__ = ["Change", "solve", "what_would_change"]
+__all__ = ["Change", "frontier", "solve", "what_would_change"]

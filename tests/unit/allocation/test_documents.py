@@ -1,0 +1,78 @@
+"""The published JSON Schemas and the readers agree on what an instance and a plan are."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # comes with kubernetes-validate
+
+from sharewell.domain.allocation import Instance, Plan, Reason, Rule, Status
+from sharewell.domain.errors import Invalid
+from sharewell.domain.resources import ResourceKind
+from sharewell_workers.solving import solve
+
+Build = Callable[..., Instance]
+Instances = Callable[..., st.SearchStrategy[Instance]]
+
+READERS: dict[str, Callable[[Any], object]] = {"instance": Instance.from_json, "plan": Plan.from_json}
+
+
+@cache
+def schema(name: str) -> Draft202012Validator:
+    document = json.loads((files("sharewell_schema") / "json_schemas" / f"{name}-1.schema.json").read_text())
+    Draft202012Validator.check_schema(document)
+    return Draft202012Validator(document)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_what_is_written_fits_the_schemas(instances: Instances, data: st.DataObject) -> None:
+    instance = data.draw(instances(sides=4, most=6, rules=tuple(Rule)))
+    schema("instance").validate(json.loads(json.dumps(instance.to_json())))
+    schema("plan").validate(json.loads(json.dumps(solve(instance).to_json())))
+
+
+def test_the_closed_lists_are_the_same() -> None:
+    instance, plan = (schema(name).schema["properties"] for name in ("instance", "plan"))
+    assert instance["fairness"]["properties"]["rule"]["enum"] == list(Rule)
+    assert instance["kind"]["enum"] == list(ResourceKind)
+    assert plan["unfilled"]["items"]["properties"]["code"]["enum"] == list(Reason)
+    assert plan["solver"]["properties"]["status"]["enum"] == list(Status)
+
+
+def paths(value: object, way: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Ways to every member and item of a document."""
+    found = [way]
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inside:
+        found += paths(item, (*way, key))
+    return found
+
+
+@pytest.mark.parametrize("name", ["instance", "plan"])
+@settings(max_examples=200, deadline=None)
+@given(
+    data=st.data(), wrong=st.sampled_from([None, -1, 1.5, 2**53, "", " ", "x y", [], {}, True, "2026-02-30T00:00:00Z"])
+)
+def test_what_the_schema_refuses_the_reader_refuses(
+    an_instance: Build, name: str, data: st.DataObject, wrong: object
+) -> None:
+    made = an_instance({"o": 3, "p": 1}, {"r": (4, 2), "s": 3})
+    document = json.loads(json.dumps((made if name == "instance" else solve(made)).to_json()))
+    *way, last = data.draw(st.sampled_from(paths(document)[1:]))
+    changed = copy.deepcopy(document)
+    at = changed
+    for step in way:
+        at = at[step]
+    at[last] = wrong
+    if not schema(name).is_valid(changed):
+        with pytest.raises(Invalid):
+            READERS[name](changed)
