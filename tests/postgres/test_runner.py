@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from sharewell.domain.errors import Invalid
 from sharewell.store.queue import Queue
 from sharewell_workers.jobs import Job, Schedule, Work
-from sharewell_workers.runner import Pace, Runner
+from sharewell_workers.runner import ListeningDriver, Pace, Runner
 
 if TYPE_CHECKING:
     from tests.conftest import Pool
@@ -243,3 +243,13 @@ async def test_no_more_of_a_kind_run_at_once_than_allowed(worker_pool: Pool) -> 
     async with running(worker_pool, allocate=work), running(worker_pool, allocate=work):
         await until(worker_pool, "not exists (select from queue.pgqueuer)")
     assert most == 1
+
+
+async def test_a_probe_is_heard_though_it_is_sent_before_the_worker_listens(worker_pool: Pool) -> None:
+    driver, heard = ListeningDriver(worker_pool), asyncio.Event()
+    async with driver:
+        probe = asyncio.create_task(driver.notify("probe", "are you there?"))
+        await asyncio.sleep(0.1)
+        await driver.add_listener("probe", lambda _: heard.set())
+        await probe
+        await asyncio.wait_for(heard.wait(), 30)

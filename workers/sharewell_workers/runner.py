@@ -149,7 +149,7 @@ class Runner(Generic[Services]):
             task.cancel()
 
     def _make_queuer(self) -> PgQueuer:
-        driver = AsyncpgPoolDriver(self.pool)
+        driver = ListeningDriver(self.pool)
         queuer = PgQueuer(driver, queries=queries(driver))
         for name, work in self.work.items():
             queuer.qm.register_executor(name, _Executor(self, work))
@@ -251,6 +251,26 @@ class Runner(Generic[Services]):
         log.error("job set aside", reason=_named(why), exc_info=why)
         ENDED.labels(job.name, "set aside").inc()
         raise why
+
+
+class ListeningDriver(AsyncpgPoolDriver):
+    """Notifies only once it listens.
+
+    pgqueuer sends itself a first probe while it begins to listen. One that is sent too early never arrives, and ten
+    seconds later a worker that is in order would take its connection for lost.
+    """
+
+    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+        super().__init__(pool)
+        self._listens = asyncio.Event()
+
+    async def add_listener(self, channel: str, callback: Callable[[str | bytes | bytearray], None]) -> None:
+        await super().add_listener(channel, callback)
+        self._listens.set()
+
+    async def notify(self, channel: str, payload: str) -> None:
+        await self._listens.wait()
+        await super().notify(channel, payload)
 
 
 class _Executor(AbstractEntrypointExecutor):
