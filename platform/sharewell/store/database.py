@@ -34,12 +34,18 @@ _GONE = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # what asyncpg sometimes raises when the connection breaks under a statement
     ConnectionError,
     FileNotFoundError,  # the socket of an embedded server that is down
     TimeoutError,
+)
+#: The database is there, but others are at the same rows, or it has too much to do.
+_BUSY = (
+    asyncpg.TransactionRollbackError,  # deadlocks among them
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,  # statement_timeout
+    asyncpg.InsufficientResourcesError,
 )
 #: A value that PostgreSQL has no place for: NUL in a text, a number beyond its type.
 _UNSTORABLE = (
@@ -147,6 +153,8 @@ class translated:  # noqa: N801  # reads as a word in `with translated():`
             raise OfferExhausted from error
         if isinstance(error, _UNSTORABLE) or _could_not_be_sent(error):
             raise Invalid("a value cannot be stored: a number or time out of range, or no plain text.") from error
+        if isinstance(error, _BUSY):
+            raise Unavailable("the database is too busy with this just now; try again in a moment.") from error
         if isinstance(error, _GONE):
             raise Unavailable("the database cannot be reached just now; try again in a moment.") from error
 
