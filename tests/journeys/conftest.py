@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -102,12 +102,12 @@ class Sharewell:
         ours = {key: value for key, value in os.environ.items() if not key.startswith("SHAREWELL_")}
         self.environment = {**ours, "SHAREWELL_HOME": str(self.home), "SHAREWELL_PORT": str(port), "COLUMNS": "100"}
 
-    def start(self, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
-        """Run `sharewell ARGUMENTS` beside the test, which must not leave it behind."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sharewell.cli", *map(str, arguments)], env=self.environment, text=True,
-            stdin=subprocess.DEVNULL, **options,
-        )  # fmt: skip
+    def start(self, *arguments: str | Path, log: Path | None = None, **options: Any) -> subprocess.Popen[str]:
+        """Run `sharewell ARGUMENTS` beside the test, its standard error into `log` if that is given."""
+        command = [sys.executable, "-m", "sharewell.cli", *map(str, arguments)]
+        with nullcontext() if log is None else log.open("w") as stderr:
+            options = {"stderr": stderr, **options}
+            process = subprocess.Popen(command, env=self.environment, text=True, stdin=subprocess.DEVNULL, **options)
         self.started.append(process)
         return process
 

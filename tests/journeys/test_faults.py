@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import orjson
+from tests.journeys.conftest import PATIENCE_SECONDS, database, playing, process
 
 from sharewell.audit.reconcile import reconcile
 from sharewell.cli.evidence import take_evidence
@@ -19,11 +20,11 @@ from sharewell.domain.merkle import root_hash
 from sharewell.domain.notes import open_note, parse_vkey
 from sharewell.domain.principals import Role
 from sharewell.replay.panel import Panel
-from tests.journeys.conftest import PATIENCE_SECONDS, database, playing, process
 
 if TYPE_CHECKING:
-    from sharewell.cli.stage import Stage
     from tests.conftest import Pool
+
+    from sharewell.cli.stage import Stage
 
 #: Whom to kill, at which words, in this order. Words on the way in: while the request is being worked on, beside
 #: others. Words on the way out: when what was asked for is done, and the answer is lost.
@@ -100,7 +101,7 @@ async def test_a_replay_survives_the_deaths_of_gateway_worker_and_database(home:
         await assert_each_acknowledged_once(pool, fate.acknowledged)
         await assert_the_world_is_as_the_players_saw_it(pool, region, sum(ledger.given.values()))
         async with pool.acquire() as conn:
-            found = await reconcile(conn)
+            found = await reconcile(conn)  # type: ignore[arg-type]  # a proxy has every method
         assert found.complete, found.problems
         await assert_the_tree_is_of_these_entries(stage)
 
@@ -145,5 +146,3 @@ async def assert_the_tree_is_of_these_entries(stage: Stage) -> None:
     rows = await pool.fetch("select body from audit.leaf join audit.entry using (staged_id) order by log_index")
     assert len(rows) == head.size
     assert root_hash(row["body"] for row in rows) == head.root
-
-
