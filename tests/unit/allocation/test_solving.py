@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -156,3 +158,10 @@ def test_the_blocking_requests_are_those_that_share_too_little(an_instance: Buil
     floor = largest_floor(FlowNet(instance, part, network(instance, part)))
     assert Fraction(floor.value, floor.over) == Fraction(2, 3)
     assert floor.blocking == ("r",)
+
+
+def test_the_freeing_function_is_at_hand_before_any_model_is_freed() -> None:
+    # Looked up for the first time by the garbage collector inside cffi, it would wait for cffi's own lock for ever.
+    code = "import sharewell_workers.solving.highs as h; print('Highs_destroy' in vars(h.highs.highslib))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
