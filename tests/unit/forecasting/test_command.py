@@ -1,0 +1,88 @@
+"""`sharewell forecast` from files: what a user types, and what a user is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner, Result
+
+from sharewell.cli.forecast import app
+from sharewell.domain.errors import Invalid
+
+Wave = Callable[..., pl.DataFrame]
+
+
+def run(*words: str | Path) -> Result:
+    found = CliRunner().invoke(app, [str(word) for word in words])
+    if found.exception is not None and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    return found
+
+
+@pytest.fixture
+def beds(wave: Wave, tmp_path: Path) -> Path:
+    file = tmp_path / "beds.csv"
+    wave(20, 60).write_csv(file)
+    return file
+
+
+def test_a_model_is_trained_named_by_its_hash_and_used(beds: Path, tmp_path: Path) -> None:
+    model, out = tmp_path / "model.json", tmp_path / "out.csv"
+    told = run("fit", beds, "-o", model, "--ahead", "2").stdout.split()
+    assert told[0] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert "20 by model" not in run("predict", beds, "-o", out, "--ahead", "2").stdout
+    assert "40 by model" in run("predict", beds, "--model", model, "-o", out).stdout
+    made = pl.read_csv(out)
+    assert made.columns == ["series", "target", "horizon", "level", "value", "method", "fallback"]
+    assert (set(made["method"]), set(made["horizon"]), made.height) == ({"model"}, {1, 2}, 20 * 2 * 7)
+
+
+def test_without_a_model_forecasts_are_naive_and_say_so(beds: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.parquet"
+    assert "by persistence" in run("predict", beds, "-o", out, "--ahead", "1", "--at", "2024-02-01").stdout
+    made = pl.read_parquet(out)
+    assert set(made["fallback"]) == {"no trained model is in force"}
+    assert {str(day) for day in made["target"]} == {"2024-02-02"}
+
+
+def test_a_backtest_prints_a_table_and_json_for_programs(beds: Path) -> None:
+    table = run("backtest", beds, "--ahead", "2", "--origins", "2").stdout.splitlines()
+    assert [line.split()[0] for line in table[2:]] == ["all", "1", "2"]
+    report = json.loads(run("backtest", beds, "--ahead", "2", "--origins", "2", "--json").stdout)
+    assert report["scores"][0]["tasks"] == 80
+
+
+def test_columns_may_have_other_names(wave: Wave, tmp_path: Path) -> None:
+    file = tmp_path / "named.parquet"
+    wave(20, 60).rename({"series": "site", "day": "date", "value": "beds"}).write_parquet(file)
+    assert run("fit", file, "--columns", "site,date,beds", "-o", tmp_path / "m.json").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "sentence"),
+    [
+        ("series,day\na,2024-01-01\n", (), "no column 'value'"),
+        ("series,day,value\na,2024-01-01,5\n", (), "too short to train on"),
+        ("series,day,value\na,2024-01-01,many\n", (), "another kind"),
+        ("series,day,value\na,2024-01-01,5\n", ("--until", "yesterday"), "such as 2024-01-31"),
+        ("", (), "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_with_a_sentence(
+    tmp_path: Path, content: str, options: tuple[str, ...], sentence: str
+) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text(content)
+    with pytest.raises(Invalid, match=sentence):
+        run("fit", file, "-o", tmp_path / "m.json", *options)
+    assert not (tmp_path / "m.json").exists()
+
+
+def test_bytes_that_are_no_model_are_refused(beds: Path, tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="no forecast model"):
+        run("predict", beds, "--model", beds, "-o", tmp_path / "out.csv")
