@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -32,11 +33,21 @@ from sharewell.wiring import Services, open_services, worker_caller
 
 READY_SECONDS = 60.0
 AT_ONCE = 16
+CONNECTIONS = 32  #: a little more than any journey has requests under way
 LOG_FILE = "platform.log"
 
 
 class NotReady(SharewellError):
     """The platform did not start in time."""
+
+
+def local_transport() -> httpx2.AsyncBaseTransport:
+    """Connections that all clients of one replay share: thousands of institutions must not mean thousands of sockets.
+
+    They are to this machine and unencrypted; the empty context trusts nobody, and reading certificates is saved.
+    """
+    limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+    return httpx2.AsyncHTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), limits=limits)
 
 
 @dataclass
@@ -48,6 +59,7 @@ class Stage:
     services: Services = field(repr=False)  #: of the machine's operator, for the first admin and nothing else
     workers: Services = field(repr=False)  #: likewise, to hand in files
     stack: AsyncExitStack = field(repr=False)
+    transport: httpx2.AsyncBaseTransport = field(default_factory=local_transport, repr=False)
     admin: ApiClient = field(init=False)
     credentials: dict[str, Credential] = field(default_factory=dict)
 
@@ -107,7 +119,7 @@ class Stage:
         return credential
 
     async def _client(self, credential: Credential) -> ApiClient:
-        return await self.stack.enter_async_context(ApiClient.of(credential))
+        return await self.stack.enter_async_context(ApiClient.of(credential, transport=self.transport))
 
 
 async def gather(most: int, act: Callable[[Any], Awaitable[Any]], things: Sequence[Any]) -> list[Any]:
