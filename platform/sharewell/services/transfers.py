@@ -46,11 +46,21 @@ class TransferService:
 
     async def sweep(self, caller: Caller) -> int:
         """End holds nobody answered, call in loans that are due, close requests whose time is over; say how many."""
+        return await self._end_transfers(caller) + await self._end_requests(caller)
+
+    async def _end_transfers(self, caller: Caller) -> int:
         async with self._office.act(caller, Action.EXPIRE_HOLDS, Target.list("transfer")) as act:
             expired = [t.expire(at=act.at) for t in await act.tx.transfers.expired_holds(act.at)]
             due = [t.fall_due(at=act.at) for t in await act.tx.transfers.due_back(act.at)]
+            # Everybody locks transfers, then offers, then requests, each by id: nobody waits for another in a circle.
+            await act.tx.offers.lock([t.offer for t in expired])
+            await act.tx.requests.lock([t.request for t in (*expired, *due)])
             for transfer in (*expired, *due):
                 await _apply(act, transfer)
+            return len(expired) + len(due)
+
+    async def _end_requests(self, caller: Caller) -> int:
+        async with self._office.act(caller, Action.EXPIRE_HOLDS, Target.list("transfer")) as act:
             ended = [request.expire() for request in await act.tx.requests.ended(act.at)]
             for request in ended:
                 decision = await act.record(
@@ -58,7 +68,7 @@ class TransferService:
                     institution=request.institution,
                 )  # fmt: skip
                 await act.tx.requests.update(request, decision)
-            return len(expired) + len(due) + len(ended)
+            return len(ended)
 
     async def get(self, caller: Caller, id: UUID) -> Transfer:  # noqa: A002
         transfer = await self._find(id)
