@@ -59,7 +59,7 @@ async def test_a_report_dated_wrongly_stops_counting_once_it_is_corrected(world:
         assert latest is not None
         assert latest.staffed == 10
         assert await tx.capacity.latest_in_region("us-nj", BEDS) == {clinic.id: latest}
-        series = await tx.capacity.series("us-nj", BEDS, until=world.at, since=world.at - timedelta(days=9))
+        series = await tx.capacity.series(BEDS, until=world.at, since=world.at - timedelta(days=9))
         assert [point.day for point in series] == [(world.at - timedelta(days=days)).date() for days in (2, 1)]
 
 
