@@ -47,10 +47,6 @@ class DecisionHeader:
     log_index: int | None = field("Its place in the log; null until it is sealed, some seconds later.")
 
 
-def _header_outcome(header: Any) -> Outcome:
-    return Outcome(header.outcome)
-
-
 async def _bundle(self: Any, info: strawberry.Info[Any, None]) -> str:
     bundle: bytes = await info.context.services.audit.bundle(info.context.caller, self.id)
     return bundle.decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -14,6 +15,8 @@ from sharewell import logs
 from sharewell.domain.errors import Unavailable
 from sharewell.services.offers import OfferService
 from sharewell.services.resources import ResourceService
+from sharewell.store.requests import RequestRepository
+from sharewell_schema import view
 
 if TYPE_CHECKING:
     from tests.postgres.graphql.conftest import Api
@@ -87,6 +90,25 @@ async def test_a_database_that_is_gone_is_a_503_and_the_next_answer_is_good_agai
     assert (answer.status, answer.refusal[0]) == (503, "UNAVAILABLE")
     api.people.database.pool = pool
     assert (await api.ask("planner", "{ offers { nodes { id } } }")) == {"offers": {"nodes": []}}
+
+
+async def test_an_answer_that_takes_too_long_is_given_up_and_may_be_asked_for_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.institution("clinic")
+    add, wish = RequestRepository.add, api.need_of(3, idempotencyKey="once")
+
+    async def slowly(*args: Any) -> None:
+        await add(*args)
+        await asyncio.sleep(60)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RequestRepository, "add", slowly)
+        patch.setattr(view, "LONGEST_SECONDS", 0.5)
+        late = await api.do("clinic", "openRequest", **wish)
+    assert (late.status, late.refusal[0]) == (503, "UNAVAILABLE")
+    assert (await api.ask("clinic", "{ requests { nodes { id } } }"))["requests"]["nodes"] == []
+    await api.done("clinic", "openRequest", **wish)
 
 
 def _raise(error: Exception) -> Any:

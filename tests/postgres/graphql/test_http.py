@@ -106,7 +106,7 @@ async def test_a_query_may_be_sent_by_get(api: Api) -> None:
 
 async def test_get_changes_nothing(api: Api) -> None:
     asked = '{idempotencyKey: "k", region: "us-nj", resource: "bed.adult"}'
-    answer = await get(api, query=f"mutation {{ startForecast(input: {asked}) {{ key }} }}")
+    answer = await get(api, query=f"mutation {{ startAllocation(input: {asked}) {{ key }} }}")
     assert answer.status_code == 405
     assert answer.headers["Allow"] == "POST"
     assert (await api.ask("planner", "{ jobsUnderway { id } }"))["jobsUnderway"] == []
