@@ -166,9 +166,9 @@ class Journey:
                 spare[transfer.resource] -= transfer.quantity
                 confirmed.append(transfer)
         await player.steps("declineTransfer", declined, reason="OWN_NEED_ROSE")
-        await player.steps("confirmTransfer", [t.id for t in confirmed])
-        await player.steps("dispatchTransfer", [t.id for t in confirmed])
-        return confirmed
+        stood = await player.steps("confirmTransfer", [t.id for t in confirmed])
+        left = await player.steps("dispatchTransfer", [t.id for t in confirmed if t.id in stood])
+        return [t for t in confirmed if t.id in left]
 
     async def _receive(self, site: str, transfers: Sequence[Held]) -> None:
         await self.players[site].steps("receiveTransfer", [t.id for t in transfers])

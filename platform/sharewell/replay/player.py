@@ -109,15 +109,26 @@ class Player:
             for row in rows
         ]
 
-    async def steps(self, name: str, transfers: Sequence[str], **more: str) -> None:
-        """Take transfers one step further, such as `confirmTransfer`, several in one request."""
+    async def steps(self, name: str, transfers: Sequence[str], **more: str) -> set[str]:
+        """Take transfers one step further, such as `confirmTransfer`, several in one request; return those it took.
+
+        One whose hold ran out meanwhile, or that the other side ended, is left as it is.
+        """
+        taken: set[str] = set()
         for start in range(0, len(transfers), operations.STEPS_AT_ONCE):
             some = transfers[start : start + operations.STEPS_AT_ONCE]
             inputs = {
                 f"input{place}": {"idempotencyKey": f"{name} {transfer}", "transfer": transfer, **more}
                 for place, transfer in enumerate(some)
             }
-            await self.client.graphql(operations.steps(name, len(some)), inputs)
+            try:
+                done = await self.client.graphql(operations.steps(name, len(some)), inputs)
+            except GraphQLErrors as error:
+                if not lost_to_the_world(error):
+                    raise
+                done = dict(error.data or {})
+            taken |= {transfer for place, transfer in enumerate(some) if done.get(f"t{place}") is not None}
+        return taken
 
     async def _do(self, operation: str, key: str, *, scoped: bool = True, **values: Any) -> dict[str, Any]:
         own = {"institution": str(self.institution)} if scoped else {}
