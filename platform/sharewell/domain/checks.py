@@ -15,7 +15,7 @@ YEARS = range(1900, 2200)
 _CODE = re.compile(r"[a-z0-9]+(?:[.\-][a-z0-9]+)*")
 
 
-def units(value: int, field: str, *, least: int = 0, most: int = MAX_UNITS) -> int:
+def units(value: object, field: str, *, least: int = 0, most: int = MAX_UNITS) -> int:
     """Return `value` if it is a whole number of units in `least..most`."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise Invalid(f"{field} is {value!r}; it must be a whole number from {least} to {most}.", field=field)

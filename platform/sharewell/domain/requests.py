@@ -78,8 +78,8 @@ class Request:
             id=id, institution=by, resource=checks.code(draft.resource, "resource"),
             requested=checks.units(draft.quantity, "quantity", least=1), approved=0, fulfilled=0,
             urgency=checks.units(draft.urgency, "urgency", least=1, most=5), needed_by=draft.needed_by,
-            needed_until=draft.needed_until, reason=RequestReason(draft.reason), status=RequestStatus.OPEN, remainder_of=None,
-            note="", opened_at=at,
+            needed_until=draft.needed_until, reason=RequestReason(draft.reason), status=RequestStatus.OPEN,
+            remainder_of=None, note="", opened_at=at,
         )  # fmt: skip
 
     def approve(self, units: int, *, note: str) -> Request:

@@ -141,7 +141,8 @@ def _calibrated(model: FittedModel, state: State, until: int) -> tuple[tuple[flo
     factors = np.full((len(model.horizons), len(recipe.levels)), calibration.PRIOR_FACTOR)
     if recipe.calibration_steps and until > 2 * recipe.calibration_steps:
         try:
-            past = _boosted(replace(model, recipe=replace(recipe, seeds=1, max_rows=recipe.max_rows // 2)), state, until)
+            lighter = replace(recipe, seeds=1, max_rows=recipe.max_rows // 2)
+            past = _boosted(replace(model, recipe=lighter), state, until)
         except TooLittleHistory:
             pass  # the prior stands
         else:
