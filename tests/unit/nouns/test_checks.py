@@ -27,7 +27,7 @@ def test_a_whole_number_in_range_passes_unchanged(value: int) -> None:
 @pytest.mark.parametrize("value", [-1, checks.MAX_UNITS + 1, 2**63, True, False, 3.0, "3", None])
 def test_what_is_no_whole_number_in_range_is_refused_by_field(value: object) -> None:
     with pytest.raises(Invalid) as refused:
-        checks.units(value, "quantity")  # type: ignore[arg-type]
+        checks.units(value, "quantity")
     assert refused.value.field == "quantity"
     assert f"from 0 to {checks.MAX_UNITS}" in refused.value.message
 
