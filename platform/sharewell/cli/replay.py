@@ -118,8 +118,8 @@ async def _play(stage: Stage, panel: Panel) -> Ledger:
             progress.update(bar, advance=1, description=f"{period}  {moved} units moved")
 
         async def hand_in(period: date) -> None:
-            if period in panel.files:
-                await stage.hand_in(panel.format, panel.files[period], panel.locations)
+            for published in panel.files.get(period, ()):
+                await stage.hand_in(panel.format, published, panel.locations)
 
         return await Journey(panel, players, operator, stage.set_clock, told, hand_in).play()
 

@@ -6,26 +6,28 @@ Read from published files here; whoever plays it hands each institution only wha
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
 
 from sharewell.domain.errors import Invalid
 from sharewell.exchange import formats
-from sharewell.exchange.feed import Feed, midnight
+from sharewell.exchange.feed import Feed, FeedRefused, midnight
 
 #: Share of the largest number of beds a New Jersey hospital ever reported that it is taken to staff. The file has no
 #: capacity; at this share the shortage without transfers comes to the published 33,406 bed-days (Parker et al. 2020).
 NJ_SHARE_OF_BEDS = 0.475
 
-_FOUND_IN_PARQUET = {"hospital_id", "state", "collection_week"}
 _PANEL_COLUMNS = {
     "bed.adult": ("adult_inpatient_beds", "adult_inpatient_occupied"),
     "icu.adult": ("adult_icu_beds", "adult_icu_occupied"),
 }
+_FOUND_IN_PARQUET = {"hospital_id", "state", "collection_week", *chain.from_iterable(_PANEL_COLUMNS.values())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Panel:
     loads: Mapping[Key, Load]
     minimum_share: float = 0.05  #: share of its staffed units that every site keeps free for itself
     format: str = ""  #: of the published files below
-    files: Mapping[date, bytes] = field(default_factory=dict, repr=False)  #: what was published of each period
+    files: Mapping[date, Sequence[bytes]] = field(default_factory=dict, repr=False)  #: published of each period
     locations: bytes | None = field(default=None, repr=False)  #: the second file some formats take
 
     @property
@@ -112,7 +114,7 @@ def read_nj(file: Path) -> Panel:
         staffed=(pl.col("staffed").max().over("institution_code") * NJ_SHARE_OF_BEDS).round()
     )
     panel = _panel(f"New Jersey, {file.name}", feed, beds, timedelta(days=1))
-    return replace(panel, format="nj", files=_by_period(data, "date"), locations=locations)
+    return replace(panel, format="nj", files=_by_period([data], "date"), locations=locations)
 
 
 def read_hhs(path: Path) -> Panel:
@@ -129,25 +131,31 @@ def read_hhs(path: Path) -> Panel:
     if path.suffix == ".parquet":
         return read_hhs_panel(path)
     published = [_bytes(file) for file in files]
-    feeds = [formats.read("hhs", data, latest=date.max) for data in published]
+    feeds = [_read_hhs_file(file.name, data) for file, data in zip(files, published, strict=True)]
     reports = pl.concat([feed.reports for feed in feeds]).unique(
         ["institution_code", "resource", "as_of"], keep="last", maintain_order=True
     )
     merged = replace(feeds[0], institutions=tuple({i.code: i for feed in feeds for i in feed.institutions}.values()))
     panel = _panel(f"HHS facilities, {path.name}", merged, reports, timedelta(days=7))
-    by_week = {week: part for data in published for week, part in _by_period(data, "collection_week").items()}
-    return replace(panel, format="hhs", files=by_week)
+    return replace(panel, format="hhs", files=_by_period(published, "collection_week"))
+
+
+def _read_hhs_file(name: str, data: bytes) -> Feed:
+    try:
+        return formats.read("hhs", data, latest=date.max)
+    except FeedRefused as refused:
+        raise Invalid(f"{name}: {refused.message}", field="path") from refused
 
 
 def read_hhs_panel(file: Path) -> Panel:
     """The weekly panel of several measures by hospital, with `hospital_meta.parquet` beside it for places."""
-    frame = pl.read_parquet(file)
+    frame = _read_parquet(file)
     missing = _FOUND_IN_PARQUET - set(frame.columns)
     if missing:
         raise Invalid(f"{file.name} has no column {min(missing)}; it is no weekly panel.", field="path")
     frame = frame.filter(pl.col("state").is_not_null())
     meta = file.with_name("hospital_meta.parquet")
-    places = pl.read_parquet(meta) if meta.exists() else pl.DataFrame(schema={"hospital_id": pl.String})
+    places = _read_parquet(meta) if meta.exists() else pl.DataFrame(schema={"hospital_id": pl.String})
     known = {row["hospital_id"]: row for row in places.iter_rows(named=True)}
     sites = {
         code: Site(
@@ -179,25 +187,33 @@ def _panel(title: str, feed: Feed, reports: pl.DataFrame, step: timedelta) -> Pa
 
 
 def _of(title: str, sites: Mapping[str, Site], loads: Mapping[Key, Load], step: timedelta) -> Panel:
-    panel = Panel(
-        title=title, step=step, sites=sites, loads=loads, periods=tuple(sorted({day for _, _, day in loads}))
-    )
+    panel = Panel(title=title, step=step, sites=sites, loads=loads, periods=tuple(sorted({day for _, _, day in loads})))
     return panel.cut()
 
 
-def _by_period(data: bytes, column: str) -> dict[date, bytes]:
-    """The file as it would have been published period by period: its header, and the lines of each period as they are.
+def _by_period(files: Sequence[bytes], column: str) -> dict[date, list[bytes]]:
+    """The files as they would have been published period by period: header, and the lines of each period as they are.
 
-    The file was read before, so it has the column and is well-formed.
+    They were read before, so they have the column and are well-formed.
     """
-    header, *lines = data.decode("utf-8-sig").splitlines(keepends=True)
-    place = next(csv.reader([header])).index(column)
-    parts: dict[date, list[str]] = {}
-    for line in lines:
-        if line.strip():
+    published: dict[date, list[bytes]] = {}
+    for data in files:
+        header, *lines = io.StringIO(data.decode("utf-8-sig"), newline="").readlines()
+        place = next(csv.reader([header])).index(column)
+        parts: dict[date, list[str]] = {}
+        for line in filter(str.strip, lines):
             day = date.fromisoformat(next(csv.reader([line]))[place][:10].replace("/", "-"))
             parts.setdefault(day, [header]).append(line)
-    return {day: "".join(part).encode() for day, part in parts.items()}
+        for day, part in parts.items():
+            published.setdefault(day, []).append("".join(part).encode())
+    return published
+
+
+def _read_parquet(file: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(file)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise Invalid(f"{file} cannot be read as a Parquet file: {error}.", field="path") from error
 
 
 def _bytes(file: Path) -> bytes:
