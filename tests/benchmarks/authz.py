@@ -1,13 +1,13 @@
 """What one authorisation decision costs, and what it would cost if the policies were parsed each time.
 
-Prints one JSON line. The ratio compares `Authorizer.ask` (parsed handles kept) with Cedar given text.
+The ratio compares `Authorizer.ask` (parsed handles kept) with Cedar given text.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import cedarpy
@@ -30,7 +30,8 @@ def best_of(rounds: int, calls: int, act: Callable[[], object]) -> float:
     return best * 1e6
 
 
-def main() -> None:
+def measure() -> list[dict[str, Any]]:
+    """One record."""
     authorizer = Authorizer.load()
     caller = Caller(
         principal="north",
@@ -50,18 +51,12 @@ def main() -> None:
         "context": {"requiredScope": "Offer.c"},
     }
     parsing = best_of(3, 20, lambda: cedarpy.is_authorized(request, text, [], schema=files[SCHEMA].decode()))
-    print(
-        json.dumps(
-            {
-                "benchmark": "authz.decide",
-                "policies": len(authorizer.policies),
-                "allowed_us": round(allowed, 1),
-                "denied_us": round(denied, 1),
-                "parsing_each_time_ratio": round(parsing / allowed, 1),
-            }
-        )
-    )
-
-
-if __name__ == "__main__":
-    main()
+    return [
+        {
+            "benchmark": "authz.decide",
+            "policies": len(authorizer.policies),
+            "allowed_us": round(allowed, 1),
+            "denied_us": round(denied, 1),
+            "parsing_each_time_ratio": round(parsing / allowed, 1),
+        }
+    ]

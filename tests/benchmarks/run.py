@@ -1,0 +1,72 @@
+"""Measure everything, or what is named: `python tests/benchmarks/run.py [NAME ...]`. Prints one JSON object a line.
+
+Compare ratios, which are taken within one run; seconds tell more of the machine than of the code. A benchmark that
+fails is a line too, and then the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from sharewell.cli.running import apply_migrations
+from sharewell.settings import DatabaseRole, Settings
+from sharewell.store.server import open_database_server
+
+Records = list[dict[str, Any]]
+
+#: Name -> module of this folder, its function, and whether it works on a database, which is then made for it alone.
+BENCHMARKS: Final[Mapping[str, tuple[str, str, bool]]] = {
+    "authz": ("authz", "measure", False),
+    "ingest": ("ingest", "measure", False),
+    "ingest-stored": ("ingest", "measure_stored", True),
+    "forecasting": ("forecasting", "measure", False),
+    "allocation": ("allocation", "measure", False),
+    "audit": ("audit", "measure", True),
+    "api": ("api", "measure", True),
+}
+
+
+async def on_database(measure: Any) -> Records:
+    """Run `measure` on a fresh database that is as durable as in production."""
+    with tempfile.TemporaryDirectory(prefix="sharewell-bench-") as folder:
+        Path(folder).chmod(0o711)  # the server's own account must be able to enter where we are root
+        async with open_database_server(Settings(home=Path(folder))) as server:
+            await apply_migrations(server)
+            records: Records = await measure({role: server.url(role) for role in DatabaseRole})
+            return records
+
+
+def run(name: str) -> Records:
+    """The records of one benchmark; one that says what went wrong, if it fails."""
+    module, function, needs_database = BENCHMARKS[name]
+    try:
+        measure = getattr(import_module(module), function)
+        records: Records = asyncio.run(on_database(measure)) if needs_database else measure()
+    except Exception as why:  # noqa: BLE001  whatever it is, the others are still measured
+        return [{"benchmark": name, "error": f"{type(why).__name__}: {why}"}]
+    return records
+
+
+def main(names: list[str]) -> int:
+    """Run `names`, or all; return the exit status."""
+    unknown = sorted(set(names) - set(BENCHMARKS))
+    if unknown:
+        print(f"there is no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    failed = False
+    for name in names or BENCHMARKS:
+        for record in run(name):
+            failed = failed or "error" in record
+            print(json.dumps(record), flush=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
