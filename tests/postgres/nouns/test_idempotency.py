@@ -24,9 +24,7 @@ async def test_the_same_wish_gets_the_same_answer_and_one_effect(world: World) -
     clinic = await world.institution("champignac")
     await world.report(clinic, staffed=20, occupied=12)
     caller, draft = world.callers[clinic.id], world.offer_of(3)
-    answers = await asyncio.gather(
-        *(world.people.offers.publish(caller, clinic.id, draft, WISH) for _ in range(8))
-    )
+    answers = await asyncio.gather(*(world.people.offers.publish(caller, clinic.id, draft, WISH) for _ in range(8)))
     assert len(set(answers)) == 1
     assert await world.people.database.pool.fetchval("select count(*) from sharewell.offer") == 1
     assert await world.people.database.pool.fetchval(
