@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -138,7 +139,7 @@ class Sharewell:
         return False
 
 
-def eventually(holds: Any) -> bool:
+def eventually(holds: Callable[[], object]) -> bool:
     """Tell whether `holds` becomes true."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds():
@@ -146,6 +147,13 @@ def eventually(holds: Any) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until `holds` answers True."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await holds():
+            await asyncio.sleep(0.05)
 
 
 @pytest.fixture

@@ -31,8 +31,11 @@ def test_the_demo_holds_and_leaves_nothing_running(sharewell: Sharewell) -> None
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_demo_that_is_stopped_in_the_middle_leaves_nothing_running(sharewell: Sharewell, how: signal.Signals) -> None:
-    demo = sharewell.start("demo", "--once", stderr=subprocess.PIPE)
-    assert eventually(lambda: sharewell.named("serve") and sharewell.named("worker"))
+    demo = sharewell.start("demo", "--once", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert demo.stdout is not None
+    assert any("They report" in line for line in demo.stdout)
+    assert sharewell.named("serve")
+    assert sharewell.named("worker")
     demo.send_signal(how)
     assert demo.wait() == (-signal.SIGKILL if how == signal.SIGKILL else 130)
     if how != signal.SIGKILL:
@@ -139,10 +142,12 @@ def test_a_platform_serves_its_first_client_and_goes_on_after_a_stop_and_after_a
 
     serve.kill()
     serve.wait()
-    assert sharewell.all_end()  # worker and database end with it
-
-    sharewell.start("serve", log=tmp_path / "log")
+    serve = sharewell.start("serve", log=tmp_path / "log")  # at once, while the old worker is still ending
     assert eventually(lambda: is_ready(sharewell))
     assert get(sharewell, "/log/vkey").text == vkey
     assert checkpoint_size(sharewell) > size
     assert ask(admin, mutation, input=made) == told  # what was acknowledged is there
+
+    serve.kill()
+    serve.wait()
+    assert sharewell.all_end()  # worker and database end with it

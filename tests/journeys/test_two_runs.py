@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.journeys.conftest import PATIENCE_SECONDS, platform
+from tests.journeys.conftest import platform, until
 
 from sharewell.cli.stage import LOG_FILE, Stage
 from sharewell.client import ApiClient
@@ -82,12 +82,6 @@ class Market:
         """Lines of the platform's log about `event`."""
         lines = (self.stage.settings.home / LOG_FILE).read_text().splitlines()
         return [entry for entry in map(json.loads, lines) if entry["event"] == event]
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not await holds():
-            await asyncio.sleep(0.05)
 
 
 @pytest.fixture

@@ -1,0 +1,297 @@
+"""Every role over HTTP: it may do what the table in docs/policies.md says, and nothing else; refusals are on record."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+from tests.journeys.conftest import open_folder, platform, until
+
+from sharewell.cli.stage import Stage
+from sharewell.client import ApiClient, Credential, GraphQLErrors
+from sharewell.domain.principals import Role
+from sharewell.replay import operations
+from sharewell.replay.panel import Load, Site
+from sharewell.replay.player import Held, Player, Window
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+POLICIES = Path(__file__).parents[2] / "docs" / "policies.md"
+NOW = datetime.now(UTC)
+WINDOW = Window("today", NOW, NOW + timedelta(days=1))
+EVERYTHING = ("system/*.cruds",)  #: so that only the role decides
+REGION = "palombia"
+#: Acts that no operation of the API is about: workers do them, or an operator on the machine itself.
+NOT_OVER_HTTP = {
+    "expireHolds", "ingestFeed", "adoptForecast", "adoptPlan", "sealLog", "publishPolicy", "rotateKey",
+}  # fmt: skip
+REFUSALS = """
+query ($actor: String!) { decisions(actor: $actor, kind: "access.refused", first: 200) { nodes { action outcome } } }
+"""
+LIST = "query ($institution: UUID) { requests(institution: $institution) { nodes { id } } }"
+
+
+@dataclass
+class World:
+    """A platform with things that acts can be tried on, and one client of each role."""
+
+    stage: Stage
+    north: Player
+    south: Player
+    east: Player
+    clients: dict[Role, ApiClient]
+    things: dict[str, str]
+    refused: Counter[tuple[str, str]] = field(default_factory=Counter)  #: FORBIDDEN answers, by client and act
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    async def may(self, client: ApiClient, act: str) -> bool:
+        """Try the act on what belongs to North; tell whether it was permitted and then was done."""
+        try:
+            await client.graphql(*operation(act, self.things, next(self.numbers)))
+        except GraphQLErrors as errors:
+            if set(errors.codes) == {"FORBIDDEN"}:
+                self.refused[client.client_id, act] += 1
+                return False
+            if (act, errors.codes) != ("requeueJob", ["NOT_FOUND"]):  # there is none, which only an admin hears
+                raise
+        return True
+
+    async def recorded(self, client: ApiClient) -> Counter[str]:
+        """The acts this client was refused, as the regulator finds them."""
+        found = await self.clients[Role.REGULATOR].graphql(REFUSALS, {"actor": client.client_id})
+        nodes = found["decisions"]["nodes"]
+        assert {node["outcome"] for node in nodes} <= {"REFUSED"}
+        return Counter(node["action"] for node in nodes)
+
+
+def operation(act: str, things: Mapping[str, str], number: int) -> tuple[str, dict[str, Any]]:
+    """What a client sends in order to do `act`, and its variables."""
+    if act in QUERIES:
+        return QUERIES[act], {name: things[name] for name in re.findall(r"\$(\w+):", QUERIES[act])}
+    name, asked = mutations(things, number)[act]
+    kind = name[0].upper() + name[1:]
+    text = f"mutation ($input: {kind}Input!) {{ {name}(input: $input) {{ decision {{ id }} }} }}"
+    return text, {"input": {"idempotencyKey": f"{act} {number}", **asked}}
+
+
+QUERIES = {
+    "viewInstitution": "query ($north: UUID!) { institution(id: $north) { id } }",
+    "viewResource": 'query { resource(code: "bed.adult") { code } }',
+    "viewCapacity": "query ($north: UUID!) { capacityReports(institution: $north) { nodes { id } } }",
+    "viewOffer": "query ($offer: UUID!) { offer(id: $offer) { id } }",
+    "viewRequest": "query ($request: UUID!) { request(id: $request) { id } }",
+    "viewTransfer": "query ($leaving: UUID!) { transfer(id: $leaving) { id } }",
+    "viewFeed": "query { feeds { nodes { id } } }",
+    "viewForecast": "query ($north: UUID!) { forecasts(institution: $north) { nodes { resource } } }",
+    "viewAllocation": "query { allocations { nodes { id } } }",
+    "readAudit": 'query ($north: UUID!) { decisions(institution: $north, kind: "offer.published") { nodes { id } } }',
+    "readAccessAudit": 'query ($north: UUID!) { decisions(institution: $north, kind: "client.registered")'
+    " { nodes { id } } }",
+    "readDecisionBundle": "query ($registration: UUID!) { decision(id: $registration) { bundle } }",
+    "viewClient": "query ($client: String!) { client(clientId: $client) { clientId } }",
+    "viewPolicy": "query { policySet { sha256 } }",
+    "viewJob": "query { jobsUnderway { id } }",
+}
+
+
+def mutations(things: Mapping[str, str], number: int) -> dict[str, tuple[str, dict[str, Any]]]:
+    """By act: the mutation, and its input."""
+    north, window = things["north"], {"availableFrom": text(WINDOW.start), "availableUntil": text(WINDOW.end)}
+    report = {"resource": "mask.n95", "asOf": text(NOW - timedelta(minutes=number)), "staffed": 100, "occupied": 10}
+    needed = {"neededBy": text(WINDOW.start), "neededUntil": text(WINDOW.end), "urgency": 3, "reason": "SURGE"}
+    key = Credential.generate("http://127.0.0.1", f"client-{number}", EVERYTHING).public_jwks
+    return {
+        "registerInstitution": ("registerInstitution", {
+            "code": f"new-{number}", "name": "New", "kind": "HOSPITAL", "region": REGION,
+        }),
+        "updateInstitution": ("setInstitutionStatus", {"institution": north, "status": "ACTIVE"}),
+        "defineResource": ("defineResource", {
+            "code": f"line.{number}", "kind": "PLACE", "name": "Line", "unit": "{each}",
+        }),
+        "reportCapacity": ("reportCapacity", {"institution": north, "reports": [report]}),
+        "publishOffer": ("publishOffer", {"institution": north, "resource": "bed.adult", "quantity": 1, **window}),
+        "withdrawOffer": ("withdrawOffer", {"offer": things["offer"]}),
+        "openRequest": ("openRequest", {"institution": north, "resource": "nurse.icu", "quantity": 1, **needed}),
+        "cancelRequest": ("cancelRequest", {"request": things["request"]}),
+        "confirmTransfer": ("confirmTransfer", {"transfer": things["leaving"]}),
+        "declineTransfer": ("declineTransfer", {"transfer": things["doubtful"], "reason": "OWN_NEED_ROSE"}),
+        "dispatchTransfer": ("dispatchTransfer", {"transfer": things["leaving"]}),
+        "receiveTransfer": ("receiveTransfer", {"transfer": things["coming"]}),
+        "returnTransfer": ("returnTransfer", {"transfer": things["coming"]}),
+        "registerClient": ("registerClient", {
+            "name": "New", "clientId": f"client-{number}", "roles": ["REGULATOR"], "scopes": EVERYTHING, "jwks": key,
+        }),
+        "disableClient": ("disableClient", {"clientId": things["spare client"]}),
+        "startJob": ("startForecast", {"resource": "bed.adult"}),
+        "requeueJob": ("requeueJob", {"job": "1000000"}),
+    }  # fmt: skip
+
+
+def table() -> dict[str, dict[Role, str]]:
+    """By act and role: what the page says, such as `all` or `own`; empty where it is refused."""
+    rows = POLICIES.read_text().split("<!-- table: begin -->\n")[1].split("<!-- table: end -->")[0].splitlines()
+    head, _, *body = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    return {cells[0].strip("`"): {role: cells[head.index(role)] for role in Role} for cells in body}
+
+
+def text(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with platform(open_folder(tmp_path_factory), "warning") as stage:
+        sites = [Site(name, name.title(), REGION, 46.0, 7.0 + i / 10) for i, name in enumerate(("north", "south"))]
+        north, south = (await stage.players(sites)).values()
+        east = await stage.player(Site("east", "East", "elsewhere", None, None))
+        clients = {role: await client_of(stage, role, north.institution) for role in Role}
+        spare = await client_of(stage, Role.REGULATOR, None, "spare")
+        things = await things_of(north, south, clients)
+        things["spare client"] = spare.client_id
+        yield World(stage, north, south, east, clients, things)
+
+
+async def client_of(stage: Stage, role: Role, institution: UUID | None, name: str = "all") -> ApiClient:
+    """A client of `role` whose scopes cover everything, acting for `institution` where the role acts for one."""
+    credential = Credential.generate(stage.settings.issuer, f"{name}-{role}", EVERYTHING)
+    tied = role in (Role.INSTITUTION, Role.DEVICE)
+    asked = {
+        "idempotencyKey": credential.client_id, "name": name, "clientId": credential.client_id, "roles": [role.name],
+        "scopes": EVERYTHING, "institution": str(institution) if tied else None, "jwks": credential.public_jwks,
+    }  # fmt: skip
+    await stage.admin.graphql(operations.REGISTER_CLIENT, {"input": asked})
+    return await stage._client(credential)
+
+
+async def things_of(north: Player, south: Player, clients: Mapping[Role, ApiClient]) -> dict[str, str]:
+    """Something of each kind that belongs to North, made by those who may make it."""
+    plenty, short = Load(40, 20), Load(10, 14)
+    await north.report(NOW, 1, {"bed.adult": plenty, "icu.adult": short, "ventilator": plenty})
+    await south.report(NOW, 1, {"bed.adult": short, "icu.adult": plenty, "ventilator": short})
+    for giver, receiver, resource in ((north, south, "bed.adult"), (south, north, "icu.adult"),
+                                      (north, south, "ventilator")):  # fmt: skip
+        await giver.pledge(resource, 6, 0, WINDOW)
+        await receiver.ask(resource, 4, WINDOW, staffed=10, reason="SURGE")
+        await allocate(clients[Role.ALLOCATOR], resource)
+    leaving, doubtful = await held(north, "bed.adult"), await held(north, "ventilator")
+    coming = await held(south, "icu.adult")
+    await south.steps("confirmTransfer", [coming.id])
+    await south.steps("dispatchTransfer", [coming.id])
+    await north.ask("nurse.icu", 2, WINDOW, staffed=10, reason="SURGE")
+    (request,) = await north._all(operations.OWN_REQUESTS, "requests")
+    registration = await sealed_registration(clients[Role.REGULATOR], north.institution)
+    return {
+        "north": str(north.institution), "offer": north.pledged["bed.adult"][0], "request": request["id"],
+        "leaving": leaving.id, "coming": coming.id, "doubtful": doubtful.id, "registration": registration,
+        "client": clients[Role.INSTITUTION].client_id,
+    }  # fmt: skip
+
+
+async def sealed_registration(regulator: ApiClient, institution: UUID) -> str:
+    """The decision by which the institution's first client was registered, once its bundle can be had."""
+    query = """
+    query ($institution: UUID!) {
+      decisions(institution: $institution, kind: "client.registered") { nodes { id logIndex } }
+    }"""
+    registrations: list[dict[str, Any]] = []
+
+    async def sealed() -> bool:
+        found = await regulator.graphql(query, {"institution": str(institution)})
+        registrations[:] = found["decisions"]["nodes"]
+        return registrations[-1]["logIndex"] is not None
+
+    await until(sealed)
+    return str(registrations[-1]["id"])
+
+
+async def allocate(planner: ApiClient, resource: str) -> None:
+    asked = {"idempotencyKey": f"allocate {resource}", "region": REGION, "resource": resource}
+    await planner.graphql(operations.START_ALLOCATION, {"input": asked})
+
+    async def done() -> bool:
+        return not (await planner.graphql(operations.UNDERWAY))["jobsUnderway"]
+
+    await until(done)
+
+
+async def held(giver: Player, resource: str) -> Held:
+    (found,) = [t for t in await giver.transfers("HELD") if t.resource == resource]
+    return found
+
+
+async def test_every_act_of_the_table_is_tried_here() -> None:
+    tried = {*QUERIES, *mutations(dict.fromkeys(("north", "offer", "request", "leaving", "doubtful", "coming",
+                                                 "spare client"), ""), 0)}  # fmt: skip
+    assert tried == table().keys() - NOT_OVER_HTTP
+
+
+async def test_what_the_table_refuses_is_forbidden_and_the_regulator_finds_it(world: World) -> None:
+    permitted = [
+        (act, role)
+        for act, roles in table().items()
+        for role, whose in roles.items()
+        if act not in NOT_OVER_HTTP and not whose and await world.may(world.clients[role], act)
+    ]
+    assert permitted == []
+    for client in world.clients.values():
+        mine = Counter({act: times for (who, act), times in world.refused.items() if who == client.client_id})
+        recorded = await world.recorded(client)
+        # Whoever may not even read a decision is refused that, before its bundle.
+        read_first = Counter(readAccessAudit=recorded["readAccessAudit"] - mine["readAccessAudit"])
+        assert recorded - read_first == mine - Counter(readDecisionBundle=read_first.total())
+        assert recorded.total() == mine.total()
+
+
+async def test_an_institution_gets_at_nothing_that_is_only_for_its_owner(world: World) -> None:
+    stranger = world.east.client
+    only_own = [
+        act for act, roles in table().items()
+        if act not in NOT_OVER_HTTP and roles[Role.INSTITUTION] not in ("", "all")
+    ]  # fmt: skip
+    assert [act for act in only_own if await world.may(stranger, act)] == []
+    assert (await world.recorded(stranger)).total() == len(only_own)
+    # Nor does it see them in lists: of another's requests, or of all, that is of its own.
+    with pytest.raises(GraphQLErrors) as refused:
+        await stranger.graphql(LIST, {"institution": str(world.north.institution)})
+    assert refused.value.codes == ["FORBIDDEN"]
+    assert (await stranger.graphql(LIST))["requests"]["nodes"] == []
+    assert (await world.north.client.graphql(LIST))["requests"]["nodes"] != []
+
+
+async def test_what_the_table_permits_is_done(world: World) -> None:
+    refused = [
+        (act, role)
+        for act, roles in table().items()
+        for role, whose in roles.items()
+        if act not in NOT_OVER_HTTP and whose and not await world.may(world.clients[role], act)
+    ]
+    assert refused == []
+
+
+async def test_what_a_regulator_reads_is_on_record_itself(world: World) -> None:
+    regulator = world.clients[Role.REGULATOR]
+    query = """
+    query ($actor: String!, $kind: String!) {
+      decisions(actor: $actor, kind: $kind, first: 200) { nodes { id subjectId } }
+    }"""
+
+    async def readings(kind: str) -> list[dict[str, str]]:
+        found = await regulator.graphql(query, {"actor": regulator.client_id, "kind": kind})
+        nodes: list[dict[str, str]] = found["decisions"]["nodes"]
+        return nodes
+
+    before = await readings("audit.read")
+    after = await readings("audit.read")
+    assert len(after) == len(before) + 1  # the reading before, once
+    assert await world.may(regulator, "readDecisionBundle")
+    bundles = await readings("audit.bundle_read")
+    assert world.things["registration"] in {node["subjectId"] for node in bundles}
