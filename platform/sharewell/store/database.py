@@ -27,6 +27,13 @@ from sharewell.store.transfers import TransferRepository
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from asyncpg.pool import PoolConnectionProxy
+
+#: Lists have filters that may be left out. After some runs PostgreSQL would settle on one plan for whichever are given,
+#: and walk a whole table for the few rows of one institution; so reads are planned for the filters at hand. Writes,
+#: whose statements are simple, are not. One round trip, where a transaction of the driver and a setting would be two.
+BEGIN_READING = "begin read only; set local plan_cache_mode = force_custom_plan"
+
 #: SQLSTATEs that our own triggers raise, and what they mean to a caller.
 _OURS = {"SW001": OfferExhausted, "SW002": Conflict, "SW003": OfferExhausted}
 _GONE = (
@@ -128,7 +135,7 @@ class Database:
         Raises `Unavailable` where the database cannot be reached, `Conflict` where one of its own rules refuses.
         """
         with translated():
-            async with self.pool.acquire(timeout=10) as conn, conn.transaction(readonly=read_only):
+            async with self.pool.acquire(timeout=10) as conn, _reading(conn) if read_only else conn.transaction():
                 yield Transaction(conn)  # type: ignore[arg-type]  # the proxy has every method of a connection
 
     async def is_ready(self) -> bool:
@@ -138,6 +145,17 @@ class Database:
                 return bool(await conn.fetchval("select true"))
         except (asyncpg.PostgresError, *_GONE):
             return False
+
+
+@asynccontextmanager
+async def _reading(conn: PoolConnectionProxy[Any]) -> AsyncIterator[None]:
+    await conn.execute(BEGIN_READING)
+    try:
+        yield
+    except BaseException:
+        await conn.execute("rollback")
+        raise
+    await conn.execute("commit")
 
 
 class translated:  # noqa: N801  # reads as a word in `with translated():`

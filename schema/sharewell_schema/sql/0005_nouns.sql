@@ -125,6 +125,7 @@ create index on sharewell.transfer (request_id);
 create index on sharewell.transfer (allocation_id);
 create index on sharewell.transfer (hold_until) where state = 'held';
 create index on sharewell.transfer (return_due_at) where state = 'received';
+create index on sharewell.transfer (resource, giver_id) where state not in ('declined', 'expired', 'returned');
 
 -- Each step of a transfer, for ever; the transfer row itself is only the newest state.
 create table sharewell.transfer_step (

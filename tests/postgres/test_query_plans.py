@@ -1,0 +1,264 @@
+"""Lists and snapshots stay as quick as their answers are small: on filled tables they go by index, and read little more
+than they return. Judged by rows that were read, not by time, and after enough runs for a generic plan to be chosen."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from sharewell.settings import DatabaseRole
+from sharewell.store import (
+    allocations,
+    audit,
+    capacity,
+    feeds,
+    forecasts,
+    institutions,
+    log,
+    offers,
+    requests,
+    transfers,
+)
+from sharewell.store.database import Database
+from sharewell.store.pools import open_pool
+
+if TYPE_CHECKING:
+    from tests.conftest import TestServer
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+TODAY = NOW.date()
+NEWEST = UUID(int=2**128 - 1)
+REGION, BEDS = "r-7", "bed.adult"
+GATEWAY, WORKER, SEQUENCER = DatabaseRole.GATEWAY, DatabaseRole.WORKER, DatabaseRole.SEQUENCER
+BIG = 5_000  #: rows from which on a table must not be read from end to end
+
+HOUSES, IN_A_REGION, DAYS = 1_000, 50, 30
+
+
+def an_id(kind: int, number: int) -> UUID:
+    """Ids in order of time, as the services give them out; the same as `id()` in the database."""
+    return UUID(f"01900000-{kind:04x}-7000-8000-{number:012x}")
+
+
+#: Rows as years of use leave them: nearly all of it is over, and every institution has its share.
+FILL = f"""
+set session_replication_role = replica;
+create function pg_temp.id(kind integer, number bigint) returns uuid language sql immutable as $$
+  select ('01900000-' || lpad(to_hex(kind), 4, '0') || '-7000-8000-' || lpad(to_hex(number), 12, '0'))::uuid $$;
+
+insert into audit.entry (leaf_hash, body) select sha256('x'), 'x' from generate_series(1, 40000);
+insert into audit.decision
+  select pg_temp.id(9, n), n, 'offer.published', timestamptz '{NOW}' - n * interval '1 minute', 'client-' || n % 100,
+         pg_temp.id(1, n % {HOUSES}), 'publishOffer', 'allowed', '', 'offer', n::text, 'r'
+    from generate_series(1, 40000) n;
+insert into audit.leaf select n - 1, n, sha256('x') from generate_series(1, 39900) n;
+insert into audit.tree values (39900, sha256('x'), 39900);
+
+insert into sharewell.resource
+  select code, kind, code, '{{each}}', '', '', '', case kind when 'device' then 10 else 0 end, pg_temp.id(9, 1)
+    from (values ('bed.adult', 'place'), ('ventilator', 'device')) r (code, kind);
+insert into sharewell.institution
+  select pg_temp.id(1, n), 'house-' || n, 'House', 'hospital', 'r-' || n / {IN_A_REGION}, 40, -74, 'general', 'active',
+         timestamptz '{NOW}', pg_temp.id(9, 1) from generate_series(0, {HOUSES - 1}) n;
+insert into sharewell.capacity_report
+  select pg_temp.id(2, day * 10000 + n), pg_temp.id(1, n % {HOUSES}),
+         case when n < {HOUSES} then 'bed.adult' else 'ventilator' end,
+         timestamptz '{NOW}' - ({DAYS} - day) * interval '1 day', 1, 20, 10, 0, null, null, 0, null, 'api', null,
+         '{{}}', null, timestamptz '{NOW}', pg_temp.id(9, 1)
+    from generate_series(1, {DAYS}) day, generate_series(0, {2 * HOUSES - 1}) n;
+insert into sharewell.capacity_report
+  select pg_temp.id(2, 900000 + n), institution_id, resource, as_of, 1, 21, 10, 0, null, null, 0, null, 'api', null,
+         '{{}}', id, recorded_at, decision_id
+    from (select c.*, row_number() over (order by id) as n from sharewell.capacity_report c) c where n % 50 = 0;
+insert into sharewell.offer
+  select pg_temp.id(3, n), pg_temp.id(1, n % {HOUSES}), case when n % 2 = 0 then 'bed.adult' else 'ventilator' end, 5,
+         case when n % 3 = 0 then 5 else 0 end, 0, timestamptz '{NOW}' - (20000 - n) * interval '1 hour',
+         timestamptz '{NOW}' - (19900 - n) * interval '1 hour', '', null,
+         case when n % 4 = 0 then 'withdrawn' else 'open' end, timestamptz '{NOW}', pg_temp.id(9, n)
+    from generate_series(1, 20000) n;
+insert into sharewell.request
+  select pg_temp.id(4, n), pg_temp.id(1, n % {HOUSES}), case when n % 2 = 0 then 'bed.adult' else 'ventilator' end, 5,
+         case when n > 19000 then 0 else 5 end, case when n > 19000 then 0 else 5 end, 3,
+         timestamptz '{NOW}' - (20000 - n) * interval '1 hour', timestamptz '{NOW}' - (18000 - n) * interval '1 hour',
+         'surge', case when n > 19000 then 'open' else 'fulfilled' end, null, '', timestamptz '{NOW}', pg_temp.id(9, 1)
+    from generate_series(1, 20000) n;
+insert into sharewell.transfer
+  select pg_temp.id(5, n), pg_temp.id(3, n), pg_temp.id(4, n), pg_temp.id(1, n % {HOUSES}),
+         pg_temp.id(1, (n + 1) % {HOUSES}), case when n % 2 = 0 then 'bed.adult' else 'ventilator' end, 3,
+         case when n > 19900 then 'held' when n > 19700 then 'received' else 'returned' end, '',
+         pg_temp.id(6, n / 10), timestamptz '{NOW}' - (20000 - n) * interval '1 minute', null,
+         timestamptz '{NOW}' - (19800 - n) * interval '1 day', timestamptz '{NOW}', pg_temp.id(9, 1)
+    from generate_series(1, 20000) n;
+insert into sharewell.transfer_step
+  select id, state, changed_at, decision_id from sharewell.transfer;
+insert into sharewell.allocation
+  select pg_temp.id(6, n), 'r-' || n % 20, 'bed.adult', lpad(n::text, 64, '0'), '', 1, 1, 1, 1, '{{}}', '{{}}',
+         timestamptz '{NOW}', pg_temp.id(9, n) from generate_series(0, 8000) n;
+insert into sharewell.forecast_run
+  select pg_temp.id(7, n), case when n % 2 = 0 then 'bed.adult' else 'ventilator' end, 1, date '{TODAY}' - n, 'naive',
+         n::text, '{{}}', 1, 0, timestamptz '{NOW}', pg_temp.id(9, n) from generate_series(0, 9) n;
+insert into sharewell.forecast
+  select pg_temp.id(7, run), pg_temp.id(1, n), case when run % 2 = 0 then 'bed.adult' else 'ventilator' end,
+         date '{TODAY}' + ahead, ahead + 1, '{{500}}', '{{7}}', 'naive', ''
+    from generate_series(0, 9) run, generate_series(0, {HOUSES - 1}) n, generate_series(0, 6) ahead;
+insert into sharewell.feed
+  select pg_temp.id(8, n), case when n % 10 = 0 then 'nj' else 'hhs' end, '', lpad(n::text, 64, '0'), '', '', 1, 1, 1,
+         1, 1, 1, null, null, '{{}}', timestamptz '{NOW}', pg_temp.id(9, n) from generate_series(1, 6000) n;
+analyze;
+"""
+
+
+@dataclass(frozen=True)
+class Query:
+    """A statement as a service sends it, and how many rows it may read."""
+
+    statement: str
+    arguments: tuple[Any, ...]
+    most: int
+    role: DatabaseRole = GATEWAY
+
+
+HOUSE = an_id(1, 7 * IN_A_REGION + 3)
+SINCE, YEARS = NOW - timedelta(days=9), NOW + timedelta(days=365)
+ANY: tuple[None, ...] = (None,) * 7  #: filters on decisions that do not matter
+
+QUERIES: Mapping[str, Query] = {
+    "capacity": Query(capacity.PAGE, (NEWEST, None, None, 51), 100),
+    "capacity, far down": Query(capacity.PAGE, (an_id(2, 150_000), None, BEDS, 51), 2_500),
+    "capacity of one": Query(capacity.PAGE, (NEWEST, HOUSE, None, 51), 200),
+    "capacity of one, of a resource": Query(capacity.PAGE, (NEWEST, HOUSE, BEDS, 51), 100),
+    "newest report": Query(capacity.LATEST, (HOUSE, BEDS), 10),
+    "newest reports of a region": Query(capacity.LATEST_IN_REGION, (REGION, BEDS), 500, WORKER),
+    "offers": Query(offers.PAGE, (NEWEST, None, None, False, NOW, 51), 100),
+    "offers of one": Query(offers.PAGE, (NEWEST, HOUSE, None, False, NOW, 51), 200),
+    "offers of a resource": Query(offers.PAGE, (NEWEST, None, BEDS, False, NOW, 51), 400),
+    "offers that are open": Query(offers.PAGE, (NEWEST, None, BEDS, True, NOW, 51), 1_000),
+    "offers of a region": Query(offers.OPEN_IN_REGION, (REGION, BEDS, NOW), 1_000, WORKER),
+    "offers of a plan": Query(offers.LOCK_THESE, ([an_id(3, n) for n in range(100, 120)],), 100, WORKER),
+    "requests": Query(requests.PAGE, (NEWEST, None, None, None, 51), 100),
+    "requests of one": Query(requests.PAGE, (NEWEST, HOUSE, None, None, 51), 200),
+    "requests that are open": Query(requests.PAGE, (NEWEST, None, BEDS, "open", 51), 400),
+    "requests of one that are open": Query(requests.PAGE, (NEWEST, HOUSE, None, "open", 51), 200),
+    "requests of a region": Query(requests.OPEN_IN_REGION, (REGION, BEDS, NOW), 1_500, WORKER),
+    "requests of a plan": Query(requests.LOCK_THESE, ([an_id(4, n) for n in range(100, 120)],), 100, WORKER),
+    "requests that ran out": Query(requests.ENDED, (SINCE,), 1_500, WORKER),
+    "transfers": Query(transfers.PAGE, (NEWEST, None, None, None, 51), 100),
+    "transfers of a party": Query(transfers.PAGE, (NEWEST, HOUSE, None, None, 51), 400),
+    "transfers of a plan": Query(transfers.PAGE, (NEWEST, None, None, an_id(6, 77), 51), 100),
+    "transfers of a party that are held": Query(transfers.PAGE, (NEWEST, HOUSE, "held", None, 51), 400),
+    "holds that ran out": Query(transfers.EXPIRED_HOLDS, (NOW,), 500, WORKER),
+    "loans that are due": Query(transfers.DUE_BACK, (NOW,), 500, WORKER),
+    "promises of a region": Query(transfers.PROMISED_IN_REGION, (REGION, BEDS, NOW), 1_000, WORKER),
+    "steps": Query(transfers.STEPS, (an_id(5, 500),), 10),
+    "forecasts of one": Query(forecasts.PAGE, (HOUSE, BEDS, TODAY, "", date.min, 51), 200),
+    "forecasts for a day": Query(forecasts.NEWEST_FOR_DAY, (REGION, BEDS, TODAY), 1_500, WORKER),
+    "runs": Query(allocations.PAGE, (NEWEST, None, None, 51), 100),
+    "runs of a region": Query(allocations.PAGE, (NEWEST, REGION, None, 51), 1_500),
+    "runs for an instance": Query(allocations.ANSWERED, ("7" * 64,), 5, WORKER),
+    "institutions": Query(institutions.PAGE, (UUID(int=0), None, 51), 100),
+    "institutions of a region": Query(institutions.IN_REGION, (REGION,), 100, WORKER),
+    "an institution by code": Query(institutions.BY_CODE, ("house-77",), 5),
+    "feeds of a format": Query(feeds.PAGE, (NEWEST, "nj", 51), 1_000),
+    "decisions": Query(audit.PAGE, (NEWEST, None, *ANY, 51), 200),
+    "decisions of one": Query(audit.PAGE_OF_INSTITUTION, (NEWEST, HOUSE, *ANY, 51), 200),
+    "a decision": Query(audit.BY_ID, (an_id(9, 500),), 10),
+    "entries that wait to be sealed": Query(log.FRESH, (39_900, 8192, 2**24), 500, SEQUENCER),
+}
+
+
+@pytest.fixture(scope="module")
+def filled(database_server: TestServer, database_template: str) -> Iterator[str]:
+    """A database with years of use in it."""
+    name = f"{database_template}_filled"
+
+    async def fill() -> None:
+        await database_server.make(name, database_template)
+        admin = await asyncpg.connect(database_server.url(name))
+        try:
+            await admin.execute(FILL)
+        finally:
+            await admin.close()
+
+    asyncio.run(fill())
+    yield name
+    asyncio.run(database_server.drop(name))
+
+
+def _nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from _nodes(inner)
+
+
+def _read(node: Mapping[str, Any]) -> int:
+    """Rows a scan looked at, returned or not."""
+    if "Relation Name" not in node:
+        return 0
+    rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+    return int(rows * node["Actual Loops"])
+
+
+def _literal(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool() | int():
+            return str(value)
+        case list():
+            return "'{" + ",".join(map(str, value)) + "}'"
+        case _:
+            return f"'{value}'"
+
+
+async def _explained(conn: asyncpg.Connection[Any], query: Query) -> list[Mapping[str, Any]]:
+    """The nodes of the plan that is used once the prepared statement has run often enough for a generic one."""
+    arguments = f"({', '.join(map(_literal, query.arguments))})" if query.arguments else ""
+    await conn.execute(f"prepare q as {query.statement}")
+    for _ in range(6):
+        await conn.execute(f"execute q{arguments}")
+    plan = json.loads(await conn.fetchval(f"explain (analyze, timing off, format json) execute q{arguments}"))
+    return list(_nodes(plan[0]["Plan"]))
+
+
+@pytest.mark.parametrize("name", QUERIES)
+async def test_a_query_goes_by_index_and_reads_little_more_than_it_returns(
+    database_server: TestServer, filled: str, name: str
+) -> None:
+    query = QUERIES[name]
+    reads = "for update" not in query.statement
+    async with (
+        open_pool(database_server.url(filled, query.role), query.role) as pool,
+        Database(pool).transaction(read_only=reads) as tx,
+    ):
+        nodes = await _explained(tx.conn, query)
+        big = await _big_tables(tx.conn)
+    assert [n["Relation Name"] for n in nodes if n["Node Type"] == "Seq Scan" and n["Relation Name"] in big] == []
+    read = {f"{n['Node Type']} {n.get('Relation Name', '')}": _read(n) for n in nodes if _read(n)}
+    assert sum(read.values()) <= query.most, read
+
+
+async def _big_tables(conn: asyncpg.Connection[Any]) -> set[str]:
+    return {
+        row["relname"]
+        for row in await conn.fetch("select relname from pg_class where reltuples >= $1 and relkind = 'r'", BIG)
+    }
+
+
+async def test_the_tables_are_filled_enough_for_this_to_mean_something(
+    database_server: TestServer, filled: str
+) -> None:
+    conn = await asyncpg.connect(database_server.url(filled, DatabaseRole.MIGRATOR))
+    try:
+        big = await _big_tables(conn)
+    finally:
+        await conn.close()
+    nouns = {"capacity_report", "offer", "request", "transfer", "transfer_step", "forecast", "allocation", "feed"}
+    assert nouns | {"decision", "entry", "leaf"} <= big
