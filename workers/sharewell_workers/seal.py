@@ -21,7 +21,12 @@ log = structlog.get_logger(__name__)
 PAUSE = timedelta(milliseconds=200)  #: between two looks at what was recorded
 SEALED = Counter("sharewell_log_entries_total", "Entries folded into the audit log by this process.")
 SIZE = Gauge("sharewell_log_size", "Entries in the audit log.")
-LOST_DATABASE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+LOST_DATABASE = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg sometimes raises when the connection breaks under a statement
+)
 
 
 async def seal_until(stopping: asyncio.Event, sequencer: Sequencer, pause: timedelta = PAUSE) -> None:
