@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -14,6 +15,10 @@ from sharewell.store.embedded import ServerError
 
 SEARCH_PATH = "sharewell, queue"
 CLOSE_SECONDS = 10
+ANSWER_SECONDS = 30.0
+PAUSE_SECONDS = 0.2
+
+Result = TypeVar("Result")
 
 #: What one statement may wait and take. People wait for the gateway; nobody waits for a job.
 LIMITS = {
@@ -30,7 +35,8 @@ async def open_pool(
 ) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
     """Open a pool for `role` for the length of an `async with` block.
 
-    Raises `ServerError` where the login turns out to be a superuser, for whom no grant and no policy would hold.
+    Raises `ServerError` where the login turns out to be a superuser, for whom no grant and no policy would hold, and
+    where the database does not answer for a while.
     """
     settings = {
         "application_name": role.replace("_", " "),
@@ -39,8 +45,10 @@ async def open_pool(
         "idle_in_transaction_session_timeout": "60s",
         **LIMITS[role],
     }
-    pool = await asyncpg.create_pool(
-        url, min_size=least, max_size=most, init=_refuse_superuser, server_settings=settings, timeout=10
+    pool = await _patiently(
+        lambda: asyncpg.create_pool(
+            url, min_size=least, max_size=most, init=_refuse_superuser, server_settings=settings, timeout=10
+        )
     )
     try:
         yield pool
@@ -49,6 +57,18 @@ async def open_pool(
             await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
         except TimeoutError:
             pool.terminate()
+
+
+async def _patiently(connect: Callable[[], Awaitable[Result]]) -> Result:
+    """What `connect` returns; a process may start a little before its database does, or while that recovers."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            return await connect()
+        except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError) as why:
+            if time.monotonic() > deadline:
+                raise ServerError(f"The database does not answer: {why}") from why
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def _refuse_superuser(conn: asyncpg.Connection[Any]) -> None:
