@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -24,6 +24,7 @@ FAILURES = {
     "exhausted": OfferExhausted(),
     "away": Unavailable("the database cannot be reached.", retry_after_seconds=3),
     "crash": RuntimeError("the secret plan"),
+    "gone": ClientDisconnect(),
 }
 
 
@@ -119,6 +120,15 @@ async def test_a_crash_shows_its_id_and_nothing_else(
 async def test_a_crash_after_the_answer_began_breaks_the_connection(http: httpx2.AsyncClient) -> None:
     with pytest.raises(RuntimeError, match="too late"):
         await http.get("/breaks-off")
+
+
+async def test_a_client_that_goes_away_while_it_asks_is_no_crash(
+    http: httpx2.AsyncClient, registry: CollectorRegistry
+) -> None:
+    with structlog.testing.capture_logs() as lines:
+        await http.get("/fail/gone")
+    assert [line["status"] for line in lines] == [400]
+    assert b"sharewell_http_crashes_total 0.0" in generate_latest(registry)
 
 
 async def test_answers_carry_safe_headers_unless_the_application_sets_its_own(http: httpx2.AsyncClient) -> None:
