@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import typer
 
+from sharewell.cli.main import causes
 from sharewell.client import ApiError
 from sharewell.domain.errors import SharewellError
 from sharewell.gateway.server import until_signal
@@ -41,18 +42,9 @@ def explained() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        causes = list(_causes(error))
-        if not all(isinstance(cause, FORESEEN) for cause in causes):
+        found = list(causes(error))
+        if not all(isinstance(cause, FORESEEN) for cause in found):
             raise
-        for sentence in dict.fromkeys(map(str, causes)):
+        for sentence in dict.fromkeys(map(str, found)):
             typer.echo(f"sharewell: {sentence}", err=True)
         raise typer.Exit(1) from None
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """What really went wrong, out of the groups that concurrent work wraps it in."""
-    if not isinstance(error, BaseExceptionGroup):
-        yield error
-        return
-    for inner in error.exceptions:
-        yield from _causes(inner)

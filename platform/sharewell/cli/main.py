@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, Final
 
@@ -65,6 +66,19 @@ def run() -> None:
     """The entry point: an error that a user can act on is one sentence, never a traceback."""
     try:
         app(prog_name="sharewell")
-    except (SharewellError, SettingsError) as why:
-        print(f"sharewell: {why}", file=sys.stderr)
+    except Exception as error:
+        found = list(causes(error))
+        if not all(isinstance(why, (SharewellError, SettingsError)) for why in found):
+            raise
+        for sentence in dict.fromkeys(map(str, found)):
+            print(f"sharewell: {sentence}", file=sys.stderr)
         sys.exit(2)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """What really went wrong, out of the groups that concurrent work wraps it in."""
+    if not isinstance(error, BaseExceptionGroup):
+        yield error
+        return
+    for inner in error.exceptions:
+        yield from causes(inner)

@@ -1,0 +1,49 @@
+"""What a command says when something was foreseen to go wrong: a sentence, even out of concurrent work."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from sharewell.cli import main
+from sharewell.cli.ending import explained
+from sharewell.client import ApiError
+from sharewell.domain.errors import Unavailable
+from sharewell.settings import SettingsError
+
+FAR_AWAY = Unavailable("the database is far away.")
+GROUP = ExceptionGroup("", [FAR_AWAY, ExceptionGroup("", [FAR_AWAY, SettingsError("SHAREWELL_PORT: odd")])])
+
+
+def test_a_command_ends_with_each_sentence_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def app(prog_name: str) -> None:
+        raise GROUP
+
+    monkeypatch.setattr(main, "app", app)
+    with pytest.raises(SystemExit) as ended:
+        main.run()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "sharewell: the database is far away.\nsharewell: SHAREWELL_PORT: odd\n"
+
+
+def test_a_crash_among_them_stays_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    crash = ExceptionGroup("", [FAR_AWAY, RuntimeError("no idea")])
+
+    def app(prog_name: str) -> None:
+        raise crash
+
+    monkeypatch.setattr(main, "app", app)
+    with pytest.raises(ExceptionGroup) as ended:
+        main.run()
+    assert ended.value is crash
+
+
+def test_a_long_command_says_what_the_platform_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended, explained():
+        raise ExceptionGroup("", [ApiError("no."), ApiError("no.")])
+    assert ended.value.exit_code == 1
+    assert capsys.readouterr().err == "sharewell: no.\n"
+    with pytest.raises(ZeroDivisionError), explained():
+        raise ZeroDivisionError
