@@ -134,15 +134,16 @@ async def assert_the_world_is_as_the_players_saw_it(pool: Pool, region: Panel, m
 
 async def assert_the_tree_is_of_these_entries(stage: Stage) -> None:
     """What the head signs is what comes of all entries, hashed anew."""
-    pool, vkey = stage.services.database.pool, parse_vkey((stage.settings.home / "log.vkey").read_text().strip())
+    pool = stage.services.database.pool
     async with asyncio.timeout(PATIENCE_SECONDS):
         while await pool.fetchval("select count(*) from audit.entry") > await pool.fetchval(
             "select coalesce(max(size), 0) from audit.checkpoint"
         ):
             await asyncio.sleep(0.1)
-    async with httpx2.AsyncClient() as http:
-        note = (await http.get(f"{stage.settings.issuer}/log/checkpoint")).content
-    head = parse_checkpoint(open_note(note, [vkey])[0])
+    async with httpx2.AsyncClient(base_url=stage.settings.issuer) as http:
+        vkey = (await http.get("/log/vkey")).text.strip()
+        note = (await http.get("/log/checkpoint")).content
+    head = parse_checkpoint(open_note(note, [parse_vkey(vkey)])[0])
     rows = await pool.fetch("select body from audit.leaf join audit.entry using (staged_id) order by log_index")
     assert len(rows) == head.size
     assert root_hash(row["body"] for row in rows) == head.root
