@@ -70,6 +70,14 @@ def test_a_device_is_due_back_after_the_days_of_the_catalogue() -> None:
     assert received.return_due_at == NOON + timedelta(days=10)
 
 
+def test_a_loan_falls_due_at_the_very_instant_and_no_earlier() -> None:
+    received = a_transfer(S.DISPATCHED).receive(LINES[ResourceKind.DEVICE], at=NOON)
+    due = NOON + timedelta(days=10)
+    with pytest.raises(WrongStep, match="not due"):
+        received.fall_due(at=due - timedelta(microseconds=1))
+    assert received.fall_due(at=due).state is S.RETURN_DUE
+
+
 @pytest.mark.parametrize("kind", [ResourceKind.PLACE, ResourceKind.CONSUMABLE, ResourceKind.STAFF])
 def test_nothing_else_has_a_day_on_which_it_is_due(kind: ResourceKind) -> None:
     received = a_transfer(S.DISPATCHED).receive(LINES[kind], at=NOON)
