@@ -100,12 +100,12 @@ async def test_a_job_that_keeps_killing_its_worker_is_set_aside_after_three_star
     innocent = await enqueue(worker_pool, "steady", seconds=1)
     deaths = 0
     worker = spawn()
-    while not await worker_pool.fetchval("select count(*) = 1 from seen where what = 'done'"):
+    over = "select exists (select from seen where what = 'done') and exists (select from queue.set_aside)"
+    while not await worker_pool.fetchval(over):
         if worker.poll() is not None:
             deaths += 1
             worker = spawn()
         await asyncio.sleep(0.05)
-    await until(worker_pool, "exists (select from queue.set_aside)")
     assert deaths == 3
     assert await worker_pool.fetchval("select count(*) from seen where job_id = $1", deadly) == 3
     async with worker_pool.acquire() as conn:
