@@ -15,7 +15,7 @@ from sharewell.client import ApiClient, ApiError
 from sharewell.domain.bundle import read_key, verify_bundle
 from sharewell.replay import operations
 
-SEALED_SECONDS = 30.0
+SEALED_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)

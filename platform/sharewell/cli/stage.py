@@ -31,7 +31,7 @@ from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.server import DatabaseServer, open_database_server
 from sharewell.wiring import Services, open_services, worker_caller
 
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0  #: a machine that does other things too may take its time
 AT_ONCE = 16
 CONNECTIONS = 32  #: a little more than any journey has requests under way
 LOG_FILE = "platform.log"
