@@ -1,4 +1,4 @@
-"""Bands that were too narrow are widened until they would have held their share, and the median stays."""
+"""Bands take their shape from misses: they hold their share of outcomes like those they were set on."""
 
 from __future__ import annotations
 
@@ -7,46 +7,81 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharewell.domain.forecast import LEVELS
+from sharewell.domain.forecast import HUB_LEVELS, LEVELS
 from sharewell_workers.forecasting import calibration
 
-NORMAL = np.array([-1.96, -1.2816, -0.6745, 0.0, 0.6745, 1.2816, 1.96])
+TREES = np.array([-1.2816, 0.0, 1.2816])  # what three boosters would say of standard normal outcomes
 
 
-def outcomes(count: int, spread: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.random.default_rng(7).normal(0, spread, count)
+def outcomes(count: int, spread: float, *, seed: int = 7) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.random.default_rng(seed).normal(0, spread, count)
 
 
-@pytest.mark.parametrize("spread", [1.0, 1.5, 2.0])
-def test_stretched_bands_hold_their_share_of_outcomes_like_those_they_were_set_on(spread: float) -> None:
-    horizon = np.ones(4000, dtype=np.int64)
-    raw = np.tile(NORMAL, (4000, 1))
-    factor = calibration.factors(raw, outcomes(4000, spread), horizon, LEVELS, (1,))
-    moved = calibration.stretch(raw, np.tile(factor, (4000, 1)), LEVELS)
-    fresh = np.random.default_rng(8).normal(0, spread, 4000)
-    for low, high, share in ((0, 6, 0.95), (1, 5, 0.8), (2, 4, 0.5)):
-        held = np.mean((moved[:, low] <= fresh) & (fresh <= moved[:, high]))
-        assert held == pytest.approx(share, abs=0.03)
-    np.testing.assert_array_equal(moved[:, 3], 0.0)
+@pytest.mark.parametrize("spread", [0.7, 1.0, 2.0])
+def test_bands_hold_their_share_of_outcomes_like_those_they_were_set_on(spread: float) -> None:
+    said = np.tile(TREES, (8000, 1))
+    shape = calibration.shape(said, outcomes(8000, spread), np.ones(8000, dtype=np.int64), HUB_LEVELS, (1,))
+    bands = calibration.unfold(said, np.tile(shape, (8000, 1)))
+    fresh = outcomes(8000, spread, seed=8)
+    for place, level in enumerate(HUB_LEVELS):
+        assert np.mean(fresh <= bands[:, place]) == pytest.approx(level / 1000, abs=0.025)
 
 
 def test_each_horizon_has_its_own_width() -> None:
     horizon = np.repeat([1, 2], 2000)
     came = outcomes(4000, 1.0) * np.where(horizon == 1, 1.0, 2.0)
-    factor = calibration.factors(np.tile(NORMAL, (4000, 1)), came, horizon, LEVELS, (1, 2))
-    assert factor[1, 6] > 1.6 * factor[0, 6]
+    shape = calibration.shape(np.tile(TREES, (4000, 1)), came, horizon, LEVELS, (1, 2))
+    assert shape[1, 6] > 1.6 * shape[0, 6]
 
 
-def test_without_outcomes_a_modest_widening_is_assumed() -> None:
-    empty = np.zeros((0, 7))
-    factor = calibration.factors(empty, np.zeros(0), np.zeros(0, dtype=np.int64), LEVELS, (1, 2))
-    assert set(factor[:, [0, 1, 2, 4, 5, 6]].ravel()) == {calibration.PRIOR_FACTOR}
+def test_the_sides_may_differ() -> None:
+    came = np.abs(outcomes(4000, 1.0)) ** 2 - 0.45  # about half below the middle, far tail above
+    shape = calibration.shape(np.tile(TREES, (4000, 1)), came, np.ones(4000, dtype=np.int64), LEVELS, (1,))
+    assert shape[0, 6] > 3 * -shape[0, 0]
+
+
+def test_the_median_is_never_moved() -> None:
+    shape = calibration.shape(
+        np.tile(TREES, (500, 1)), outcomes(500, 1) + 5, np.ones(500, dtype=np.int64), LEVELS, (1,)
+    )
+    assert shape[0, 3] == 0.0
+
+
+def test_without_outcomes_the_shape_assumed_is_wider_than_the_trees_claim() -> None:
+    empty = calibration.shape(np.zeros((0, 3)), np.zeros(0), np.zeros(0, dtype=np.int64), LEVELS, (1, 2))
+    np.testing.assert_array_equal(empty, np.tile(calibration.prior(LEVELS), (2, 1)))
+    assert calibration.prior(calibration.TRAINED) == pytest.approx(
+        [-calibration.PRIOR_FACTOR, 0, calibration.PRIOR_FACTOR]
+    )
+
+
+def test_series_that_never_move_do_not_narrow_the_bands_of_those_that_do() -> None:
+    moving = np.tile(TREES, (1000, 1))
+    still = np.zeros((9000, 3))
+    together = calibration.shape(
+        np.concatenate([moving, still]), np.concatenate([outcomes(1000, 1.0), np.zeros(9000)]),
+        np.ones(10_000, dtype=np.int64), LEVELS, (1,),
+    )  # fmt: skip
+    alone = calibration.shape(moving, outcomes(1000, 1.0), np.ones(1000, dtype=np.int64), LEVELS, (1,))
+    np.testing.assert_allclose(together, alone)
+
+
+def test_outcomes_with_more_weight_say_more() -> None:
+    came = np.concatenate([outcomes(2000, 1.0), outcomes(2000, 3.0)])
+    weight = np.repeat([1.0, 0.01], 2000)
+    said, horizon = np.tile(TREES, (4000, 1)), np.ones(4000, dtype=np.int64)
+    recent = calibration.shape(said, came, horizon, LEVELS, (1,), weight)
+    assert recent[0, 6] < 0.75 * calibration.shape(said, came, horizon, LEVELS, (1,))[0, 6]
 
 
 @given(
-    st.lists(st.lists(st.floats(-50, 50), min_size=7, max_size=7), min_size=1, max_size=5),
-    st.lists(st.floats(0.8, 3), min_size=7, max_size=7),
+    st.lists(st.lists(st.floats(-50, 50), min_size=3, max_size=3), min_size=1, max_size=30),
+    st.lists(st.floats(-50, 50), min_size=30, max_size=30),
 )
-def test_stretched_quantiles_always_rise(raw: list[list[float]], factor: list[float]) -> None:
-    moved = calibration.stretch(np.array(raw), np.tile(factor, (len(raw), 1)), LEVELS)
-    assert (np.diff(moved, axis=1) >= 0).all()
+def test_quantiles_always_rise_whatever_the_trees_said_and_whatever_came(
+    said: list[list[float]], came: list[float]
+) -> None:
+    trees = np.array(said)
+    horizon = np.ones(len(trees), dtype=np.int64)
+    shape = calibration.shape(trees, np.array(came[: len(trees)]), horizon, HUB_LEVELS, (1,))
+    assert (np.diff(calibration.unfold(trees, np.tile(shape, (len(trees), 1))), axis=1) >= 0).all()

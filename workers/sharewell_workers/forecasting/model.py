@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-FORMAT = "sharewell-forecast-model/1"
+FORMAT = "sharewell-forecast-model/2"
 
 
 class TooLittleHistory(Exception):
@@ -49,7 +49,7 @@ class FittedModel:
     data: str  #: SHA-256 of the panel it was trained on
     trained_rows: int
     features: tuple[str, ...]
-    factors: tuple[tuple[float, ...], ...]  #: calibration by horizon and level
+    shape: tuple[tuple[float, ...], ...]  #: where each level lies, in half-widths, by horizon and level
     boosters: tuple[tuple[str, ...], ...]  #: LightGBM text by seed and level
     _cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -65,7 +65,7 @@ class FittedModel:
         body = {
             "format": FORMAT, "recipe": self.recipe.to_json(), "horizons": self.horizons, "seed": self.seed,
             "step": self.step, "season": self.season, "origin": self.origin.isoformat(), "data": self.data,
-            "trained_rows": self.trained_rows, "features": self.features, "factors": self.factors,
+            "trained_rows": self.trained_rows, "features": self.features, "shape": self.shape,
             "boosters": self.boosters,
         }  # fmt: skip
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
@@ -87,7 +87,7 @@ class FittedModel:
         return cls(
             recipe=Recipe.from_json(body.pop("recipe")), origin=date.fromisoformat(body.pop("origin")),
             horizons=tuple(body.pop("horizons")), features=tuple(body.pop("features")),
-            factors=tuple(tuple(row) for row in body.pop("factors")),
+            shape=tuple(tuple(row) for row in body.pop("shape")),
             boosters=tuple(tuple(texts) for texts in body.pop("boosters")), **body,
         )  # fmt: skip
 
@@ -101,7 +101,7 @@ class FittedModel:
         """Calibrated quantiles [N, L] of the values themselves, rising along each row and never negative."""
         rows, _ = features.rows(state, tasks)
         place = np.searchsorted(np.array(self.horizons), tasks.horizon)
-        moved = calibration.stretch(self.raw(rows), np.array(self.factors)[place], self.recipe.levels)
+        moved = calibration.unfold(self.raw(rows), np.array(self.shape)[place])
         powered = state.base[tasks.series, tasks.column][:, None] + state.spread(tasks)[:, None] * moved
         return np.asarray(np.maximum(powered, 0.0) ** (1 / self.recipe.power))
 
@@ -129,16 +129,16 @@ def fit(
     state = features.observe(grid, recipe)
     model = FittedModel(
         recipe=recipe, horizons=ahead, seed=seed, step=grid.step, season=state.season, origin=grid.day(state.last),
-        data=known.digest(), trained_rows=0, features=(), factors=(), boosters=(),
+        data=known.digest(), trained_rows=0, features=(), shape=(), boosters=(),
     )  # fmt: skip
-    factors = _calibrated(model, state, state.last - recipe.calibration_steps)
-    return replace(_boosted(model, state, state.last), factors=factors)
+    shape = _calibrated(model, state, state.last - recipe.calibration_steps)
+    return replace(_boosted(model, state, state.last), shape=shape)
 
 
 def _calibrated(model: FittedModel, state: State, until: int) -> tuple[tuple[float, ...], ...]:
     """Train on outcomes up to column `until` and see how wide the bands had to be to hold what came after it."""
     recipe = model.recipe
-    factors = np.full((len(model.horizons), len(recipe.levels)), calibration.PRIOR_FACTOR)
+    shape = np.tile(calibration.prior(recipe.levels), (len(model.horizons), 1))
     if recipe.calibration_steps and until > 2 * recipe.calibration_steps:
         try:
             lighter = replace(recipe, seeds=1, max_rows=recipe.max_rows // 2)
@@ -148,10 +148,10 @@ def _calibrated(model: FittedModel, state: State, until: int) -> tuple[tuple[flo
         else:
             tasks = _sample(model, state, until + 1, state.last, most=10_000)
             rows, _ = features.rows(state, tasks)
-            factors = calibration.factors(
+            shape = calibration.shape(
                 past.raw(rows), _outcome(state, tasks), tasks.horizon, recipe.levels, model.horizons
             )
-    return tuple(tuple(round(float(f), 6) for f in row) for row in factors)
+    return tuple(tuple(round(float(f), 6) for f in row) for row in shape)
 
 
 def _boosted(model: FittedModel, state: State, until: int) -> FittedModel:

@@ -62,8 +62,8 @@ def window_spread(value: Floats, width: int) -> Floats:
 def window_slope(value: Floats, width: int) -> Floats:
     """Least-squares slope per step over the newest `width` steps, over what is known there."""
     known = ~np.isnan(value)
-    # Steps are centred on the whole matrix to keep the squares small; the slope does not depend on the origin.
-    x = np.broadcast_to(np.arange(value.shape[1]) - value.shape[1] / 2, value.shape)
+    # Counted from the first column, not centred: the past must not change in the last bit when a day is added.
+    x = np.broadcast_to(np.arange(value.shape[1], dtype=float), value.shape)
     w = known.astype(float)
     y = np.where(known, value, 0.0)
     n, sx, sy = window_sum(w, width), window_sum(w * x, width), window_sum(y, width)

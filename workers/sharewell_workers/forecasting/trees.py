@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sharewell_workers.forecasting.calibration import TRAINED
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,13 +24,13 @@ if TYPE_CHECKING:
 def train(
     rows: NDArray[np.float32], target: Floats, weight: Floats | None, recipe: Recipe, *, seed: int
 ) -> tuple[str, ...]:
-    """Train one booster for each level of the recipe over the same rows; returns their texts in level order."""
+    """Train a booster for each level of `TRAINED` over the same rows; returns their texts in level order."""
     import lightgbm  # noqa: PLC0415  needs the system's libgomp1: only those who train or predict pay for it
 
     shared = _parameters(recipe, seed)
     data = lightgbm.Dataset(rows, label=target, weight=weight, params=shared, free_raw_data=False).construct()
     texts = []
-    for level in recipe.levels:
+    for level in TRAINED:
         booster = lightgbm.train(shared | {"alpha": level / 1000}, data, num_boost_round=recipe.rounds)
         texts.append(str(booster.model_to_string(num_iteration=-1)))
     return tuple(texts)
