@@ -291,7 +291,7 @@ def test_the_command_line_knows_what_a_workload_asks_of_it(document: Any, pod: A
     commands: Any = typer.main.get_command(app)
     for container in containers:
         name, *arguments = container["args"]
-        parsed = commands.commands[name].make_context(name, arguments).params
+        parsed = commands.get_command(None, name).make_context(name, arguments).params
         assert parsed.get("metrics_port", 8080) == 8080
         assert set(parsed.get("jobs", "seal").split(",")) <= set(NAMES)
 
