@@ -125,56 +125,14 @@ def fit(
     if not ahead or ahead[0] < 1:
         raise Invalid("horizons must be whole steps of 1 or more.", field="horizons")
     known = panel.until(origin) if origin is not None else panel
-    state = features.observe(known.grid(origin, steps=recipe.history), recipe)
-    return learn(state, ahead, seed=seed, data=known.digest())
-
-
-def learn(state: State, horizons: tuple[int, ...], *, seed: int, data: str) -> FittedModel:
-    """Train on all that `state` shows, by the recipe it was observed with; `data` is the hash of what it shows.
-
-    Raises `TooLittleHistory` if there are too few rows to learn from.
-    """
-    recipe = state.recipe
+    grid = known.grid(origin, steps=recipe.history)
+    state = features.observe(grid, recipe)
     model = FittedModel(
-        recipe=recipe, horizons=horizons, seed=seed, step=state.grid.step, season=state.season,
-        origin=state.grid.day(state.last), data=data, trained_rows=0, features=(), shape=(), boosters=(),
+        recipe=recipe, horizons=ahead, seed=seed, step=grid.step, season=state.season, origin=grid.day(state.last),
+        data=known.digest(), trained_rows=0, features=(), shape=(), boosters=(),
     )  # fmt: skip
-    if recipe.bags > 1:
-        return _bagged(model, state)
     shape = _calibrated(model, state, state.last - recipe.calibration_steps)
     return replace(_boosted(model, state, state.last), shape=shape)
-
-
-def _bagged(model: FittedModel, state: State) -> FittedModel:
-    """Train each bag on a share of the stretches of time; each outcome calibrates by the bags that had not seen it."""
-    recipe = model.recipe
-    tasks, rows, target, names = _lessons(model, state, state.last)
-    stretch = (state.last - tasks.column - tasks.horizon) // recipe.bag_steps
-    stretches = np.unique(stretch)
-    told, voices = np.zeros((len(target), len(calibration.TRAINED))), np.zeros(len(target))
-    boosters = []
-    for bag in range(recipe.bags):
-        chooser = np.random.Generator(np.random.PCG64([model.seed, bag]))
-        chosen = chooser.permutation(stretches)[: max(1, round(recipe.bag_share * len(stretches)))]
-        inside = np.isin(stretch, chosen)
-        texts = trees.train(
-            rows[inside],
-            target[inside],
-            _weight(recipe, (state.last - tasks.column - tasks.horizon)[inside]),
-            recipe,
-            seed=bag,
-        )
-        boosters.append(texts)
-        told[~inside] += trees.apply(trees.load(texts), rows[~inside])
-        voices += ~inside
-    heard = voices > 0
-    shape = calibration.shape(
-        told[heard] / voices[heard][:, None], target[heard], tasks.horizon[heard], recipe.levels, model.horizons
-    )
-    return replace(
-        model, boosters=tuple(boosters), features=tuple(names), trained_rows=len(target), shape=_plain(shape),
-        _cache={},
-    )  # fmt: skip
 
 
 def _calibrated(model: FittedModel, state: State, until: int) -> tuple[tuple[float, ...], ...]:
@@ -183,7 +141,8 @@ def _calibrated(model: FittedModel, state: State, until: int) -> tuple[tuple[flo
     shape = np.tile(calibration.prior(recipe.levels), (len(model.horizons), 1))
     if recipe.calibration_steps and until > 2 * recipe.calibration_steps:
         try:
-            past = _boosted(replace(model, recipe=replace(recipe, max_rows=recipe.max_rows // 2)), state, until)
+            lighter = replace(recipe, seeds=1, max_rows=recipe.max_rows // 2)
+            past = _boosted(replace(model, recipe=lighter), state, until)
         except TooLittleHistory:
             pass  # the prior stands
         else:
@@ -192,34 +151,24 @@ def _calibrated(model: FittedModel, state: State, until: int) -> tuple[tuple[flo
             shape = calibration.shape(
                 past.raw(rows), _outcome(state, tasks), tasks.horizon, recipe.levels, model.horizons
             )
-    return _plain(shape)
-
-
-def _plain(shape: Floats) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(round(float(f), 6) for f in row) for row in shape)
 
 
 def _boosted(model: FittedModel, state: State, until: int) -> FittedModel:
     """Return `model` with boosters trained on outcomes up to column `until`."""
     recipe = model.recipe
-    tasks, rows, target, names = _lessons(model, state, until)
-    texts = trees.train(rows, target, _weight(recipe, until - tasks.column - tasks.horizon), recipe, seed=model.seed)
-    return replace(model, boosters=(texts,), features=tuple(names), trained_rows=len(target), _cache={})
-
-
-def _lessons(model: FittedModel, state: State, until: int) -> tuple[Tasks, NDArray[np.float32], Floats, list[str]]:
-    """What is learnt from: tasks with their features and outcomes, these in columns up to `until`."""
-    recipe = model.recipe
     tasks = _sample(model, state, max(0, until - recipe.train_steps), until, most=recipe.max_rows)
     if len(tasks.series) < recipe.min_rows:
         raise TooLittleHistory(f"{len(tasks.series)} rows to learn from; {recipe.min_rows} are needed.")
     rows, names = features.rows(state, tasks)
-    return tasks, rows, _outcome(state, tasks), names
-
-
-def _weight(recipe: Recipe, age: Ints) -> Floats | None:
-    """How much a lesson of that many steps ago counts; None where all count the same."""
-    return np.asarray(0.5 ** (age / recipe.recency_halflife)) if recipe.recency_halflife else None
+    weight = None
+    if recipe.recency_halflife:
+        weight = 0.5 ** ((until - tasks.column - tasks.horizon) / recipe.recency_halflife)
+    target = _outcome(state, tasks)
+    boosters = tuple(
+        trees.train(rows, target, weight, recipe, seed=model.seed * 1000 + bag) for bag in range(recipe.seeds)
+    )
+    return replace(model, boosters=boosters, features=tuple(names), trained_rows=len(target), _cache={})
 
 
 def _outcome(state: State, tasks: Tasks) -> Floats:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from sharewell.domain.forecast import HUB_LEVELS, LEVELS
+from sharewell.domain.forecast import LEVELS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +34,7 @@ class Recipe:
     min_leaf: int = 40
     feature_fraction: float = 0.8
     calibration_steps: int = 7  #: newest steps whose outcomes set the width of the bands; 0: no calibration
-    bags: int = 1  #: models averaged; with more than one, each leaves out stretches of time to be calibrated on
-    bag_steps: int = 8  #: length of a stretch: long enough that its inside cannot be guessed from its neighbours
-    bag_share: float = 0.7  #: of the stretches, how many a bag learns from
+    seeds: int = 1  #: models averaged, each with its own seed
 
     @classmethod
     def for_step(cls, step: int, **changes: Any) -> Self:
@@ -49,17 +47,6 @@ class Recipe:
             }  # fmt: skip
             return cls(**(weekly | changes))
         return cls(**changes)
-
-    @classmethod
-    def for_hub(cls, **changes: Any) -> Self:
-        """Return the recipe for weekly counts of whole states over some seasons, as the public hubs collect them."""
-        hub: dict[str, Any] = {
-            "levels": HUB_LEVELS, "power": 0.25, "lags": tuple(range(1, 9)), "windows": (3, 4, 6),
-            "scale_halflife": 60.0, "carry": 3, "calendar": True, "recency_halflife": 0.0, "history": 520,
-            "train_steps": 520, "max_rows": 60_000, "min_leaf": 40, "rounds": 60, "leaves": 15,
-            "feature_fraction": 0.7, "bags": 8,
-        }  # fmt: skip
-        return cls(**(hub | changes))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, tuples as lists."""

@@ -102,9 +102,3 @@ def _divide(above: Floats, below: Floats, *, least: float = 1e-12) -> Floats:
     """Quotient, NaN where the divisor is not above `least`."""
     good = below > least
     return np.where(good, above / np.where(good, below, 1.0), np.nan)
-
-
-def mean_of(values: Floats) -> Floats:
-    """Mean over the first axis of what is known; NaN where nothing is."""
-    known = ~np.isnan(values)
-    return _divide(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0).astype(float))
