@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sharewell.domain.errors import Invalid
-from sharewell_workers.forecasting import features, scores
+from sharewell_workers.forecasting import features, reliability, scores
 from sharewell_workers.forecasting.features import Tasks
 from sharewell_workers.forecasting.model import FittedModel, TooLittleHistory, fit
 from sharewell_workers.forecasting.naive import Naive
@@ -42,6 +42,20 @@ class Score:
     wis: float  #: units of the series
     log_wis: float
     coverage: tuple[float, ...]  #: of the bands of `BANDS`
+    below: tuple[float, ...] = ()  #: share of outcomes below each level; for the model
+    upto: tuple[float, ...] = ()  #: share of outcomes not above each level; ties make the difference
+    pit: tuple[float, ...] = ()  #: shares between neighbouring levels; see `reliability.pit`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What every method said from one day for one horizon, and what came; N series."""
+
+    origin: date
+    horizon: int
+    series: Ints  #: [N] rows of the panel's grid, which are the rows of its quality report
+    observed: Floats  #: [N]
+    values: dict[str, Floats]  #: by method [N, L]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +66,8 @@ class BacktestReport:
     season: int  #: steps the seasonal-naive method looks back
     scores: tuple[Score, ...]
     skipped: tuple[date, ...]  #: origins with too little history for the model
+    levels: tuple[int, ...] = ()  #: per mille
+    answered: tuple[Answered, ...] = field(default=(), compare=False, repr=False)  #: each task, where it was kept
 
     def of(self, method: str, horizon: int = 0) -> Score:
         """The score of one method; raises `KeyError` if it was not scored."""
@@ -71,13 +87,14 @@ class BacktestReport:
             "origins": [day.isoformat() for day in self.origins],
             "skipped": [day.isoformat() for day in self.skipped],
             "season": self.season,
+            "levels": list(self.levels),
             "relative_wis": {m: f"{self.relative(m):.4f}" for m in METHODS[1:]} if self.scores else {},
             "scores": [
                 {
                     "method": s.method, "horizon": s.horizon, "tasks": s.tasks, "wis": f"{s.wis:.4f}",
                     "log_wis": f"{s.log_wis:.4f}",
                     "coverage": {str(b): f"{c:.4f}" for b, c in zip(BANDS, s.coverage, strict=True)},
-                }
+                } | {k: [f"{x:.4f}" for x in v] for k, v in _calibration(s).items() if v}
                 for s in self.scores
             ],
         }  # fmt: skip
@@ -91,11 +108,13 @@ def backtest(
     seed: int = 0,
     recipe: Recipe | None = None,
     refit_every: int = 1,
+    keep: bool = False,
 ) -> BacktestReport:
     """Forecast from past `origins` (days, or how many of the newest that can be scored) and score what came.
 
     The model is trained anew at every `refit_every`-th origin, always on what was known at that origin. Only values
-    that were reported count as outcomes. Raises `TooLittleHistory` if no origin can be scored.
+    that were reported count as outcomes. With `keep`, the report holds every task. Raises `TooLittleHistory` if no
+    origin can be scored.
     """
     recipe = recipe or Recipe.for_step(panel.step)
     if any(not {(1000 - b) // 2, (1000 + b) // 2} <= set(recipe.levels) for b in BANDS):
@@ -119,14 +138,14 @@ def backtest(
         raise TooLittleHistory("no past day has both enough history before it and outcomes after it.")
     used = tuple(whole.day(c) for c in columns if whole.day(c) not in skipped)
     season = _cut(whole, columns[-1], recipe).season
-    return BacktestReport(origins=used, season=season, scores=_summary(pieces, recipe), skipped=tuple(skipped))
+    return BacktestReport(
+        origins=used, season=season, scores=_summary(pieces, recipe), skipped=tuple(skipped), levels=recipe.levels,
+        answered=tuple(pieces) if keep else (),
+    )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    horizon: int
-    observed: Floats  #: [N]
-    values: dict[str, Floats]  #: by method [N, L]
+def _calibration(score: Score) -> dict[str, tuple[float, ...]]:
+    return {"below": score.below, "upto": score.upto, "pit": score.pit}
 
 
 def _columns(grid: Grid, horizons: tuple[int, ...], origins: Sequence[date] | int) -> list[int]:
@@ -144,7 +163,7 @@ def _cut(grid: Grid, column: int, recipe: Recipe) -> Grid:
     return replace(grid, end=grid.day(column), value=grid.value[:, span], firm=grid.firm[:, span])
 
 
-def _tasks(model: FittedModel, known: Grid, whole: Grid, column: int) -> list[_Piece]:
+def _tasks(model: FittedModel, known: Grid, whole: Grid, column: int) -> list[Answered]:
     """Forecasts of all methods from `column`, for the series all of them can speak for and that were scored later."""
     state = features.observe(known, model.recipe, model.season)
     naive = Naive.of(known, model.season)
@@ -159,11 +178,12 @@ def _tasks(model: FittedModel, known: Grid, whole: Grid, column: int) -> list[_P
         if len(at):
             ours = model.quantiles(state, Tasks(at, np.full(len(at), state.last), np.full(len(at), h)))
             shared = {"model": ours} | {m: v[at] for m, v in values.items()}
-            pieces.append(_Piece(h, whole.value[at, column + h], shared))
+            seen = whole.value[at, column + h]
+            pieces.append(Answered(origin=whole.day(column), horizon=h, series=at, observed=seen, values=shared))
     return pieces
 
 
-def _summary(pieces: list[_Piece], recipe: Recipe) -> tuple[Score, ...]:
+def _summary(pieces: list[Answered], recipe: Recipe) -> tuple[Score, ...]:
     result = []
     for horizon in (0, *sorted({p.horizon for p in pieces})):
         chosen = [p for p in pieces if horizon in (0, p.horizon)]
@@ -175,9 +195,15 @@ def _summary(pieces: list[_Piece], recipe: Recipe) -> tuple[Score, ...]:
 
 
 def _score(method: str, horizon: int, values: Floats, observed: Floats, levels: Sequence[int]) -> Score:
+    told: dict[str, tuple[float, ...]] = {}
+    if method == "model":
+        below, upto = reliability.shares(values, observed)
+        pit = reliability.pit(values, observed, levels)
+        told = {"below": tuple(below.tolist()), "upto": tuple(upto.tolist()), "pit": tuple(pit.tolist())}
     return Score(
         method=method, horizon=horizon, tasks=len(observed),
         wis=float(scores.wis(values, observed, levels).mean()),
         log_wis=float(scores.log_wis(values, observed, levels).mean()),
         coverage=tuple(float(scores.covered(values, observed, levels, band).mean()) for band in BANDS),
+        **told,
     )  # fmt: skip
