@@ -139,8 +139,8 @@ def backtest(
     used = tuple(whole.day(c) for c in columns if whole.day(c) not in skipped)
     season = _cut(whole, columns[-1], recipe).season
     return BacktestReport(
-        origins=used, season=season, scores=_summary(pieces, recipe), skipped=tuple(skipped), levels=recipe.levels,
-        answered=tuple(pieces) if keep else (),
+        origins=used, season=season, scores=summary(pieces, recipe.levels), skipped=tuple(skipped),
+        levels=recipe.levels, answered=tuple(pieces) if keep else (),
     )  # fmt: skip
 
 
@@ -183,14 +183,15 @@ def _tasks(model: FittedModel, known: Grid, whole: Grid, column: int) -> list[An
     return pieces
 
 
-def _summary(pieces: list[Answered], recipe: Recipe) -> tuple[Score, ...]:
+def summary(answered: Sequence[Answered], levels: Sequence[int]) -> tuple[Score, ...]:
+    """Scores of every method over all tasks (horizon 0), then by horizon."""
     result = []
-    for horizon in (0, *sorted({p.horizon for p in pieces})):
-        chosen = [p for p in pieces if horizon in (0, p.horizon)]
-        observed = np.concatenate([p.observed for p in chosen])
+    for horizon in (0, *sorted({a.horizon for a in answered})):
+        chosen = [a for a in answered if horizon in (0, a.horizon)]
+        observed = np.concatenate([a.observed for a in chosen])
         for method in METHODS:
-            values = np.concatenate([p.values[method] for p in chosen])
-            result.append(_score(method, horizon, values, observed, recipe.levels))
+            values = np.concatenate([a.values[method] for a in chosen])
+            result.append(_score(method, horizon, values, observed, levels))
     return tuple(result)
 
 
