@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sharewell_workers.forecasting import rolling
+from sharewell_workers.forecasting import calendars, rolling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -140,17 +140,21 @@ def _look(value: Floats, at: Ints, column: Ints) -> Floats:
 
 
 def _calendar(state: State, column: Ints) -> dict[str, Floats]:
-    """Weekday of a daily target; season and Christmas of a weekly one, if history is long enough to learn them."""
+    """Weekday of a daily target; season and Christmas of a weekly one, if history is long enough to learn them.
+
+    Holidays of the recipe's country, if it names one.
+    """
     columns, place = np.unique(column, return_inverse=True)
     days = [state.grid.day(int(c)) for c in columns]
+    parts: dict[str, Floats] = {}
     if state.grid.step == 1:
-        return {"weekday": np.array([float(d.weekday()) for d in days])[place]}
-    if not state.recipe.calendar:
-        return {}
-    return {
-        "season_week": np.array([_season_week(d) for d in days])[place],
-        "to_christmas": np.array([_weeks_to_christmas(d) for d in days])[place],
-    }
+        parts["weekday"] = np.array([float(d.weekday()) for d in days])
+    elif state.recipe.calendar:
+        parts["season_week"] = np.array([_season_week(d) for d in days])
+        parts["to_christmas"] = np.array([_weeks_to_christmas(d) for d in days])
+    if state.recipe.country:
+        parts |= calendars.features(days, state.grid.step, state.recipe.country)
+    return {name: part[place] for name, part in parts.items()}
 
 
 def _season_week(day: date) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sharewell.domain.errors import Invalid
-from sharewell_workers.forecasting import calibration, features, trees
+from sharewell_workers.forecasting import calendars, calibration, features, trees
 from sharewell_workers.forecasting.features import Tasks
 from sharewell_workers.forecasting.recipe import Recipe
 
@@ -126,6 +126,9 @@ def fit(
         raise Invalid("horizons must be whole steps of 1 or more.", field="horizons")
     known = panel.until(origin) if origin is not None else panel
     grid = known.grid(origin, steps=recipe.history)
+    taught = max(0, grid.value.shape[1] - recipe.train_steps)
+    country = calendars.choice(recipe.country, panel.country, grid.day(taught), grid.end)
+    recipe = replace(recipe, country=country)
     state = features.observe(grid, recipe)
     model = FittedModel(
         recipe=recipe, horizons=ahead, seed=seed, step=grid.step, season=state.season, origin=grid.day(state.last),

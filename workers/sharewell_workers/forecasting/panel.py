@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import polars as pl
 
 from sharewell.domain.capacity import Mark
 from sharewell.domain.errors import Invalid
-from sharewell_workers.forecasting import series
+from sharewell_workers.forecasting import calendars, series
 
 if TYPE_CHECKING:
     from typing import Any
@@ -33,12 +33,17 @@ class Panel:
     frame: pl.DataFrame
     quality: pl.DataFrame
     step: int
+    country: str | None = None  #: whose holidays its institutions keep, as ISO 3166; None where it is not known
 
     @classmethod
-    def of(cls, frame: pl.DataFrame, *, step: int | None = None) -> Panel:
-        """Clean `frame` (see `series.clean`); raises `Invalid` if a column is missing or unreadable."""
+    def of(cls, frame: pl.DataFrame, *, step: int | None = None, country: str | None = None) -> Panel:
+        """Clean `frame` (see `series.clean`); raises `Invalid` if a column is missing or unreadable.
+
+        Without a `country` it is the one that the names of all groups begin with, as in `us-nj` and `us-ny`.
+        """
+        home = calendars.checked(country) if country else None
         rows, quality, step = series.clean(frame, step=step)
-        return cls(rows, quality, step)
+        return cls(rows, quality, step, home or calendars.country_of(rows["group"].unique().to_list()))
 
     @property
     def last_day(self) -> date:
@@ -50,7 +55,7 @@ class Panel:
 
     def until(self, day: date) -> Panel:
         """The panel as if nothing after `day` had been reported; every series stays, even if it is left empty."""
-        return Panel(self.frame.filter(pl.col("day") <= day), self.quality, self.step)
+        return replace(self, frame=self.frame.filter(pl.col("day") <= day))
 
     def digest(self) -> str:
         """SHA-256 over the cleaned rows in order: the same rows give the same hash, however they were sent."""

@@ -23,6 +23,7 @@ class Recipe:
     carry: int = 7  #: how long a last value may stand in for missing ones
     min_observed: int = 5  #: values a series needs before the model speaks for it
     calendar: bool = False  #: weeks of the year; only sensible with more than a year of history
+    country: str | None = None  #: whose holidays are known, as ISO 3166; None: the panel's, if it has one; "": nobody's
     history: int = 400  #: newest steps that are looked at at all
     train_steps: int = 160  #: newest origins that are trained on
     recency_halflife: float = 14.0  #: steps after which a training row weighs half; 0: all weigh the same

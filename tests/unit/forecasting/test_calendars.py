@@ -1,0 +1,118 @@
+"""Holidays: how far a day lies from them, whose they are, and when they are too few to learn from."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sharewell.domain.errors import Invalid
+from sharewell_workers.forecasting import Panel, Recipe, calendars, fit
+
+Wave = Callable[..., pl.DataFrame]
+
+
+def counters(day: date, step: int = 1, country: str = "DE") -> dict[str, float]:
+    return {name: float(found[0]) for name, found in calendars.features([day], step, country).items()}
+
+
+def test_days_are_counted_to_the_next_holiday_and_from_the_last() -> None:
+    assert counters(date(2024, 12, 23)) == {"to_holiday": 2, "since_holiday": 10, "holidays_near": 2}
+    assert counters(date(2024, 12, 25)) == {"to_holiday": 0, "since_holiday": 0, "holidays_near": 2}
+    assert counters(date(2024, 12, 28)) == {"to_holiday": 4, "since_holiday": 2, "holidays_near": 2}
+
+
+def test_weeks_are_counted_in_sevenths_so_that_the_weekday_of_the_feast_still_tells() -> None:
+    found = counters(date(2024, 12, 21), step=7, country="US")
+    assert found["to_holiday"] == pytest.approx(4 / 7)
+    assert found["since_holiday"] == pytest.approx(23 / 7)  # Thanksgiving, 28 November
+
+
+def test_a_holiday_far_off_is_told_as_just_far_off() -> None:
+    assert counters(date(2024, 8, 1))["to_holiday"] == counters(date(2024, 8, 12))["to_holiday"] == 10
+
+
+def test_countries_and_their_parts_keep_different_holidays() -> None:
+    epiphany = date(2024, 1, 6)
+    assert counters(epiphany, country="DE-BY")["to_holiday"] == 0
+    assert counters(epiphany, country="DE")["to_holiday"] > 0
+    assert counters(date(2024, 7, 4), country="US")["to_holiday"] == 0
+    assert counters(date(2024, 7, 4), country="GB")["to_holiday"] > 0
+
+
+@pytest.mark.parametrize("country", ["XX", "DE-ZZ", "Germany", ""])
+def test_a_country_nothing_is_known_of_is_refused_by_name(country: str) -> None:
+    with pytest.raises(Invalid, match="ISO 3166") as refusal:
+        calendars.checked(country)
+    assert refusal.value.field == "country"
+
+
+def test_a_country_may_be_written_small() -> None:
+    assert calendars.checked("de-by") == "DE-BY"
+
+
+def test_regions_tell_their_country_if_they_agree() -> None:
+    assert calendars.country_of(["us-nj", "us-ny", "US"]) == "US"
+    assert calendars.country_of(["us-nj", "de-05"]) is None
+    assert calendars.country_of(["north", "south"]) is None
+    assert calendars.country_of(["xx-1"]) is None
+    assert calendars.country_of(["g1", "g2"]) is None
+    assert calendars.country_of([]) is None
+
+
+YEARS = (date(2023, 1, 1), date(2024, 12, 31))
+
+
+def test_a_season_has_too_few_holidays_to_learn_from_and_two_years_have_enough() -> None:
+    assert calendars.choice("DE", None, date(2024, 4, 4), date(2024, 5, 24)) == ""
+    assert calendars.choice("DE", None, *YEARS) == "DE"
+
+
+def test_the_country_asked_for_goes_before_the_panels_own_and_none_may_be_asked_for() -> None:
+    assert calendars.choice("US-NJ", "DE", *YEARS) == "US-NJ"
+    assert calendars.choice(None, "DE", *YEARS) == "DE"
+    assert calendars.choice("", "DE", *YEARS) == ""
+    assert calendars.choice(None, None, *YEARS) == ""
+
+
+def test_a_panel_of_one_country_teaches_its_holidays_and_the_model_says_so(wave: Wave, small: Recipe) -> None:
+    rows = wave(6, 400).with_columns(group=pl.lit("de-") + pl.col("group").str.tail(1))
+    recipe = replace(small, train_steps=400)
+    assert fit(Panel.of(rows), (1,), recipe=replace(small, train_steps=60)).recipe.country == ""
+    taught = fit(Panel.of(rows), (1,), recipe=recipe)
+    assert taught.recipe.country == "DE"
+    assert {"to_holiday", "since_holiday", "holidays_near"} < set(taught.features)
+    untaught = fit(Panel.of(rows), (1,), recipe=replace(recipe, country=""))
+    assert "to_holiday" not in untaught.features
+    assert untaught.hash != taught.hash
+    assert fit(Panel.of(rows, country="us-nj"), (1,), recipe=recipe).recipe.country == "US-NJ"
+
+
+def test_no_day_gets_no_counters() -> None:
+    assert all(len(found) == 0 for found in calendars.features([], 1, "DE").values())
+
+
+@given(
+    day=st.dates(date(1990, 1, 1), date(2045, 12, 31)),
+    more=st.integers(0, 400),
+    country=st.sampled_from(["DE", "US", "GB", "PH"]),
+    step=st.sampled_from([1, 7]),
+)
+def test_a_day_has_the_same_counters_in_whatever_company(day: date, more: int, country: str, step: int) -> None:
+    alone = calendars.features([day], step, country)
+    among = calendars.features([day - timedelta(days=more), day, day + timedelta(days=more)], step, country)
+    for name, found in alone.items():
+        assert found[0] == among[name][1]
+        assert found[0] >= 0
+
+
+def test_the_library_is_loaded_only_by_those_who_ask_for_a_country() -> None:
+    told = "import sys, sharewell_workers.forecasting as f; assert 'holidays' not in sys.modules, 'loaded'"
+    subprocess.run([sys.executable, "-c", told], check=True, timeout=120)

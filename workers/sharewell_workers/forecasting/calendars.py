@@ -1,0 +1,102 @@
+"""Holidays of a country as counters: how far a day lies from the holiday before it and from the next one.
+
+Counters rather than a yes or no: wards empty before a feast and fill after it, and a tree finds how long by itself.
+The dates come from the package `holidays` (docs/decisions/0007-holidays.md); nothing else touches it.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sharewell.domain.errors import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+REACH = {1: 10, 7: 28}  #: days, by step: a holiday further off than this is told as this far
+NEAR = {1: 3, 7: 10}  #: days, by step: holidays this near count as one stretch
+ENOUGH = 8  #: holidays in the days that are trained on; from fewer, nothing general can be learnt
+
+
+def features(days: Sequence[date], step: int, country: str) -> dict[str, Floats]:
+    """Return counters [N] for `days`, in steps of `step` days: to_holiday, since_holiday and holidays_near.
+
+    `country` is an ISO 3166 code, of a country ("DE") or a part of one ("DE-BY"); raises `Invalid` if unknown.
+    """
+    if not days:
+        return {name: np.zeros(0) for name in ("to_holiday", "since_holiday", "holidays_near")}
+    reach, near = REACH[step], NEAR[step]
+    known = np.array([day.toordinal() for day in holidays_between(country, _off(min(days), -99), _off(max(days), 99))])
+    asked = np.array([day.toordinal() for day in days])
+    after = np.searchsorted(known, asked)  # the first holiday that is not before the day
+    edged = np.concatenate([[-(10**9)], known, [10**9]])
+    until = np.minimum(edged[after + 1] - asked, reach)
+    past = asked - np.where(edged[after + 1] == asked, asked, edged[after])
+    around = np.searchsorted(known, asked + near, side="right") - np.searchsorted(known, asked - near)
+    return {
+        "to_holiday": until / step,
+        "since_holiday": np.minimum(past, reach) / step,
+        "holidays_near": around.astype(float),
+    }
+
+
+def holidays_between(country: str, first: date, last: date) -> list[date]:
+    """Public holidays of `country` from `first` to `last`, both included, in order."""
+    whole = _dates(country, first.year, last.year)
+    return [day for day in whole if first <= day <= last]
+
+
+def choice(asked: str | None, own: str | None, first: date, last: date) -> str:
+    """Whose holidays a model trained on `first` to `last` should know: those `asked` for, else the panel's `own`.
+
+    Empty where there are none, or too few of them in those days to learn anything from.
+    """
+    country = own if asked is None else asked
+    return country if country and len(holidays_between(country, first, last)) >= ENOUGH else ""
+
+
+def country_of(regions: Iterable[str]) -> str | None:
+    """The country that all `regions` (such as `us-nj`, `de-05`) name alike; None where they name several or none."""
+    found = {match[1].upper() if (match := re.fullmatch(r"([A-Za-z]{2})(-.+)?", name)) else "" for name in regions}
+    return found.pop() if len(found) == 1 and found <= _countries() else None
+
+
+def checked(country: str) -> str:
+    """Return `country` in capitals. Raises `Invalid` naming the field if nothing is known of its holidays."""
+    _dates(country.upper(), 2024, 2024)
+    return country.upper()
+
+
+@lru_cache(maxsize=64)
+def _dates(country: str, first: int, last: int) -> tuple[date, ...]:
+    import holidays  # noqa: PLC0415  a tenth of a second and 20 MiB: only those who ask for a country pay for it
+
+    nation, _, part = country.partition("-")
+    try:
+        found = holidays.country_holidays(nation, subdiv=part or None, years=range(first, last + 1))
+    except NotImplementedError:
+        wanted = "an ISO 3166 code such as DE, US or US-NJ"
+        raise Invalid(f"no holidays are known for {country!r}; it must be {wanted}.", field="country") from None
+    days = sorted(found)
+    return tuple(days[bisect_right(days, date(first - 1, 12, 31)) : bisect_right(days, date(last, 12, 31))])
+
+
+@lru_cache(maxsize=1)
+def _countries() -> frozenset[str]:
+    import holidays  # noqa: PLC0415
+
+    return frozenset(holidays.list_supported_countries(include_aliases=False))
+
+
+def _off(day: date, days: int) -> date:
+    return day + timedelta(days=days)
