@@ -56,6 +56,7 @@ class Settings:
     log_level: str = "info"
     log_format: str = "json"  #: json, or console for people
     allocate_after: timedelta | None = timedelta(seconds=30)  #: pause in which others may ask too; None: only on demand
+    country: str | None = None  #: whose holidays forecasts know, as ISO 3166; None: what the regions' names say
     clock_file: Path | None = None  #: replays of the past run on the time written there; never set it elsewhere
 
     @classmethod
@@ -77,6 +78,7 @@ class Settings:
             log_level=read.checked("LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error")),
             log_format=read.checked("LOG_FORMAT", "json", _one_of("json", "console")),
             allocate_after=read.checked("ALLOCATE_AFTER", "30", _seconds_or_never),
+            country=read.checked("COUNTRY", "", _country),
             clock_file=read.checked("CLOCK_FILE", "", lambda text: Path(text) if text else None),
         )
 
@@ -103,6 +105,12 @@ def _role_urls(read: _Reader) -> dict[DatabaseRole, str]:
         for role in DatabaseRole
         if (url := read.checked(role.variable.removeprefix("SHAREWELL_"), "", _database_url))
     }
+
+
+def _country(text: str) -> str | None:
+    if text and not re.fullmatch(r"[A-Za-z]{2}(-[A-Za-z0-9]{1,3})?", text):
+        raise ValueError(f"{text!r} must be an ISO 3166 code such as DE, US or US-NJ")
+    return text.upper() or None
 
 
 def default_home(folder: Path, *, root: bool) -> Path:

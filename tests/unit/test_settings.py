@@ -28,6 +28,11 @@ def test_the_issuer_follows_the_address_unless_it_is_set() -> None:
     assert settings.log_origin == "capacity.example.org/sharewell"
 
 
+def test_the_country_of_the_holidays_may_be_set_in_small_letters() -> None:
+    assert read().country is None
+    assert read(COUNTRY="us-nj").country == "US-NJ"
+
+
 def test_each_role_may_have_a_url_of_its_own() -> None:
     settings = read(DATABASE_URL_GATEWAY="postgresql://g@db/capacity", DATABASE_URL_WORKER="postgres://w@db/capacity")
     assert settings.role_urls == {
@@ -51,6 +56,7 @@ def test_each_role_may_have_a_url_of_its_own() -> None:
         ("LOG_ORIGIN", "audit example", "audit.example.org/2026"),
         ("LOG_LEVEL", "loud", "debug, info, warning, error"),
         ("LOG_FORMAT", "xml", "json, console"),
+        ("COUNTRY", "Germany", "DE, US or US-NJ"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_by_name_with_what_would_be_right(
