@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sharewell.domain.errors import Invalid
-from sharewell_workers.forecasting import features, reliability, scores
+from sharewell_workers.forecasting import features, intervals, reliability, scores
 from sharewell_workers.forecasting.features import Tasks
 from sharewell_workers.forecasting.model import FittedModel, TooLittleHistory, fit
 from sharewell_workers.forecasting.naive import Naive
@@ -54,8 +54,16 @@ class Answered:
     origin: date
     horizon: int
     series: Ints  #: [N] rows of the panel's grid, which are the rows of its quality report
-    observed: Floats  #: [N]
+    observed: Floats  #: [N]; of a suppressed value, some number in its interval
     values: dict[str, Floats]  #: by method [N, L]
+    lower: Floats | None = None  #: [N]; below `upper` where the value was suppressed; None: all are exact
+    upper: Floats | None = None  #: [N]
+
+    @property
+    def seen(self) -> tuple[Floats, Floats, Floats]:
+        """Observed, and the bounds of what it may have been."""
+        exact = self.lower is None or self.upper is None
+        return (self.observed,) * 3 if exact else (self.observed, self.lower, self.upper)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,9 +166,7 @@ def _columns(grid: Grid, horizons: tuple[int, ...], origins: Sequence[date] | in
 
 def _cut(grid: Grid, column: int, recipe: Recipe) -> Grid:
     """The grid as it stood at `column`."""
-    first = max(0, column + 1 - recipe.history)
-    span = slice(first, column + 1)
-    return replace(grid, end=grid.day(column), value=grid.value[:, span], firm=grid.firm[:, span])
+    return grid.until(column, steps=recipe.history)
 
 
 def _tasks(model: FittedModel, known: Grid, whole: Grid, column: int) -> list[Answered]:
@@ -178,8 +184,12 @@ def _tasks(model: FittedModel, known: Grid, whole: Grid, column: int) -> list[An
         if len(at):
             ours = model.quantiles(state, Tasks(at, np.full(len(at), state.last), np.full(len(at), h)))
             shared = {"model": ours} | {m: v[at] for m, v in values.items()}
-            seen = whole.value[at, column + h]
-            pieces.append(Answered(origin=whole.day(column), horizon=h, series=at, observed=seen, values=shared))
+            seen, low, high = (part[at, column + h] for part in (whole.outcome, whole.lower, whole.upper))
+            pieces.append(
+                Answered(
+                    origin=whole.day(column), horizon=h, series=at, observed=seen, lower=low, upper=high, values=shared
+                )
+            )
     return pieces
 
 
@@ -188,14 +198,18 @@ def summary(answered: Sequence[Answered], levels: Sequence[int]) -> tuple[Score,
     result = []
     for horizon in (0, *sorted({a.horizon for a in answered})):
         chosen = [a for a in answered if horizon in (0, a.horizon)]
-        observed = np.concatenate([a.observed for a in chosen])
+        seen = [np.concatenate(part) for part in zip(*(a.seen for a in chosen), strict=True)]
         for method in METHODS:
             values = np.concatenate([a.values[method] for a in chosen])
-            result.append(_score(method, horizon, values, observed, levels))
+            result.append(_score(method, horizon, values, seen, levels))
     return tuple(result)
 
 
-def _score(method: str, horizon: int, values: Floats, observed: Floats, levels: Sequence[int]) -> Score:
+def _score(method: str, horizon: int, values: Floats, seen: list[Floats], levels: Sequence[int]) -> Score:
+    observed, lower, upper = seen
+    nearest = intervals.nearest(
+        values, lower, upper
+    )  # what is known only to lie somewhere is no miss of anything there
     told: dict[str, tuple[float, ...]] = {}
     if method == "model":
         below, upto = reliability.shares(values, observed)
@@ -203,8 +217,8 @@ def _score(method: str, horizon: int, values: Floats, observed: Floats, levels: 
         told = {"below": tuple(below.tolist()), "upto": tuple(upto.tolist()), "pit": tuple(pit.tolist())}
     return Score(
         method=method, horizon=horizon, tasks=len(observed),
-        wis=float(scores.wis(values, observed, levels).mean()),
-        log_wis=float(scores.log_wis(values, observed, levels).mean()),
-        coverage=tuple(float(scores.covered(values, observed, levels, band).mean()) for band in BANDS),
+        wis=float(scores.wis(values, nearest, levels).mean()),
+        log_wis=float(scores.log_wis(values, nearest, levels).mean()),
+        coverage=tuple(float(scores.covered(values, (lower, upper), levels, band).mean()) for band in BANDS),
         **told,
     )  # fmt: skip

@@ -152,7 +152,11 @@ def _calibrated(model: FittedModel, state: State, until: int) -> tuple[tuple[flo
             tasks = _sample(model, state, until + 1, state.last, most=10_000)
             rows, _ = features.rows(state, tasks)
             shape = calibration.shape(
-                past.raw(rows), _outcome(state, tasks), tasks.horizon, recipe.levels, model.horizons
+                past.raw(rows),
+                _outcome(state, tasks, state.grid.outcome**recipe.power),
+                tasks.horizon,
+                recipe.levels,
+                model.horizons,
             )
     return tuple(tuple(round(float(f), 6) for f in row) for row in shape)
 
@@ -174,10 +178,11 @@ def _boosted(model: FittedModel, state: State, until: int) -> FittedModel:
     return replace(model, boosters=boosters, features=tuple(names), trained_rows=len(target), _cache={})
 
 
-def _outcome(state: State, tasks: Tasks) -> Floats:
-    """What came, in volatilities from the last known value."""
+def _outcome(state: State, tasks: Tasks, came: Floats | None = None) -> Floats:
+    """What came, in volatilities from the last known value; `came` is the powered values, by default `state.power`."""
     at, column, horizon = tasks
-    return np.asarray((state.power[at, column + horizon] - state.base[at, column]) / state.spread(tasks))
+    found = (state.power if came is None else came)[at, column + horizon]
+    return np.asarray((found - state.base[at, column]) / state.spread(tasks))
 
 
 def _sample(model: FittedModel, state: State, first: int, last: int, *, most: int) -> Tasks:

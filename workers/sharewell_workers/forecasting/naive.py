@@ -36,6 +36,7 @@ class Naive:
     grid: Grid
     season: int
     root: Floats  #: [S, T] square roots
+    came: Floats  #: [S, T] square roots of what stands for outcomes; differs where values are suppressed
     held: Floats  #: [S, T] last known value, however old
     age: Floats  #: [S, T]
     scale: Floats  #: [S, T]
@@ -46,7 +47,8 @@ class Naive:
         root = np.sqrt(grid.value)
         held, age = rolling.carry(root, root.shape[1])
         move = np.where(np.isnan(root), np.nan, held - rolling.shift(held, 1))
-        return cls(grid, season or grid.season, root, held, age, features.volatility(move, 0.5, HALFLIFE))
+        came = root if grid.lower is grid.value else np.sqrt(grid.outcome)
+        return cls(grid, season or grid.season, root, came, held, age, features.volatility(move, 0.5, HALFLIFE))
 
     def point(self, method: str, horizon: int, column: int) -> Floats:
         """Square root of what `method` says at `column` for `horizon` steps ahead, by series; NaN where unknown."""
@@ -83,7 +85,7 @@ class Naive:
         width = self.root.shape[1]
         found = [np.zeros(0)]
         for outcome in range(max(horizon, width - RESIDUAL_STEPS), width):
-            miss = self.root[:, outcome] - self.point(method, horizon, outcome - horizon)
+            miss = self.came[:, outcome] - self.point(method, horizon, outcome - horizon)
             miss = miss / (self.scale[:, outcome - horizon] * np.sqrt(horizon))
             found.append(miss[self.grid.firm[:, outcome] & ~np.isnan(miss)])
         return np.concatenate(found)

@@ -12,7 +12,7 @@ import polars as pl
 
 from sharewell.domain.capacity import Mark
 from sharewell.domain.errors import Invalid
-from sharewell_workers.forecasting import calendars, series
+from sharewell_workers.forecasting import calendars, intervals, quality, series
 
 if TYPE_CHECKING:
     from typing import Any
@@ -23,27 +23,41 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 SEASONS = {1: 7, 7: 52}  #: steps after which the calendar repeats, by step
+MOST_STEPS = 3660  #: ten years of days; a stray row from long ago must not fill the memory
 SHORT_SEASONS = {1: 7, 7: 4}  #: stands in where history is shorter than a season
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Cleaned rows (series, group, day, value, mark, size), sorted by series and day, and what cleaning saw."""
+    """Cleaned rows (see `series.clean`), sorted by series and day, and what cleaning saw (see `quality.report`)."""
 
     frame: pl.DataFrame
     quality: pl.DataFrame
     step: int
     country: str | None = None  #: whose holidays its institutions keep, as ISO 3166; None where it is not known
 
+    unit: str | None = None  #: of all values; None where nobody said
+    unnamed: int = 0  #: rows that named no series and were left out
+
     @classmethod
-    def of(cls, frame: pl.DataFrame, *, step: int | None = None, country: str | None = None) -> Panel:
-        """Clean `frame` (see `series.clean`); raises `Invalid` if a column is missing or unreadable.
+    def of(
+        cls,
+        frame: pl.DataFrame,
+        *,
+        step: int | None = None,
+        country: str | None = None,
+        unit: str | None = None,
+        moved: pl.DataFrame | None = None,
+        known_on: date | None = None,
+    ) -> Panel:
+        """Clean `frame` (see `series.clean`); raises `Invalid` naming what is missing or unreadable.
 
         Without a `country` it is the one that the names of all groups begin with, as in `us-nj` and `us-ny`.
         """
         home = calendars.checked(country) if country else None
-        rows, quality, step = series.clean(frame, step=step)
-        return cls(rows, quality, step, home or calendars.country_of(rows["group"].unique().to_list()))
+        made = series.clean(frame, step=step, unit=unit, moved=moved, known_on=known_on)
+        home = home or calendars.country_of(made.rows["group"].unique().to_list())
+        return cls(made.rows, made.quality, made.step, home, made.unit, made.unnamed)
 
     @property
     def last_day(self) -> date:
@@ -60,7 +74,9 @@ class Panel:
     def digest(self) -> str:
         """SHA-256 over the cleaned rows in order: the same rows give the same hash, however they were sent."""
         text = self.frame.select("series", "group", "day", "value", "mark", "size").write_csv(float_precision=6)
-        return hashlib.sha256(f"step={self.step}\n{text}".encode()).hexdigest()
+        hidden = self.frame.filter(pl.col("lower") < pl.col("upper")).select("series", "day", "lower", "upper")
+        head = f"step={self.step} unit={self.unit}\n"
+        return hashlib.sha256((head + text + hidden.write_csv(float_precision=6)).encode()).hexdigest()
 
     def grid(self, last: date | None = None, *, steps: int | None = None) -> Grid:
         """Lay the panel out as a matrix whose last column is `last` (default: the newest day), `steps` wide at most."""
@@ -70,7 +86,7 @@ class Panel:
         rows = self.frame.filter(pl.col("day") <= end)
         first = rows["day"].min()
         width = (end - first).days // self.step + 1 if isinstance(first, date) else 1
-        width = min(width, steps) if steps else width
+        width = min(width, steps or MOST_STEPS)
         return _fill(rows, names, end, width, self.step)
 
 
@@ -83,8 +99,25 @@ class Grid:
     size: Floats  #: [S] static size such as population; NaN where not given
     end: date  #: day of the last column
     step: int  #: days
-    value: Floats  #: [S, T]
+    value: Floats  #: [S, T]; the middle of its interval where it is suppressed
     firm: NDArray[np.bool_]  #: [S, T] observed, not carried forward or imputed
+    lower: Floats  #: [S, T]; the same array as `value` where every value is exact
+    upper: Floats  #: [S, T]
+
+    def until(self, column: int, *, steps: int | None = None) -> Grid:
+        """The grid as if `column` were its last, `steps` wide at most."""
+        span = slice(max(0, column + 1 - steps) if steps else 0, column + 1)
+        value = self.value[:, span]
+        exact = self.lower is self.value
+        return replace(
+            self, end=self.day(column), value=value, firm=self.firm[:, span],
+            lower=value if exact else self.lower[:, span], upper=value if exact else self.upper[:, span],
+        )  # fmt: skip
+
+    @property
+    def outcome(self) -> Floats:
+        """[S, T] what stands for values where misses are counted: intervals spread out, not put at their middle."""
+        return intervals.spread(self.lower, self.upper)
 
     def day(self, column: int) -> date:
         """Day of a column; columns past the last lie in the future."""
@@ -107,23 +140,32 @@ def _on_calendar(end: date, frame: pl.DataFrame, step: int) -> date:
 
 def _fill(rows: pl.DataFrame, names: list[str], end: date, width: int, step: int) -> Grid:
     start = end - timedelta(days=(width - 1) * step)
-    value = np.full((len(names), width), np.nan)
-    firm = np.zeros((len(names), width), dtype=bool)
     order = pl.DataFrame({"series": names, "_row": np.arange(len(names))}, schema_overrides={"series": pl.String})
     placed = rows.join(order, on="series", how="inner").filter(pl.col("day") >= start)
     column = ((placed["day"] - start).dt.total_days() // step).to_numpy()
     row = placed["_row"].to_numpy()
-    value[row, column] = placed["value"].to_numpy()
+
+    def lay(name: str) -> Floats:
+        laid = np.full((len(names), width), np.nan)
+        laid[row, column] = placed[name].to_numpy()
+        return laid
+
+    value = lay("value")
+    exact = not placed.select((pl.col("lower") < pl.col("upper")).any()).item()
+    firm = np.zeros((len(names), width), dtype=bool)
     learn = placed["mark"].is_in([str(Mark.REPORTED), str(Mark.SUPPRESSED)]) & placed["value"].is_not_null()
     firm[row, column] = learn.to_numpy()
     static = order.join(
         rows.group_by("series").agg(pl.col("group").last(), pl.col("size").last()), on="series", how="left"
     ).sort("_row")
     group = static["group"].fill_null("all").rank("dense").cast(pl.Int64).to_numpy() - 1
-    return Grid(names, group, static["size"].to_numpy().astype(float), end, step, value, firm)
+    lower, upper = (value, value) if exact else (lay("lower"), lay("upper"))
+    size = static["size"].to_numpy().astype(float)
+    return Grid(names, group, size, end, step, value, firm, lower, upper)
 
 
 def describe(panel: Panel) -> dict[str, Any]:
     """Totals of the quality report, for a log line or a page."""
-    sums = panel.quality.select(pl.sum("observed", "gaps", "refused", "duplicates", "moved", "outliers", "suppressed"))
-    return {"series": panel.quality.height, "step_days": panel.step, **sums.to_dicts()[0]}
+    names = [name for name in quality.COUNTS if name not in ("longest_gap", "silent")]
+    sums = panel.quality.select(pl.sum(*names)).to_dicts()[0]
+    return {"series": panel.quality.height, "step_days": panel.step, "unnamed": panel.unnamed, **sums}

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sharewell_workers.forecasting import intervals
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -15,9 +17,12 @@ if TYPE_CHECKING:
 
 
 def wis(values: Floats, observed: Floats, levels: Sequence[int]) -> Floats:
-    """Weighted interval score of each row of `values` [N, L] for `observed` [N]; twice the mean pinball loss."""
+    """Weighted interval score of each row of `values` [N, L] for `observed` [N]; twice the mean pinball loss.
+
+    `observed` may be [N, L], one number for each quantile to be compared with: see `intervals.nearest`.
+    """
     tau = np.array(levels) / 1000
-    miss = observed[:, None] - values
+    miss = (observed[:, None] if observed.ndim == 1 else observed) - values
     return np.asarray(2 * np.maximum(tau * miss, (tau - 1) * miss).mean(axis=1))
 
 
@@ -29,7 +34,11 @@ def log_wis(values: Floats, observed: Floats, levels: Sequence[int]) -> Floats:
     return wis(np.log1p(np.maximum(values, 0.0)), np.log1p(np.maximum(observed, 0.0)), levels)
 
 
-def covered(values: Floats, observed: Floats, levels: Sequence[int], share: int) -> NDArray[np.bool_]:
-    """Which rows' central band of `share` per mille held what came, ends included."""
+def covered(values: Floats, observed: Floats | tuple[Floats, Floats], levels: Sequence[int], share: int) -> Floats:
+    """How much of what came each row's central band of `share` per mille held, ends included: 0 or 1.
+
+    Of what is known only to lie in an interval (`observed` is its two ends, [N] each), the share that was held.
+    """
     low, high = list(levels).index((1000 - share) // 2), list(levels).index((1000 + share) // 2)
-    return np.asarray((values[:, low] <= observed) & (observed <= values[:, high]))
+    lower, upper = observed if isinstance(observed, tuple) else (observed, observed)
+    return intervals.share_held(values[:, low], values[:, high], lower, upper)
