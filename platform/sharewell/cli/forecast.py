@@ -1,4 +1,4 @@
-"""`sharewell forecast`: train, forecast and look back, from files; no database and no account.
+"""`sharewell forecast`: train, forecast, look back and report, from files; no database and no account.
 
 Files are CSV or Parquet with one row a series and day. What the numbers mean is told in docs/forecasting.md.
 """
@@ -6,37 +6,23 @@ Files are CSV or Parquet with one row a series and day. What the numbers mean is
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import polars as pl
 import typer
 from rich.console import Console
 
+from sharewell.cli import forecast_files as files
+from sharewell.cli import forecast_hub as hub
+from sharewell.cli.forecast_files import DEFAULT_COLUMNS, Ahead, AsJson, Columns, Country, MaybeFile, Seed, SeriesFile
+from sharewell.cli.forecast_report import report, table
 from sharewell.domain.errors import Invalid
 from sharewell_workers import forecasting
-from sharewell_workers.forecasting import BacktestReport, FittedModel, Panel, TooLittleHistory
+from sharewell_workers.forecasting import FittedModel, TooLittleHistory
 
 screen = Console(stderr=True)
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-
-
-SeriesFile = Annotated[
-    Path, typer.Argument(help="CSV or Parquet, one row a series and day.", exists=True, dir_okay=False)
-]
-Columns = Annotated[
-    str,
-    typer.Option(
-        help="Names of the columns for series, day and value, then group and mark if there are any.",
-        metavar="SERIES,DAY,VALUE[,GROUP[,MARK]]",
-    ),
-]
-Ahead = Annotated[int, typer.Option(min=1, max=60, help="Steps to look ahead: days of daily, weeks of weekly series.")]
-Seed = Annotated[int, typer.Option(min=0, help="The same rows and seed give the same bytes.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")]
-DEFAULT_COLUMNS = "series,day,value,group,mark"
 
 
 @app.callback()
@@ -52,16 +38,18 @@ def fit(
     columns: Columns = DEFAULT_COLUMNS,
     ahead: Ahead = 7,
     seed: Seed = 0,
+    country: Country = "",
     until: Annotated[str, typer.Option(help="Learn from nothing after this day, YYYY-MM-DD.")] = "",
 ) -> None:
     """Train one model over all series of FILE and write it as JSON."""
-    panel = _panel(file, columns)
+    panel = files.panel(file, columns, country)
+    typer.echo(files.quality(panel), err=True)
     with screen.status(f"Training on {panel.quality.height} series ..."):
         try:
-            model = forecasting.fit(panel, range(1, ahead + 1), seed=seed, origin=_day(until, "until"))
+            model = forecasting.fit(panel, range(1, ahead + 1), seed=seed, origin=files.day(until, "until"))
         except TooLittleHistory as few:
             raise Invalid(f"{file.name} is too short to train on: {few}", field="file") from None
-    output.write_bytes(model.to_bytes())
+    files.write_bytes(model.to_bytes(), output)
     typer.echo(f"{model.hash}  {output}")
     typer.echo(f"Learnt from {model.trained_rows} rows up to {model.origin}, to look {ahead} steps ahead.", err=True)
 
@@ -72,100 +60,74 @@ def predict(
     *,
     output: Annotated[Path, typer.Option("-o", "--output", help="CSV or Parquet to write.", show_default=False)],
     model: Annotated[
-        Path | None, typer.Option(help="A model from `fit`; without one, naive forecasts.", exists=True)
+        Path | None,
+        typer.Option(help="A model from `fit`; without one, naive forecasts.", exists=True, dir_okay=False),
     ] = None,
     columns: Columns = DEFAULT_COLUMNS,
     ahead: Ahead = 7,
     at: Annotated[str, typer.Option(help="Day to forecast from, YYYY-MM-DD; by default the newest.")] = "",
 ) -> None:
     """Forecast every series of FILE; each row says which method made it, and why not the model."""
-    panel = _panel(file, columns)
+    panel = files.panel(file, columns)
+    typer.echo(files.quality(panel), err=True)
     trained = FittedModel.from_bytes(model.read_bytes()) if model else None
     steps = [h for h in trained.horizons if h <= ahead] if trained else range(1, ahead + 1)
-    made = forecasting.predict(trained, panel, _day(at, "at") or panel.last_day, steps)
-    _write(made, output)
+    made = forecasting.predict(trained, panel, files.day(at, "at") or panel.last_day, steps)
+    files.write(made, output)
     told = made.filter(pl.col("level") == 500).group_by("method").len().sort("method")
     spoken = ", ".join(f"{count} by {method}" for method, count in told.iter_rows())
-    typer.echo(f"{output}: {made.height} rows; forecasts: {spoken or 'none'}.")
+    typer.echo(f"{output}: {made.height} rows; forecasts: {spoken or 'none, for want of any value'}.")
 
 
 @app.command()
 def backtest(
-    file: Annotated[
-        Path | None, typer.Argument(help="CSV or Parquet, one row a series and day.", show_default=False)
-    ] = None,
+    file: MaybeFile = None,
     *,
+    form: Annotated[
+        Literal["series", "hub"], typer.Option("--format", help="series: FILE; hub: a public hub's tables.")
+    ] = "series",
     columns: Columns = DEFAULT_COLUMNS,
     ahead: Ahead = 7,
     origins: Annotated[int, typer.Option(min=1, help="How many of the newest days to forecast from.")] = 6,
     seed: Seed = 0,
+    country: Country = "",
     as_json: AsJson = False,
+    truth: hub.Truth = None,
+    vintages: hub.Vintages = None,
+    dates: hub.Dates = "",
+    history: hub.History = None,
+    out: hub.Out = None,
+    baseline: hub.Baseline = None,
 ) -> None:
     """Forecast from past days of FILE with only what was known then, and score what came.
 
     The score is the weighted interval score, in units of the series; less is
     better. The naive methods are scored on the same tasks.
+
+    With --format hub: forecasts in the public forecast hubs' form, for each of
+    --dates from the --vintages that were public three days before, into --out.
     """
+    tables = hub.Asked(
+        truth=truth, vintages=vintages, dates=dates, history=history or [], out=out, baseline=baseline, seed=seed
+    )
+    if form == "hub":
+        if file is not None:
+            raise typer.BadParameter("--format hub reads --truth and --vintages instead.", param_hint="FILE")
+        for line in hub.run(tables):
+            typer.echo(line)
+        return
+    if tables.given:
+        raise typer.BadParameter(f"{tables.given[0]} goes with --format hub.", param_hint="--format")
     if file is None:
         raise typer.BadParameter("name a file of series.", param_hint="FILE")
-    panel = _panel(file, columns)
+    panel = files.panel(file, columns, country)
+    typer.echo(files.quality(panel), err=True)
     with screen.status(f"Forecasting {panel.quality.height} series from {origins} past days ..."):
         try:
-            report = forecasting.backtest(panel, range(1, ahead + 1), origins=origins, seed=seed)
+            found = forecasting.backtest(panel, range(1, ahead + 1), origins=origins, seed=seed)
         except TooLittleHistory as few:
             raise Invalid(f"{file.name} is too short for a backtest: {few}", field="file") from None
-    typer.echo(json.dumps(report.to_json()) if as_json else "\n".join(_told(report)))
+    typer.echo(json.dumps(found.to_json()) if as_json else "\n".join(table(found)))
 
 
-def _told(report: BacktestReport) -> Iterable[str]:
-    first, last = report.origins[0], report.origins[-1]
-    yield f"{len(report.origins)} days, {first} to {last}; seasonal-naive looks {report.season} steps back."
-    yield " horizon    tasks       WIS  to seasonal   to last   50 %   80 %   95 %"
-    for score in report.scores:
-        if score.method != "model":
-            continue
-        held = " ".join(f"{c:6.2f}" for c in score.coverage)
-        yield (
-            f"{score.horizon or 'all':>8} {score.tasks:>8} {score.wis:>9.3f}"
-            f" {report.relative('seasonal-naive', score.horizon):>12.3f}"
-            f" {report.relative('persistence', score.horizon):>9.3f} {held}"
-        )
-
-
-def _panel(file: Path, columns: str) -> Panel:
-    frame = _read(file)
-    ours = ("series", "day", "value", "group", "mark")
-    theirs = [name.strip() for name in columns.split(",")]
-    if not 3 <= len(theirs) <= len(ours):
-        raise typer.BadParameter("name three to five columns.", param_hint="--columns")
-    optional = set(ours[3:]) if columns == DEFAULT_COLUMNS else set()
-    chosen = {a: pl.col(b) for a, b in zip(ours, theirs, strict=False) if b in frame.columns or a not in optional}
-    missing = [b for a, b in zip(ours, theirs, strict=False) if a in chosen and b not in frame.columns]
-    if missing:
-        raise Invalid(f"{file.name} has no column {missing[0]!r}; it has {', '.join(frame.columns)}.", field="columns")
-    return Panel.of(frame.select(**chosen))
-
-
-def _read(file: Path) -> pl.DataFrame:
-    try:
-        if file.suffix.lower() == ".parquet":
-            return pl.read_parquet(file)
-        return pl.read_csv(file, try_parse_dates=True, infer_schema_length=None)
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        raise Invalid(f"{file.name} cannot be read: {str(error).splitlines()[0]}", field="file") from None
-
-
-def _write(frame: pl.DataFrame, file: Path) -> None:
-    if file.suffix.lower() == ".parquet":
-        frame.write_parquet(file)
-    else:
-        frame.write_csv(file)
-
-
-def _day(text: str, name: str) -> date | None:
-    if not text:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise Invalid(f"{name} is {text!r}; it must be a day such as 2024-01-31.", field=name) from None
+app.command()(report)

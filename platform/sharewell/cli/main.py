@@ -25,7 +25,7 @@ COMMANDS: Final = {
     "verify": ("sharewell.cli.verify", "Check one decision from its bundle, without account or database."),
     "client": ("sharewell.cli.client", "Register a client, get a token, run a query."),
     "allocate": ("sharewell.cli.allocate", "Check a plan against its instance, without a solver."),
-    "forecast": ("sharewell.cli.forecast", "Fit, predict and backtest forecasts from files."),
+    "forecast": ("sharewell.cli.forecast", "Fit, predict, look back on and report forecasts, from files."),
 }
 
 

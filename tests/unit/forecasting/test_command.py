@@ -57,6 +57,47 @@ def test_a_backtest_prints_a_table_and_json_for_programs(beds: Path) -> None:
     assert report["scores"][0]["tasks"] == 80
 
 
+def test_a_report_tells_the_scores_and_writes_the_pictures(beds: Path, tmp_path: Path) -> None:
+    out = tmp_path / "pictures"
+    told = run("report", beds, "--ahead", "2", "--origins", "2", "-o", out, "--unit", "beds", "--html").stdout
+    assert "20 series, daily, 2024-01-01 to 2024-02-29." in told
+    assert "nothing odd" in told
+    assert "log WIS" in told
+    assert {file.name for file in out.iterdir()} == {"fans.svg", "calibration.svg", "horizons.svg", "report.html"}
+    assert "weighted interval score, beds" in (out / "horizons.svg").read_text()
+    assert "20 series, daily" in (out / "report.html").read_text()
+
+
+def test_the_same_report_writes_the_same_bytes(beds: Path, tmp_path: Path) -> None:
+    words = ("report", beds, "--ahead", "2", "--origins", "1", "--fans", "1", "-o")
+    one, two = (tmp_path / name for name in ("one", "two"))
+    run(*words, one)
+    run(*words, two)
+    for picture in one.iterdir():
+        assert picture.read_bytes() == (two / picture.name).read_bytes()
+
+
+def test_a_report_on_kept_forecasts_scores_those_and_shows_what_the_model_says_now(beds: Path, tmp_path: Path) -> None:
+    model, kept, out = tmp_path / "model.json", tmp_path / "kept.parquet", tmp_path / "pictures"
+    run("fit", beds, "-o", model, "--ahead", "2", "--until", "2024-02-20")
+    run("predict", beds, "--model", model, "-o", kept, "--at", "2024-02-20")
+    words = ("report", beds, "--made", kept, "--model", model, "--series", "h004", "-o", out, "--format", "png")
+    told = json.loads(run(*words, "--json").stdout)
+    assert told["backtest"]["origins"] == ["2024-02-20"]
+    assert told["backtest"]["scores"][0]["tasks"] == 40
+    assert told["model"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert {Path(file).name for file in told["files"]} == {
+        "fans.png", "ahead.png", "calibration.png", "horizons.png"
+    }  # fmt: skip
+
+
+def test_a_report_on_forecasts_whose_days_have_not_come_draws_them_and_says_so(beds: Path, tmp_path: Path) -> None:
+    run("predict", beds, "-o", tmp_path / "made.csv", "--ahead", "2")
+    told = run("report", beds, "--made", tmp_path / "made.csv", "-o", tmp_path / "out").stdout
+    assert "No score" in told
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["fans.svg"]
+
+
 def test_columns_may_have_other_names(wave: Wave, tmp_path: Path) -> None:
     file = tmp_path / "named.parquet"
     wave(20, 60).rename({"series": "site", "day": "date", "value": "beds"}).write_parquet(file)

@@ -1,0 +1,122 @@
+"""Files of `sharewell forecast`: named, read and written; what cannot be used is refused with a sentence."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Annotated
+
+import polars as pl
+import typer
+
+from sharewell.domain.errors import Invalid
+from sharewell_workers.forecasting import Panel
+from sharewell_workers.forecasting.panel import describe
+
+OURS = ("series", "day", "value", "group", "mark")
+SHAPE = ("series", "step_days", "observed", "rows")  #: counts that say nothing odd
+DEFAULT_COLUMNS = ",".join(OURS)
+
+SeriesFile = Annotated[
+    Path, typer.Argument(help="CSV or Parquet, one row a series and day.", exists=True, dir_okay=False)
+]
+MaybeFile = Annotated[Path | None, typer.Argument(help="CSV or Parquet, one row a series and day.", show_default=False)]
+Columns = Annotated[
+    str,
+    typer.Option(
+        help="Names of the columns for series, day and value, then group and mark if there are any.",
+        metavar="SERIES,DAY,VALUE[,GROUP[,MARK]]",
+    ),
+]
+Ahead = Annotated[int, typer.Option(min=1, max=60, help="Steps to look ahead: days of daily, weeks of weekly series.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same rows and seed give the same bytes.")]
+Country = Annotated[str, typer.Option(help="Whose holidays count, as ISO 3166: DE, US-NJ; by default as groups say.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")]
+
+
+def panel(file: Path, columns: str, country: str = "") -> Panel:
+    """The series of FILE, cleaned. Raises `Invalid` for a file that cannot be read or lacks a column or rows."""
+    frame = read(file)
+    theirs = [name.strip() for name in columns.split(",")]
+    if not 3 <= len(theirs) <= len(OURS):
+        raise typer.BadParameter("name three to five columns.", param_hint="--columns")
+    optional = set(OURS[3:]) if columns == DEFAULT_COLUMNS else set()
+    chosen = {a: pl.col(b) for a, b in zip(OURS, theirs, strict=False) if b in frame.columns or a not in optional}
+    missing = [b for a, b in zip(OURS, theirs, strict=False) if a in chosen and b not in frame.columns]
+    if missing:
+        raise Invalid(f"{file.name} has no column {missing[0]!r}; it has {', '.join(frame.columns)}.", field="columns")
+    found = Panel.of(frame.select(**chosen), country=country or None)
+    if found.frame.is_empty():
+        raise Invalid(f"{file.name} has no row with a series and a day.", field="file")
+    return found
+
+
+def quality(panel: Panel) -> str:
+    """One line on what is there, and what is missing or odd."""
+    totals = describe(panel)
+    odd = [f"{count} {name.replace('_', ' ')}" for name, count in totals.items() if name not in SHAPE and count]
+    return f"Quality: {totals['observed']} values of {totals['series']} series; {', '.join(odd) or 'nothing odd'}."
+
+
+def read(file: Path, option: str = "file") -> pl.DataFrame:
+    """Rows of a CSV or Parquet file; `Invalid` names the option it came from."""
+    try:
+        if file.suffix.lower() == ".parquet":
+            return pl.read_parquet(file)
+        return pl.read_csv(file, try_parse_dates=True, infer_schema_length=None)
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        why = (str(error).splitlines() or ["it holds nothing readable"])[0]
+        raise Invalid(f"{file.name} cannot be read: {why}", field=option) from None
+
+
+def write(frame: pl.DataFrame, file: Path) -> None:
+    """Write rows as Parquet if the name ends so, else as CSV; the file is there whole or not at all."""
+    with NamedTemporaryFile(dir=_folder(file), prefix=f".{file.name}.", delete=False) as part:
+        unfinished = Path(part.name)
+    try:
+        if file.suffix.lower() == ".parquet":
+            frame.write_parquet(unfinished)
+        else:
+            frame.write_csv(unfinished)
+        _settle(unfinished, file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_bytes(data: bytes, file: Path) -> None:
+    """Write bytes; the file is there whole or not at all."""
+    with NamedTemporaryFile(dir=_folder(file), prefix=f".{file.name}.", delete=False) as part:
+        unfinished = Path(part.name)
+        part.write(data)
+    try:
+        _settle(unfinished, file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def day(text: str, name: str) -> date | None:
+    """A day as people type it, or None for none."""
+    if not text:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise Invalid(f"{name} is {text!r}; it must be a day such as 2024-01-31.", field=name) from None
+
+
+def _folder(file: Path) -> Path:
+    if not file.parent.is_dir():
+        raise Invalid(f"there is no folder {str(file.parent)!r} to write {file.name} in.", field="output")
+    if file.is_dir():
+        raise Invalid(f"{str(file)!r} is a folder; name a file.", field="output")
+    return file.parent
+
+
+def _settle(unfinished: Path, file: Path) -> None:
+    """Give a finished file its name, and the rights that any new file would have."""
+    mask = os.umask(0)
+    os.umask(mask)
+    unfinished.chmod(0o666 & ~mask)
+    unfinished.replace(file)
