@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sharewell.domain.errors import Invalid
-from sharewell_workers.forecasting import calendars, calibration, features, trees
+from sharewell_workers.forecasting import calendars, calibration, counts, features, trees
 from sharewell_workers.forecasting.features import Tasks
 from sharewell_workers.forecasting.recipe import Recipe
 
@@ -103,7 +103,8 @@ class FittedModel:
         place = np.searchsorted(np.array(self.horizons), tasks.horizon)
         moved = calibration.unfold(self.raw(rows), np.array(self.shape)[place])
         powered = state.base[tasks.series, tasks.column][:, None] + state.spread(tasks)[:, None] * moved
-        return np.asarray(np.maximum(powered, 0.0) ** (1 / self.recipe.power))
+        values = np.maximum(powered, 0.0) ** (1 / self.recipe.power)
+        return counts.rounded(values, state.grid.whole[tasks.series], self.recipe.whole_below)
 
 
 def fit(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sharewell_workers.forecasting import features, rolling
+from sharewell_workers.forecasting import counts, features, rolling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,8 @@ class Naive:
         spread = self.scale[:, last] * np.sqrt(horizon + stale)
         middle = self.point(method, horizon, last)
         band = np.quantile(self._misses(method, horizon), np.array(levels) / 1000)
-        return np.maximum(middle[:, None] + spread[:, None] * band[None, :], 0.0) ** 2
+        values = np.maximum(middle[:, None] + spread[:, None] * band[None, :], 0.0) ** 2
+        return counts.rounded(values, self.grid.whole)
 
     def better(self, horizon: int) -> str:
         """The method that has been less wrong over the newest outcomes; seasonal-naive on a tie."""

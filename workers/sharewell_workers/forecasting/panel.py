@@ -12,7 +12,7 @@ import polars as pl
 
 from sharewell.domain.capacity import Mark
 from sharewell.domain.errors import Invalid
-from sharewell_workers.forecasting import calendars, intervals, quality, series
+from sharewell_workers.forecasting import calendars, counts, intervals, quality, series
 
 if TYPE_CHECKING:
     from typing import Any
@@ -103,15 +103,17 @@ class Grid:
     firm: NDArray[np.bool_]  #: [S, T] observed, not carried forward or imputed
     lower: Floats  #: [S, T]; the same array as `value` where every value is exact
     upper: Floats  #: [S, T]
+    whole: NDArray[np.bool_]  #: [S] counts: every exact value is a whole number
 
     def until(self, column: int, *, steps: int | None = None) -> Grid:
         """The grid as if `column` were its last, `steps` wide at most."""
         span = slice(max(0, column + 1 - steps) if steps else 0, column + 1)
         value = self.value[:, span]
         exact = self.lower is self.value
+        lower, upper = (value, value) if exact else (self.lower[:, span], self.upper[:, span])
         return replace(
-            self, end=self.day(column), value=value, firm=self.firm[:, span],
-            lower=value if exact else self.lower[:, span], upper=value if exact else self.upper[:, span],
+            self, end=self.day(column), value=value, firm=self.firm[:, span], lower=lower, upper=upper,
+            whole=counts.are_whole(value, lower, upper),
         )  # fmt: skip
 
     @property
@@ -161,7 +163,8 @@ def _fill(rows: pl.DataFrame, names: list[str], end: date, width: int, step: int
     group = static["group"].fill_null("all").rank("dense").cast(pl.Int64).to_numpy() - 1
     lower, upper = (value, value) if exact else (lay("lower"), lay("upper"))
     size = static["size"].to_numpy().astype(float)
-    return Grid(names, group, size, end, step, value, firm, lower, upper)
+    whole = counts.are_whole(value, lower, upper)
+    return Grid(names, group, size, end, step, value, firm, lower, upper, whole)
 
 
 def describe(panel: Panel) -> dict[str, Any]:

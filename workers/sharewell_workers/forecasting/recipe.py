@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from sharewell.domain.forecast import LEVELS
+from sharewell_workers.forecasting import counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class Recipe:
     rate: float = 0.08
     min_leaf: int = 40
     feature_fraction: float = 0.8
+    whole_below: float = counts.BELOW  #: quantiles of counts under this are told as whole numbers; 0: none
     calibration_steps: int = 7  #: newest steps whose outcomes set the width of the bands; 0: no calibration
     seeds: int = 1  #: models averaged, each with its own seed
 
