@@ -75,6 +75,14 @@ def test_series_worth_a_look_are_the_largest_the_usual_and_the_worst(report: Bac
     assert len(fans.choose(report, panel, 500)) == panel.quality.height
 
 
+def test_an_almost_empty_series_is_not_chosen_while_there_are_others(wave: Callable[..., pl.DataFrame]) -> None:
+    rows = wave(10, 60).with_columns(value=pl.when(pl.col("series") == "h004").then(0.0).otherwise("value"))
+    panel = Panel.of(rows)
+    found = backtest(panel, (1,), origins=2, keep=True)
+    assert "h004" not in fans.choose(found, panel, 10)
+    assert len(fans.choose(found, panel, 10)) == 9
+
+
 def test_a_fan_holds_forecasts_that_do_not_overlap_and_what_came(report: BacktestReport, panel: Panel) -> None:
     told = fans.told(report, panel, ["h003"])
     (fan,) = fans.fans(told, panel, {"h003": ""})

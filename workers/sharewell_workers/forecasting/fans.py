@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 PAST = {1: 28, 7: 20}  #: steps of history before the first forecast, by step
+LEAST = 1.0  #: units; a series that is smaller on average shows little, and is not chosen while there are others
 SPREADS = 6  #: forecasts in one fan at most; they do not overlap
 
 
@@ -81,8 +82,8 @@ def check(names: Sequence[str], panel: Panel) -> None:
 def choose(report: BacktestReport, panel: Panel, count: int) -> dict[str, str]:
     """At most `count` series and why: the largest, the usual, and those the model was most wrong about, in turn.
 
-    Wrong is the mean weighted interval score over the mean of what came, and one unit, so that neither the largest
-    nor the emptiest series win for their size alone.
+    Wrong is the mean weighted interval score over the mean of what came, and one unit, so that neither large nor
+    small series win for their size alone.
     """
     every = panel.quality["series"].to_list()
     number = np.concatenate([task.series for task in report.answered] or [np.zeros(0, dtype=np.int64)])
@@ -94,6 +95,7 @@ def choose(report: BacktestReport, panel: Panel, count: int) -> dict[str, str]:
     level = np.bincount(number, seen, minlength=len(every)) / tasks
     wrong = np.bincount(number, lost, minlength=len(every)) / tasks / (level + 1)
     known = np.unique(number)
+    known = known[level[known] >= LEAST] if (level[known] >= LEAST).any() else known
     usual = np.abs(wrong - np.median(wrong[known]))
     orders = {
         "among the largest": known[np.argsort(-level[known], kind="stable")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +31,7 @@ def draw(figure: Figure, report: BacktestReport, *, step: int) -> str:
     title = f"Calibration over {score.tasks:,} forecasts"
     headed(
         figure, title,
-        "Left: on the diagonal, 90 of 100 outcomes lie below the level of 90 %; a bar where outcomes equal the level."
+        "Left: on the diagonal, 90 of 100 outcomes lie below the level of 90 %; a bar spans outcomes that equal a level."
         " Right: even bars say that the bands are honest; high ends, too narrow; a hump in the middle, too wide; a"
         " slope, that forecasts lie too high or too low.",
     )  # fmt: skip
@@ -42,13 +43,11 @@ def _reliability(axes: Axes, report: BacktestReport, step: int) -> None:
     axes.plot([0, 100], [0, 100], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     horizons = sorted({s.horizon for s in report.scores if s.horizon})
     for h, dash in zip(dict.fromkeys((horizons[0], horizons[-1])), ((0, (1, 1.5)), "--"), strict=False):
-        axes.plot(
-            nominal, _middle(report.of("model", h)), color=INK, linewidth=1, linestyle=dash, label=_ahead(h, step)
-        )
+        axes.plot(nominal, _kept(report.of("model", h)), color=INK, linewidth=1, linestyle=dash, label=_ahead(h, step))
     score = report.of("model")
     below, upto = np.array(score.below) * 100, np.array(score.upto) * 100
     axes.vlines(nominal, below, upto, color=BLUE, linewidth=4, alpha=0.45)
-    axes.plot(nominal, (below + upto) / 2, "o", color=BLUE, markersize=5, label="all horizons")
+    axes.plot(nominal, _kept(score), "o", color=BLUE, markersize=5, label="all horizons")
     axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="level forecast, %", ylabel="outcomes below it, %", aspect="equal")
     axes.set_title("Is each level what it says?")
     axes.legend(loc="upper left")
@@ -68,8 +67,9 @@ def _histogram(axes: Axes, score: Score, levels: Sequence[int]) -> None:
     axes.tick_params(axis="x", color=FAINT)
 
 
-def _middle(score: Score) -> list[float]:
-    return [50 * (low + high) for low, high in zip(score.below, score.upto, strict=True)]
+def _kept(score: Score) -> list[float]:
+    """Outcomes below each level in per cent, those that equal it shared out as in the histogram."""
+    return [100 * share for share in accumulate(score.pit[:-1])]
 
 
 def _ahead(horizon: int, step: int) -> str:
