@@ -31,9 +31,9 @@ def draw(figure: Figure, report: BacktestReport, *, step: int) -> str:
     title = f"Calibration over {score.tasks:,} forecasts"
     headed(
         figure, title,
-        "Left: on the diagonal, 90 of 100 outcomes lie below the level of 90 %; a bar spans outcomes that equal a level."
-        " Right: even bars say that the bands are honest; high ends, too narrow; a hump in the middle, too wide; a"
-        " slope, that forecasts lie too high or too low.",
+        "Left: on the diagonal, 90 of 100 outcomes lie below the level of 90 %; a bar spans outcomes that equal a"
+        " level. Right: even bars say that the bands are honest; high ends, too narrow; a hump in the middle, too wide;"
+        " a slope, that forecasts lie too high or too low.",
     )  # fmt: skip
     return title
 
