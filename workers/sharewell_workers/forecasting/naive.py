@@ -90,20 +90,3 @@ class Naive:
             miss = miss / (self.scale[:, outcome - horizon] * np.sqrt(horizon))
             found.append(miss[self.grid.firm[:, outcome] & ~np.isnan(miss)])
         return np.concatenate(found)
-
-
-def from_group(grid: Grid, levels: Sequence[int]) -> Floats:
-    """Quantiles [S, L] of the last values in each series' group, or of all series where the group has none.
-
-    The forecast for a series that has never reported; NaN where nobody has.
-    """
-    held, _ = rolling.carry(grid.value, grid.value.shape[1])
-    newest = held[:, -1]
-    known = ~np.isnan(newest)
-    result = np.full((len(newest), len(levels)), np.nan)
-    if known.any():
-        result[:] = np.quantile(newest[known], np.array(levels) / 1000)
-    for group in np.unique(grid.group[known]):
-        peers = newest[known & (grid.group == group)]
-        result[grid.group == group] = np.quantile(peers, np.array(levels) / 1000)
-    return result

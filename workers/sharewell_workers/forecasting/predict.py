@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 
 from sharewell.domain.errors import Invalid
-from sharewell.domain.forecast import LEVELS, NAIVE
-from sharewell_workers.forecasting import features, rolling
+from sharewell.domain.forecast import GROUP, LEVELS, NAIVE
+from sharewell_workers.forecasting import borrow, features, rolling
 from sharewell_workers.forecasting.features import Tasks
-from sharewell_workers.forecasting.naive import Naive, from_group
+from sharewell_workers.forecasting.naive import Naive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,6 +78,12 @@ class _Answers:
         shape = (len(grid.names), len(horizons))
         return cls(grid, horizons, levels, np.full((*shape, len(levels)), np.nan), np.full(shape, "", dtype=object))
 
+    def fill(self, place: int, method: str, found: Floats) -> None:
+        """Let `method` answer with `found` [S, L] whatever is still open at one horizon and it can speak for."""
+        able = np.isnan(self.values[:, place, 0]) & ~np.isnan(found[:, 0])
+        self.values[able, place] = found[able]
+        self.method[able, place] = method
+
     def frame(self, why: list[str]) -> pl.DataFrame:
         """The answered rows, long."""
         series, ahead, level = np.indices(self.values.shape).reshape(3, -1)
@@ -141,16 +147,16 @@ def _by_model(answers: _Answers, model: FittedModel, able: NDArray[np.bool_]) ->
 
 
 def _by_naive(answers: _Answers, season: int | None, method: str | None) -> None:
-    """Fill what is still open: by the better naive method, else by persistence (wider with age), else by peers."""
+    """Fill what is still open: short series by their group, others by the better naive method or by persistence."""
     if method is not None and method not in NAIVE:
         raise Invalid(f"method is {method!r}; it must be one of {', '.join(NAIVE)}.", field="method")
     if not np.isnan(answers.values).any():
         return
-    naive = Naive.of(answers.grid, season)
-    peers = from_group(answers.grid, answers.levels)
+    grid, levels = answers.grid, answers.levels
+    naive = Naive.of(grid, season)
+    short = (~np.isnan(grid.value)).sum(axis=1) < (1 if method else borrow.SHORT)
     for place, h in enumerate(answers.horizons):
-        for name in (method or naive.better(h), "persistence", "group"):
-            found = peers if name == "group" else naive.quantiles(name, h, answers.levels)
-            able = np.isnan(answers.values[:, place, 0]) & ~np.isnan(found[:, 0])
-            answers.values[able, place] = found[able]
-            answers.method[able, place] = name
+        answers.fill(place, GROUP, borrow.from_group(grid, h, levels, short))
+        for name in (method or naive.better(h), "persistence"):
+            answers.fill(place, name, naive.quantiles(name, h, levels))
+        answers.fill(place, GROUP, borrow.newest(grid, levels))
