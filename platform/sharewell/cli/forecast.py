@@ -42,11 +42,12 @@ def fit(
     until: Annotated[str, typer.Option(help="Learn from nothing after this day, YYYY-MM-DD.")] = "",
 ) -> None:
     """Train one model over all series of FILE and write it as JSON."""
-    panel = files.panel(file, columns, country)
+    origin = files.day(until, "until")
+    panel = files.source(file, columns, country).panel(origin)
     typer.echo(files.quality(panel), err=True)
     with screen.status(f"Training on {panel.quality.height} series ..."):
         try:
-            model = forecasting.fit(panel, range(1, ahead + 1), seed=seed, origin=files.day(until, "until"))
+            model = forecasting.fit(panel, range(1, ahead + 1), seed=seed, origin=origin)
         except TooLittleHistory as few:
             raise Invalid(f"{file.name} is too short to train on: {few}", field="file") from None
     files.write_bytes(model.to_bytes(), output)
@@ -68,11 +69,12 @@ def predict(
     at: Annotated[str, typer.Option(help="Day to forecast from, YYYY-MM-DD; by default the newest.")] = "",
 ) -> None:
     """Forecast every series of FILE; each row says which method made it, and why not the model."""
-    panel = files.panel(file, columns)
+    origin = files.day(at, "at")
+    panel = files.source(file, columns).panel(origin)
     typer.echo(files.quality(panel), err=True)
     trained = FittedModel.from_bytes(model.read_bytes()) if model else None
     steps = [h for h in trained.horizons if h <= ahead] if trained else range(1, ahead + 1)
-    made = forecasting.predict(trained, panel, files.day(at, "at") or panel.last_day, steps)
+    made = forecasting.predict(trained, panel, origin or panel.last_day, steps)
     files.write(made, output)
     told = made.filter(pl.col("level") == 500).group_by("method").len().sort("method")
     spoken = ", ".join(f"{count} by {method}" for method, count in told.iter_rows())
@@ -102,7 +104,8 @@ def backtest(
     """Forecast from past days of FILE with only what was known then, and score what came.
 
     The score is the weighted interval score, in units of the series; less is
-    better. The naive methods are scored on the same tasks.
+    better. The naive methods are scored on the same tasks. A column as_of in
+    FILE says since when each row was known; each day sees only what it could.
 
     With --format hub: forecasts in the public forecast hubs' form, for each of
     --dates from the --vintages that were public three days before, into --out.
@@ -120,11 +123,13 @@ def backtest(
         raise typer.BadParameter(f"{tables.given[0]} goes with --format hub.", param_hint="--format")
     if file is None:
         raise typer.BadParameter("name a file of series.", param_hint="FILE")
-    panel = files.panel(file, columns, country)
+    source = files.source(file, columns, country)
+    panel = source.panel()
     typer.echo(files.quality(panel), err=True)
     with screen.status(f"Forecasting {panel.quality.height} series from {origins} past days ..."):
         try:
-            found = forecasting.backtest(panel, range(1, ahead + 1), origins=origins, seed=seed)
+            known = source.known(panel)
+            found = forecasting.backtest(panel, range(1, ahead + 1), origins=origins, seed=seed, known=known)
         except TooLittleHistory as few:
             raise Invalid(f"{file.name} is too short for a backtest: {few}", field="file") from None
     typer.echo(json.dumps(found.to_json()) if as_json else "\n".join(table(found)))

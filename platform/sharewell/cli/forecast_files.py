@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -17,6 +19,7 @@ from sharewell_workers.forecasting.panel import describe
 
 OURS = ("series", "day", "value", "group", "mark")
 SHAPE = ("series", "step_days", "observed", "rows")  #: counts that say nothing odd
+MORE = ("as_of", "unit", "lower", "upper", "transferred", "size")  #: taken where the file has them, under these names
 DEFAULT_COLUMNS = ",".join(OURS)
 
 SeriesFile = Annotated[
@@ -36,8 +39,37 @@ Country = Annotated[str, typer.Option(help="Whose holidays count, as ISO 3166: D
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")]
 
 
-def panel(file: Path, columns: str, country: str = "") -> Panel:
-    """The series of FILE, cleaned. Raises `Invalid` for a file that cannot be read or lacks a column or rows."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The rows of FILE under our names, not yet cleaned."""
+
+    name: str
+    frame: pl.DataFrame
+    country: str | None
+
+    @property
+    def dated(self) -> bool:
+        """Whether the file says when each value became known."""
+        return "as_of" in self.frame.columns
+
+    def panel(self, on: date | None = None, *, step: int | None = None) -> Panel:
+        """The series, cleaned; as they were known `on` a day, where the file says when each value became known.
+
+        Raises `Invalid` if the file has no row that can be used.
+        """
+        found = Panel.of(self.frame, country=self.country, step=step, known_on=on if self.dated else None)
+        if found.frame.is_empty() and step is None:
+            by = f" that was known by {on}" if self.dated and on else ""
+            raise Invalid(f"{self.name} has no row with a series and a day{by}.", field="file")
+        return found
+
+    def known(self, now: Panel) -> Callable[[date], Panel] | None:
+        """The panel as it was known on a day, for a backtest of `now`; None if the file does not tell."""
+        return (lambda day: self.panel(day, step=now.step)) if self.dated else None
+
+
+def source(file: Path, columns: str, country: str = "") -> Source:
+    """The rows of FILE under our names. Raises `Invalid` for a file that cannot be read or lacks a column."""
     frame = read(file)
     theirs = [name.strip() for name in columns.split(",")]
     if not 3 <= len(theirs) <= len(OURS):
@@ -47,10 +79,8 @@ def panel(file: Path, columns: str, country: str = "") -> Panel:
     missing = [b for a, b in zip(OURS, theirs, strict=False) if a in chosen and b not in frame.columns]
     if missing:
         raise Invalid(f"{file.name} has no column {missing[0]!r}; it has {', '.join(frame.columns)}.", field="columns")
-    found = Panel.of(frame.select(**chosen), country=country or None)
-    if found.frame.is_empty():
-        raise Invalid(f"{file.name} has no row with a series and a day.", field="file")
-    return found
+    more = [pl.col(name) for name in MORE if name in frame.columns and columns == DEFAULT_COLUMNS]
+    return Source(file.name, frame.select(*more, **chosen), country or None)
 
 
 def quality(panel: Panel) -> str:

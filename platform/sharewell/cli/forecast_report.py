@@ -69,7 +69,8 @@ def report(
     Forecasts are made from past days of FILE, as in a backtest, or read from a
     file (--made) of what `predict` wrote on earlier days.
     """
-    panel = files.panel(file, columns, country)
+    source = files.source(file, columns, country)
+    panel = source.panel()
     fans_of = list(dict.fromkeys(series or []))
     fans.check(fans_of, panel)
     trained = FittedModel.from_bytes(model.read_bytes()) if model else None
@@ -77,7 +78,7 @@ def report(
         if made:
             seen = _read_back(file.name, panel, trained, made)
         else:
-            seen = _looked_back(file.name, panel, trained, range(1, ahead + 1), origins, seed)
+            seen = _looked_back(source, panel, trained, range(1, ahead + 1), origins, seed)
         seen = replace(seen, drawn=_drawn(seen, fans_of, count, unit or panel.unit or "units", form))
     written = _written(seen, output, form, html=html)
     typer.echo(json.dumps(_plain(seen, written)) if as_json else "\n".join((*_lines(seen), *_places(written))))
@@ -100,16 +101,18 @@ def table(report: BacktestReport) -> Iterable[str]:
         )
 
 
-def _looked_back(name: str, panel: Panel, model: FittedModel | None, ahead: range, origins: int, seed: int) -> Seen:
+def _looked_back(
+    source: files.Source, panel: Panel, model: FittedModel | None, ahead: range, origins: int, seed: int
+) -> Seen:
     """A backtest, with the choices of `model` if there is one."""
     try:
         found = forecasting.backtest(
             panel, model.horizons if model else ahead, origins=origins, seed=model.seed if model else seed,
-            recipe=model.recipe if model else None, keep=True,
+            recipe=model.recipe if model else None, keep=True, known=source.known(panel),
         )  # fmt: skip
     except TooLittleHistory as few:
-        raise Invalid(f"{name} is too short to look back on: {few}", field="file") from None
-    return Seen(name=name, panel=panel, report=found, model=model)
+        raise Invalid(f"{source.name} is too short to look back on: {few}", field="file") from None
+    return Seen(name=source.name, panel=panel, report=found, model=model)
 
 
 def _read_back(name: str, panel: Panel, model: FittedModel | None, file: Path) -> Seen:

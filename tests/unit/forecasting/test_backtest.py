@@ -116,3 +116,47 @@ def test_on_real_new_jersey_hospitals_the_model_beats_both_naive_methods_and_its
     assert report.relative("seasonal-naive") < 0.75
     assert report.relative("persistence") < 0.95
     assert report.of("model").coverage[2] > 0.90
+
+
+def vintages(rows: pl.DataFrame) -> pl.DataFrame:
+    """Every value known on its own day at four fifths, and in full three days later."""
+    first = rows.with_columns(pl.col("value") * 0.8, as_of=pl.col("day"))
+    return pl.concat([first, rows.with_columns(as_of=pl.col("day") + pl.duration(days=3))])
+
+
+def as_known(rows: pl.DataFrame) -> Callable[[date], Panel]:
+    return lambda day: Panel.of(rows, known_on=day)
+
+
+def test_values_that_were_never_restated_are_looked_back_on_as_they_are(
+    wave: Callable[..., pl.DataFrame], small: Recipe
+) -> None:
+    rows = wave(20, 60).with_columns(as_of=pl.col("day"))
+    now = Panel.of(rows)
+    plain = backtest(now, (1, 2), origins=2, recipe=small)
+    assert backtest(now, (1, 2), origins=2, recipe=small, known=as_known(rows)) == plain
+
+
+def test_a_restatement_after_the_day_of_a_forecast_does_not_reach_it(
+    wave: Callable[..., pl.DataFrame], small: Recipe
+) -> None:
+    rows = vintages(wave(20, 60))
+    origin = date(2024, 2, 20)
+    late = (pl.col("as_of") > origin) & (pl.col("day") <= origin)
+    other = rows.with_columns(pl.when(late).then(pl.col("value") * 3).otherwise("value"))
+    one, two = (
+        backtest(Panel.of(r), (1,), origins=[origin], recipe=small, keep=True, known=as_known(r)) for r in (rows, other)
+    )
+    assert np.array_equal(one.answered[0].values["model"], two.answered[0].values["model"])
+    assert np.array_equal(one.answered[0].observed, two.answered[0].observed)
+    leaking = backtest(Panel.of(rows), (1,), origins=[origin], recipe=small, keep=True)
+    assert not np.array_equal(leaking.answered[0].values["model"], one.answered[0].values["model"])
+
+
+def test_a_day_on_which_nothing_was_known_yet_is_skipped(wave: Callable[..., pl.DataFrame], small: Recipe) -> None:
+    rows = wave(20, 60).with_columns(as_of=pl.lit(date(2024, 2, 20)))
+    report = backtest(
+        Panel.of(rows), (1,), origins=[date(2024, 2, 10), date(2024, 2, 22)], recipe=small,
+        known=as_known(rows),
+    )  # fmt: skip
+    assert (report.skipped, report.origins) == ((date(2024, 2, 10),), (date(2024, 2, 22),))

@@ -98,6 +98,23 @@ def test_a_report_on_forecasts_whose_days_have_not_come_draws_them_and_says_so(b
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["fans.svg"]
 
 
+def test_a_file_that_says_since_when_each_row_was_known_is_looked_back_on_as_it_was(wave: Wave, tmp_path: Path) -> None:
+    rows = wave(20, 60)
+    first = rows.with_columns(pl.col("value") * 0.7, as_of=pl.col("day"))
+    told = pl.concat([first, rows.with_columns(as_of=pl.col("day") + pl.duration(days=3))])
+    told.write_csv(tmp_path / "told.csv")
+    rows.write_csv(tmp_path / "final.csv")
+    words = ("--ahead", "2", "--origins", "2", "--json")
+    then, now = (json.loads(run("backtest", tmp_path / f"{name}.csv", *words).stdout) for name in ("told", "final"))
+    assert then["scores"][0]["tasks"] == now["scores"][0]["tasks"]
+    assert float(then["scores"][0]["wis"]) > float(now["scores"][0]["wis"])  # the newest days were told too low
+    made = tmp_path / "made.csv"
+    run("predict", tmp_path / "told.csv", "--at", "2024-02-10", "-o", made)
+    low = pl.read_csv(made)["value"].mean()
+    run("predict", tmp_path / "final.csv", "--at", "2024-02-10", "-o", made)
+    assert low < pl.read_csv(made)["value"].mean()  # type: ignore[operator]
+
+
 def test_columns_may_have_other_names(wave: Wave, tmp_path: Path) -> None:
     file = tmp_path / "named.parquet"
     wave(20, 60).rename({"series": "site", "day": "date", "value": "beds"}).write_parquet(file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from sharewell_workers.forecasting.naive import Naive
 from sharewell_workers.forecasting.recipe import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import date
 
     from numpy.typing import NDArray
@@ -117,12 +117,14 @@ def backtest(
     recipe: Recipe | None = None,
     refit_every: int = 1,
     keep: bool = False,
+    known: Callable[[date], Panel] | None = None,
 ) -> BacktestReport:
     """Forecast from past `origins` (days, or how many of the newest that can be scored) and score what came.
 
     The model is trained anew at every `refit_every`-th origin, always on what was known at that origin. Only values
-    that were reported count as outcomes. With `keep`, the report holds every task. Raises `TooLittleHistory` if no
-    origin can be scored.
+    that were reported count as outcomes. With `keep`, the report holds every task. `known` gives the panel as it was
+    known on a day, where values were restated later; without it nothing is taken to have been. Raises
+    `TooLittleHistory` if no origin can be scored.
     """
     recipe = recipe or Recipe.for_step(panel.step)
     if any(not {(1000 - b) // 2, (1000 + b) // 2} <= set(recipe.levels) for b in BANDS):
@@ -135,13 +137,14 @@ def backtest(
     for turn, column in enumerate(columns):
         day = whole.day(column)
         try:
+            then, grid = _as_known(panel, known, day, _cut(whole, column, recipe))
             if model is None or turn % refit_every == 0:
-                model = fit(panel, ahead, seed=seed, recipe=recipe, origin=day)
+                model = fit(then, ahead, seed=seed, recipe=recipe, origin=day)
         except TooLittleHistory as few:
             log.info("backtest skips an origin", extra={"origin": day.isoformat(), "why": str(few)})
             skipped.append(day)
             continue
-        pieces += _tasks(model, _cut(whole, column, recipe), whole, column)
+        pieces += _tasks(model, grid, whole, column)
     if not pieces:
         raise TooLittleHistory("no past day has both enough history before it and outcomes after it.")
     used = tuple(whole.day(c) for c in columns if whole.day(c) not in skipped)
@@ -162,6 +165,16 @@ def _columns(grid: Grid, horizons: tuple[int, ...], origins: Sequence[date] | in
         return [c for c in range(last - horizons[-1] - origins + 1, last - horizons[-1] + 1) if c >= 0]
     found = [last - (grid.end - day).days // grid.step for day in sorted(set(origins))]
     return [c for c in found if 0 <= c < last]
+
+
+def _as_known(panel: Panel, known: Callable[[date], Panel] | None, day: date, cut: Grid) -> tuple[Panel, Grid]:
+    """Panel and grid as they were known on `day`, with the series of `panel`; `cut` is what is known of it now."""
+    if known is None:
+        return panel, cut
+    then = replace(known(day), quality=panel.quality)
+    if then.frame.is_empty():
+        raise TooLittleHistory(f"nothing was known on {day}.")
+    return then, then.grid(day, steps=cut.value.shape[1])
 
 
 def _cut(grid: Grid, column: int, recipe: Recipe) -> Grid:

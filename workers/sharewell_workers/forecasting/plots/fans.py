@@ -54,7 +54,8 @@ def _panel(axes: Axes, fan: Fan) -> None:
     if fan.why:
         axes.annotate(fan.why, (0, 1), (0, 4), "axes fraction", textcoords="offset points", fontsize=8.5, color=QUIET)
     locator = AutoDateLocator(minticks=3, maxticks=6)  # type: ignore[no-untyped-call]
-    formatter = ConciseDateFormatter(locator, offset_formats=["", *["%Y"] * 5])  # type: ignore[no-untyped-call]
+    shown = {"formats": ["%Y", "%b", "%-d", *["%H:%M"] * 3], "offset_formats": ["", *["%Y"] * 5]}
+    formatter = ConciseDateFormatter(locator, **shown)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(formatter)
     axes.set_ylim(bottom=0, top=_top(fan))
