@@ -18,6 +18,7 @@ from sharewell.services.allocations import AllocationService
 from sharewell.services.audit import AuditService
 from sharewell.services.capacity import CapacityService
 from sharewell.services.clients import ClientService
+from sharewell.services.drift import DriftService
 from sharewell.services.feeds import FeedService
 from sharewell.services.forecasts import ForecastService
 from sharewell.services.institutions import InstitutionService
@@ -28,6 +29,7 @@ from sharewell.services.policies import PolicyService
 from sharewell.services.requests import RequestService
 from sharewell.services.resources import ResourceService
 from sharewell.services.transfers import TransferService
+from sharewell.services.trials import TrialService
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.database import Database
 from sharewell.store.pools import open_pool
@@ -47,6 +49,7 @@ class Services:
     audit: AuditService
     capacity: CapacityService
     clients: ClientService
+    drift: DriftService
     feeds: FeedService
     forecasts: ForecastService
     institutions: InstitutionService
@@ -56,6 +59,7 @@ class Services:
     requests: RequestService
     resources: ResourceService
     transfers: TransferService
+    trials: TrialService
 
 
 def build_services(settings: Settings, database: Database, authz: Authorizer | None = None) -> Services:
@@ -65,12 +69,13 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
     return Services(
         settings=settings, database=database, office=office, now=now,
         access=AccessService(office), allocations=AllocationService(office), audit=AuditService(office),
-        capacity=CapacityService(office), clients=ClientService(office), feeds=FeedService(office),
+        capacity=CapacityService(office), clients=ClientService(office), drift=DriftService(office),
+        feeds=FeedService(office),
         forecasts=ForecastService(office), institutions=InstitutionService(office), jobs=JobService(office),
         offers=OfferService(office, allocate_after=settings.allocate_after),
         policies=PolicyService(office),
         requests=RequestService(office, allocate_after=settings.allocate_after),
-        resources=ResourceService(office), transfers=TransferService(office),
+        resources=ResourceService(office), transfers=TransferService(office), trials=TrialService(office),
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from sharewell.domain import checks
 from sharewell.domain.forecast import MILLI
 from sharewell_schema.context import Info
 from sharewell_schema.describe import argument, field, query
+from sharewell_schema.drift import ForecastWatch
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.paging import (
@@ -28,9 +29,13 @@ from sharewell_schema.paging import (
     read_id,
 )
 from sharewell_schema.resources import Resource
-from sharewell_schema.scalars import Json
+from sharewell_schema.trials import ForecastTrial
 
-EDGES = {"institution": ("institutions", "institution"), "resourceLine": ("resources", "resource")}
+EDGES = {
+    "institution": ("institutions", "institution"), "resourceLine": ("resources", "resource"),
+    "trial": ("trials", "model"), "drift": ("watches", "series"),
+}  # fmt: skip
+RUN_EDGES = {"trial": ("trials", "model")}
 
 
 @strawberry.type(description="A value that reality should stay below with a stated chance.")
@@ -62,6 +67,14 @@ class Forecast:
     )
     model: str = field("SHA-256 of the trained model, or the name of the naive method that stood in.")
     fallback: str | None = field("Why a naive method stood in; null where the model spoke.")
+    trial: ForecastTrial | None = strawberry.field(
+        resolver=edge("trials", "model"),
+        description="How its model did on past days before it came into force; null where a naive method stood in.",
+    )
+    drift: ForecastWatch | None = strawberry.field(
+        resolver=edge("watches", "series"),
+        description="Whether such forecasts have held so far; null before the first outcome.",
+    )
 
 
 @strawberry.type(description="One run: a model over all series of a resource that come as often, from one day on.")
@@ -71,11 +84,12 @@ class ForecastRun:
     step_days: int = field("Days from one value of a series to the next: 1 or 7.")
     origin: date = field("The last day whose value was known.")
     model: str = field("SHA-256 of the trained model, or the name of the naive method.")
-    data_sha256: str = field("SHA-256 of the series it learned from.", name="dataSha256")
-    backtest: Json = field(
-        "How the model did on past days: origins, season, scores by method and horizon (weighted interval score and "
-        "coverage), and relative_wis, its score over that of each naive method; below 1 it is better."
+    trial: ForecastTrial | None = strawberry.field(
+        resolver=edge("trials", "model"), description="How its model did on past days; null for a naive method."
     )
+    known_at: datetime = field("When the history was read; it can be read again as of then.")
+    data_sha256: str = field("SHA-256 of the series it was applied to.", name="dataSha256")
+    code_sha256: str = field("SHA-256 of the code that made it.", name="codeSha256")
     series: int = field("Institutions it forecast.")
     fallbacks: int = field("Of these, how many a naive method answered.")
     adopted_at: datetime = field("When it became what plans are built on.")
@@ -116,4 +130,5 @@ class ForecastQueries:
             info.context.caller, before=read_id(after, NEWEST),
             resource=None if resource is None else checks.code(resource, "resource"), first=how_many(first),
         )  # fmt: skip
+        await fetch_edges(info, page.items, RUN_EDGES)
         return connection(ForecastRun, page, after, id_key)

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from sharewell.domain.capacity import CapacityReport
+    from sharewell.domain.drift import Watch
     from sharewell.domain.institutions import Institution
     from sharewell.domain.offers import Offer
     from sharewell.domain.principals import Caller
     from sharewell.domain.requests import Request
     from sharewell.domain.resources import Resource
+    from sharewell.domain.trial import ForecastTrial
     from sharewell.store.allocations import Allocation
     from sharewell.store.transfers import TransferStep
     from sharewell.wiring import Services
@@ -77,6 +79,8 @@ class Loaders:
         self.reports: Loader[UUID, CapacityReport] = Loader(lambda ids: s.capacity.by_ids(caller, ids))
         self.requests: Loader[UUID, Request] = Loader(lambda ids: s.requests.by_ids(caller, ids))
         self.resources: Loader[str, Resource] = Loader(lambda codes: s.resources.by_codes(caller, codes))
+        self.trials: Loader[str, ForecastTrial] = Loader(lambda models: s.trials.by_models(caller, models))
+        self.watches: Loader[tuple[UUID, str], Watch] = Loader(lambda keys: s.drift.by_keys(caller, keys))
         self.steps: Loader[UUID, list[TransferStep]] = Loader(lambda ids: s.transfers.steps_of(caller, ids))
 
 

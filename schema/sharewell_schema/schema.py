@@ -16,6 +16,7 @@ from sharewell_schema.allocations import AllocationQueries
 from sharewell_schema.audit import AuditQueries
 from sharewell_schema.capacity import CapacityMutations, CapacityQueries
 from sharewell_schema.clients import ClientMutations, ClientQueries
+from sharewell_schema.drift import DriftQueries
 from sharewell_schema.executor import FastExecutor
 from sharewell_schema.feeds import FeedQueries
 from sharewell_schema.forecasts import ForecastQueries
@@ -27,12 +28,14 @@ from sharewell_schema.requests import RequestMutations, RequestQueries
 from sharewell_schema.resources import ResourceMutations, ResourceQueries
 from sharewell_schema.scalars import SCALARS
 from sharewell_schema.transfers import TransferMutations, TransferQueries
+from sharewell_schema.trials import TrialQueries
 
 
 @strawberry.type(description="What can be asked. Lists are pages, read forwards by cursor.")
 class Query(
     ClientQueries, InstitutionQueries, ResourceQueries, CapacityQueries, OfferQueries, RequestQueries, TransferQueries,
-    ForecastQueries, AllocationQueries, AuditQueries, FeedQueries, JobQueries, PolicyQueries,
+    ForecastQueries, TrialQueries, DriftQueries, AllocationQueries, AuditQueries, FeedQueries, JobQueries,
+    PolicyQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 

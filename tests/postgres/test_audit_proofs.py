@@ -286,5 +286,8 @@ async def test_every_noun_names_its_decision(owner: Connection) -> None:
            and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'decision_id')
         """
     )
-    # Contents by hash, answers kept for repeated calls, and rows that belong to one that names its decision.
-    assert {row["relname"] for row in silent} <= {"artifact", "answered", "transfer_step", "forecast", "feed_row"}
+    # Contents by hash, answers kept for repeated calls, rows that belong to one that names its decision, and a running
+    # check that names one (`marked_by`) once it has led to it.
+    assert {row["relname"] for row in silent} <= {
+        "artifact", "answered", "transfer_step", "forecast", "feed_row", "forecast_watch"
+    }  # fmt: skip

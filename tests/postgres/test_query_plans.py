@@ -104,7 +104,8 @@ insert into sharewell.allocation
          timestamptz '{NOW}', pg_temp.id(9, n) from generate_series(0, 8000) n;
 insert into sharewell.forecast_run
   select pg_temp.id(7, n), case when n % 2 = 0 then 'bed.adult' else 'ventilator' end, 1, date '{TODAY}' - n, 'naive',
-         n::text, '{{}}', 1, 0, timestamptz '{NOW}', pg_temp.id(9, n) from generate_series(0, 9) n;
+         null, timestamptz '{NOW}' - interval '1 day', n::text, '', 1, 0, timestamptz '{NOW}', pg_temp.id(9, n)
+    from generate_series(0, 9) n;
 insert into sharewell.forecast
   select pg_temp.id(7, run), pg_temp.id(1, n), case when run % 2 = 0 then 'bed.adult' else 'ventilator' end,
          date '{TODAY}' + ahead, ahead + 1, '{{500}}', '{{7}}', 'naive', ''

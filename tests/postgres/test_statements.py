@@ -19,11 +19,13 @@ import pytest
 import sharewell.store
 from sharewell.domain.capacity import CapacityReport
 from sharewell.domain.clients import Client
+from sharewell.domain.drift import Watch
 from sharewell.domain.institutions import Institution
 from sharewell.domain.offers import Offer
 from sharewell.domain.requests import Request
 from sharewell.domain.resources import Resource
 from sharewell.domain.transfers import Transfer
+from sharewell.domain.trial import ForecastTrial
 from sharewell.settings import DatabaseRole
 from sharewell.store.allocations import Allocation
 from sharewell.store.audit import DecisionHeader
@@ -55,12 +57,17 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "capacity.LATEST_IN_REGION": (WORKER,),
     "capacity.MARKETS": (WORKER,),
     "capacity.SERIES": (WORKER,),
+    "capacity.LATELY": (WORKER,),
+    "drift": (WORKER,),
+    "drift.BY_KEYS": (GATEWAY,),
+    "drift.DRIFTING": (GATEWAY,),
     "feeds": (WORKER,),
     "feeds.BY_ID": (GATEWAY,),
     "feeds.PAGE": (GATEWAY,),
     "forecasts.ADD_RUN": (WORKER,),
     "forecasts.RUN_BY_ORIGIN": (WORKER,),
-    "forecasts.NEWEST_MODEL": (WORKER,),
+    "forecasts.RUN_BY_ID": (WORKER,),
+    "forecasts.OF_RUN": (WORKER,),
     "forecasts.NEWEST_FOR_DAY": (WORKER,),
     "institutions.IN_REGION": (WORKER,),
     "offers.OPEN_IN_REGION": (WORKER,),
@@ -77,6 +84,9 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "transfers.DUE_BACK": (WORKER,),
     "transfers.PROMISED_IN_REGION": (WORKER,),
     "transfers.UPDATE": (GATEWAY, WORKER),
+    "trials": (WORKER,),
+    "trials.BY_MODELS": (GATEWAY,),
+    "trials.PAGE": (GATEWAY,),
 }
 
 
@@ -115,7 +125,9 @@ SHAPES = (
         {f"{name}_id": name for name in ("offer", "request", "giver", "receiver", "allocation")},
     ),
     Shape(TransferStep, "transfers: STEPS", "sharewell.transfer_step", {"decision_id": "decision"}),
-    Shape(ForecastRun, "forecasts: RUN_BY_ORIGIN RUNS", "sharewell.forecast_run"),
+    Shape(ForecastRun, "forecasts: RUN_BY_ORIGIN RUN_BY_ID RUNS", "sharewell.forecast_run"),
+    Shape(ForecastTrial, "trials: BY_ID BY_MODELS NEWEST IN_FORCE PAGE", "sharewell.forecast_trial"),
+    Shape(Watch, "drift: OF_RESOURCE BY_KEYS DRIFTING", "sharewell.forecast_watch", WHOSE),
     Shape(Allocation, "allocations: BY_ID BY_IDS PAGE", "sharewell.allocation"),
     Shape(FeedRecord, "feeds: BY_HASH BY_ID PAGE", "sharewell.feed", {"decision_id": "decision"}),
     Shape(Client, "clients: BY_ID PAGE", "oauth.client", {"jwks": "keys"}),

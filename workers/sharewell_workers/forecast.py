@@ -1,147 +1,158 @@
-"""The forecast job: learn from all that is known of one resource, and adopt what the model expects.
+"""The forecast job: learn from all that is known of one resource, adopt what is expected, and look at what came.
 
-The model is trained anew when it is a season old, and applied to the newest numbers in between. Same data, no work.
+A new model is tried when the last trial is some days old, and adopted only if it is not worse than the one in force.
+What is in force is applied to the newest numbers every day. Same data, no work.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
-import polars as pl
 import structlog
 
-from sharewell.domain.errors import Invalid
-from sharewell.domain.forecast import MILLI, NAIVE, Forecast
+from sharewell.domain.drift import WatchState
+from sharewell.domain.errors import Invalid, NotFound, StaleSnapshot
+from sharewell.domain.forecast import NAIVE, Forecast
+from sharewell.domain.trial import UNTRIED, ForecastTrial, TrialOutcome
 from sharewell.wiring import worker_caller
-from sharewell_workers.forecasting.backtest import backtest
-from sharewell_workers.forecasting.model import FittedModel, TooLittleHistory, fit
-from sharewell_workers.forecasting.panel import Panel
-from sharewell_workers.forecasting.predict import predict
+from sharewell_workers.challenge import challenge
+from sharewell_workers.forecasting.model import FittedModel
+from sharewell_workers.forecasting.predict import NO_MODEL, predict
+from sharewell_workers.forecasting.provenance import source_sha256
+from sharewell_workers.outlook import HORIZONS, came_since, forecasts_of, panels_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sharewell.store.capacity import SeriesPoint
+    from sharewell.domain.principals import Caller
+    from sharewell.services.forecasts import History
     from sharewell.wiring import Services
+    from sharewell_workers.forecasting.panel import Panel
     from sharewell_workers.jobs import Job
 
 log = structlog.get_logger(__name__)
 
-HORIZONS = {1: tuple(range(1, 8)), 7: (1, 2, 3, 4)}  #: steps ahead, by days a step has
-REFIT_AFTER = {1: 7, 7: 28}  #: days after which a model is trained anew
-PAST_ORIGINS = 4  #: days of the past the backtest forecasts from
+TRY_AFTER = {1: 7, 7: 28}  #: days after a trial at which a new model is tried
+LATE = timedelta(days=30)  #: how late a value may come and still be held against its forecast
+MOST_TRIES = 5  #: readings of the history before the job gives up for now and is tried again later
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
-    """What one run found, ready to be adopted."""
+class InForce:
+    """The model that answers, if there is one, and the trial that put it there."""
 
-    origin: date
-    model: str
-    model_body: bytes | None  #: None where the model was kept before, or where there is none
-    backtest: dict[str, Any]
-    forecasts: list[Forecast]
+    model: FittedModel | None = None
+    trial: ForecastTrial | None = None
+    reason: str = NO_MODEL  #: why there is none
 
 
 async def forecast(job: Job, services: Services) -> None:
-    """Handle one job: payload `resource`. Doing it twice adopts once."""
+    """Handle one job: payload `resource`. Doing it twice adopts once and judges once.
+
+    Raises `StaleSnapshot` where reports came in during every try; the runner starts the job again later.
+    """
     resource = str(job.payload["resource"])
     caller = worker_caller("forecast", job.request_id)
-    for panel in panels_of(await services.forecasts.history(resource)):
-        data_sha256 = panel.digest()
-        if await services.forecasts.made_from(resource, data_sha256):
-            log.info("forecast already made from these numbers", resource=resource, step_days=panel.step)
-            continue
-        kept = await _model_in_force(services, resource, panel)
-        # Training holds the interpreter for long; in a thread the worker still answers its heartbeat.
-        outlook = await anyio.to_thread.run_sync(look_ahead, panel, resource, kept)
-        await services.forecasts.adopt(
-            caller, resource=resource, step_days=panel.step, origin=outlook.origin, model=outlook.model,
-            model_body=outlook.model_body, data_sha256=data_sha256, backtest=outlook.backtest,
-            forecasts=outlook.forecasts,
-        )  # fmt: skip
-        log.info(
-            "forecast adopted", resource=resource, origin=outlook.origin.isoformat(), step_days=panel.step,
-            series=len({f.institution for f in outlook.forecasts}), model=outlook.model[:12],
-        )  # fmt: skip
-
-
-async def _model_in_force(services: Services, resource: str, panel: Panel) -> FittedModel | None:
-    """The newest model of this resource, unless it is too old or made for another calendar."""
-    body = await services.forecasts.newest_model(resource, panel.step)
-    if body is None:
-        return None
-    try:
-        model = FittedModel.from_bytes(body)
-    except Invalid as error:
-        log.warning("the model in force cannot be read and is replaced", why=error.message)
-        return None
-    age = (panel.last_day - model.origin).days
-    return model if model.step == panel.step and 0 <= age < REFIT_AFTER[panel.step] else None
-
-
-def panels_of(points: Sequence[SeriesPoint]) -> list[Panel]:
-    """All series of a resource as panels, the daily ones and the weekly ones apart; none where nothing was reported."""
-    by_step: dict[int, list[SeriesPoint]] = {1: [], 7: []}
-    for point in points:
-        by_step[7 if point.period_days == 7 else 1].append(point)
-    return [Panel.of(_frame(some), step=step) for step, some in by_step.items() if some]
-
-
-def _frame(points: Sequence[SeriesPoint]) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "series": [str(point.institution) for point in points],
-            "group": [point.region for point in points],
-            "day": [point.day for point in points],
-            "value": [None if point.need is None else float(point.need) for point in points],
-            "mark": [str(point.mark) for point in points],
-        },
-        schema={"series": pl.String, "group": pl.String, "day": pl.Date, "value": pl.Float64, "mark": pl.String},
-    )
-
-
-def look_ahead(panel: Panel, resource: str, kept: FittedModel | None) -> Outlook:
-    """Forecast every series of `panel`, with `kept` if it is given and else with a model trained now."""
-    origin, ahead = panel.last_day, HORIZONS[panel.step]
-    model, body, scores, reason = kept, None, {}, ""
-    if kept is None:
+    for attempt in range(1, MOST_TRIES + 1):
+        history = await services.forecasts.history(resource)
         try:
-            model = fit(panel, ahead)
-            body = model.to_bytes()
-            scores = _scores(panel, ahead)
-        except TooLittleHistory as few:
-            reason = f"too little history to train on: {few}"
-    rows = predict(model, panel, origin, ahead, reason=reason or "no trained model is in force")
-    name = model.hash if model is not None else NAIVE[0]
-    return Outlook(
-        origin=origin, model=name, model_body=body, backtest=scores,
-        forecasts=_forecasts(rows, resource, origin, model),
+            for panel in panels_of(history.points, services.settings.country):
+                await _renew(services, caller, history, panel)
+                await _judge(services, caller, resource, panel)
+        except StaleSnapshot as stale:
+            log.info("history was stale", resource=resource, attempt=attempt, why=stale.message)
+            continue
+        return
+    raise StaleSnapshot(f"reports of {resource} came in during each of {MOST_TRIES} readings of their history.")
+
+
+async def _renew(services: Services, caller: Caller, history: History, panel: Panel) -> None:
+    """Forecast every series of `panel` anew, after trying a new model if one is due."""
+    data_sha256 = panel.digest()
+    if await services.forecasts.made_from(history.resource, data_sha256):
+        log.info("forecast already made from these numbers", resource=history.resource, step_days=panel.step)
+        return
+    force = await _in_force(services, caller, history, panel)
+    # Arithmetic holds the interpreter for long; in a thread the worker still answers its heartbeat.
+    forecasts = await anyio.to_thread.run_sync(look_ahead, panel, history.resource, force)
+    by_model = force.model is not None and any(f.model == force.model.hash for f in forecasts)
+    done = await services.forecasts.adopt(
+        caller, history, step_days=panel.step, origin=panel.last_day, data_sha256=data_sha256,
+        model=force.model.hash if by_model and force.model else NAIVE[0],
+        trial=force.trial.id if by_model and force.trial else None, code_sha256=source_sha256(), forecasts=forecasts,
+    )  # fmt: skip
+    log.info(
+        "forecast adopted", resource=history.resource, origin=panel.last_day.isoformat(), step_days=panel.step,
+        series=done.subject.series, fallbacks=done.subject.fallbacks, model=done.subject.model[:12],
     )  # fmt: skip
 
 
-def _scores(panel: Panel, ahead: Sequence[int]) -> dict[str, Any]:
-    """How the same recipe did on past days, against the naive methods; empty where no past day can be scored."""
+async def _in_force(services: Services, caller: Caller, history: History, panel: Panel) -> InForce:
+    """What answers today: the model in force, or a new one that was tried just now and is not worse."""
+    trial, newest = await services.trials.standing(history.resource, panel.step)
+    champion = await _read(services, trial)
+    force = InForce(model=champion, trial=trial) if champion else InForce()
+    if champion is not None and not due(newest, panel.last_day):
+        return force
+    if champion is None and trial is None and newest is not None and not due(newest, panel.last_day):
+        return InForce(reason=f"no trained model is in force: {newest.reason}")
+    found = await anyio.to_thread.run_sync(challenge, panel, HORIZONS[panel.step], champion)
+    if found.attempt is None:
+        log.info("no model can be trained yet", resource=history.resource, why=found.too_little)
+        return force if champion else InForce(reason=found.too_little)
+    concluded = (await services.trials.conclude(caller, history, found.attempt)).subject
+    told = {"resource": history.resource, "step_days": panel.step, "trial": str(concluded.id)}
+    if concluded.outcome is TrialOutcome.ADOPTED:
+        log.info("a new model is in force", model=concluded.model[:12], instead_of=concluded.champion[:12], **told)
+        return InForce(model=found.model, trial=concluded)
+    log.warning("a new model is not in force", outcome=str(concluded.outcome), why=concluded.reason, **told)
+    return force if champion else InForce(reason=f"no trained model is in force: {concluded.reason}")
+
+
+def due(newest: ForecastTrial | None, today: date) -> bool:
+    """Whether to try a new model: some time after the last trial, at once after one that could not be concluded."""
+    if newest is None:
+        return True
+    age = (today - newest.origin).days
+    if newest.outcome is TrialOutcome.FAILED or newest.reason == UNTRIED:
+        return age >= newest.step_days
+    return age >= TRY_AFTER[newest.step_days]
+
+
+async def _read(services: Services, trial: ForecastTrial | None) -> FittedModel | None:
+    """The model of `trial`, unless this release cannot read it any more."""
+    if trial is None:
+        return None
     try:
-        return backtest(panel, ahead, origins=PAST_ORIGINS, refit_every=PAST_ORIGINS).to_json()
-    except TooLittleHistory:
-        return {}
+        return FittedModel.from_bytes(await services.trials.model(trial.model))
+    except (Invalid, NotFound) as error:
+        log.warning("the model in force cannot be read and is replaced", model=trial.model[:12], why=error.message)
+        return None
 
 
-def _forecasts(rows: pl.DataFrame, resource: str, origin: date, model: FittedModel | None) -> list[Forecast]:
-    """Rows of one quantile each become one forecast a series and day."""
-    whole = rows.sort("series", "horizon", "level").group_by(["series", "target", "horizon"], maintain_order=True)
-    made = whole.agg(pl.col("level"), pl.col("value"), pl.col("method").first(), pl.col("fallback").first())
-    return [
-        Forecast(
-            institution=UUID(series), resource=resource, signal="need", origin=origin, target=target,
-            horizon=horizon,
-            quantiles=tuple((lv, round(v * MILLI)) for lv, v in zip(levels, values, strict=True)),
-            model=model.hash if method == "model" and model is not None else method, fallback=fallback,
-        )
-        for series, target, horizon, levels, values, method, fallback in made.iter_rows()
-    ]  # fmt: skip
+async def _judge(services: Services, caller: Caller, resource: str, panel: Panel) -> None:
+    """Hold what came against what had been forecast for it."""
+    furthest = timedelta(days=panel.step * HORIZONS[panel.step][-1])
+    since = panel.last_day - furthest - LATE
+    midnight = datetime.combine(since, time(), UTC)
+    found = await services.drift.judge(caller, resource, panel.step, came_since(panel, since), midnight)
+    for watch in found.marked:
+        drifts = watch.state is WatchState.DRIFTING
+        log.log(
+            30 if drifts else 20, "a forecast drifts" if drifts else "a forecast holds again", resource=resource,
+            institution=str(watch.institution), target=watch.last_target.isoformat(),
+        )  # fmt: skip
+
+
+def look_ahead(panel: Panel, resource: str, force: InForce) -> list[Forecast]:
+    """Forecast every series of `panel` with what is in force; naively, saying why, where the model cannot."""
+    ahead = HORIZONS[panel.step]
+    try:
+        rows = predict(force.model, panel, panel.last_day, ahead, reason=force.reason)
+    except Exception as error:
+        if force.model is None:
+            raise
+        log.exception("the model in force could not be applied", resource=resource, model=force.model.hash[:12])
+        rows = predict(None, panel, panel.last_day, ahead, reason=f"the model failed with {type(error).__name__}")
+    return forecasts_of(rows, resource, panel.last_day, force.model)

@@ -9,6 +9,7 @@ Comput. Biol. 17(2) (2021) e1008618; propriety of both, Gneiting & Raftery, JASA
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from itertools import pairwise
@@ -52,6 +53,11 @@ class Forecast:
         _check_days(self.origin, self.target, self.horizon)
         _check_quantiles(self.quantiles)
         _check_model(self.model, self.fallback)
+
+    @property
+    def series(self) -> tuple[UUID, str]:
+        """Whose it is and of what: what a running check of forecasts is kept by."""
+        return self.institution, self.resource
 
     @property
     def median(self) -> int:
@@ -104,6 +110,16 @@ def _check_model(model: str, fallback: str | None) -> None:
         raise Invalid(f"a {model} forecast must say why no trained model was used.", field="fallback")
     if model not in plain and not _MODEL.fullmatch(model):
         raise Invalid(f"model must be a SHA-256 in hex or one of {', '.join(plain)}.", field="model")
+
+
+def fingerprint(forecasts: Iterable[Forecast]) -> str:
+    """SHA-256 of forecasts, one line each in a fixed order: the same values give the same hash, whoever made them."""
+    lines = sorted(
+        f"{f.institution} {f.resource} {f.signal} {f.origin} {f.target} {f.horizon} {f.model} {f.fallback or ''}|"
+        f"{' '.join(f'{level}:{value}' for level, value in f.quantiles)}\n"
+        for f in forecasts
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def pinball(observed: float, value: float, level: int) -> float:

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from sharewell.domain.forecast import Forecast
+from sharewell.domain.audit import format_time
+from sharewell.domain.errors import StaleSnapshot
+from sharewell.domain.forecast import Forecast, fingerprint
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.services.office import Done, Office, new_id
-from sharewell.store.artifacts import keep_artifact
 from sharewell.store.capacity import SeriesPoint
+from sharewell.store.database import Transaction
 from sharewell.store.forecasts import ForecastRun
 from sharewell.store.paging import Page
 
 HISTORY = timedelta(days=800)  #: what lies further back says little of tomorrow
+IN_FLIGHT = timedelta(minutes=10)  #: longer than any transaction takes to end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """All series of a resource as they were known at one moment, and how to tell whether that was all of it."""
+
+    resource: str
+    known_at: datetime
+    points: list[SeriesPoint]
+    lately_from: UUID  #: ids of reports from here on were made shortly before the reading
+    lately: int  #: how many of these were seen
 
 
 class ForecastService:
@@ -25,40 +39,42 @@ class ForecastService:
     def __init__(self, office: Office) -> None:
         self._office = office
 
-    async def history(self, resource: str) -> list[SeriesPoint]:
-        """What was needed so far, one point a series and day, known at this moment."""
-        until = self._office.now()
+    async def history(self, resource: str, known_at: datetime | None = None) -> History:
+        """What was needed so far, one point a series and day, as known at that moment, by default now."""
+        until = known_at or self._office.now()
+        lately_from = _earlier(new_id(), IN_FLIGHT)
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.capacity.series(resource, until=until, since=until - HISTORY)
+            points = await tx.capacity.series(resource, until=until, since=until - HISTORY)
+            lately = await tx.capacity.lately(resource, lately_from, until)
+        return History(resource=resource, known_at=until, points=points, lately_from=lately_from, lately=lately)
 
     async def made_from(self, resource: str, data_sha256: str) -> ForecastRun | None:
-        """The run that learned from exactly this data, if there is one: the same input need not be forecast twice."""
+        """The run that was made from exactly this data, if there is one: the same need not be forecast twice."""
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.forecasts.run_on(resource, data_sha256)
 
-    async def newest_model(self, resource: str, step_days: int) -> bytes | None:
-        """The model that was trained last for this resource's daily (1) or weekly (7) series, or None."""
-        async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.forecasts.newest_model(resource, step_days)
-
     async def adopt(
-        self, caller: Caller, *, resource: str, step_days: int, origin: date, model: str, model_body: bytes | None,
-        data_sha256: str, backtest: Mapping[str, Any], forecasts: Sequence[Forecast],
+        self, caller: Caller, history: History, *, step_days: int, origin: date, model: str, trial: UUID | None,
+        data_sha256: str, code_sha256: str, forecasts: Sequence[Forecast],
     ) -> Done[ForecastRun]:  # fmt: skip
-        """Make `forecasts` the ones that plans are built on; the model is kept under its hash."""
-        fallbacks = len({f.institution for f in forecasts if f.fallback})
+        """Make `forecasts` the ones that plans are built on.
+
+        Raises `StaleSnapshot` where a report that belongs to the history came in after it was read.
+        """
         async with self._office.act(caller, Action.ADOPT_FORECAST, Target(kind="forecast", id="new")) as act:
+            await still_whole(act.tx, history)
             run = ForecastRun(
-                id=new_id(), resource=resource, step_days=step_days, origin=origin, model=model,
-                data_sha256=data_sha256, backtest=backtest, series=len({f.institution for f in forecasts}),
-                fallbacks=fallbacks, adopted_at=act.at,
+                id=new_id(), resource=history.resource, step_days=step_days, origin=origin, model=model,
+                trial_id=trial, known_at=history.known_at, data_sha256=data_sha256, code_sha256=code_sha256,
+                series=len({f.institution for f in forecasts}),
+                fallbacks=len({f.institution for f in forecasts if f.fallback}), adopted_at=act.at,
             )  # fmt: skip
-            artifact = None if model_body is None else await keep_artifact(act.tx.conn, "model", model_body)
             decision = await act.record(
                 "forecast.adopted", "forecast", run.id,
-                {"resource": resource, "step_days": step_days, "origin": origin.isoformat(), "model": model,
-                 "model_sha256": artifact or "", "data_sha256": data_sha256, "series": run.series,
-                 "fallbacks": run.fallbacks, "backtest": dict(backtest)},
+                {"resource": run.resource, "step_days": step_days, "origin": origin.isoformat(), "model": model,
+                 "trial": str(trial or ""), "known_at": format_time(run.known_at), "data_sha256": data_sha256,
+                 "code_sha256": code_sha256, "forecasts_sha256": fingerprint(forecasts), "series": run.series,
+                 "fallbacks": run.fallbacks},
             )  # fmt: skip
             await act.tx.forecasts.add(run, list(forecasts), decision)
             return Done(run, decision, act.at)
@@ -81,6 +97,21 @@ class ForecastService:
             return await tx.forecasts.page(
                 institution=institution, resource=resource, since=since, after=after, first=first
             )
+
+
+async def still_whole(tx: Transaction, history: History) -> None:
+    """Refuse what rests on a history that reports in flight were missing from: it could not be read again.
+
+    A report carries the time at which it was taken in, and is seen a moment later, when its transaction has ended.
+    """
+    if await tx.capacity.lately(history.resource, history.lately_from, history.known_at) != history.lately:
+        raise StaleSnapshot(f"reports of {history.resource} came in while their history was read.")
+
+
+def _earlier(id: UUID, by: timedelta) -> UUID:  # noqa: A002
+    """The first id of version 7 that could have been made `by` before this one."""
+    milliseconds = (id.int >> 80) - int(by.total_seconds() * 1000)
+    return UUID(int=milliseconds << 80)
 
 
 def _day(at: datetime) -> date:

@@ -52,14 +52,19 @@ select {_COLUMNS} from sharewell.capacity_report
  where id < $1 and ($2::uuid is null or institution_id = $2) and ($3::text is null or resource = $3)
  order by id desc limit $4
 """
-#: One value a series and day: the newest report of that day that no other corrects.
-SERIES = f"""
+#: One value a series and day, as known at $2: the newest report of that day that no other had corrected by then.
+SERIES = """
 select distinct on (c.institution_id, c.as_of::date) c.institution_id, c.as_of::date as day,
        c.occupied + coalesce(c.waiting, 0) as need, coalesce(c.marks ->> 'occupied', 'reported') as mark,
        c.period_days, i.region
   from sharewell.capacity_report c join sharewell.institution i on i.id = c.institution_id
- where c.resource = $1 and c.as_of <= $2 and c.as_of > $3 and {_STANDS}
+ where c.resource = $1 and c.as_of <= $2 and c.as_of > $3 and c.recorded_at <= $2
+   and not exists (select from sharewell.capacity_report n where n.corrects = c.id and n.recorded_at <= $2)
  order by c.institution_id, c.as_of::date, c.as_of desc, c.id desc
+"""
+#: Reports that count in what was read at $3, of those taken in lately: from the id $2 on, made in order of time.
+LATELY = """
+select count(*) from sharewell.capacity_report where id >= $2 and resource = $1 and recorded_at <= $3
 """
 
 
@@ -117,9 +122,14 @@ class CapacityRepository:
         return free
 
     async def series(self, resource: str, *, until: datetime, since: datetime) -> list[SeriesPoint]:
-        """One point a series and day, in that order, of every institution."""
+        """One point a series and day, in that order, of every institution, as all of it was known at `until`."""
         rows = await self._conn.fetch(SERIES, resource, until, since)
         return [SeriesPoint(who, day, need, Mark(mark), *rest) for who, day, need, mark, *rest in rows]
+
+    async def lately(self, resource: str, since: UUID, until: datetime) -> int:
+        """How many reports with ids from `since` on had been recorded by `until`, as far as this transaction sees."""
+        count: int = await self._conn.fetchval(LATELY, resource, since, until)
+        return count
 
     async def markets(self, *, before: datetime) -> list[tuple[str, str]]:
         """Each (region, resource) reported in the thirty days before `before`."""

@@ -15,6 +15,7 @@ from sharewell.store.answered import AnsweredRepository
 from sharewell.store.audit import AuditRepository
 from sharewell.store.capacity import CapacityRepository
 from sharewell.store.clients import ClientRepository
+from sharewell.store.drift import DriftRepository
 from sharewell.store.feeds import FeedRepository
 from sharewell.store.forecasts import ForecastRepository
 from sharewell.store.institutions import InstitutionRepository
@@ -23,6 +24,7 @@ from sharewell.store.queue import Queue
 from sharewell.store.requests import RequestRepository
 from sharewell.store.resources import ResourceRepository
 from sharewell.store.transfers import TransferRepository
+from sharewell.store.trials import TrialRepository
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -90,6 +92,10 @@ class Transaction:
         return ClientRepository(self.conn)
 
     @cached_property
+    def drift(self) -> DriftRepository:
+        return DriftRepository(self.conn)
+
+    @cached_property
     def feeds(self) -> FeedRepository:
         return FeedRepository(self.conn)
 
@@ -120,6 +126,10 @@ class Transaction:
     @cached_property
     def transfers(self) -> TransferRepository:
         return TransferRepository(self.conn)
+
+    @cached_property
+    def trials(self) -> TrialRepository:
+        return TrialRepository(self.conn)
 
 
 class Database:

@@ -7,31 +7,30 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import orjson
-
 from sharewell.domain.forecast import MILLI, Forecast
 from sharewell.store.paging import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import asyncpg
 
-_RUN = "id, resource, step_days, origin, model, data_sha256, backtest, series, fallbacks, adopted_at"
+_RUN = """id, resource, step_days, origin, model, trial_id, known_at, data_sha256, code_sha256, series, fallbacks,
+  adopted_at"""
 ADD_RUN = f"""
 insert into sharewell.forecast_run ({_RUN}, decision_id)
-values ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9, $10, $11)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 """
 RUN_BY_ORIGIN = f"select {_RUN} from sharewell.forecast_run where resource = $1 and data_sha256 = $2"
-NEWEST_MODEL = """
-select a.body from sharewell.forecast_run r join sharewell.artifact a on a.sha256 = r.model
- where r.resource = $1 and r.step_days = $2 order by r.id desc limit 1
-"""
+#: By its own id or that of its decision.
+RUN_BY_ID = f"select {_RUN} from sharewell.forecast_run where id = $1 or decision_id = $1"
 RUNS = f"""
 select {_RUN} from sharewell.forecast_run
  where id < $1 and ($2::text is null or resource = $2) order by id desc limit $3
 """
 _FORECAST = "f.run_id, f.institution_id, f.resource, f.target, f.horizon, f.levels, f.quantiles, f.method, f.fallback"
+OF_RUN = f"""
+select {_FORECAST}, r.origin from sharewell.forecast f join sharewell.forecast_run r on r.id = f.run_id
+ where f.run_id = $1 order by f.institution_id, f.target
+"""
 #: Of each institution and day, the forecast of the newest run.
 NEWEST_FOR_DAY = f"""
 select distinct on (f.institution_id) {_FORECAST}, r.origin
@@ -58,8 +57,10 @@ class ForecastRun:
     step_days: int  #: 1 for daily series, 7 for weekly ones
     origin: date  #: last day whose value was known
     model: str  #: SHA-256 of the model, or the name of the naive method
-    data_sha256: str  #: hash of the series it learned from
-    backtest: Mapping[str, Any]  #: scores against the naive methods
+    trial_id: UUID | None  #: the trial that put the model into force; None for a naive method
+    known_at: datetime  #: when the history was read; it can be read again as of then
+    data_sha256: str  #: hash of the series it was applied to
+    code_sha256: str  #: hash of the code that made it
     series: int
     fallbacks: int  #: series answered by a naive method, each saying why
     adopted_at: datetime
@@ -73,8 +74,8 @@ class ForecastRepository:
 
     async def add(self, run: ForecastRun, forecasts: list[Forecast], decision: UUID) -> None:
         await self._conn.execute(
-            ADD_RUN, run.id, run.resource, run.step_days, run.origin, run.model, run.data_sha256,
-            orjson.dumps(dict(run.backtest)).decode(), run.series, run.fallbacks, run.adopted_at, decision,
+            ADD_RUN, run.id, run.resource, run.step_days, run.origin, run.model, run.trial_id, run.known_at,
+            run.data_sha256, run.code_sha256, run.series, run.fallbacks, run.adopted_at, decision,
         )  # fmt: skip
         await self._conn.copy_records_to_table(
             "forecast",
@@ -93,16 +94,21 @@ class ForecastRepository:
     async def run_on(self, resource: str, data_sha256: str) -> ForecastRun | None:
         """The run that learned from exactly this data, if there is one."""
         row = await self._conn.fetchrow(RUN_BY_ORIGIN, resource, data_sha256)
-        return None if row is None else _run(row)
+        return None if row is None else ForecastRun(**row)
 
-    async def newest_model(self, resource: str, step_days: int) -> bytes | None:
-        """The bytes of the model used last, or None where a naive method was."""
-        body: bytes | None = await self._conn.fetchval(NEWEST_MODEL, resource, step_days)
-        return body
+    async def run(self, id: UUID) -> ForecastRun | None:  # noqa: A002
+        """The run with this id, or with the decision of this id."""
+        row = await self._conn.fetchrow(RUN_BY_ID, id)
+        return None if row is None else ForecastRun(**row)
+
+    async def of_run(self, run: UUID) -> list[Forecast]:
+        """Everything one run forecast, by institution and day."""
+        return [_forecast(row) for row in await self._conn.fetch(OF_RUN, run)]
 
     async def runs(self, *, before: UUID, resource: str | None, first: int) -> Page[ForecastRun]:
         """Newest first."""
-        return Page.of([_run(row) for row in await self._conn.fetch(RUNS, before, resource, first + 1)], first)
+        rows = await self._conn.fetch(RUNS, before, resource, first + 1)
+        return Page.of([ForecastRun(**row) for row in rows], first)
 
     async def newest_for(self, region: str, resource: str, day: date) -> dict[UUID, Forecast]:
         """By institution, what is expected of `day`."""
@@ -115,14 +121,6 @@ class ForecastRepository:
         """Newest forecast of each resource and day from `since` on, in that order."""
         rows = await self._conn.fetch(PAGE, institution, resource, since, *after, first + 1)
         return Page.of([_forecast(row) for row in rows], first)
-
-
-def _run(row: asyncpg.Record) -> ForecastRun:
-    return ForecastRun(
-        id=row["id"], resource=row["resource"], step_days=row["step_days"], origin=row["origin"], model=row["model"],
-        data_sha256=row["data_sha256"], backtest=orjson.loads(row["backtest"]), series=row["series"],
-        fallbacks=row["fallbacks"], adopted_at=row["adopted_at"],
-    )  # fmt: skip
 
 
 def _forecast(row: asyncpg.Record) -> Forecast:

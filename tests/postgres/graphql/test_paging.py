@@ -175,8 +175,9 @@ async def test_forecasts_page_by_resource_and_day(api: Api) -> None:
             for ahead in range(3)
         ]  # fmt: skip
         await api.workers.forecasts.adopt(
-            worker_caller("forecast", "r-3"), resource=resource, step_days=1, origin=today - timedelta(1),
-            model="persistence", model_body=None, data_sha256="ab" * 32, backtest={}, forecasts=forecasts,
+            worker_caller("forecast", "r-3"), await api.workers.forecasts.history(resource), step_days=1,
+            origin=today - timedelta(1), model="persistence", trial=None, data_sha256="ab" * 32,
+            code_sha256="cd" * 32, forecasts=forecasts,
         )  # fmt: skip
     query = """query ($after: String, $first: Int!) { forecasts(after: $after, first: $first) {
       nodes { resource target fallback quantiles { level value } institution { code } }
@@ -189,9 +190,9 @@ async def test_forecasts_page_by_resource_and_day(api: Api) -> None:
     ]
     assert nodes[0]["quantiles"][2] == {"level": 900, "value": 2.25}
     assert nodes[0]["institution"] == {"code": "clinic"}
-    runs = await api.ask("planner", "{ forecastRuns { nodes { resource model backtest series fallbacks } } }")
+    runs = await api.ask("planner", "{ forecastRuns { nodes { resource model trial { id } series fallbacks } } }")
     assert runs["forecastRuns"]["nodes"][0] == {
-        "resource": BEDS, "model": "persistence", "backtest": {}, "series": 1, "fallbacks": 1,
+        "resource": BEDS, "model": "persistence", "trial": None, "series": 1, "fallbacks": 1,
     }  # fmt: skip
     other = await api.send("other", "query ($of: UUID!) { forecasts(institution: $of) { nodes { target } } }",
                            {"of": str(clinic)})  # fmt: skip

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 GATEWAY, WORKER, SEQUENCER = DatabaseRole.GATEWAY, DatabaseRole.WORKER, DatabaseRole.SEQUENCER
 REQUEST = frozenset({"approved", "fulfilled", "status", "note", "decision_id"})
 TRANSFER = frozenset({"state", "decline_reason", "return_due_at", "changed_at", "decision_id"})
+WATCH = frozenset(
+    {"state", "since", "last_target", "known_at", "model", "capital", "life", "level", "recent", "judged", "missed",
+     "marked_by"}
+)  # fmt: skip
 NONE: frozenset[str] = frozenset()
 
 
@@ -39,6 +43,8 @@ MATRIX: dict[DatabaseRole, dict[str, Rights]] = {
         "feed": READ,
         "forecast": READ,
         "forecast_run": READ,
+        "forecast_trial": READ,
+        "forecast_watch": READ,
         "institution": Rights(insert=True, update=frozenset({"status", "decision_id"})),
         "offer": Rights(insert=True, update=frozenset({"status"})),
         "request": Rights(insert=True, update=REQUEST),
@@ -53,6 +59,8 @@ MATRIX: dict[DatabaseRole, dict[str, Rights]] = {
         "feed": ADD,
         "forecast": ADD,
         "forecast_run": ADD,
+        "forecast_trial": ADD,
+        "forecast_watch": Rights(insert=True, update=WATCH),
         "institution": Rights(insert=True, update=frozenset({"latitude", "longitude"})),
         "offer": Rights(update=frozenset({"status"})),
         "request": Rights(insert=True, update=REQUEST),

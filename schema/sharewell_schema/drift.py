@@ -1,0 +1,89 @@
+"""The running check of forecasts in the API: whether what comes lies inside what was forecast."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any
+from uuid import UUID
+
+import strawberry
+
+from sharewell.domain import checks
+from sharewell.domain.drift import ALARM, WatchState
+from sharewell_schema.context import Info
+from sharewell_schema.describe import argument, described, field, query
+from sharewell_schema.institutions import Institution
+from sharewell_schema.loaders import edge, fetch_edges
+from sharewell_schema.paging import FIRST, OLDEST, After, Connection, First, bad_cursor, connection, how_many, read_code
+from sharewell_schema.resources import Resource
+
+EDGES = {"institution": ("institutions", "institution"), "resourceLine": ("resources", "resource")}
+
+described(
+    WatchState, "Whether what comes lies inside what was forecast.",
+    holding="It does, as far as anybody can tell.",
+    drifting="It does not: surprises are more frequent than chance explains, and wider bands are wise.",
+)  # fmt: skip
+
+
+@strawberry.type(description="The running check of the forecasts for one institution and resource.")
+class ForecastWatch:
+    institution: UUID = field("Identifier of the institution.", name="institutionId")
+    institution_edge: Institution | None = strawberry.field(
+        resolver=edge("institutions", "institution"), name="institution", description="The institution."
+    )
+    resource: str = field("Code of the resource.")
+    resource_edge: Resource | None = strawberry.field(
+        resolver=edge("resources", "resource"), name="resourceLine", description="The catalogue's line for it."
+    )
+    state: WatchState = field("Whether its forecasts hold.")
+    since: date | None = field("While they do not: the day whose outcome gave it away.")
+    last_target: date = field("The newest day that was judged.")
+    judged: int = field("Outcomes that were judged, each once.")
+    missed: int = field("Of these, how many lay outside the 80 % band.")
+    evidence: float = field(
+        f"What 1 has grown to by betting against the forecasts. At {ALARM:.0f} they are said to drift; under forecasts "
+        "that hold, that happens to fewer than one series in as many a year."
+    )
+    level: float = field(
+        "Adaptive conformal level: the share of misses to ask for so that a fifth miss. Well below 0.2, bands are too "
+        "narrow for this series; well above, too wide."
+    )
+
+
+def watch_key(item: Any) -> bytes:
+    """The key of watches of many institutions."""
+    return f"{item.resource} {item.institution}".encode()
+
+
+def read_watch(after: str | None) -> tuple[str, UUID]:
+    """The resource and institution a page begins beyond."""
+    code, _, institution = read_code(after).rpartition(" ")
+    if after is None:
+        return "", OLDEST
+    try:
+        return code, UUID(institution)
+    except ValueError:
+        raise bad_cursor() from None
+
+
+@strawberry.type
+class DriftQueries:
+    @query("Series whose forecasts do not hold just now, by resource and institution.")
+    async def drifting_forecasts(
+        self, info: Info,
+        institution: Annotated[
+            UUID | None,
+            argument("Of which institution; by default of the one the client acts for, or of all if it acts for none."),
+        ] = None,
+        resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
+        first: First = FIRST, after: After = None,
+    ) -> Connection[ForecastWatch] | None:  # fmt: skip
+        caller = info.context.caller
+        page = await info.context.services.drift.drifting(
+            caller, institution=institution or caller.institution,
+            resource=None if resource is None else checks.code(resource, "resource"),
+            after=read_watch(after), first=how_many(first),
+        )  # fmt: skip
+        await fetch_edges(info, page.items, EDGES)
+        return connection(ForecastWatch, page, after, watch_key)

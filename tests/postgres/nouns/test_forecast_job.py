@@ -1,0 +1,274 @@
+"""The forecast job over a real database: which model is in force, what is on record of it, what stays if one fails."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from sharewell.domain.audit import parse_entry
+from sharewell.domain.canonical import Json
+from sharewell.domain.capacity import CapacityDraft
+from sharewell.domain.trial import UNTRIED, TrialOutcome, verdict
+from sharewell_workers.forecast import forecast
+from sharewell_workers.forecasting import FittedModel
+from sharewell_workers.forecasting.recipe import Recipe
+from sharewell_workers.jobs import Job
+from sharewell_workers.outlook import panels_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.conftest import Pool
+    from tests.postgres.nouns.conftest import World
+
+    from sharewell.domain.drift import Watch
+    from sharewell.domain.institutions import Institution
+    from sharewell.domain.trial import ForecastTrial
+    from sharewell.services.forecasts import History
+
+BEDS = "bed.adult"
+JOB = Job(id=1, name="forecast", payload={"resource": BEDS}, request_id="r-3", attempt=1)
+PLACES = 20
+
+
+QUICK = Recipe(max_rows=4000, min_rows=100)  #: fits in a few tenths of a second
+
+
+@pytest.fixture(autouse=True)
+def quick_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, QUICK)
+
+
+def use(monkeypatch: pytest.MonkeyPatch, recipe: Recipe) -> None:
+    """Train with this recipe from now on."""
+    monkeypatch.setattr(Recipe, "for_step", lambda step: {1: recipe}[step])
+
+
+class Region:
+    """Places with one weekly rhythm, who report each morning; the forecaster runs in the evening."""
+
+    def __init__(self, world: World, places: list[Institution]) -> None:
+        self.world = world
+        self.places = places
+        self.random = np.random.default_rng(7)
+        self.sizes = self.random.uniform(8, 60, len(places))
+        self.day = 0
+        self.odd: dict[UUID, int] = {}  #: what some places report instead
+
+    def used(self, place: int) -> int:
+        mean = self.sizes[place] * (1 + 0.3 * np.sin(self.day * 2 * np.pi / 7))
+        return self.odd.get(self.places[place].id, int(self.random.poisson(mean)))
+
+    async def past(self, days: int) -> None:
+        """Report days gone by, all at once."""
+        first = self.world.at - timedelta(days=days - 1)
+        drafts: dict[int, list[CapacityDraft]] = {n: [] for n in range(len(self.places))}
+        for self.day in range(days):
+            for number, said in drafts.items():
+                as_of = first + timedelta(days=self.day)
+                said.append(CapacityDraft(resource=BEDS, as_of=as_of, staffed=900, occupied=self.used(number)))
+        for number, said in drafts.items():
+            place = self.places[number]
+            await self.world.people.capacity.report(self.world.callers[place.id], place.id, said)
+        self.day = days
+
+    async def morning(self) -> None:
+        """The next day: everybody reports."""
+        self.world.at += timedelta(days=1)
+        self.day += 1
+        for number, place in enumerate(self.places):
+            await self.world.report(place, staffed=900, occupied=self.used(number))
+
+    async def evening(self) -> None:
+        """The forecaster runs half a day after the reports."""
+        self.world.at += timedelta(hours=6)
+        await forecast(JOB, self.world.workers)
+        self.world.at -= timedelta(hours=6)
+
+    async def days(self, count: int) -> None:
+        for _ in range(count):
+            await self.morning()
+            await self.evening()
+
+    async def trials(self) -> list[ForecastTrial]:
+        """Oldest first."""
+        async with self.world.workers.database.transaction() as tx:
+            page = await tx.trials.page(before=UUID(int=2**128 - 1), resource=BEDS, first=100)
+        return list(reversed(page.items))
+
+    async def watches(self) -> dict[UUID, Watch]:
+        async with self.world.workers.database.transaction() as tx:
+            return await tx.drift.of_resource(BEDS)
+
+    async def models(self) -> list[str]:
+        """What each run used, oldest first."""
+        async with self.world.workers.database.transaction() as tx:
+            page = await tx.forecasts.runs(before=UUID(int=2**128 - 1), resource=BEDS, first=100)
+        return [run.model for run in reversed(page.items)]
+
+
+@pytest.fixture
+async def region(world: World) -> Region:
+    return Region(world, [await world.institution(f"place-{n}") for n in range(PLACES)])
+
+
+async def entries(pool: Pool, kind: str) -> list[Mapping[str, Json]]:
+    rows = await pool.fetch(
+        "select e.body from audit.entry e join audit.decision d using (staged_id) where d.kind = $1 order by 1", kind
+    )
+    return [parse_entry(bytes(row["body"])).details for row in rows]
+
+
+async def test_a_first_model_is_tried_against_the_naive_forecasts_and_put_on_record(
+    region: Region, migrator_pool: Pool
+) -> None:
+    await region.past(34)
+    await region.evening()
+    (trial,) = await region.trials()
+    assert (trial.outcome, trial.champion) == (TrialOutcome.ADOPTED, "naive")
+    assert float(trial.backtest["relative_wis"]["in-force"]) <= 1
+    assert set(trial.backtest["relative_wis"]) == {"in-force", "seasonal-naive", "persistence"}
+    (entry,) = await entries(migrator_pool, "model.adopted")
+    assert entry["model_sha256"] == trial.model
+    assert entry["data_sha256"] == trial.data_sha256
+    assert entry["backtest"] == trial.backtest
+    assert verdict(entry["backtest"]) == (TrialOutcome.ADOPTED, "")
+    assert entry["training"]["seed"] == 0  # type: ignore[index,call-overload]  # likewise
+    assert set(entry["code"]) >= {"sharewell", "sha256", "lightgbm", "numpy", "polars", "python", "machine"}  # type: ignore[arg-type]
+    body = await region.world.workers.trials.model(trial.model)
+    assert hashlib.sha256(body).hexdigest() == FittedModel.from_bytes(body).hash == trial.model
+
+
+async def test_a_model_is_used_until_a_newer_one_was_tried_and_is_not_worse(
+    region: Region, migrator_pool: Pool
+) -> None:
+    await region.past(34)
+    await region.evening()
+    await region.days(7)
+    first, second = await region.trials()
+    assert second.champion == first.model
+    assert len(second.backtest["origins"]) == 7
+    assert second.origin == first.origin + timedelta(days=7)
+    total = {row["method"]: row for row in second.backtest["scores"] if row["horizon"] == 0}
+    assert total["model"]["tasks"] == total["in-force"]["tasks"] == PLACES * sum(range(1, 8))
+    assert (second.outcome is TrialOutcome.ADOPTED) == (float(total["model"]["wis"]) <= float(total["in-force"]["wis"]))
+    in_force = second.model if second.outcome is TrialOutcome.ADOPTED else first.model
+    assert await region.models() == [first.model] * 7 + [in_force]
+    assert len(await entries(migrator_pool, "forecast.adopted")) == 8
+
+
+async def test_a_model_that_did_worse_on_past_days_is_kept_out_and_says_by_how_much(
+    region: Region, migrator_pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await region.past(34)
+    await region.evening()
+    poor = replace(QUICK, rounds=1, rate=0.0001, calibration_steps=0)
+    use(monkeypatch, poor)
+    await region.days(7)
+    first, second = await region.trials()
+    assert (first.outcome, second.outcome) == (TrialOutcome.ADOPTED, TrialOutcome.REFUSED)
+    (entry,) = await entries(migrator_pool, "model.refused")
+    assert entry["champion"] == first.model
+    assert entry["model_sha256"] == second.model != first.model
+    assert "did worse on past days" in str(entry["reason"])
+    assert float(entry["backtest"]["relative_wis"]["in-force"]) > 1  # type: ignore[index,call-overload,arg-type]
+    assert await region.models() == [first.model] * 8
+    await region.days(2)
+    assert len(await region.trials()) == 2, "a model that was kept out is not tried again the next day"
+
+
+async def test_a_training_that_fails_leaves_the_old_model_in_force_and_is_on_record(
+    region: Region, migrator_pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await region.past(34)
+    await region.evening()
+    broken = replace(QUICK, leaves=1)  # LightGBM refuses to grow trees of one leaf
+    use(monkeypatch, broken)
+    await region.days(7)
+    first, second = await region.trials()
+    assert second.outcome is TrialOutcome.FAILED
+    assert second.reason.startswith("training failed with LightGBMError: ")
+    assert (second.model, second.champion) == ("", first.model)
+    (entry,) = await entries(migrator_pool, "model.failed")
+    assert entry["reason"] == second.reason
+    assert await region.models() == [first.model] * 8
+    use(monkeypatch, QUICK)
+    await region.days(1)
+    *_, third = await region.trials()
+    assert third.outcome is not TrialOutcome.FAILED, "after a failure it is tried again with the next numbers"
+
+
+async def test_without_a_model_in_force_a_failed_training_leaves_naive_forecasts_that_say_so(
+    region: Region, migrator_pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = replace(QUICK, leaves=1)
+    use(monkeypatch, broken)
+    await region.past(34)
+    await region.evening()
+    told = await migrator_pool.fetch("select distinct fallback from sharewell.forecast")
+    assert [row["fallback"].split(": ")[:3] for row in told] == [
+        ["no trained model is in force", "training failed with LightGBMError", "Check failed"]
+    ]
+
+
+async def test_a_history_that_is_too_short_to_try_a_model_on_leaves_it_out(region: Region) -> None:
+    await region.past(9)
+    await region.evening()
+    (trial,) = await region.trials()
+    assert (trial.outcome, trial.reason, trial.backtest) == (TrialOutcome.REFUSED, UNTRIED, {})
+    assert await region.models() == ["seasonal-naive"]
+
+
+async def test_the_same_numbers_are_forecast_and_judged_once(region: Region, migrator_pool: Pool) -> None:
+    await region.past(34)
+    await region.evening()
+    await region.days(1)
+    before = await region.watches()
+    count = await migrator_pool.fetchval("select count(*) from audit.entry")
+    await region.evening()
+    assert await region.watches() == before
+    assert await migrator_pool.fetchval("select count(*) from audit.entry") == count
+    assert {watch.judged for watch in before.values()} == {1}
+
+
+async def test_reports_that_come_in_while_the_history_is_read_have_it_read_again(region: Region) -> None:
+    await region.past(34)
+    services, seen = region.world.workers, []
+    whole = services.forecasts.history
+
+    async def late(resource: str) -> History:
+        history = await whole(resource)
+        seen.append(history)
+        if len(seen) == 1:  # one more report of this very moment, committed after the reading
+            await region.world.report(region.places[0], staffed=900, occupied=77)
+        return history
+
+    services.forecasts.history = late  # type: ignore[method-assign,assignment]
+    await region.evening()
+    assert len(seen) == 2
+    async with services.database.transaction() as tx:
+        (run,) = (await tx.forecasts.runs(before=UUID(int=2**128 - 1), resource=BEDS, first=9)).items
+    (panel,) = panels_of((await whole(BEDS, run.known_at)).points)
+    assert run.data_sha256 == panel.digest()
+
+
+async def test_the_history_can_be_read_again_as_it_was_known(region: Region) -> None:
+    await region.past(34)
+    services = region.world.workers
+    then = await services.forecasts.history(BEDS)
+    region.world.at += timedelta(hours=1)
+    place = region.places[3]
+    async with services.database.transaction() as tx:
+        newest = await tx.capacity.latest(place.id, BEDS)
+    assert newest is not None
+    await region.world.report(place, staffed=900, occupied=3, as_of=newest.as_of, corrects=newest.id)
+    now = await services.forecasts.history(BEDS)
+    assert now.points != then.points
+    again = await services.forecasts.history(BEDS, then.known_at)
+    assert again.points == then.points
