@@ -12,7 +12,10 @@ import typer
 from rich.console import Console
 
 from sharewell.cli import forecast_files as files
+from sharewell.cli import forecast_trial as trials
 from sharewell.cli.forecast_files import DEFAULT_COLUMNS, Ahead, AsJson, Columns, Country, Seed, SeriesFile
+from sharewell.cli.forecast_trial import TrialFile
+from sharewell.domain.audit import Decision
 from sharewell.domain.errors import Invalid
 from sharewell_workers import forecasting
 from sharewell_workers.forecasting import BacktestReport, FittedModel, Panel, TooLittleHistory, fans, made
@@ -42,6 +45,7 @@ class Seen:
     panel: Panel
     report: BacktestReport
     model: FittedModel | None = None
+    trial: Decision | None = None
     told: pl.DataFrame | None = None  #: forecasts from a file; None after a backtest
     drawn: dict[str, bytes] = field(default_factory=dict)  #: picture by name
 
@@ -52,6 +56,7 @@ def report(
     output: Folder = Path("forecast-report"),
     model: ModelFile = None,
     made: MadeFile = None,
+    trial: TrialFile = None,
     columns: Columns = DEFAULT_COLUMNS,
     ahead: Ahead = 7,
     origins: Annotated[int, typer.Option(min=1, help="How many of the newest days to forecast from.")] = 14,
@@ -74,12 +79,13 @@ def report(
     fans_of = list(dict.fromkeys(series or []))
     fans.check(fans_of, panel)
     trained = FittedModel.from_bytes(model.read_bytes()) if model else None
+    tried = trials.read(trial) if trial else None
     with screen.status(f"Looking back on {panel.quality.height} series ..."):
         if made:
             seen = _read_back(file.name, panel, trained, made)
         else:
             seen = _looked_back(source, panel, trained, range(1, ahead + 1), origins, seed)
-        seen = replace(seen, drawn=_drawn(seen, fans_of, count, unit or panel.unit or "units", form))
+        seen = replace(seen, trial=tried, drawn=_drawn(seen, fans_of, count, unit or panel.unit or "units", form))
     written = _written(seen, output, form, html=html)
     typer.echo(json.dumps(_plain(seen, written)) if as_json else "\n".join((*_lines(seen), *_places(written))))
 
@@ -166,6 +172,8 @@ def _lines(seen: Seen) -> Iterable[str]:
     if seen.model is not None:
         m = seen.model
         yield f"Model: {m.hash}, learnt from {m.trained_rows} rows up to {m.origin}, seed {m.seed}."
+    if seen.trial is not None:
+        yield from trials.lines(seen.trial, seen.model.hash if seen.model else None)
     if seen.report.scores:
         yield from table(seen.report)
     else:
@@ -179,5 +187,6 @@ def _places(written: list[Path]) -> Iterable[str]:
 def _plain(seen: Seen, written: list[Path]) -> dict[str, Any]:
     return {
         "backtest": seen.report.to_json(), "quality": describe(seen.panel),
-        "model": seen.model.hash if seen.model else None, "files": [str(path) for path in written],
+        "model": seen.model.hash if seen.model else None,
+        "trial": dict(seen.trial.details) if seen.trial else None, "files": [str(path) for path in written],
     }  # fmt: skip
