@@ -12,8 +12,8 @@ from sharewell.domain.audit import Decision, parse_entry
 from sharewell.domain.bundle import MalformedBundle, parse_bundle
 from sharewell.domain.errors import Invalid
 from sharewell.domain.forecast import NAIVE
+from sharewell.domain.trial import CHALLENGER, IN_FORCE
 
-CHALLENGER, IN_FORCE = "model", "in-force"  #: methods in the backtest of a trial's entry
 TrialFile = Annotated[
     Path | None,
     typer.Option(
