@@ -104,6 +104,7 @@ class Grid:
     lower: Floats  #: [S, T]; the same array as `value` where every value is exact
     upper: Floats  #: [S, T]
     whole: NDArray[np.bool_]  #: [S] counts: every exact value is a whole number
+    groups: list[str]  #: names of the groups, by number
 
     def until(self, column: int, *, steps: int | None = None) -> Grid:
         """The grid as if `column` were its last, `steps` wide at most."""
@@ -160,11 +161,12 @@ def _fill(rows: pl.DataFrame, names: list[str], end: date, width: int, step: int
     static = order.join(
         rows.group_by("series").agg(pl.col("group").last(), pl.col("size").last()), on="series", how="left"
     ).sort("_row")
-    group = static["group"].fill_null("all").rank("dense").cast(pl.Int64).to_numpy() - 1
+    named = static["group"].fill_null("all")
+    group = named.rank("dense").cast(pl.Int64).to_numpy() - 1
     lower, upper = (value, value) if exact else (lay("lower"), lay("upper"))
     size = static["size"].to_numpy().astype(float)
     whole = counts.are_whole(value, lower, upper)
-    return Grid(names, group, size, end, step, value, firm, lower, upper, whole)
+    return Grid(names, group, size, end, step, value, firm, lower, upper, whole, named.unique().sort().to_list())
 
 
 def describe(panel: Panel) -> dict[str, Any]:

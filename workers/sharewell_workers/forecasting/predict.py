@@ -10,9 +10,10 @@ import polars as pl
 
 from sharewell.domain.errors import Invalid
 from sharewell.domain.forecast import GROUP, LEVELS, NAIVE
-from sharewell_workers.forecasting import borrow, features, rolling
+from sharewell_workers.forecasting import borrow, features, misses, rolling
 from sharewell_workers.forecasting.features import Tasks
 from sharewell_workers.forecasting.naive import Naive
+from sharewell_workers.forecasting.sums import add_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sharewell_workers.forecasting.features import State
     from sharewell_workers.forecasting.model import FittedModel
     from sharewell_workers.forecasting.panel import Grid, Panel
+    from sharewell_workers.forecasting.sums import Misses
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -42,12 +45,14 @@ def predict(
     levels: Sequence[int] | None = None,
     method: str | None = None,
     reason: str = NO_MODEL,
+    sums: bool = False,
 ) -> pl.DataFrame:
     """Quantiles of every series for `horizons` steps after `origin`, from what was known at `origin`.
 
     Columns: series, target, horizon, level (per mille), value, method ("model", "seasonal-naive", "persistence",
     "group"), fallback (why not the model; null for it). `model` None means naive forecasts throughout, for `reason`:
     by the naive `method` where it can speak, by default whichever has lately been less wrong.
+    With `sums`, rows of the series `region:NAME` for every group and `all` follow, made by the method "sum".
     A model may be older than `origin`: it is applied to the newest values. Series of a group in which nobody ever
     reported get no rows. Raises `Invalid` if the model was made for another step, other horizons or levels.
     """
@@ -57,10 +62,14 @@ def predict(
     grid = panel.until(origin).grid(origin, steps=model.recipe.history if model else None)
     answers = _Answers.blank(grid, ahead, wanted)
     why = _why_not(model, grid, reason)
-    if model is not None:
-        _by_model(answers, model, np.array([not w for w in why], dtype=bool))
+    state = features.observe(grid, model.recipe, model.season) if model is not None else None
+    if model is not None and state is not None:
+        _by_model(answers, model, state, np.array([not w for w in why], dtype=bool))
     _by_naive(answers, model.season if model else None, method)
-    return answers.frame(why)
+    made = answers.frame(why)
+    if not sums or made.is_empty():
+        return made
+    return pl.concat([made, _sums(answers, model, state, method)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,10 @@ class _Answers:
         able = np.isnan(self.values[:, place, 0]) & ~np.isnan(found[:, 0])
         self.values[able, place] = found[able]
         self.method[able, place] = method
+
+    def add_up(self, missed: Misses) -> pl.DataFrame:
+        """Rows of the sums."""
+        return add_up(self.values, self.method, self.grid, self.horizons, self.levels, missed)
 
     def frame(self, why: list[str]) -> pl.DataFrame:
         """The answered rows, long."""
@@ -135,11 +148,10 @@ def _why_not(model: FittedModel | None, grid: Grid, reason: str) -> list[str]:
     return texts
 
 
-def _by_model(answers: _Answers, model: FittedModel, able: NDArray[np.bool_]) -> None:
+def _by_model(answers: _Answers, model: FittedModel, state: State, able: NDArray[np.bool_]) -> None:
     at = np.flatnonzero(able)
     if not len(at):
         return
-    state = features.observe(answers.grid, model.recipe, model.season)
     column = np.full(len(at), state.last)
     for place, h in enumerate(answers.horizons):
         answers.values[at, place] = model.quantiles(state, Tasks(at, column, np.full(len(at), h)))
@@ -160,3 +172,12 @@ def _by_naive(answers: _Answers, season: int | None, method: str | None) -> None
         for name in (method or naive.better(h), "persistence"):
             answers.fill(place, name, naive.quantiles(name, h, levels))
         answers.fill(place, GROUP, borrow.newest(grid, levels))
+
+
+def _sums(answers: _Answers, model: FittedModel | None, state: State | None, method: str | None) -> pl.DataFrame:
+    """Sums of what was answered; series are tied as the model's past misses were, or else the naive method's."""
+    if model is not None and state is not None and (answers.method == "model").any():
+        trained, seen = model, state
+        return answers.add_up(lambda at, h: misses.of_model(trained, seen, at, h))
+    naive = Naive.of(answers.grid)
+    return answers.add_up(lambda at, h: misses.of_naive(naive, method or naive.better(h), at, h))
