@@ -48,6 +48,7 @@ class Comparison:
     origins: tuple[date, ...]
     champion: str
     levels: tuple[int, ...]  #: those that all answered
+    made_on: list[date]  #: [N] the day each answer was asked on
     horizon: NDArray[np.int64]  #: [N]
     observed: Floats  #: [N]
     values: dict[str, Floats]  #: by method [N, L]
@@ -92,7 +93,8 @@ def compare(
         raise TooLittleHistory("no past day has outcomes that every method could be asked for.")
     return Comparison(
         origins=tuple(days), champion=champion.hash if champion else NAIVE[0], levels=levels,
-        horizon=wide["horizon"].to_numpy(), observed=wide["observed"].list.first().to_numpy(),
+        made_on=wide["origin"].to_list(), horizon=wide["horizon"].to_numpy(),
+        observed=wide["observed"].list.first().to_numpy(),
         values={name: np.stack(wide[name].to_list()) for name in METHODS},
     )  # fmt: skip
 
