@@ -41,9 +41,13 @@ def frame_of(points: Sequence[SeriesPoint]) -> pl.DataFrame:
             "day": [point.day for point in points],
             "value": [None if point.need is None else float(point.need) for point in points],
             "mark": [str(point.mark) for point in points],
+            "transferred": [float(point.transferred) for point in points],
         },
-        schema={"series": pl.String, "group": pl.String, "day": pl.Date, "value": pl.Float64, "mark": pl.String},
-    )
+        schema={
+            "series": pl.String, "group": pl.String, "day": pl.Date, "value": pl.Float64, "mark": pl.String,
+            "transferred": pl.Float64,
+        },
+    )  # fmt: skip
 
 
 def forecasts_of(rows: pl.DataFrame, resource: str, origin: date, model: FittedModel | None) -> list[Forecast]:

@@ -52,19 +52,46 @@ select {_COLUMNS} from sharewell.capacity_report
  where id < $1 and ($2::uuid is null or institution_id = $2) and ($3::text is null or resource = $3)
  order by id desc limit $4
 """
+#: People who lie in another institution's place, as known at $2: the giver's guests from the moment they came, missing
+#: at the receiver from the moment they left, until their stay ends; at the latest when the need they moved for does.
+_STAYS = """
+stay as (
+  select t.giver_id, t.receiver_id, t.quantity, min(s.at) filter (where s.state = 'dispatched') as left_at,
+         min(s.at) filter (where s.state = 'received') as came_at,
+         least(min(s.at) filter (where s.state = 'returned'), min(q.needed_until)) as over_at
+    from sharewell.transfer t join sharewell.transfer_step s on s.transfer_id = t.id
+         join sharewell.request q on q.id = t.request_id join sharewell.resource r on r.code = t.resource
+   where t.resource = $1 and r.kind = 'place' and s.at <= $2 and q.needed_until > $3
+   group by t.id
+), moved as (
+  select giver_id as institution_id, quantity as units, came_at as since, over_at from stay
+   union all
+  select receiver_id, -quantity, left_at, over_at from stay
+), transferred as (
+  select c.id, sum(m.units)::integer as units
+    from moved m join sharewell.capacity_report c on c.institution_id = m.institution_id and c.resource = $1
+     and c.as_of >= m.since and c.as_of < m.over_at
+   group by c.id
+)
+"""
 #: One value a series and day, as known at $2: the newest report of that day that no other had corrected by then.
-SERIES = """
+SERIES = f"""
+with {_STAYS}
 select distinct on (c.institution_id, c.as_of::date) c.institution_id, c.as_of::date as day,
        c.occupied + coalesce(c.waiting, 0) as need, coalesce(c.marks ->> 'occupied', 'reported') as mark,
-       c.period_days, i.region
+       c.period_days, i.region, coalesce(g.units, 0) as transferred
   from sharewell.capacity_report c join sharewell.institution i on i.id = c.institution_id
+       left join transferred g on g.id = c.id
  where c.resource = $1 and c.as_of <= $2 and c.as_of > $3 and c.recorded_at <= $2
    and not exists (select from sharewell.capacity_report n where n.corrects = c.id and n.recorded_at <= $2)
  order by c.institution_id, c.as_of::date, c.as_of desc, c.id desc
 """
-#: Reports that count in what was read at $3, of those taken in lately: from the id $2 on, made in order of time.
+#: Reports and steps of transfers that count in what was read at $3, of those taken in lately: from the id $2 on, made
+#: in order of time.
 LATELY = """
-select count(*) from sharewell.capacity_report where id >= $2 and resource = $1 and recorded_at <= $3
+select (select count(*) from sharewell.capacity_report where id >= $2 and resource = $1 and recorded_at <= $3)
+     + (select count(*) from sharewell.transfer_step s join sharewell.transfer t on t.id = s.transfer_id
+         where s.decision_id >= $2 and t.resource = $1 and s.at <= $3)
 """
 
 
@@ -78,6 +105,7 @@ class SeriesPoint:
     mark: Mark
     period_days: int
     region: str
+    transferred: int = 0  #: of these, people moved here from elsewhere; below zero: people of theirs who lie elsewhere
 
 
 class CapacityRepository:
@@ -127,7 +155,7 @@ class CapacityRepository:
         return [SeriesPoint(who, day, need, Mark(mark), *rest) for who, day, need, mark, *rest in rows]
 
     async def lately(self, resource: str, since: UUID, until: datetime) -> int:
-        """How many reports with ids from `since` on had been recorded by `until`, as far as this transaction sees."""
+        """How many reports and transfer steps, from the id `since` on, were on record at `until`, for all we see."""
         count: int = await self._conn.fetchval(LATELY, resource, since, until)
         return count
 
