@@ -15,11 +15,22 @@ from rich.console import Console
 
 from sharewell.cli import forecast_files as files
 from sharewell.cli import forecast_hub as hub
-from sharewell.cli.forecast_files import DEFAULT_COLUMNS, Ahead, AsJson, Columns, Country, MaybeFile, Seed, SeriesFile
+from sharewell.cli.forecast_files import (
+    DEFAULT_COLUMNS,
+    Ahead,
+    AsJson,
+    Columns,
+    Country,
+    Levels,
+    MaybeFile,
+    Seed,
+    SeriesFile,
+)
 from sharewell.cli.forecast_report import report, table
+from sharewell.cli.forecast_rerun import rerun
 from sharewell.domain.errors import Invalid
 from sharewell_workers import forecasting
-from sharewell_workers.forecasting import FittedModel, TooLittleHistory
+from sharewell_workers.forecasting import FittedModel, Recipe, TooLittleHistory
 
 screen = Console(stderr=True)
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -39,6 +50,7 @@ def fit(
     ahead: Ahead = 7,
     seed: Seed = 0,
     country: Country = "",
+    levels: Levels = "stored",
     until: Annotated[str, typer.Option(help="Learn from nothing after this day, YYYY-MM-DD.")] = "",
 ) -> None:
     """Train one model over all series of FILE and write it as JSON."""
@@ -47,7 +59,8 @@ def fit(
     typer.echo(files.quality(panel), err=True)
     with screen.status(f"Training on {panel.quality.height} series ..."):
         try:
-            model = forecasting.fit(panel, range(1, ahead + 1), seed=seed, origin=origin)
+            asked = files.levels(levels)
+            model = forecasting.fit(panel, range(1, ahead + 1), seed=seed, origin=origin, levels=asked)
         except TooLittleHistory as few:
             raise Invalid(f"{file.name} is too short to train on: {few}", field="file") from None
     files.write_bytes(model.to_bytes(), output)
@@ -66,6 +79,9 @@ def predict(
     ] = None,
     columns: Columns = DEFAULT_COLUMNS,
     ahead: Ahead = 7,
+    sums: Annotated[
+        bool, typer.Option("--sums", help="Also each group as region:NAME, and all together as all.")
+    ] = False,
     at: Annotated[str, typer.Option(help="Day to forecast from, YYYY-MM-DD; by default the newest.")] = "",
 ) -> None:
     """Forecast every series of FILE; each row says which method made it, and why not the model."""
@@ -74,7 +90,7 @@ def predict(
     typer.echo(files.quality(panel), err=True)
     trained = FittedModel.from_bytes(model.read_bytes()) if model else None
     steps = [h for h in trained.horizons if h <= ahead] if trained else range(1, ahead + 1)
-    made = forecasting.predict(trained, panel, origin or panel.last_day, steps)
+    made = forecasting.predict(trained, panel, origin or panel.last_day, steps, sums=sums)
     files.write(made, output)
     told = made.filter(pl.col("level") == 500).group_by("method").len().sort("method")
     spoken = ", ".join(f"{count} by {method}" for method, count in told.iter_rows())
@@ -93,6 +109,7 @@ def backtest(
     origins: Annotated[int, typer.Option(min=1, help="How many of the newest days to forecast from.")] = 6,
     seed: Seed = 0,
     country: Country = "",
+    levels: Levels = "stored",
     as_json: AsJson = False,
     truth: hub.Truth = None,
     vintages: hub.Vintages = None,
@@ -128,11 +145,14 @@ def backtest(
     typer.echo(files.quality(panel), err=True)
     with screen.status(f"Forecasting {panel.quality.height} series from {origins} past days ..."):
         try:
-            known = source.known(panel)
-            found = forecasting.backtest(panel, range(1, ahead + 1), origins=origins, seed=seed, known=known)
+            recipe = Recipe.for_step(panel.step, levels=files.levels(levels))
+            found = forecasting.backtest(
+                panel, range(1, ahead + 1), origins=origins, seed=seed, recipe=recipe, known=source.known(panel)
+            )
         except TooLittleHistory as few:
             raise Invalid(f"{file.name} is too short for a backtest: {few}", field="file") from None
     typer.echo(json.dumps(found.to_json()) if as_json else "\n".join(table(found)))
 
 
 app.command()(report)
+app.command()(rerun)

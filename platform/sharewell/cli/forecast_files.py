@@ -14,6 +14,7 @@ import polars as pl
 import typer
 
 from sharewell.domain.errors import Invalid
+from sharewell.domain.forecast import HUB_LEVELS, LEVELS
 from sharewell_workers.forecasting import Panel
 from sharewell_workers.forecasting.panel import describe
 
@@ -36,6 +37,10 @@ Columns = Annotated[
 Ahead = Annotated[int, typer.Option(min=1, max=60, help="Steps to look ahead: days of daily, weeks of weekly series.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same rows and seed give the same bytes.")]
 Country = Annotated[str, typer.Option(help="Whose holidays count, as ISO 3166: DE, US-NJ; by default as groups say.")]
+Levels = Annotated[
+    str,
+    typer.Option(help="stored: the 7 that are stored; hub: the 23 of the public hubs; or per mille, 500 among them."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")]
 
 
@@ -124,6 +129,17 @@ def write_bytes(data: bytes, file: Path) -> None:
         _settle(unfinished, file)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def levels(text: str) -> tuple[int, ...]:
+    """Levels per mille, as people name them."""
+    named = {"stored": LEVELS, "hub": HUB_LEVELS}
+    try:
+        return named[text] if text in named else tuple(sorted({int(level) for level in text.split(",")}))
+    except ValueError:
+        raise Invalid(
+            f"levels is {text!r}; it takes stored, hub, or numbers such as 25,500,975.", field="levels"
+        ) from None
 
 
 def day(text: str, name: str) -> date | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,12 +13,12 @@ from rich.console import Console
 
 from sharewell.cli import forecast_files as files
 from sharewell.cli import forecast_trial as trials
-from sharewell.cli.forecast_files import DEFAULT_COLUMNS, Ahead, AsJson, Columns, Country, Seed, SeriesFile
+from sharewell.cli.forecast_files import DEFAULT_COLUMNS, Ahead, AsJson, Columns, Country, Levels, Seed, SeriesFile
 from sharewell.cli.forecast_trial import TrialFile
 from sharewell.domain.audit import Decision
 from sharewell.domain.errors import Invalid
 from sharewell_workers import forecasting
-from sharewell_workers.forecasting import BacktestReport, FittedModel, Panel, TooLittleHistory, fans, made
+from sharewell_workers.forecasting import BacktestReport, FittedModel, Panel, Recipe, TooLittleHistory, fans, made
 from sharewell_workers.forecasting.panel import describe
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def report(
     origins: Annotated[int, typer.Option(min=1, help="How many of the newest days to forecast from.")] = 14,
     seed: Seed = 0,
     country: Country = "",
+    levels: Levels = "stored",
     series: Annotated[list[str] | None, typer.Option(help="A series to draw; repeatable.", show_default=False)] = None,
     count: Annotated[int, typer.Option("--fans", min=1, max=30, help="How many series to draw if none is named.")] = 6,
     unit: Annotated[str, typer.Option(help="What is counted, to label the pictures.", show_default=False)] = "",
@@ -84,7 +85,8 @@ def report(
         if made:
             seen = _read_back(file.name, panel, trained, made)
         else:
-            seen = _looked_back(source, panel, trained, range(1, ahead + 1), origins, seed)
+            recipe = Recipe.for_step(panel.step, levels=files.levels(levels))
+            seen = _looked_back(source, panel, trained, range(1, ahead + 1), origins, seed, recipe)
         seen = replace(seen, trial=tried, drawn=_drawn(seen, fans_of, count, unit or panel.unit or "units", form))
     written = _written(seen, output, form, html=html)
     typer.echo(json.dumps(_plain(seen, written)) if as_json else "\n".join((*_lines(seen), *_places(written))))
@@ -108,14 +110,15 @@ def table(report: BacktestReport) -> Iterable[str]:
 
 
 def _looked_back(
-    source: files.Source, panel: Panel, model: FittedModel | None, ahead: range, origins: int, seed: int
-) -> Seen:
+    source: files.Source, panel: Panel, model: FittedModel | None, ahead: Sequence[int], origins: int, seed: int,
+    recipe: Recipe,
+) -> Seen:  # fmt: skip
     """A backtest, with the choices of `model` if there is one."""
+    if model is not None:
+        ahead, seed, recipe = model.horizons, model.seed, model.recipe
     try:
-        found = forecasting.backtest(
-            panel, model.horizons if model else ahead, origins=origins, seed=model.seed if model else seed,
-            recipe=model.recipe if model else None, keep=True, known=source.known(panel),
-        )  # fmt: skip
+        known = source.known(panel)
+        found = forecasting.backtest(panel, ahead, origins=origins, seed=seed, recipe=recipe, keep=True, known=known)
     except TooLittleHistory as few:
         raise Invalid(f"{source.name} is too short to look back on: {few}", field="file") from None
     return Seen(name=source.name, panel=panel, report=found, model=model)

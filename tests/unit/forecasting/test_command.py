@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from sharewell.cli.forecast import app
 from sharewell.domain.errors import Invalid
+from sharewell.domain.forecast import HUB_LEVELS
 
 Wave = Callable[..., pl.DataFrame]
 
@@ -113,6 +114,29 @@ def test_a_file_that_says_since_when_each_row_was_known_is_looked_back_on_as_it_
     low = pl.read_csv(made)["value"].mean()
     run("predict", tmp_path / "final.csv", "--at", "2024-02-10", "-o", made)
     assert low < pl.read_csv(made)["value"].mean()  # type: ignore[operator]
+
+
+def test_all_levels_of_the_hubs_or_a_few_can_be_asked_for(beds: Path, tmp_path: Path) -> None:
+    words = ("--ahead", "1", "--origins", "1", "--json")
+    hub = json.loads(run("backtest", beds, *words, "--levels", "hub").stdout)
+    assert hub["levels"] == list(HUB_LEVELS)
+    model = tmp_path / "model.json"
+    run("fit", beds, "-o", model, "--ahead", "1", "--levels", "100,500,900")
+    run("predict", beds, "--model", model, "-o", tmp_path / "made.csv")
+    assert set(pl.read_csv(tmp_path / "made.csv")["level"]) == {100, 500, 900}
+    with pytest.raises(Invalid, match="it takes stored, hub, or numbers"):
+        run("fit", beds, "-o", model, "--levels", "most")
+    with pytest.raises(Invalid, match="50, 80 and 95 % bands"):
+        run("backtest", beds, *words, "--levels", "100,500,900")
+
+
+def test_sums_of_groups_and_of_all_are_forecast_too_and_left_out_of_scores(beds: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made.csv"
+    run("predict", beds, "-o", made, "--ahead", "1", "--at", "2024-02-20", "--sums")
+    series = set(pl.read_csv(made)["series"])
+    assert {"region:g0", "region:g1", "region:g2", "all"} < series
+    told = run("report", beds, "--made", made, "-o", tmp_path / "out", "--json").stdout
+    assert json.loads(told)["backtest"]["scores"][0]["tasks"] == 20
 
 
 def test_columns_may_have_other_names(wave: Wave, tmp_path: Path) -> None:

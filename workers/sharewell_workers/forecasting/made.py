@@ -12,6 +12,7 @@ from sharewell.domain.errors import Invalid
 from sharewell_workers.forecasting.backtest import BANDS, METHODS, Answered, BacktestReport, summary
 from sharewell_workers.forecasting.naive import Naive
 from sharewell_workers.forecasting.recipe import Recipe
+from sharewell_workers.forecasting.sums import SUM
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +28,7 @@ COLUMNS: dict[str, type[pl.DataType]] = {
 
 
 def conform(frame: pl.DataFrame) -> pl.DataFrame:
-    """The columns of `COLUMNS` out of what `predict` wrote, sorted; other columns are left out.
+    """The columns of `COLUMNS` out of what `predict` wrote, sorted; other columns, and sums, are left out.
 
     Raises `Invalid` for a column that is missing or of another kind, a quantile told twice, or a forecast that lacks
     levels which others have.
@@ -35,6 +36,8 @@ def conform(frame: pl.DataFrame) -> pl.DataFrame:
     missing = [name for name in COLUMNS if name not in frame.columns]
     if missing:
         raise Invalid(f"the forecasts have no column {missing[0]!r}; it takes {', '.join(COLUMNS)}.", field=missing[0])
+    if "method" in frame.columns:
+        frame = frame.filter(pl.col("method").ne_missing(SUM))
     try:
         rows = frame.select(pl.col(name).cast(kind) for name, kind in COLUMNS.items()).sort(*list(COLUMNS)[:4])
     except pl.exceptions.PolarsError as error:
