@@ -94,7 +94,7 @@ def predict(
     files.write(made, output)
     told = made.filter(pl.col("level") == 500).group_by("method").len().sort("method")
     spoken = ", ".join(f"{count} by {method}" for method, count in told.iter_rows())
-    typer.echo(f"{output}: {made.height} rows; forecasts: {spoken or 'none, for want of any value'}.")
+    typer.echo(f"{output}: {made.height} rows; forecasts: {spoken or 'none, for want of any value by then'}.")
 
 
 @app.command()

@@ -120,6 +120,7 @@ def _looked_back(
         known = source.known(panel)
         found = forecasting.backtest(panel, ahead, origins=origins, seed=seed, recipe=recipe, keep=True, known=known)
     except TooLittleHistory as few:
+        typer.echo(files.quality(panel), err=True)
         raise Invalid(f"{source.name} is too short to look back on: {few}", field="file") from None
     return Seen(name=source.name, panel=panel, report=found, model=model)
 

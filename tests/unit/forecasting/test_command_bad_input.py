@@ -118,9 +118,10 @@ def test_nothing_but_blanks_is_told(told: Callable[..., Told], wave: Wave, comma
     found = told(command, wave(12, 40).with_columns(value=pl.lit(None, dtype=pl.Float64)))
     if command == "predict":
         assert found[0] == 0
-        assert "forecasts: none, for want of any value" in found[1]
+        assert "forecasts: none, for want of any value by then" in found[1]
     else:
         assert found[0] == 2
+        assert "Quality: 0 values of 12 series" in found[2]
         assert "beds.csv is too short" in found[2]
 
 
