@@ -68,6 +68,7 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "forecasts.RUN_BY_ORIGIN": (WORKER,),
     "forecasts.RUN_BY_ID": (WORKER,),
     "forecasts.OF_RUN": (WORKER,),
+    "forecasts.DECISION_OF": (WORKER,),
     "forecasts.NEWEST_FOR_DAY": (WORKER,),
     "institutions.IN_REGION": (WORKER,),
     "offers.OPEN_IN_REGION": (WORKER,),

@@ -36,17 +36,23 @@ class Challenge:
     too_little: str = ""  #: what is missing before a model can be trained at all
 
 
-def challenge(panel: Panel, horizons: Sequence[int], champion: FittedModel | None) -> Challenge:
-    """Train on all of `panel` and compare with `champion` on the past. Raises nothing: a failure is an answer, too."""
-    recipe = Recipe.for_step(panel.step)
+def challenge(
+    panel: Panel, horizons: Sequence[int], champion: FittedModel | None, *, recipe: Recipe | None = None,
+    seed: int = SEED,
+) -> Challenge:  # fmt: skip
+    """Train on all of `panel` and compare with `champion` on the past. Raises nothing: a failure is an answer, too.
+
+    `recipe`: by default that of this release for the panel's step.
+    """
+    recipe = recipe or Recipe.for_step(panel.step)
     try:
-        model = fit(panel, horizons, seed=SEED, recipe=recipe)
+        model = fit(panel, horizons, seed=seed, recipe=recipe)
         body = model.to_bytes()
     except TooLittleHistory as few:
         return Challenge(too_little=f"too little history to train on: {few}")
     except Exception as error:
         log.exception("a model could not be trained", step_days=panel.step, series=panel.quality.height)
-        return Challenge(attempt=_attempt(panel, champion, training(recipe, SEED, horizons), failure=_told(error)))
+        return Challenge(attempt=_attempt(panel, champion, training(recipe, seed, horizons), failure=_told(error)))
     told = training(model.recipe, model.seed, model.horizons)
     try:
         found = compare(panel, horizons, recipe=model.recipe, seed=model.seed, champion=champion).to_json()

@@ -75,12 +75,11 @@ async def _renew(services: Services, caller: Caller, history: History, panel: Pa
         return
     force = await _in_force(services, caller, history, panel)
     # Arithmetic holds the interpreter for long; in a thread the worker still answers its heartbeat.
-    forecasts = await anyio.to_thread.run_sync(look_ahead, panel, history.resource, force)
-    by_model = force.model is not None and any(f.model == force.model.hash for f in forecasts)
+    forecasts, applied = await anyio.to_thread.run_sync(look_ahead, panel, history.resource, force)
     done = await services.forecasts.adopt(
         caller, history, step_days=panel.step, origin=panel.last_day, data_sha256=data_sha256,
-        model=force.model.hash if by_model and force.model else NAIVE[0],
-        trial=force.trial.id if by_model and force.trial else None, code_sha256=source_sha256(), forecasts=forecasts,
+        model=applied.hash if applied else NAIVE[0], trial=force.trial.id if applied and force.trial else None,
+        code_sha256=source_sha256(), forecasts=forecasts,
     )  # fmt: skip
     log.info(
         "forecast adopted", resource=history.resource, origin=panel.last_day.isoformat(), step_days=panel.step,
@@ -145,14 +144,18 @@ async def _judge(services: Services, caller: Caller, resource: str, panel: Panel
         )  # fmt: skip
 
 
-def look_ahead(panel: Panel, resource: str, force: InForce) -> list[Forecast]:
-    """Forecast every series of `panel` with what is in force; naively, saying why, where the model cannot."""
-    ahead = HORIZONS[panel.step]
+def look_ahead(panel: Panel, resource: str, force: InForce) -> tuple[list[Forecast], FittedModel | None]:
+    """Forecast every series of `panel`; return the model that was applied, too.
+
+    Series are forecast naively, and say why, where the model cannot speak for them, and all are where it fails.
+    """
+    ahead, model = HORIZONS[panel.step], force.model
     try:
-        rows = predict(force.model, panel, panel.last_day, ahead, reason=force.reason)
+        rows = predict(model, panel, panel.last_day, ahead, reason=force.reason)
     except Exception as error:
-        if force.model is None:
+        if model is None:
             raise
-        log.exception("the model in force could not be applied", resource=resource, model=force.model.hash[:12])
+        log.exception("the model in force could not be applied", resource=resource, model=model.hash[:12])
+        model = None
         rows = predict(None, panel, panel.last_day, ahead, reason=f"the model failed with {type(error).__name__}")
-    return forecasts_of(rows, resource, panel.last_day, force.model)
+    return forecasts_of(rows, resource, panel.last_day, model), model

@@ -27,6 +27,11 @@ select {_RUN} from sharewell.forecast_run
  where id < $1 and ($2::text is null or resource = $2) order by id desc limit $3
 """
 _FORECAST = "f.run_id, f.institution_id, f.resource, f.target, f.horizon, f.levels, f.quantiles, f.method, f.fallback"
+#: Of a run or a trial, by its own id or that of its decision.
+DECISION_OF = """
+select decision_id from sharewell.forecast_run where id = $1 or decision_id = $1
+ union all select decision_id from sharewell.forecast_trial where id = $1 or decision_id = $1
+"""
 OF_RUN = f"""
 select {_FORECAST}, r.origin from sharewell.forecast f join sharewell.forecast_run r on r.id = f.run_id
  where f.run_id = $1 order by f.institution_id, f.target
@@ -100,6 +105,11 @@ class ForecastRepository:
         """The run with this id, or with the decision of this id."""
         row = await self._conn.fetchrow(RUN_BY_ID, id)
         return None if row is None else ForecastRun(**row)
+
+    async def decision_of(self, id: UUID) -> UUID | None:  # noqa: A002
+        """The decision of a run or a trial with this id."""
+        decision: UUID | None = await self._conn.fetchval(DECISION_OF, id)
+        return decision
 
     async def of_run(self, run: UUID) -> list[Forecast]:
         """Everything one run forecast, by institution and day."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import json
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -20,9 +23,11 @@ from sharewell_workers.forecasting import FittedModel
 from sharewell_workers.forecasting.recipe import Recipe
 from sharewell_workers.jobs import Job
 from sharewell_workers.outlook import panels_of
+from sharewell_workers.rerun import collect, rerun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from tests.conftest import Pool
     from tests.postgres.nouns.conftest import World
@@ -272,3 +277,100 @@ async def test_the_history_can_be_read_again_as_it_was_known(region: Region) -> 
     assert now.points != then.points
     again = await services.forecasts.history(BEDS, then.known_at)
     assert again.points == then.points
+
+
+async def sharewell(environment: Mapping[str, str], *arguments: str) -> tuple[int, str]:
+    """Run the command in a process of its own; its exit status and what it said."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "sharewell.cli", *arguments, env=environment,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    said, _ = await process.communicate()
+    return process.returncode or 0, said.decode()
+
+
+async def test_a_trial_and_a_forecast_on_record_are_made_once_more_and_come_out_byte_for_byte(
+    region: Region, database_environment: Mapping[str, str], migrator_pool: Pool, tmp_path: Path
+) -> None:
+    await region.past(34)
+    await region.evening()
+    await region.days(7)
+    # What is reported and corrected later was not known then.
+    region.world.at += timedelta(days=1)
+    async with region.world.workers.database.transaction() as tx:
+        newest = await tx.capacity.latest(region.places[3].id, BEDS)
+    assert newest is not None
+    await region.world.report(region.places[3], staffed=900, occupied=3, as_of=newest.as_of, corrects=newest.id)
+    kinds = await migrator_pool.fetch(
+        "select id, kind from audit.decision where kind like 'model.%' or kind = 'forecast.adopted' order by id"
+    )
+    for decision in (kinds[0], kinds[1], kinds[-1]):
+        file = tmp_path / f"{decision['id']}.json"
+        status, said = await sharewell(
+            database_environment, "forecast", "rerun", str(decision["id"]), "--save", str(file)
+        )
+        assert (status, said.splitlines()[-1]) == (0, "IDENTICAL: made once more, it is the same."), said
+        assert str(decision["kind"]) in said
+        status, said = await sharewell({"PATH": ""}, "forecast", "rerun", str(file), "--json")
+        assert status == 0, said
+        told = json.loads(said)
+        assert (told["decision"], told["identical"]) == (str(decision["id"]), True)
+        assert {"same": None, "said": "code: the same"} in told["found"]
+
+
+async def test_evidence_that_was_tampered_with_is_told_from_what_is_on_record(
+    region: Region, database_environment: Mapping[str, str]
+) -> None:
+    await region.past(34)
+    await region.evening()
+    (trial,) = await region.trials()
+    evidence = await collect(region.world.workers, trial.id)
+    assert all(finding.same is not False for finding in rerun(evidence))
+    head, first, rest = evidence.rows.split("\n", 2)
+    series, group, day, _, *marks = first.split(",")
+    other = replace(evidence, rows="\n".join([head, ",".join([series, group, day, "900.0", *marks]), rest]))
+    (finding,) = rerun(other)
+    assert finding.same is False
+    assert finding.said.startswith("data: differs")
+    decision = parse_entry(evidence.entry)
+    boasting = replace(decision, details={**decision.details, "model_sha256": "ab" * 32, "backtest": {}})
+    told = {f.said.split(":")[0]: f for f in rerun(replace(evidence, entry=boasting.entry()))}
+    assert told["model"].same is False
+    assert told["backtest"].same is False
+    assert told["data"].same is True
+    status, said = await sharewell(database_environment, "forecast", "rerun", str(UUID(int=5)))
+    assert status == 2
+    assert "no forecast and no trial of a model has the id" in said
+
+
+async def test_a_forecast_that_comes_out_another_way_is_told_line_by_line(region: Region) -> None:
+    await region.past(34)
+    await region.evening()
+    async with region.world.workers.database.transaction() as tx:
+        (run,) = (await tx.forecasts.runs(before=UUID(int=2**128 - 1), resource=BEDS, first=9)).items
+    evidence = await collect(region.world.workers, run.id)
+    assert [finding.same for finding in rerun(evidence)] == [True, None, True]
+    decision = parse_entry(evidence.entry)
+    naive = replace(decision, details={**decision.details, "model": "seasonal-naive"})
+    told = list(rerun(replace(evidence, entry=naive.entry())))
+    assert told[2].same is False
+    lines = PLACES * 7
+    assert [f.said for f in told if "only" in f.said] == [
+        f"only now: {lines} of {lines} lines", f"only on record: {lines} of {lines} lines"
+    ]  # fmt: skip
+
+
+async def test_a_training_that_failed_fails_once_more_in_the_same_way(
+    region: Region, database_environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, replace(QUICK, leaves=1))
+    await region.past(34)
+    await region.evening()
+    (trial,) = await region.trials()
+    status, said = await sharewell(database_environment, "forecast", "rerun", str(trial.id))
+    assert status == 0, said
+    assert "training: training failed with LightGBMError" in said
+    async with region.world.workers.database.transaction() as tx:
+        (run,) = (await tx.forecasts.runs(before=UUID(int=2**128 - 1), resource=BEDS, first=9)).items
+    status, said = await sharewell(database_environment, "forecast", "rerun", str(run.id))
+    assert status == 0, said
