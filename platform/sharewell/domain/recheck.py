@@ -14,6 +14,7 @@ from sharewell.domain.audit import Decision
 from sharewell.domain.errors import Invalid
 from sharewell.domain.instance import Instance
 from sharewell.domain.plan import Plan, Status
+from sharewell.domain.trial import verdict
 
 #: Inputs by their SHA-256 in hex.
 Attachments = Mapping[str, bytes]
@@ -52,7 +53,24 @@ def recheck_plan(decision: Decision, attachments: Attachments) -> str:
     return f"{said}, and no plan is better by them"
 
 
+def recheck_trial(decision: Decision, _: Attachments) -> str:
+    """Work out anew, from the scores in the entry, that a model was adopted or kept out as the rule says.
+
+    That the scores are what the model earns takes its data and code: `sharewell forecast rerun`. Raises `Invalid`.
+    """
+    try:
+        backtest, reason = decision.details["backtest"], decision.details["reason"]
+        outcome, why = verdict(backtest)  # type: ignore[arg-type]  # what is no such object is caught here
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        raise Invalid("The entry does not hold the scores of a trial.", field="details") from None
+    if (f"model.{outcome}", why) != (decision.kind, reason):
+        raise Invalid(f"By its scores the model is {outcome}; the entry says otherwise.", field="details")
+    return f"by the scores of both, its model is {outcome}"
+
+
 #: By kind of decision. Kinds without a line here have nothing to be worked out again.
 RECHECKS: Final[Rechecks] = {
     "plan.adopted": Recheck(inputs=("instance_sha256", "plan_sha256"), check=recheck_plan),
+    "model.adopted": Recheck(inputs=(), check=recheck_trial),
+    "model.refused": Recheck(inputs=(), check=recheck_trial),
 }
