@@ -77,7 +77,9 @@ def _learn(values: Floats, told: Ints, group: Ints, horizons: Sequence[int], mis
     for place in chosen.tolist():
         spread = values[:, place, -1] - values[:, place, 0]
         widest = np.sort(np.argsort(-spread, kind="stable")[:MOST_SERIES])
-        found[place] = coherent.ties(misses(told[widest], horizons[place]), spread[widest], group[widest])
+        found[place] = coherent.ties(
+            misses(told[widest], horizons[place]), spread[widest], group[widest], horizons[place]
+        )
     return [found[min(found, key=lambda c: (abs(c - place), c))] for place in range(len(horizons))]
 
 
