@@ -19,6 +19,7 @@ from sharewell.store import (
     allocations,
     audit,
     capacity,
+    drift,
     feeds,
     forecasts,
     institutions,
@@ -26,6 +27,7 @@ from sharewell.store import (
     offers,
     requests,
     transfers,
+    trials,
 )
 from sharewell.store.database import Database
 from sharewell.store.pools import open_pool
@@ -110,6 +112,15 @@ insert into sharewell.forecast
   select pg_temp.id(7, run), pg_temp.id(1, n), case when run % 2 = 0 then 'bed.adult' else 'ventilator' end,
          date '{TODAY}' + ahead, ahead + 1, '{{500}}', '{{7}}', 'naive', ''
     from generate_series(0, 9) run, generate_series(0, {HOUSES - 1}) n, generate_series(0, 6) ahead;
+insert into sharewell.forecast_trial
+  select pg_temp.id(10, n), case when n % 2 = 0 then 'bed.adult' else 'ventilator' end, 1, 'adopted', '',
+         lpad(to_hex(n), 64, '0'), 'naive', date '{TODAY}', timestamptz '{NOW}', '', '{{}}', '{{}}', '{{}}',
+         timestamptz '{NOW}', pg_temp.id(9, n) from generate_series(0, 6000) n;
+insert into sharewell.forecast_watch
+  select pg_temp.id(1, n % {HOUSES}), case when n < {HOUSES} then 'bed.adult' else 'ventilator' end,
+         case when n % 20 = 0 then 'drifting' else 'holding' end, case when n % 20 = 0 then date '{TODAY}' end,
+         date '{TODAY}' - 1, timestamptz '{NOW}' - interval '2 days', '', '{{1,0,0,0}}', 1, 0.2, '1', 1, 0,
+         pg_temp.id(9, 1) from generate_series(0, {2 * HOUSES - 1}) n;
 insert into sharewell.feed
   select pg_temp.id(8, n), case when n % 10 = 0 then 'nj' else 'hhs' end, '', lpad(n::text, 64, '0'), '', '', 1, 1, 1,
          1, 1, 1, null, null, '{{}}', timestamptz '{NOW}', pg_temp.id(9, n) from generate_series(1, 6000) n;
@@ -161,6 +172,13 @@ QUERIES: Mapping[str, Query] = {
     "steps": Query(transfers.STEPS, (an_id(5, 500),), 10),
     "forecasts of one": Query(forecasts.PAGE, (HOUSE, BEDS, TODAY, "", date.min, 51), 200),
     "forecasts for a day": Query(forecasts.NEWEST_FOR_DAY, (REGION, BEDS, TODAY), 1_500, WORKER),
+    "outcomes of a resource": Query(drift.OUTCOMES, (BEDS, NOW - timedelta(days=1), 1), 40_000, WORKER),
+    "what drifts": Query(drift.DRIFTING, (None, None, "", UUID(int=0), 51), 500),
+    "what drifts of one": Query(drift.DRIFTING, (HOUSE, None, "", UUID(int=0), 51), 500),
+    "how some stand": Query(drift.BY_KEYS, ([an_id(1, n) for n in range(50)], [BEDS] * 50), 200),
+    "trials": Query(trials.PAGE, (NEWEST, None, 51), 100),
+    "trials of models": Query(trials.BY_MODELS, ([f"{n:064x}" for n in range(20)],), 100),
+    "the model in force": Query(trials.IN_FORCE, (BEDS, 1), 5, WORKER),
     "runs": Query(allocations.PAGE, (NEWEST, None, None, 51), 100),
     "runs of a region": Query(allocations.PAGE, (NEWEST, REGION, None, 51), 1_500),
     "runs for an instance": Query(allocations.ANSWERED, ("7" * 64,), 5, WORKER),

@@ -22,8 +22,10 @@ _COLUMNS = """institution_id, resource, state, since, last_target, known_at, mod
 ALONE = "select pg_advisory_xact_lock(hashtextextended('forecast-watch ' || $1, 0))"
 OF_RESOURCE = f"select {_COLUMNS} from sharewell.forecast_watch where resource = $1"
 BY_KEYS = f"""
-select {_COLUMNS} from sharewell.forecast_watch
- where (institution_id, resource) in (select * from unnest($1::uuid[], $2::text[]))
+select w.* from unnest($1::uuid[], $2::text[]) key (institution_id, resource)
+  cross join lateral (
+    select {_COLUMNS} from sharewell.forecast_watch w
+     where w.institution_id = key.institution_id and w.resource = key.resource limit 1) w
 """
 SAVE = f"""
 insert into sharewell.forecast_watch ({_COLUMNS}, marked_by)
