@@ -32,7 +32,7 @@ EVERYTHING = ("system/*.cruds",)  #: so that only the role decides
 REGION = "palombia"
 #: Acts that no operation of the API is about: workers do them, or an operator on the machine itself.
 NOT_OVER_HTTP = {
-    "expireHolds", "ingestFeed", "adoptForecast", "adoptPlan", "sealLog", "publishPolicy", "rotateKey",
+    "expireHolds", "ingestFeed", "adoptForecast", "watchForecast", "adoptPlan", "sealLog", "publishPolicy", "rotateKey",
 }  # fmt: skip
 REFUSALS = """
 query ($actor: String!) { decisions(actor: $actor, kind: "access.refused", first: 200) { nodes { action outcome } } }

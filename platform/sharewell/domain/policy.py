@@ -60,7 +60,8 @@ class Action(StrEnum):
     INGEST_FEED = "ingestFeed", "feed", "c", "Take in a published file."
     VIEW_FEED = "viewFeed", "feed", "r", "See which files were taken in, and how good they were."
 
-    ADOPT_FORECAST = "adoptForecast", "forecast", "c", "Make a forecast the one that plans are built on."
+    ADOPT_FORECAST = "adoptForecast", "forecast", "c", "Make a tried model and its forecasts what plans are built on."
+    WATCH_FORECAST = "watchForecast", "forecast", "u", "Mark a forecast that what comes no longer bears out."
     VIEW_FORECAST = "viewForecast", "forecast", "r", "See expected need and how sure the model is."
 
     ADOPT_PLAN = "adoptPlan", "allocation", "c", "Bind a checked plan: grant requests, propose transfers."

@@ -39,7 +39,7 @@ class DriftService:
         Each day of a series is judged once, however often this is asked and whatever is corrected later. A series that
         begins to drift, or is back, is put on record; where one begins to, its region's plan is asked for anew.
         """
-        async with self._office.act(caller, Action.ADOPT_FORECAST, Target(kind="forecast", id="watch")) as act:
+        async with self._office.act(caller, Action.WATCH_FORECAST, Target(kind="forecast", id="watch")) as act:
             await act.tx.drift.alone(resource)
             found = await act.tx.drift.open_outcomes(resource, step_days, since)
             before = await act.tx.drift.of_resource(resource) if found else {}
