@@ -10,9 +10,11 @@ import uvloop
 
 from sharewell import logs
 from sharewell.cli.running import UntilStdinCloses, run_health, while_wanted
+from sharewell.domain.errors import Invalid
 from sharewell.gateway.server import until_signal
-from sharewell.settings import DatabaseRole, Settings
+from sharewell.settings import DatabaseRole, Settings, SettingsError
 from sharewell.store.server import open_database_server
+from sharewell_workers.forecasting import calendars
 from sharewell_workers.worker import NAMES, SEAL, work
 
 
@@ -35,8 +37,18 @@ def worker(
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is not a job; there are {', '.join(NAMES)}.", param_hint="--jobs")
     settings = Settings.from_environment()
+    _check_country(settings, names)
     logs.configure(settings.log_level, settings.log_format)
     uvloop.run(_work(settings, names, metrics_port, until_stdin_closes=until_stdin_closes))
+
+
+def _check_country(settings: Settings, names: list[str]) -> None:
+    """Find out now, not in every forecast, that nothing is known of the holidays of SHAREWELL_COUNTRY."""
+    try:
+        if settings.country and "forecast" in names:
+            calendars.checked(settings.country)
+    except Invalid as error:
+        raise SettingsError(f"SHAREWELL_COUNTRY: {error.message}") from None
 
 
 async def _work(settings: Settings, names: list[str], metrics_port: int, *, until_stdin_closes: bool) -> None:

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sharewell.cli.worker import worker
 from sharewell.domain.errors import Invalid
+from sharewell.settings import SettingsError
 from sharewell_workers.forecasting import Panel, Recipe, calendars, fit
 
 Wave = Callable[..., pl.DataFrame]
@@ -116,3 +118,9 @@ def test_a_day_has_the_same_counters_in_whatever_company(day: date, more: int, c
 def test_the_library_is_loaded_only_by_those_who_ask_for_a_country() -> None:
     told = "import sys, sharewell_workers.forecasting as f; assert 'holidays' not in sys.modules, 'loaded'"
     subprocess.run([sys.executable, "-c", told], check=True, timeout=120)
+
+
+def test_a_worker_is_told_at_its_start_that_nothing_is_known_of_its_country(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHAREWELL_COUNTRY", "XX")
+    with pytest.raises(SettingsError, match="SHAREWELL_COUNTRY: no holidays are known for 'XX'"):
+        worker(jobs="forecast")

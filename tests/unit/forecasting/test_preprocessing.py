@@ -80,6 +80,12 @@ def test_a_suppressed_value_keeps_its_interval_all_the_way_to_the_grid() -> None
     assert grid.value[:, 0].tolist() == [5.0, 2.0]
 
 
+def test_what_was_added_to_a_suppressed_value_moves_its_interval() -> None:
+    """Two in bed, hidden and taken as the middle, and six who wait: from seven to nine, not from one to eight."""
+    panel = Panel.of(frame([8.0, 2.0, 1.0, 0.0], mark="suppressed"))
+    assert panel.frame.select("lower", "upper").rows() == [(7.0, 9.0), (1.0, 3.0), (1.0, 3.0), (0.0, 3.0)]
+
+
 def test_bounds_that_the_source_sends_are_used_instead_of_one_to_three() -> None:
     panel = Panel.of(frame([None, 9.0], lower=1.0, upper=7.0))
     assert panel.frame.select("value", "lower", "upper").rows() == [(4.0, 1.0, 7.0), (9.0, 1.0, 9.0)]
@@ -137,6 +143,17 @@ def test_a_backtest_over_hidden_values_does_not_call_the_middle_exact(small: Rec
     report = backtest(Panel.of(rows), (1,), origins=3, recipe=small)
     assert report.of("persistence").wis < 0.2
     assert 0.3 < report.of("persistence").coverage[0] < 1
+
+
+def test_a_grid_cut_at_a_column_is_the_grid_of_the_panel_cut_at_that_day() -> None:
+    rows = [frame([4.0, None, 2.5, 6.0, 7.0], series="b"), frame([1.0, None, 3.0, None, 9.5], mark="suppressed")]
+    panel = Panel.of(pl.concat(rows, how="diagonal"))
+    for column in range(5):
+        day = MONDAY + timedelta(days=column)
+        cut, whole = panel.grid().until(column), panel.until(day).grid(day)
+        assert (cut.end, cut.names) == (whole.end, whole.names)
+        for name in ("value", "firm", "lower", "upper", "whole", "outcome"):
+            np.testing.assert_array_equal(getattr(cut, name), getattr(whole, name))
 
 
 # Vintages

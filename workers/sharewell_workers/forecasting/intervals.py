@@ -25,14 +25,16 @@ HIDDEN = (1.0, 3.0)  #: what a suppressed count may be where its source does not
 def bound(rows: pl.DataFrame) -> pl.DataFrame:
     """Give every row a lower and an upper bound, equal where the value is exact, and hidden values their middle.
 
-    Bounds that were sent hold, widened to contain the value; a suppressed value without any lies in 1 to 3.
+    Bounds that were sent hold, widened to contain the value; a suppressed value without any lies in 1 to 3. Where more
+    was added to it than that, such as people who wait, only the hidden part is open: one unit less, or one more.
     """
     sent = pl.col("lower").is_not_null() & pl.col("upper").is_not_null()
     suppressed = pl.col("mark") == str(Mark.SUPPRESSED)
     if not rows.select((sent | suppressed).any()).item():
         return rows.with_columns(lower=pl.col("value"), upper=pl.col("value"))
-    low = pl.when(sent).then("lower").when(suppressed).then(HIDDEN[0])
-    high = pl.when(sent).then("upper").when(suppressed).then(HIDDEN[1])
+    added = pl.when(pl.col("value") > HIDDEN[1]).then(pl.col("value") - sum(HIDDEN) / 2).otherwise(0.0)
+    low = pl.when(sent).then("lower").when(suppressed).then(HIDDEN[0] + added)
+    high = pl.when(sent).then("upper").when(suppressed).then(HIDDEN[1] + added)
     return rows.with_columns(
         # A bound is what was sent, but never crosses the value; without either, both are the value.
         lower=pl.min_horizontal(low, "value"), upper=pl.max_horizontal(high, "value")
