@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
+from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -181,3 +182,36 @@ async def test_only_the_forecaster_judges(ward: Ward) -> None:
     for caller in (ward.world.callers[ward.place.id], worker_caller("allocate", "r-3")):
         with pytest.raises(Forbidden):
             await ward.world.workers.drift.judge(caller, BEDS, 1, {}, ward.world.at)
+
+
+async def test_two_jobs_that_judge_at_once_count_each_outcome_once(ward: Ward, migrator_pool: Pool) -> None:
+    for used in (130, 70, 300):
+        await ward.forecast()
+        ward.world.at += timedelta(days=1)
+        await ward.report(used)
+        found = await asyncio.gather(*(ward.judge() for _ in range(4)))
+        assert sorted(judgement.judged for judgement in found) == [0, 0, 0, 1]
+    assert (await ward.watch()).judged == 3
+
+
+async def test_a_weekly_series_is_judged_on_the_weekday_it_was_forecast_for(ward: Ward) -> None:
+    """It reports a Thursday's week; most report Saturdays, and forecasts are for those."""
+    services, world = ward.world.workers, ward.world
+    saturday = world.at.date() + timedelta(days=(5 - world.at.weekday()) % 7)
+    forecast = Forecast(
+        institution=ward.place.id, resource=BEDS, signal="need", origin=saturday - timedelta(days=7), target=saturday,
+        horizon=1, quantiles=QUANTILES, model="ab" * 32,
+    )  # fmt: skip
+    await services.forecasts.adopt(
+        FORECASTER, await services.forecasts.history(BEDS), step_days=7, origin=saturday - timedelta(days=7),
+        model="ab" * 32, trial=None, data_sha256="ab" * 32, code_sha256="cd" * 32, forecasts=[forecast],
+    )  # fmt: skip
+    world.at += timedelta(days=8)
+    thursday = datetime.combine(saturday - timedelta(days=2), time(12), UTC)
+    await world.report(ward.place, staffed=900, occupied=300, as_of=thursday, period_days=7)
+    came = {(ward.place.id, saturday): 300_000.0}
+    since = world.at - timedelta(days=60)
+    assert (await services.drift.judge(FORECASTER, BEDS, 1, came, since)).judged == 0, "it is no daily series"
+    assert (await services.drift.judge(FORECASTER, BEDS, 7, came, since)).judged == 1
+    watch = await ward.watch()
+    assert (watch.last_target, watch.missed) == (saturday, 1)

@@ -374,3 +374,32 @@ async def test_a_training_that_failed_fails_once_more_in_the_same_way(
         (run,) = (await tx.forecasts.runs(before=UUID(int=2**128 - 1), resource=BEDS, first=9)).items
     status, said = await sharewell(database_environment, "forecast", "rerun", str(run.id))
     assert status == 0, said
+
+
+async def test_weekly_series_are_forecast_tried_and_judged_beside_daily_ones(
+    region: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weekly = Recipe(max_rows=4000, min_rows=100, lags=(1, 2), windows=(2, 4), carry=4)
+    monkeypatch.setattr(Recipe, "for_step", lambda step: {1: QUICK, 7: weekly}[step])
+    world, half = region.world, region.places[: PLACES // 2]
+    for place in half:
+        drafts = [
+            CapacityDraft(
+                resource=BEDS, as_of=world.at - timedelta(weeks=back), staffed=900, period_days=7,
+                occupied=int(region.random.poisson(40)),
+            )
+            for back in reversed(range(50))
+        ]  # fmt: skip
+        await world.people.capacity.report(world.callers[place.id], place.id, drafts)
+    region.places = region.places[PLACES // 2 :]
+    await region.past(34)
+    await region.evening()
+    await region.days(7)
+    for place in half:
+        await world.report(place, staffed=900, occupied=41, period_days=7)
+    await region.evening()
+    steps = [trial.step_days for trial in await region.trials()]
+    assert sorted(steps) == [1, 1, 7], "a weekly model is tried every four weeks"
+    watches = await region.watches()
+    assert {watches[place.id].judged for place in half} == {1}
+    assert {watches[place.id].judged for place in region.places} == {7}
