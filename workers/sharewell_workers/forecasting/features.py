@@ -1,20 +1,23 @@
 """What the model sees of a series on a day: only that day and the past, on a scale on which series are alike.
 
 Values are raised to `Recipe.power`, taken as differences from the last known value, and divided by the series' own
-recent volatility, so one model can learn from a hospital of ten beds and one of a thousand.
+recent volatility, so one model can learn from a hospital of ten beds and one of a thousand. What needs all series at
+once is worked out first and is small; the table of features then falls apart by series, and any part can be made alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sharewell_workers.forecasting import calendars, rolling
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from sharewell_workers.forecasting.panel import Grid
@@ -46,13 +49,29 @@ class State:
     base: Floats  #: [S, T] last known value, powered
     scale: Floats  #: [S, T] volatility of one step, powered units
     count: Floats  #: [S, T] values known so far
-    names: list[str]  #: of the features of `table`
-    table: NDArray[np.float32]  #: [S, T, F] what depends on series and day, not on the horizon
+    beside: dict[str, Floats]  #: [S, T] last known values of other signals, powered
+    restless: Floats  #: [S, T] root mean square of the moves in the longest window, powered units
+    peers: dict[str, Floats]  #: [G, T] mean moves of groups, and [1, T] of everyone
+    _cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def last(self) -> int:
         """The newest column."""
         return int(self.grid.value.shape[1]) - 1
+
+    @property
+    def parts(self) -> tuple[list[str], NDArray[np.float32]]:
+        """What depends on series and day, not on the horizon: names and values [S, T, F]; made when first asked for."""
+        if "parts" not in self._cache:
+            self._cache["parts"] = _table(self)
+        names, table = self._cache["parts"]
+        return names, table
+
+    def of(self, series: slice) -> State:
+        """Some series alone; they see of all others what they saw before."""
+        cut = {name: getattr(self, name)[series] for name in ("power", "base", "scale", "count", "restless")}
+        beside = {name: other[series] for name, other in self.beside.items()}
+        return replace(self, grid=self.grid.of(series), beside=beside, _cache={}, **cut)
 
     def ready(self) -> NDArray[np.bool_]:
         """[S, T] where the model may speak: a fresh enough last value and enough of them."""
@@ -66,14 +85,34 @@ class State:
 def observe(grid: Grid, recipe: Recipe, season: int | None = None) -> State:
     """Work out what can be seen of all series at all columns."""
     z = grid.value**recipe.power
-    base, age = rolling.carry(z, recipe.carry)
+    base, _ = rolling.carry(z, recipe.carry)
     move = base - rolling.shift(base, 1)
     scale = volatility(np.where(np.isnan(z), np.nan, move), recipe.power, recipe.scale_halflife)
-    parts = _past(z, base, scale, recipe) | _moves(move, scale, recipe) | _peers(grid, base, scale, recipe)
-    parts |= {"level": base, "scale": np.log(scale), "age": age}
-    table = np.stack([part.astype(np.float32) for part in parts.values()], axis=2)
     count = np.cumsum(~np.isnan(z), axis=1).astype(float)
-    return State(grid, recipe, season or grid.season, z, base, scale, count, list(parts), table)
+    restless = rolling.window_spread(move, recipe.windows[-1])
+    unknown = np.full_like(z, np.nan)
+    others = {name: grid.beside.get(name, unknown) ** recipe.power for name in recipe.signals}
+    beside = {name: rolling.carry(other, recipe.carry)[0] for name, other in others.items()}
+    peers = _peers(grid, base, "", (1, *recipe.windows[:3]))
+    for name, other in beside.items():
+        peers |= _peers(grid, other, name, (1, recipe.windows[1]))
+    return State(grid, recipe, season or grid.season, z, base, scale, count, beside, restless, peers)
+
+
+def _table(state: State) -> tuple[list[str], NDArray[np.float32]]:
+    z, base, scale, recipe = state.power, state.base, state.scale, state.recipe
+    move = base - rolling.shift(base, 1)
+    parts = _past(z, base, scale, recipe) | _moves(move, scale, recipe)
+    for name, mean in state.peers.items():
+        parts[name] = (mean[state.grid.group] if name.startswith("group") else mean) / scale
+    for name, other in state.beside.items():
+        parts |= {f"move{w} {name}": (other - rolling.shift(other, w)) / scale for w in (1, recipe.windows[1])}
+        parts[f"over {name}"] = (base - other) / scale
+    _, age = rolling.carry(z, recipe.carry)
+    _, seen = rolling.carry(np.where(state.grid.firm, z, np.nan), z.shape[1])
+    # A value that was carried forward is known today but tells of an earlier day.
+    parts |= {"level": base, "scale": np.log(scale), "age": age, "unheard": seen}
+    return list(parts), np.stack([part.astype(np.float32) for part in parts.values()], axis=2)
 
 
 def volatility(move: Floats, power: float, halflife: float) -> Floats:
@@ -107,14 +146,14 @@ def _moves(move: Floats, scale: Floats, recipe: Recipe) -> dict[str, Floats]:
     return {f"restless{w}": rolling.window_spread(move, w) / scale for w in recipe.windows}
 
 
-def _peers(grid: Grid, base: Floats, scale: Floats, recipe: Recipe) -> dict[str, Floats]:
-    """Where the group, and everyone, is heading: mean moves over short and longer spans, in own volatilities."""
+def _peers(grid: Grid, base: Floats, name: str, widths: Sequence[int]) -> dict[str, Floats]:
+    """Where groups [G, T], and everyone [1, T], are heading: mean moves of a signal over short and longer spans."""
     everyone = np.zeros(len(base), dtype=np.int64)
     parts = {}
-    for width in (1, *recipe.windows[:3]):
+    for width in widths:
         trend = base - rolling.shift(base, width)
-        parts[f"group{width}"] = rolling.group_mean(trend, grid.group) / scale
-        parts[f"all{width}"] = rolling.group_mean(trend, everyone) / scale
+        parts[f"group{width} {name}".strip()] = rolling.group_table(trend, grid.group)
+        parts[f"all{width} {name}".strip()] = rolling.group_table(trend, everyone)
     return parts
 
 
@@ -131,7 +170,8 @@ def rows(state: State, tasks: Tasks) -> tuple[NDArray[np.float32], list[str]]:
     parts["season_move"] = (_look(state.base, at, back) - _look(state.base, at, back - horizon)) / scale
     parts |= _calendar(state, column + horizon)
     ahead = np.stack([part.astype(np.float32) for part in parts.values()], axis=1)
-    return np.concatenate([state.table[at, column], ahead], axis=1), state.names + list(parts)
+    names, table = state.parts
+    return np.concatenate([table[at, column], ahead], axis=1), names + list(parts)
 
 
 def _look(value: Floats, at: Ints, column: Ints) -> Floats:

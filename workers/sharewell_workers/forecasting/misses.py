@@ -34,7 +34,8 @@ def of_model(model: FittedModel, state: State, at: Ints, horizon: int) -> Floats
     if len(row):
         tasks = Tasks(at[row], outcomes[column] - horizon, np.full(len(row), horizon))
         rows, _ = features.rows(state, tasks)
-        low, middle, high = np.sort(model.raw(rows), axis=1).T
+        said, trained = np.sort(model.raw(rows), axis=1), model.recipe.trained
+        low, middle, high = said[:, 0], said[:, trained.index(500)], said[:, -1]
         came = (state.power[tasks.series, outcomes[column]] - state.base[tasks.series, tasks.column]) / state.spread(
             tasks
         )

@@ -9,6 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,8 +29,13 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
+    Table = tuple[tuple[float, ...], ...]
 
-FORMAT = "sharewell-forecast-model/2"
+FORMAT = "sharewell-forecast-model/3"
+CALIBRATED_ON = 40_000  #: outcomes at most
+CLASSES = 3  #: of series that move, by their size, at most
+CLASS_OUTCOMES = 2000  #: that a class should have
+SIZE_WEIGHTS = (0.02, 20.0)  #: of a row's cost in units over the mean cost
 
 
 class TooLittleHistory(Exception):
@@ -49,8 +55,9 @@ class FittedModel:
     data: str  #: SHA-256 of the panel it was trained on
     trained_rows: int
     features: tuple[str, ...]
-    shape: tuple[tuple[float, ...], ...]  #: where each level lies, in half-widths, by horizon and level
-    boosters: tuple[tuple[str, ...], ...]  #: LightGBM text by seed and level
+    edges: tuple[float, ...]  #: powered values that part classes of size; see `volume`
+    shape: tuple[tuple[float, ...], ...]  #: where each level lies, in heights, by class and horizon, and level
+    boosters: tuple[tuple[str, ...], ...]  #: LightGBM text by seed and trained level
     _cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -65,7 +72,7 @@ class FittedModel:
         body = {
             "format": FORMAT, "recipe": self.recipe.to_json(), "horizons": self.horizons, "seed": self.seed,
             "step": self.step, "season": self.season, "origin": self.origin.isoformat(), "data": self.data,
-            "trained_rows": self.trained_rows, "features": self.features, "shape": self.shape,
+            "trained_rows": self.trained_rows, "features": self.features, "edges": self.edges, "shape": self.shape,
             "boosters": self.boosters,
         }  # fmt: skip
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
@@ -87,12 +94,12 @@ class FittedModel:
         return cls(
             recipe=Recipe.from_json(body.pop("recipe")), origin=date.fromisoformat(body.pop("origin")),
             horizons=tuple(body.pop("horizons")), features=tuple(body.pop("features")),
-            shape=tuple(tuple(row) for row in body.pop("shape")),
+            edges=tuple(body.pop("edges")), shape=tuple(tuple(row) for row in body.pop("shape")),
             boosters=tuple(tuple(texts) for texts in body.pop("boosters")), **body,
         )  # fmt: skip
 
     def raw(self, rows: NDArray[np.float32]) -> Floats:
-        """Uncalibrated quantiles [N, L] in volatilities from the last known value, averaged over seeds."""
+        """Uncalibrated quantiles [N, K] in volatilities from the last known value, averaged over seeds."""
         if "loaded" not in self._cache:
             self._cache["loaded"] = [trees.load(texts) for texts in self.boosters]
         return np.asarray(np.mean([trees.apply(boosters, rows) for boosters in self._cache["loaded"]], axis=0))
@@ -101,10 +108,17 @@ class FittedModel:
         """Calibrated quantiles [N, L] of the values themselves, rising along each row and never negative."""
         rows, _ = features.rows(state, tasks)
         place = np.searchsorted(np.array(self.horizons), tasks.horizon)
-        moved = calibration.unfold(self.raw(rows), np.array(self.shape)[place])
+        shape = np.array(self.shape)[volume(state, tasks, self.edges) * len(self.horizons) + place]
+        moved = calibration.unfold(self.raw(rows), shape, self.recipe.trained)
         powered = state.base[tasks.series, tasks.column][:, None] + state.spread(tasks)[:, None] * moved
         values = np.maximum(powered, 0.0) ** (1 / self.recipe.power)
         return counts.rounded(values, state.grid.whole[tasks.series], self.recipe.whole_below)
+
+
+def volume(state: State, tasks: Tasks, edges: Sequence[float]) -> Ints:
+    """[N] class of each task: 0 where the series has long not moved, else 1 and up by its last value (powered)."""
+    at = tasks.series, tasks.column
+    return np.where(state.restless[at] > 0, 1 + np.searchsorted(np.array(edges), state.base[at]), 0)
 
 
 def fit(
@@ -129,20 +143,24 @@ def fit(
     grid = known.grid(origin, steps=recipe.history)
     taught = max(0, grid.value.shape[1] - recipe.train_steps)
     country = calendars.choice(recipe.country, panel.country, grid.day(taught), grid.end)
-    recipe = replace(recipe, country=country)
+    recipe = replace(recipe, country=country, signals=tuple(sorted(grid.beside)))
     state = features.observe(grid, recipe)
     model = FittedModel(
         recipe=recipe, horizons=ahead, seed=seed, step=grid.step, season=state.season, origin=grid.day(state.last),
-        data=known.digest(), trained_rows=0, features=(), shape=(), boosters=(),
+        data=known.digest(), trained_rows=0, features=(), edges=(), shape=(), boosters=(),
     )  # fmt: skip
-    shape = _calibrated(model, state, state.last - recipe.calibration_steps)
-    return replace(_boosted(model, state, state.last), shape=shape)
+    edges, shape = _calibrated(model, state, state.last - recipe.calibration_steps)
+    return replace(_boosted(model, state, state.last), edges=edges, shape=shape)
 
 
-def _calibrated(model: FittedModel, state: State, until: int) -> tuple[tuple[float, ...], ...]:
-    """Train on outcomes up to column `until` and see how wide the bands had to be to hold what came after it."""
+def _calibrated(model: FittedModel, state: State, until: int) -> tuple[tuple[float, ...], Table]:
+    """Train on outcomes up to column `until` and see how wide the bands had to be to hold what came after it.
+
+    Gives the edges of volume classes and the shape by class and horizon.
+    """
     recipe = model.recipe
-    shape = np.tile(calibration.prior(recipe.levels), (len(model.horizons), 1))
+    edges: tuple[float, ...] = ()
+    shape = np.tile(calibration.prior(recipe.levels, recipe.trained), (2 * len(model.horizons), 1))
     if recipe.calibration_steps and until > 2 * recipe.calibration_steps:
         try:
             lighter = replace(recipe, seeds=1, max_rows=recipe.max_rows // 2)
@@ -150,16 +168,32 @@ def _calibrated(model: FittedModel, state: State, until: int) -> tuple[tuple[flo
         except TooLittleHistory:
             pass  # the prior stands
         else:
-            tasks = _sample(model, state, until + 1, state.last, most=10_000)
-            rows, _ = features.rows(state, tasks)
-            shape = calibration.shape(
-                past.raw(rows),
-                _outcome(state, tasks, state.grid.outcome**recipe.power),
-                tasks.horizon,
-                recipe.levels,
-                model.horizons,
-            )
-    return tuple(tuple(round(float(f), 6) for f in row) for row in shape)
+            tasks = _sample(model, state, until + 1, state.last, most=CALIBRATED_ON)
+            edges = _edges(state, tasks)
+            shape = _shape(past, state, tasks, volume(state, tasks, edges), len(edges) + 2)
+    return edges, tuple(tuple(round(float(f), 6) for f in row) for row in shape)
+
+
+def _edges(state: State, tasks: Tasks) -> tuple[float, ...]:
+    """What parts the series that move into classes of like size, as many as outcomes are enough for."""
+    moving = state.base[tasks.series, tasks.column][state.restless[tasks.series, tasks.column] > 0]
+    parts = int(np.clip(len(moving) // CLASS_OUTCOMES, 1, CLASSES))
+    found = np.quantile(moving, np.arange(1, parts) / parts) if len(moving) else np.zeros(0)
+    return tuple(round(float(edge), 6) for edge in np.unique(found))
+
+
+def _shape(past: FittedModel, state: State, tasks: Tasks, volumes: Ints, classes: int) -> Floats:
+    """Shapes of all classes, one below the other; each drawn towards that of all series that move."""
+    recipe = past.recipe
+    rows, _ = features.rows(state, tasks)
+    said, came = past.raw(rows), _outcome(state, tasks, state.grid.outcome**recipe.power)
+    measure = partial(calibration.shape, levels=recipe.levels, trained=recipe.trained)
+    guess = measure(said, came, tasks.horizon, horizons=(0,))[0]
+    found = []
+    for one in range(classes):
+        mine = (said[volumes == one], came[volumes == one], tasks.horizon[volumes == one])
+        found.append(measure(*mine, horizons=past.horizons, guess=guess, still=one == 0))
+    return np.concatenate(found)
 
 
 def _boosted(model: FittedModel, state: State, until: int) -> FittedModel:
@@ -169,14 +203,22 @@ def _boosted(model: FittedModel, state: State, until: int) -> FittedModel:
     if len(tasks.series) < recipe.min_rows:
         raise TooLittleHistory(f"{len(tasks.series)} rows to learn from; {recipe.min_rows} are needed.")
     rows, names = features.rows(state, tasks)
+    lessons = trees.Lessons(rows, _outcome(state, tasks), _weight(state, tasks, until), recipe)
+    boosters = trees.train(lessons, [model.seed * 1000 + bag for bag in range(recipe.seeds)])
+    return replace(model, boosters=boosters, features=tuple(names), trained_rows=len(rows), _cache={})
+
+
+def _weight(state: State, tasks: Tasks, until: int) -> Floats | None:
+    """How much each row counts in training: by how new it is, and by what a miss of one volatility costs in units."""
+    recipe = state.recipe
     weight = None
     if recipe.recency_halflife:
         weight = 0.5 ** ((until - tasks.column - tasks.horizon) / recipe.recency_halflife)
-    target = _outcome(state, tasks)
-    boosters = tuple(
-        trees.train(rows, target, weight, recipe, seed=model.seed * 1000 + bag) for bag in range(recipe.seeds)
-    )
-    return replace(model, boosters=boosters, features=tuple(names), trained_rows=len(target), _cache={})
+    if recipe.size_weight:
+        unit = np.maximum(state.base[tasks.series, tasks.column], 1.0) ** (1 / recipe.power - 1) * state.spread(tasks)
+        size = np.clip(unit / unit.mean(), *SIZE_WEIGHTS) ** recipe.size_weight
+        weight = size if weight is None else weight * size
+    return weight
 
 
 def _outcome(state: State, tasks: Tasks, came: Floats | None = None) -> Floats:
@@ -210,4 +252,6 @@ def _checked(recipe: Recipe, levels: Sequence[int] | None) -> Recipe:
     wanted = tuple(levels) if levels is not None else recipe.levels
     if 500 not in wanted or list(wanted) != sorted(set(wanted)) or not 0 < wanted[0] <= wanted[-1] < 1000:
         raise Invalid("levels must rise strictly between 0 and 1000 per mille and hold 500.", field="levels")
+    if 500 not in recipe.trained or list(recipe.trained) != sorted(set(recipe.trained)) or len(recipe.trained) < 3:
+        raise Invalid("levels to train must rise strictly and hold 500.", field="trained")
     return replace(recipe, levels=wanted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from sharewell.domain.errors import Invalid
 from sharewell_workers.forecasting import calendars, counts, intervals, quality, series
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from numpy.typing import NDArray
@@ -38,6 +39,7 @@ class Panel:
 
     unit: str | None = None  #: of all values; None where nobody said
     unnamed: int = 0  #: rows that named no series and were left out
+    beside: Mapping[str, Panel] = field(default_factory=dict)  #: other signals of the same series, by name
 
     @classmethod
     def of(
@@ -69,13 +71,25 @@ class Panel:
 
     def until(self, day: date) -> Panel:
         """The panel as if nothing after `day` had been reported; every series stays, even if it is left empty."""
-        return replace(self, frame=self.frame.filter(pl.col("day") <= day))
+        beside = {name: other.until(day) for name, other in self.beside.items()}
+        return replace(self, frame=self.frame.filter(pl.col("day") <= day), beside=beside)
+
+    def seen_with(self, **beside: Panel) -> Panel:
+        """This panel, and other signals that may tell where it is heading, such as admissions beside beds.
+
+        Their series go by the same names; those that this panel lacks are left out. Raises `Invalid` for another step.
+        """
+        for name, other in beside.items():
+            if other.step != self.step:
+                raise Invalid(f"{name} steps {other.step} days, the panel {self.step}.", field="step")
+        return replace(self, beside={**self.beside, **beside})
 
     def digest(self) -> str:
         """SHA-256 over the cleaned rows in order: the same rows give the same hash, however they were sent."""
         text = self.frame.select("series", "group", "day", "value", "mark", "size").write_csv(float_precision=6)
         hidden = self.frame.filter(pl.col("lower") < pl.col("upper")).select("series", "day", "lower", "upper")
         head = f"step={self.step} unit={self.unit}\n"
+        head += "".join(f"{name}={self.beside[name].digest()}\n" for name in sorted(self.beside))
         return hashlib.sha256((head + text + hidden.write_csv(float_precision=6)).encode()).hexdigest()
 
     def grid(self, last: date | None = None, *, steps: int | None = None) -> Grid:
@@ -87,7 +101,10 @@ class Panel:
         first = rows["day"].min()
         width = (end - first).days // self.step + 1 if isinstance(first, date) else 1
         width = min(width, steps or MOST_STEPS)
-        return _fill(rows, names, end, width, self.step)
+        beside = {
+            name: _fill(other.frame, names, end, width, self.step).value for name, other in self.beside.items()
+        }
+        return replace(_fill(rows, names, end, width, self.step), beside=beside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +122,7 @@ class Grid:
     upper: Floats  #: [S, T]
     whole: NDArray[np.bool_]  #: [S] counts: every exact value is a whole number
     groups: list[str]  #: names of the groups, by number
+    beside: dict[str, Floats] = field(default_factory=dict)  #: [S, T] other signals of the same series
 
     def until(self, column: int, *, steps: int | None = None) -> Grid:
         """The grid as if `column` were its last, `steps` wide at most."""
@@ -115,6 +133,18 @@ class Grid:
         return replace(
             self, end=self.day(column), value=value, firm=self.firm[:, span], lower=lower, upper=upper,
             whole=counts.are_whole(value, lower, upper),
+            beside={name: other[:, span] for name, other in self.beside.items()},
+        )  # fmt: skip
+
+    def of(self, series: slice) -> Grid:
+        """Some series alone, groups numbered as before."""
+        exact = self.lower is self.value
+        value = self.value[series]
+        lower, upper = (value, value) if exact else (self.lower[series], self.upper[series])
+        return replace(
+            self, names=self.names[series], group=self.group[series], size=self.size[series], value=value,
+            firm=self.firm[series], lower=lower, upper=upper, whole=self.whole[series],
+            beside={name: other[series] for name, other in self.beside.items()},
         )  # fmt: skip
 
     @property
@@ -144,7 +174,7 @@ def _on_calendar(end: date, frame: pl.DataFrame, step: int) -> date:
 def _fill(rows: pl.DataFrame, names: list[str], end: date, width: int, step: int) -> Grid:
     start = end - timedelta(days=(width - 1) * step)
     order = pl.DataFrame({"series": names, "_row": np.arange(len(names))}, schema_overrides={"series": pl.String})
-    placed = rows.join(order, on="series", how="inner").filter(pl.col("day") >= start)
+    placed = rows.join(order, on="series", how="inner").filter(pl.col("day").is_between(start, end))
     column = ((placed["day"] - start).dt.total_days() // step).to_numpy()
     row = placed["_row"].to_numpy()
 

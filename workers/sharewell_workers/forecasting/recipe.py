@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from sharewell.domain.forecast import LEVELS
-from sharewell_workers.forecasting import counts
+from sharewell_workers.forecasting import calibration, counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class Recipe:
     min_observed: int = 5  #: values a series needs before the model speaks for it
     calendar: bool = False  #: weeks of the year; only sensible with more than a year of history
     country: str | None = None  #: whose holidays are known, as ISO 3166; None: the panel's, if it has one; "": nobody's
+    signals: tuple[str, ...] = ()  #: of those beside the panel, the ones that are looked at; set by the fit
     history: int = 400  #: newest steps that are looked at at all
     train_steps: int = 160  #: newest origins that are trained on
     recency_halflife: float = 14.0  #: steps after which a training row weighs half; 0: all weigh the same
@@ -37,7 +38,9 @@ class Recipe:
     feature_fraction: float = 0.8
     whole_below: float = counts.BELOW  #: quantiles of counts under this are told as whole numbers; 0: none
     calibration_steps: int = 7  #: newest steps whose outcomes set the width of the bands; 0: no calibration
+    trained: tuple[int, ...] = calibration.TRAINED  #: levels trees are trained for, the median among them
     seeds: int = 1  #: models averaged, each with its own seed
+    size_weight: float = 0.5  #: power of a row's volatility in units that is its weight; 1: as much as it costs in WIS
 
     @classmethod
     def for_step(cls, step: int, **changes: Any) -> Self:

@@ -89,13 +89,18 @@ def fading_mean(value: Floats, halflife: float) -> tuple[Floats, Floats]:
 
 def group_mean(value: Floats, group: Ints, weight: Floats | None = None) -> Floats:
     """Mean over each series' group at each step (weighted where given), repeated for every member."""
+    return group_table(value, group, weight)[group]
+
+
+def group_table(value: Floats, group: Ints, weight: Floats | None = None) -> Floats:
+    """Mean over each group at each step [G, T]; groups are numbered from 0."""
     w = ~np.isnan(value) * (1.0 if weight is None else weight)
     y = np.where(np.isnan(value), 0.0, value) * w
     count = int(group.max()) + 1 if group.size else 0
     sums, masses = np.zeros((count, value.shape[1])), np.zeros((count, value.shape[1]))
     np.add.at(sums, group, y)
     np.add.at(masses, group, w)
-    return _divide(sums, masses)[group]
+    return _divide(sums, masses)
 
 
 def _divide(above: Floats, below: Floats, *, least: float = 1e-12) -> Floats:

@@ -5,11 +5,10 @@ One thread, fixed seeds and row-wise histograms make the same rows give the same
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from sharewell_workers.forecasting.calibration import TRAINED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,19 +20,37 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-def train(
-    rows: NDArray[np.float32], target: Floats, weight: Floats | None, recipe: Recipe, *, seed: int
-) -> tuple[str, ...]:
-    """Train a booster for each level of `TRAINED` over the same rows; returns their texts in level order."""
-    import lightgbm  # noqa: PLC0415  needs the system's libgomp1: only those who train or predict pay for it
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What boosters are trained on, and how: rows [N, F], target [N], weight [N] or none."""
 
-    shared = _parameters(recipe, seed)
-    data = lightgbm.Dataset(rows, label=target, weight=weight, params=shared, free_raw_data=False).construct()
-    texts = []
-    for level in TRAINED:
-        booster = lightgbm.train(shared | {"alpha": level / 1000}, data, num_boost_round=recipe.rounds)
-        texts.append(str(booster.model_to_string(num_iteration=-1)))
-    return tuple(texts)
+    rows: NDArray[np.float32]
+    target: Floats
+    weight: Floats | None
+    recipe: Recipe
+
+    def dataset(self, seed: int) -> Any:
+        """The rows in LightGBM's bins. Building it takes as long as some rounds, so it is worth keeping."""
+        import lightgbm  # noqa: PLC0415  needs the system's libgomp1: only those who train or predict pay for it
+
+        shared = _parameters(self.recipe, seed)
+        made = lightgbm.Dataset(self.rows, label=self.target, weight=self.weight, params=shared, free_raw_data=False)
+        return made.construct()
+
+
+def train(lessons: Lessons, seeds: Sequence[int]) -> tuple[tuple[str, ...], ...]:
+    """Train boosters, here and one after the other: their texts by seed and level of `recipe.trained`."""
+    return tuple(tuple(train_some(lessons, seed, lessons.recipe.trained)) for seed in seeds)
+
+
+def train_some(lessons: Lessons, seed: int, levels: Sequence[int]) -> list[str]:
+    """Train a booster for each of `levels`; each is the same whatever others are trained with it."""
+    import lightgbm  # noqa: PLC0415
+
+    data, shared = lessons.dataset(seed), _parameters(lessons.recipe, seed)
+    rounds = lessons.recipe.rounds
+    boosters = [lightgbm.train(shared | {"alpha": level / 1000}, data, num_boost_round=rounds) for level in levels]
+    return [str(booster.model_to_string(num_iteration=-1)) for booster in boosters]
 
 
 def load(texts: Sequence[str]) -> list[Any]:
