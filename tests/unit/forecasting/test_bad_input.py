@@ -134,6 +134,14 @@ def test_counts_beyond_all_measure_become_unknown_and_are_counted(run: Callable[
         assert done.quality("vast")["refused"] == DAYS
 
 
+def test_endless_movements_make_a_value_unknown_and_are_counted(run: Callable[..., Run]) -> None:
+    for wrong in (math.inf, -math.inf, math.nan):
+        done = run(extra("moved", range(DAYS), 5.0).with_columns(transferred=pl.lit(wrong)))
+        assert done.good()
+        assert done.quality("moved")["refused"] == DAYS
+        assert done.told("moved")[0] == "group"
+
+
 @pytest.mark.parametrize("name", ["series", "day", "value"])
 def test_a_missing_column_is_refused_by_name(wave: Wave, name: str) -> None:
     with pytest.raises(Invalid, match=f"column '{name}' is missing") as refusal:

@@ -179,6 +179,11 @@ def test_a_restated_value_is_tagged_and_counted_and_is_no_duplicate() -> None:
     assert (quality(panel)["restated"], quality(panel)["duplicates"]) == (1, 0)
 
 
+def test_a_value_that_comes_late_is_not_restated() -> None:
+    late = pl.concat([vintages((2, 0, 5.0)).with_columns(value=pl.lit(None, pl.Float64)), vintages((3, 0, 5.0))])
+    assert Panel.of(late).frame.select("value", "restated").rows() == [(5.0, False)]
+
+
 def test_a_panel_may_be_asked_for_as_it_was_known_on_a_day() -> None:
     rows = vintages((2, 0, 5.0), (2, 1, 6.0), (9, 0, 8.0))
     before = Panel.of(rows, known_on=MONDAY + timedelta(days=8))

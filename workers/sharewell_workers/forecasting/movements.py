@@ -21,7 +21,7 @@ def take_out(rows: pl.DataFrame, moved: pl.DataFrame | None) -> pl.DataFrame:
     units present that belong elsewhere, negative for units away. Demand never falls below zero. Raises `Invalid` for
     movements that cannot be read.
     """
-    rows = rows.with_columns(pl.col("transferred").fill_nan(None).fill_null(0.0))
+    rows = rows.with_columns(pl.col("transferred").fill_null(0.0))
     if moved is not None and moved.height:
         rows = rows.with_columns(pl.col("transferred") + _in_force(rows, moved))
     if not rows.select((pl.col("transferred") != 0).any()).item():

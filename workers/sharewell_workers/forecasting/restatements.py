@@ -35,7 +35,7 @@ def newest(rows: pl.DataFrame, known_on: date | None, *, sent: bool) -> tuple[pl
     if known_on is not None:
         rows = rows.filter(pl.col("as_of").is_null() | (pl.col("as_of") <= known_on))
     rows = rows.sort("as_of", maintain_order=True, nulls_last=False)
-    told = rows.select("series", "day", versions=pl.col("value").n_unique().over("series", "day"))
+    told = rows.select("series", "day", versions=pl.col("value").drop_nulls().n_unique().over("series", "day"))
     rows = rows.with_columns(restated=told["versions"] > 1)
     # Of the versions of a value the newest holds; two rows of one version are a duplicate, which is counted later.
     latest = pl.col("as_of").is_null() & pl.col("as_of").max().over("series", "day").is_null()

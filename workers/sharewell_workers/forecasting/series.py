@@ -148,8 +148,10 @@ def _refuse(rows: pl.DataFrame) -> pl.DataFrame:
         for n in ("value", "lower", "upper")
     )
     crossed = (pl.col("lower") > pl.col("upper")).fill_null(value=False)
-    rows = rows.with_columns(refused=bad | crossed)
-    return rows.with_columns(pl.when(~pl.col("refused")).then(n).alias(n) for n in ("value", "lower", "upper"))
+    lost = ~pl.col("transferred").is_between(-MOST, MOST).fill_null(value=True)
+    rows = rows.with_columns(refused=bad | crossed | lost)
+    names = ("value", "lower", "upper", "transferred")
+    return rows.with_columns(pl.when(~pl.col("refused")).then(n).alias(n) for n in names)
 
 
 def _counted(rows: pl.DataFrame) -> pl.DataFrame:
