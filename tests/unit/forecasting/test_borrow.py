@@ -43,7 +43,8 @@ def told(panel: Panel, came: Floats, young: int = 200) -> tuple[Floats, Floats, 
     grid = panel.grid()
     short = (~np.isnan(grid.value)).sum(axis=1) < borrow.SHORT
     assert short.sum() == young
-    group = np.concatenate([borrow.from_group(grid, h, LEVELS, short)[short] for h in AHEAD])
+    lent = borrow.Borrowers.of(grid, short)
+    group = np.concatenate([lent.quantiles(h, LEVELS)[short] for h in AHEAD])
     last = np.concatenate([Naive.of(grid).quantiles("persistence", h, LEVELS)[short] for h in AHEAD])
     return group, last, np.concatenate([came[:young, DAYS - 1 + h] for h in AHEAD])
 

@@ -75,28 +75,40 @@ class Lender:
         return np.asarray(np.maximum(centre[:, None] + found, 0.0))
 
 
-def from_group(grid: Grid, horizon: int, levels: Sequence[int], asked: NDArray[np.bool_]) -> Floats:
-    """Quantiles [S, L] of the series `asked` [S] for `horizon` steps ahead; NaN for others and where nobody can lend.
+@dataclass(frozen=True, slots=True)
+class Borrowers:
+    """The series that borrow, and who lends to them."""
 
-    Where every series has a size, levels are compared for each unit of it. A group of fewer than FEWEST members
-    borrows from everybody.
-    """
-    value = grid.value[:, -WINDOW[grid.step] :]
-    sized = bool(np.isfinite(grid.size).all() and (grid.size > 0).all())
-    size = grid.size if sized else np.ones(len(value))
-    root = np.sqrt(value / size[:, None])
-    member = ((~np.isnan(root)).sum(axis=1) >= MEMBER) & ~asked
-    result = np.full((len(root), len(levels)), np.nan)
-    for group in np.unique(grid.group[asked]):
-        ours = member & (grid.group == group)
-        lenders = ours if ours.sum() >= FEWEST else member
-        if lenders.sum() < FEWEST:
-            continue
-        at = asked & (grid.group == group)
-        found = Lender.of(root[lenders], RHYTHM[grid.step]).quantiles(root[at], horizon, levels) ** 2
-        whole = np.full(int(at.sum()), bool(grid.whole[lenders].all()))
-        result[at] = counts.rounded(found * size[at, None], whole)
-    return result
+    grid: Grid
+    root: Floats  #: [S, W] square roots, for each unit of size where every series has one
+    size: Floats  #: [S]
+    lenders: list[tuple[Ints, Lender, bool]]  #: rows that borrow, from whom, and whether those have whole numbers only
+
+    @classmethod
+    def of(cls, grid: Grid, asked: NDArray[np.bool_]) -> Borrowers:
+        """Find lenders for the series `asked` [S]. A group of fewer than FEWEST members borrows from everybody."""
+        value = grid.value[:, -WINDOW[grid.step] :]
+        sized = bool(np.isfinite(grid.size).all() and (grid.size > 0).all())
+        size = grid.size if sized else np.ones(len(value))
+        root = np.sqrt(value / size[:, None])
+        member = ((~np.isnan(root)).sum(axis=1) >= MEMBER) & ~asked
+        enough = np.bincount(grid.group, member, minlength=len(grid.groups)) >= FEWEST
+        found = []
+        for group in np.unique(np.where(enough[grid.group], grid.group, -1)[asked]):  # -1: everybody
+            ours = member & (grid.group == group) if group >= 0 else member
+            if ours.sum() >= FEWEST:
+                own = (grid.group == group) if group >= 0 else ~enough[grid.group]
+                lender = Lender.of(root[ours], RHYTHM[grid.step])
+                found.append((np.flatnonzero(asked & own), lender, bool(grid.whole[ours].all())))
+        return cls(grid, root, size, found)
+
+    def quantiles(self, horizon: int, levels: Sequence[int]) -> Floats:
+        """Quantiles [S, L] `horizon` steps ahead; NaN for those who do not borrow, and where nobody can lend."""
+        result = np.full((len(self.root), len(levels)), np.nan)
+        for at, lender, whole in self.lenders:
+            values = lender.quantiles(self.root[at], horizon, levels) ** 2 * self.size[at, None]
+            result[at] = counts.rounded(values, np.full(len(at), whole))
+        return result
 
 
 def newest(grid: Grid, levels: Sequence[int]) -> Floats:

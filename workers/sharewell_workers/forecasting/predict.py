@@ -167,8 +167,9 @@ def _by_naive(answers: _Answers, season: int | None, method: str | None) -> None
     grid, levels = answers.grid, answers.levels
     naive = Naive.of(grid, season)
     short = (~np.isnan(grid.value)).sum(axis=1) < (1 if method else borrow.SHORT)
+    borrowers = borrow.Borrowers.of(grid, short)
     for place, h in enumerate(answers.horizons):
-        answers.fill(place, GROUP, borrow.from_group(grid, h, levels, short))
+        answers.fill(place, GROUP, borrowers.quantiles(h, levels))
         for name in (method or naive.better(h), "persistence"):
             answers.fill(place, name, naive.quantiles(name, h, levels))
         answers.fill(place, GROUP, borrow.newest(grid, levels))
