@@ -19,6 +19,7 @@ from sharewell.cli.forecast_files import (
     DEFAULT_COLUMNS,
     Ahead,
     AsJson,
+    Beside,
     Columns,
     Country,
     Levels,
@@ -47,6 +48,7 @@ def fit(
     *,
     output: Annotated[Path, typer.Option("-o", "--output", help="Where to put the model.", show_default=False)],
     columns: Columns = DEFAULT_COLUMNS,
+    beside: Beside = "",
     ahead: Ahead = 7,
     seed: Seed = 0,
     country: Country = "",
@@ -55,7 +57,7 @@ def fit(
 ) -> None:
     """Train one model over all series of FILE and write it as JSON."""
     origin = files.day(until, "until")
-    panel = files.source(file, columns, country).panel(origin)
+    panel = files.source(file, columns, country, beside).panel(origin)
     typer.echo(files.quality(panel), err=True)
     with screen.status(f"Training on {panel.quality.height} series ..."):
         try:
@@ -78,6 +80,7 @@ def predict(
         typer.Option(help="A model from `fit`; without one, naive forecasts.", exists=True, dir_okay=False),
     ] = None,
     columns: Columns = DEFAULT_COLUMNS,
+    beside: Beside = "",
     ahead: Ahead = 7,
     sums: Annotated[
         bool, typer.Option("--sums", help="Also each group as region:NAME, and all together as all.")
@@ -86,7 +89,7 @@ def predict(
 ) -> None:
     """Forecast every series of FILE; each row says which method made it, and why not the model."""
     origin = files.day(at, "at")
-    panel = files.source(file, columns).panel(origin)
+    panel = files.source(file, columns, beside=beside).panel(origin)
     typer.echo(files.quality(panel), err=True)
     trained = FittedModel.from_bytes(model.read_bytes()) if model else None
     steps = [h for h in trained.horizons if h <= ahead] if trained else range(1, ahead + 1)
@@ -105,6 +108,7 @@ def backtest(
         Literal["series", "hub"], typer.Option("--format", help="series: FILE; hub: a public hub's tables.")
     ] = "series",
     columns: Columns = DEFAULT_COLUMNS,
+    beside: Beside = "",
     ahead: Ahead = 7,
     origins: Annotated[int, typer.Option(min=1, help="How many of the newest days to forecast from.")] = 6,
     seed: Seed = 0,
@@ -140,7 +144,7 @@ def backtest(
         raise typer.BadParameter(f"{tables.given[0]} goes with --format hub.", param_hint="--format")
     if file is None:
         raise typer.BadParameter("name a file of series.", param_hint="FILE")
-    source = files.source(file, columns, country)
+    source = files.source(file, columns, country, beside)
     panel = source.panel()
     typer.echo(files.quality(panel), err=True)
     with screen.status(f"Forecasting {panel.quality.height} series from {origins} past days ..."):

@@ -21,6 +21,7 @@ from sharewell_workers.forecasting.panel import describe
 OURS = ("series", "day", "value", "group", "mark")
 SHAPE = ("series", "step_days", "observed", "rows")  #: counts that say nothing odd
 MORE = ("as_of", "unit", "lower", "upper", "transferred", "size")  #: taken where the file has them, under these names
+BESIDE = "beside "  #: keeps the names of other signals apart from ours
 DEFAULT_COLUMNS = ",".join(OURS)
 
 SeriesFile = Annotated[
@@ -37,6 +38,7 @@ Columns = Annotated[
 Ahead = Annotated[int, typer.Option(min=1, max=60, help="Steps to look ahead: days of daily, weeks of weekly series.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same rows and seed give the same bytes.")]
 Country = Annotated[str, typer.Option(help="Whose holidays count, as ISO 3166: DE, US-NJ; by default as groups say.")]
+Beside = Annotated[str, typer.Option(help="Columns of other signals to look at, such as admissions beside beds.")]
 Levels = Annotated[
     str,
     typer.Option(help="stored: the 7 that are stored; hub: the 23 of the public hubs; or per mille, 500 among them."),
@@ -51,6 +53,7 @@ class Source:
     name: str
     frame: pl.DataFrame
     country: str | None
+    beside: tuple[str, ...] = ()  #: columns of other signals
 
     @property
     def dated(self) -> bool:
@@ -62,18 +65,27 @@ class Source:
 
         Raises `Invalid` if the file has no row that can be used.
         """
-        found = Panel.of(self.frame, country=self.country, step=step, known_on=on if self.dated else None)
+        known_on = on if self.dated else None
+        found = Panel.of(self.frame.drop(self.beside), country=self.country, step=step, known_on=known_on)
         if found.frame.is_empty() and step is None:
             by = f" that was known by {on}" if self.dated and on else ""
             raise Invalid(f"{self.name} has no row with a series and a day{by}.", field="file")
-        return found
+        others = {name: Panel.of(self._told(name), step=found.step, known_on=known_on) for name in self.beside}
+        return found.seen_with(**others)
+
+    def _told(self, name: str) -> pl.DataFrame:
+        """The rows with another signal as their value."""
+        own = [
+            column for column in (*OURS[3:], "lower", "upper", "transferred", "unit") if column in self.frame.columns
+        ]
+        return self.frame.drop(own).with_columns(value=name)
 
     def known(self, now: Panel) -> Callable[[date], Panel] | None:
         """The panel as it was known on a day, for a backtest of `now`; None if the file does not tell."""
         return (lambda day: self.panel(day, step=now.step)) if self.dated else None
 
 
-def source(file: Path, columns: str, country: str = "") -> Source:
+def source(file: Path, columns: str, country: str = "", beside: str = "") -> Source:
     """The rows of FILE under our names. Raises `Invalid` for a file that cannot be read or lacks a column."""
     frame = read(file)
     theirs = [name.strip() for name in columns.split(",")]
@@ -81,11 +93,14 @@ def source(file: Path, columns: str, country: str = "") -> Source:
         raise typer.BadParameter("name three to five columns.", param_hint="--columns")
     optional = set(OURS[3:]) if columns == DEFAULT_COLUMNS else set()
     chosen = {a: pl.col(b) for a, b in zip(OURS, theirs, strict=False) if b in frame.columns or a not in optional}
-    missing = [b for a, b in zip(OURS, theirs, strict=False) if a in chosen and b not in frame.columns]
+    others = tuple(dict.fromkeys(name.strip() for name in beside.split(",") if name.strip()))
+    missing = [name for name in others if name not in frame.columns]
+    missing += [b for a, b in zip(OURS, theirs, strict=False) if a in chosen and b not in frame.columns]
     if missing:
         raise Invalid(f"{file.name} has no column {missing[0]!r}; it has {', '.join(frame.columns)}.", field="columns")
     more = [pl.col(name) for name in MORE if name in frame.columns and columns == DEFAULT_COLUMNS]
-    return Source(file.name, frame.select(*more, **chosen), country or None)
+    frame = frame.select(*more, **chosen, **{f"{BESIDE}{name}": pl.col(name) for name in others})
+    return Source(file.name, frame, country or None, tuple(f"{BESIDE}{name}" for name in others))
 
 
 def quality(panel: Panel) -> str:

@@ -13,7 +13,17 @@ from rich.console import Console
 
 from sharewell.cli import forecast_files as files
 from sharewell.cli import forecast_trial as trials
-from sharewell.cli.forecast_files import DEFAULT_COLUMNS, Ahead, AsJson, Columns, Country, Levels, Seed, SeriesFile
+from sharewell.cli.forecast_files import (
+    DEFAULT_COLUMNS,
+    Ahead,
+    AsJson,
+    Beside,
+    Columns,
+    Country,
+    Levels,
+    Seed,
+    SeriesFile,
+)
 from sharewell.cli.forecast_trial import TrialFile
 from sharewell.domain.audit import Decision
 from sharewell.domain.errors import Invalid
@@ -58,6 +68,7 @@ def report(
     made: MadeFile = None,
     trial: TrialFile = None,
     columns: Columns = DEFAULT_COLUMNS,
+    beside: Beside = "",
     ahead: Ahead = 7,
     origins: Annotated[int, typer.Option(min=1, help="How many of the newest days to forecast from.")] = 14,
     seed: Seed = 0,
@@ -75,7 +86,7 @@ def report(
     Forecasts are made from past days of FILE, as in a backtest, or read from a
     file (--made) of what `predict` wrote on earlier days.
     """
-    source = files.source(file, columns, country)
+    source = files.source(file, columns, country, beside)
     panel = source.panel()
     fans_of = list(dict.fromkeys(series or []))
     fans.check(fans_of, panel)

@@ -139,6 +139,22 @@ def test_sums_of_groups_and_of_all_are_forecast_too_and_left_out_of_scores(beds:
     assert json.loads(told)["backtest"]["scores"][0]["tasks"] == 20
 
 
+def test_other_columns_may_be_looked_at_beside(wave: Wave, tmp_path: Path) -> None:
+    file, model, made = tmp_path / "two.csv", tmp_path / "model.json", tmp_path / "made.csv"
+    wave(20, 60).with_columns(admitted=pl.col("value").shift(-1).over("series") / 4).write_csv(file)
+    words = ("--ahead", "2", "--origins", "2", "--json")
+    alone, both = (
+        json.loads(run("backtest", file, *words, *more).stdout)["scores"][0] for more in ((), ("--beside", "admitted"))
+    )
+    assert both["tasks"] == alone["tasks"]
+    assert float(both["wis"]) < float(alone["wis"])  # admissions that foretell tomorrow's beds
+    run("fit", file, "-o", model, "--ahead", "1", "--beside", "admitted")
+    run("predict", file, "--model", model, "-o", made, "--beside", "admitted")
+    assert set(pl.read_csv(made)["method"]) == {"model"}
+    with pytest.raises(Invalid, match="no column 'nurses'"):
+        run("fit", file, "-o", model, "--beside", "nurses")
+
+
 def test_columns_may_have_other_names(wave: Wave, tmp_path: Path) -> None:
     file = tmp_path / "named.parquet"
     wave(20, 60).rename({"series": "site", "day": "date", "value": "beds"}).write_parquet(file)
