@@ -36,10 +36,8 @@ def of_model(model: FittedModel, state: State, at: Ints, horizon: int) -> Floats
         rows, _ = features.rows(state, tasks)
         said, trained = np.sort(model.raw(rows), axis=1), model.recipe.trained
         low, middle, high = said[:, 0], said[:, trained.index(500)], said[:, -1]
-        came = (state.power[tasks.series, outcomes[column]] - state.base[tasks.series, tasks.column]) / state.spread(
-            tasks
-        )
-        result[row, column] = (came - middle) / np.maximum((high - low) / 2, LEAST_WIDTH)
+        came = state.power[tasks.series, outcomes[column]] - state.base[tasks.series, tasks.column]
+        result[row, column] = (came / state.spread(tasks) - middle) / np.maximum((high - low) / 2, LEAST_WIDTH)
     return result
 
 
