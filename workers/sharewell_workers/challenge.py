@@ -11,14 +11,16 @@ import structlog
 
 from sharewell.services.trials import Attempt
 from sharewell_workers.forecasting.model import FittedModel, TooLittleHistory, fit
+from sharewell_workers.forecasting.panel import Panel
 from sharewell_workers.forecasting.provenance import code_version
 from sharewell_workers.forecasting.recipe import Recipe
 from sharewell_workers.forecasting.trial import compare
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import date
 
-    from sharewell_workers.forecasting.panel import Panel
+    import polars as pl
 
 log = structlog.get_logger(__name__)
 
@@ -37,12 +39,13 @@ class Challenge:
 
 
 def challenge(
-    panel: Panel, horizons: Sequence[int], champion: FittedModel | None, *, recipe: Recipe | None = None,
-    seed: int = SEED,
+    panel: Panel, horizons: Sequence[int], champion: FittedModel | None, *,
+    known: Mapping[date, pl.DataFrame] | None = None, recipe: Recipe | None = None, seed: int = SEED,
 ) -> Challenge:  # fmt: skip
     """Train on all of `panel` and compare with `champion` on the past. Raises nothing: a failure is an answer, too.
 
-    `recipe`: by default that of this release for the panel's step.
+    `known`: by past day, the rows as they were known then, where these were others. `recipe`: by default that of this
+    release for the panel's step.
     """
     recipe = recipe or Recipe.for_step(panel.step)
     try:
@@ -55,7 +58,12 @@ def challenge(
         return Challenge(attempt=_attempt(panel, champion, training(recipe, seed, horizons), failure=_told(error)))
     told = training(model.recipe, model.seed, model.horizons)
     try:
-        found = compare(panel, horizons, recipe=model.recipe, seed=model.seed, champion=champion).to_json()
+        then = {
+            day: Panel.of(rows, step=panel.step, country=panel.country) for day, rows in (known or {}).items()
+        }  # fmt: skip
+        found = compare(
+            panel, horizons, recipe=model.recipe, seed=model.seed, champion=champion, known=then
+        ).to_json()  # fmt: skip
     except TooLittleHistory:
         found = {}
     except Exception as error:

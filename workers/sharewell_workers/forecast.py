@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -23,6 +24,7 @@ from sharewell_workers.forecasting.model import FittedModel
 from sharewell_workers.forecasting.predict import NO_MODEL, predict
 from sharewell_workers.forecasting.provenance import source_sha256
 from sharewell_workers.outlook import HORIZONS, came_since, forecasts_of, panels_of
+from sharewell_workers.vintages import known_then
 
 if TYPE_CHECKING:
     from sharewell.domain.principals import Caller
@@ -96,7 +98,8 @@ async def _in_force(services: Services, caller: Caller, history: History, panel:
         return force
     if champion is None and trial is None and newest is not None and not due(newest, panel.last_day):
         return InForce(reason=f"no trained model is in force: {newest.reason}")
-    found = await anyio.to_thread.run_sync(challenge, panel, HORIZONS[panel.step], champion)
+    known = await known_then(services, history, panel, champion)
+    found = await anyio.to_thread.run_sync(partial(challenge, panel, HORIZONS[panel.step], champion, known=known))
     if found.attempt is None:
         log.info("no model can be trained yet", resource=history.resource, why=found.too_little)
         return force if champion else InForce(reason=found.too_little)

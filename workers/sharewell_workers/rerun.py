@@ -12,7 +12,8 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -27,6 +28,7 @@ from sharewell_workers.forecasting.panel import Panel
 from sharewell_workers.forecasting.predict import NO_MODEL, predict
 from sharewell_workers.forecasting.provenance import code_version
 from sharewell_workers.outlook import HORIZONS, forecasts_of, frame_of
+from sharewell_workers.vintages import known_then, of_step
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -46,6 +48,7 @@ class Evidence:
 
     entry: bytes  #: of the log
     rows: str  #: reported rows as CSV, one a series and day
+    known: Mapping[str, str] = field(default_factory=dict)  #: of a trial: such rows by past day, where others
     models: Mapping[str, str]  #: by SHA-256, those that the entry names and that were kept
     forecasts: tuple[str, ...] = ()  #: what a run made, one line a series and day, to say where another differs
 
@@ -60,8 +63,8 @@ class Evidence:
     def to_bytes(self) -> bytes:
         """As JSON."""
         body = {
-            "format": FORMAT, "entry": self.entry.decode(), "rows": self.rows, "models": dict(self.models),
-            "forecasts": list(self.forecasts),
+            "format": FORMAT, "entry": self.entry.decode(), "rows": self.rows, "known": dict(self.known),
+            "models": dict(self.models), "forecasts": list(self.forecasts),
         }  # fmt: skip
         return json.dumps(body, sort_keys=True, indent=1, ensure_ascii=True).encode() + b"\n"
 
@@ -72,8 +75,8 @@ class Evidence:
             body = json.loads(data)
             _require(body["format"] == FORMAT, f"the format is not {FORMAT}")
             found = cls(
-                entry=body["entry"].encode(), rows=str(body["rows"]), models=dict(body["models"]),
-                forecasts=tuple(body["forecasts"]),
+                entry=body["entry"].encode(), rows=str(body["rows"]), known=dict(body["known"]),
+                models=dict(body["models"]), forecasts=tuple(body["forecasts"]),
             )  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError) as why:
             raise Invalid(f"these bytes are no evidence of a forecast: {why}", field="evidence") from None
@@ -113,7 +116,10 @@ def rerun(evidence: Evidence) -> Iterator[Finding]:
 
 def _trial(panel: Panel, kind: str, told: Mapping[str, Any], evidence: Evidence) -> Iterator[Finding]:
     training, champion = told["training"], _model(evidence, str(told["champion"]))
-    found = challenge(panel, training["horizons"], champion, recipe=recipe_of(training), seed=training["seed"])
+    found = challenge(
+        panel, training["horizons"], champion, recipe=recipe_of(training), seed=training["seed"],
+        known={date.fromisoformat(day): _frame(rows) for day, rows in evidence.known.items()},
+    )  # fmt: skip
     if found.attempt is None or found.attempt.body is None:
         yield _failed(kind, found, str(told["reason"]))
         return
@@ -214,13 +220,17 @@ async def collect(services: Services, id: UUID) -> Evidence:  # noqa: A002
         forecasts = await tx.forecasts.of_run(run.id) if run else []
     told: Mapping[str, Any] = recorded.decision.details
     history = await services.forecasts.history(str(told["resource"]), parse_time(str(told["known_at"])))
-    weekly = told["step_days"] == 7
-    points = [point for point in history.points if (point.period_days == 7) == weekly]
+    frame = frame_of(of_step(history.points, int(told["step_days"])))
     named = [str(told[name]) for name in ("model", "model_sha256", "champion") if len(str(told.get(name, ""))) == 64]
-    return Evidence(
-        entry=recorded.entry, rows=frame_of(points).write_csv(), models=await _kept(services, named),
+    found = Evidence(
+        entry=recorded.entry, rows=frame.write_csv(), models=await _kept(services, named),
         forecasts=tuple(sorted(line_of(each) for each in forecasts)),
     )  # fmt: skip
+    if run is not None:
+        return found
+    panel = Panel.of(frame, step=int(told["step_days"]))
+    then = await known_then(services, history, panel, _model(found, str(told["champion"])))
+    return replace(found, known={day.isoformat(): rows.write_csv() for day, rows in then.items()})
 
 
 async def _kept(services: Services, named: list[str]) -> dict[str, str]:

@@ -20,7 +20,10 @@ from sharewell_workers.rerun import rerun as once_more
 
 def rerun(
     what: Annotated[
-        str, typer.Argument(help="A file of evidence; or the id of a forecast run, a trial, or a decision on one.")
+        str,
+        typer.Argument(
+            help="A file of evidence; or the id of a forecast run, a trial, or a decision on one.", metavar="FILE|ID"
+        ),
     ],
     *,
     save: Annotated[

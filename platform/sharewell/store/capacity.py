@@ -79,7 +79,7 @@ SERIES = f"""
 with {_STAYS}
 select distinct on (c.institution_id, c.as_of::date) c.institution_id, c.as_of::date as day,
        c.occupied + coalesce(c.waiting, 0) as need, coalesce(c.marks ->> 'occupied', 'reported') as mark,
-       c.period_days, i.region, coalesce(g.units, 0) as transferred
+       c.period_days, i.region, coalesce(g.units, 0) as transferred, c.recorded_at
   from sharewell.capacity_report c join sharewell.institution i on i.id = c.institution_id
        left join transferred g on g.id = c.id
  where c.resource = $1 and c.as_of <= $2 and c.as_of > $3 and c.recorded_at <= $2
@@ -105,7 +105,8 @@ class SeriesPoint:
     mark: Mark
     period_days: int
     region: str
-    transferred: int = 0  #: of these, people moved here from elsewhere; below zero: people of theirs who lie elsewhere
+    transferred: int  #: of these, people moved here from elsewhere; below zero: people of theirs who lie elsewhere
+    recorded_at: datetime  #: when it was taken in
 
 
 class CapacityRepository:

@@ -24,6 +24,7 @@ from sharewell_workers.forecasting.recipe import Recipe
 from sharewell_workers.jobs import Job
 from sharewell_workers.outlook import panels_of
 from sharewell_workers.rerun import collect, rerun
+from sharewell_workers.vintages import known_then
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -374,6 +375,41 @@ async def test_a_training_that_failed_fails_once_more_in_the_same_way(
         (run,) = (await tx.forecasts.runs(before=UUID(int=2**128 - 1), resource=BEDS, first=9)).items
     status, said = await sharewell(database_environment, "forecast", "rerun", str(run.id))
     assert status == 0, said
+
+
+async def test_a_trial_sees_of_past_days_what_was_known_then(
+    region: Region, database_environment: Mapping[str, str]
+) -> None:
+    await region.past(34)
+    await region.evening()
+    await region.days(4)
+    world, place, today = region.world, region.places[5], region.world.at.date()
+    async with world.workers.database.transaction() as tx:
+        newest = await tx.capacity.latest(place.id, BEDS)
+    assert newest is not None
+    await region.days(2)
+    await world.report(place, staffed=900, occupied=700, as_of=newest.as_of, corrects=newest.id)
+    history = await world.workers.forecasts.history(BEDS)
+    (panel,) = panels_of(history.points)
+    then = await known_then(world.workers, history, panel, None)
+    assert not then, "these days lie before anything was corrected, in what was loaded as history"
+    (trial,) = await region.trials()
+    champion = FittedModel.from_bytes(await world.workers.trials.model(trial.model))
+    then = await known_then(world.workers, history, panel, champion)
+    assert sorted(then) == [today, today + timedelta(days=1)], "later days knew of it, earlier ones not of the day"
+    told = {"series": str(place.id), "day": today}
+    for rows in then.values():
+        (row,) = rows.filter(**told).to_dicts()
+        assert row["value"] == newest.occupied
+    assert panel.frame.filter(**told)["value"].to_list() == [700.0]
+    await region.days(1)
+    *_, second = await region.trials()
+    assert second.champion == trial.model
+    evidence = await collect(world.workers, second.id)
+    assert len(evidence.known) == 2
+    assert all(finding.same is not False for finding in rerun(evidence))
+    blind = {f.said.split(":")[0]: f.same for f in rerun(replace(evidence, known={}))}
+    assert (blind["model"], blind["backtest"]) == (True, False), "with the corrected value the backtest is another"
 
 
 async def test_weekly_series_are_forecast_tried_and_judged_beside_daily_ones(

@@ -6,7 +6,7 @@ the champion's own training ended and again half way. On the first half nothing 
 apart (if these are the same, so are the answers), on the second it shows whether newer data made the model better. All
 tasks count alike. Where no trained model is in force, the naive forecasts are the champion.
 
-The panel of today is cut at each day; what was reported in between and corrected since is seen as corrected, by both.
+Both see of each day what was known then (`known`); scored are the values that stand today.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import polars as pl
 from sharewell.domain.capacity import Mark
 from sharewell.domain.forecast import NAIVE
 from sharewell.domain.trial import CHALLENGER, IN_FORCE
-from sharewell_workers.forecasting import scores
+from sharewell_workers.forecasting import intervals, scores
 from sharewell_workers.forecasting.model import FittedModel, TooLittleHistory, fit
 from sharewell_workers.forecasting.predict import predict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,7 +50,8 @@ class Comparison:
     levels: tuple[int, ...]  #: those that all answered
     made_on: list[date]  #: [N] the day each answer was asked on
     horizon: NDArray[np.int64]  #: [N]
-    observed: Floats  #: [N]
+    observed: Floats  #: [N]; the least it may have been where it was suppressed
+    at_most: Floats  #: [N]; the most
     values: dict[str, Floats]  #: by method [N, L]
 
     def to_json(self) -> dict[str, Any]:
@@ -66,41 +67,50 @@ class Comparison:
 
     def _score(self, method: str, horizon: int) -> dict[str, Any]:
         at = np.flatnonzero((self.horizon == horizon) | (horizon == 0))
-        values, observed = self.values[method][at], self.observed[at]
+        values, came = self.values[method][at], (self.observed[at], self.at_most[at])
+        observed = intervals.nearest(values, *came)
         return {
             "method": method, "horizon": horizon, "tasks": len(at),
             "wis": f"{scores.wis(values, observed, self.levels).mean():.4f}",
             "log_wis": f"{scores.log_wis(values, observed, self.levels).mean():.4f}",
             "coverage": {
-                str(band): f"{scores.covered(values, observed, self.levels, band).mean():.4f}" for band in BANDS
+                str(band): f"{scores.covered(values, came, self.levels, band).mean():.4f}" for band in BANDS
             },
         }  # fmt: skip
 
 
 def compare(
-    panel: Panel, horizons: Sequence[int], *, recipe: Recipe, seed: int, champion: FittedModel | None
-) -> Comparison:
-    """Ask challenger and champion for the past; raises `TooLittleHistory` if there is no task both can answer."""
-    days = _origins(panel, max(horizons), champion)
+    panel: Panel, horizons: Sequence[int], *, recipe: Recipe, seed: int, champion: FittedModel | None,
+    known: Mapping[date, Panel] | None = None,
+) -> Comparison:  # fmt: skip
+    """Ask challenger and champion for the past; raises `TooLittleHistory` if there is no task both can answer.
+
+    `known`: by past day, the panel as it was known then, where it was another than today's up to that day.
+    """
+    days = origins(panel, max(horizons), champion)
+    then = {day: (known or {}).get(day, panel).until(day) for day in days}
     levels = tuple(sorted(set(recipe.levels) & set(champion.recipe.levels if champion else recipe.levels)))
-    stand_ins = _stand_ins(panel, days, recipe, seed, horizons)
-    found = [_asked(panel, day, model, champion, horizons) for day, model in stand_ins]
+    stand_ins = _stand_ins(then, recipe, seed, horizons)
+    found = [_asked(panel, day, then[day], model, champion, horizons) for day, model in stand_ins]
     if not found:
         raise TooLittleHistory("no past day has outcomes after it and enough history before it.")
     tasks = pl.concat(found).filter(pl.col("level").is_in(levels)).sort(*KEY, "level")
-    wide = tasks.group_by(*KEY, maintain_order=True).agg("observed", *METHODS)
+    wide = tasks.group_by(*KEY, maintain_order=True).agg("lower", "upper", *METHODS)
     if wide.is_empty():
         raise TooLittleHistory("no past day has outcomes that every method could be asked for.")
     return Comparison(
         origins=tuple(days), champion=champion.hash if champion else NAIVE[0], levels=levels,
         made_on=wide["origin"].to_list(), horizon=wide["horizon"].to_numpy(),
-        observed=wide["observed"].list.first().to_numpy(),
+        observed=wide["lower"].list.first().to_numpy(), at_most=wide["upper"].list.first().to_numpy(),
         values={name: np.stack(wide[name].to_list()) for name in METHODS},
     )  # fmt: skip
 
 
-def _origins(panel: Panel, furthest: int, champion: FittedModel | None) -> list[date]:
-    """With a champion the days since its training, each with some outcome; else the newest with all of theirs."""
+def origins(panel: Panel, furthest: int, champion: FittedModel | None) -> list[date]:
+    """The past days that are asked for, oldest first.
+
+    With a champion those since its training of which some outcome is known, else the newest with all of theirs.
+    """
     step, last = timedelta(days=panel.step), panel.last_day
     if champion is None:
         return [last - step * (furthest + back) for back in reversed(range(ORIGINS))]
@@ -109,28 +119,28 @@ def _origins(panel: Panel, furthest: int, champion: FittedModel | None) -> list[
 
 
 def _stand_ins(
-    panel: Panel, days: list[date], recipe: Recipe, seed: int, horizons: Sequence[int]
+    then: Mapping[date, Panel], recipe: Recipe, seed: int, horizons: Sequence[int]
 ) -> Iterator[tuple[date, FittedModel]]:
     """Each day with the challenger's stand-in for it; days on which there was too little to train on are left out."""
     model = None
-    for turn, day in enumerate(days):
-        if model is None or turn == (len(days) + 1) // 2:
+    for turn, (day, known) in enumerate(then.items()):
+        if model is None or turn == (len(then) + 1) // 2:
             try:
-                model = fit(panel, horizons, seed=seed, recipe=recipe, origin=day)
+                model = fit(known, horizons, seed=seed, recipe=recipe, origin=day)
             except TooLittleHistory:
                 continue
         yield day, model
 
 
 def _asked(
-    panel: Panel, day: date, challenger: FittedModel, champion: FittedModel | None, horizons: Sequence[int]
-) -> pl.DataFrame:
+    panel: Panel, day: date, known: Panel, challenger: FittedModel, champion: FittedModel | None,
+    horizons: Sequence[int],
+) -> pl.DataFrame:  # fmt: skip
     """Answers of every method from one day, for series and horizons that all of them could answer and that came."""
-    known = panel.until(day)
     came = panel.frame.filter(
         (pl.col("day") > day) & pl.col("value").is_not_null()
         & pl.col("mark").is_in([str(Mark.REPORTED), str(Mark.SUPPRESSED)])
-    ).select("series", target="day", observed="value")  # fmt: skip
+    ).select("series", "lower", "upper", target="day")  # fmt: skip
     answers = {
         CHALLENGER: predict(challenger, known, day, horizons).filter(pl.col("method") == "model"),
         IN_FORCE: _of_champion(champion, known, day, horizons, challenger.recipe.levels),
@@ -144,7 +154,7 @@ def _asked(
         one = answered.select("series", "target", "horizon", "level", pl.col("value").alias(name))
         joined = joined.join(one, on=on, how="inner")
         on = ["series", "target", "horizon", "level"]
-    return joined.select(*KEY, "level", "observed", *METHODS)
+    return joined.select(*KEY, "level", "lower", "upper", *METHODS)
 
 
 def _of_champion(
