@@ -16,6 +16,7 @@ import numpy as np
 
 from sharewell.domain.errors import Invalid
 from sharewell_workers.forecasting import calendars, calibration, counts, features, trees
+from sharewell_workers.forecasting.engine import HERE
 from sharewell_workers.forecasting.features import Tasks
 from sharewell_workers.forecasting.recipe import Recipe
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sharewell_workers.forecasting.engine import Engine
     from sharewell_workers.forecasting.features import State
     from sharewell_workers.forecasting.panel import Panel
 
@@ -104,12 +106,11 @@ class FittedModel:
             self._cache["loaded"] = [trees.load(texts) for texts in self.boosters]
         return np.asarray(np.mean([trees.apply(boosters, rows) for boosters in self._cache["loaded"]], axis=0))
 
-    def quantiles(self, state: State, tasks: Tasks) -> Floats:
+    def quantiles(self, state: State, tasks: Tasks, engine: Engine = HERE) -> Floats:
         """Calibrated quantiles [N, L] of the values themselves, rising along each row and never negative."""
-        rows, _ = features.rows(state, tasks)
         place = np.searchsorted(np.array(self.horizons), tasks.horizon)
         shape = np.array(self.shape)[volume(state, tasks, self.edges) * len(self.horizons) + place]
-        moved = calibration.unfold(self.raw(rows), shape, self.recipe.trained)
+        moved = calibration.unfold(engine.raw(self, state, tasks), shape, self.recipe.trained)
         powered = state.base[tasks.series, tasks.column][:, None] + state.spread(tasks)[:, None] * moved
         values = np.maximum(powered, 0.0) ** (1 / self.recipe.power)
         return counts.rounded(values, state.grid.whole[tasks.series], self.recipe.whole_below)
@@ -129,6 +130,7 @@ def fit(
     levels: Sequence[int] | None = None,
     recipe: Recipe | None = None,
     origin: date | None = None,
+    engine: Engine = HERE,
 ) -> FittedModel:
     """Train on everything known at `origin` (default: the panel's last day) to look `horizons` steps ahead.
 
@@ -149,11 +151,13 @@ def fit(
         recipe=recipe, horizons=ahead, seed=seed, step=grid.step, season=state.season, origin=grid.day(state.last),
         data=known.digest(), trained_rows=0, features=(), edges=(), shape=(), boosters=(),
     )  # fmt: skip
-    edges, shape = _calibrated(model, state, state.last - recipe.calibration_steps)
-    return replace(_boosted(model, state, state.last), edges=edges, shape=shape)
+    edges, shape = _calibrated(model, state, state.last - recipe.calibration_steps, engine)
+    return replace(_boosted(model, state, state.last, engine), edges=edges, shape=shape)
 
 
-def _calibrated(model: FittedModel, state: State, until: int) -> tuple[tuple[float, ...], Table]:
+def _calibrated(
+    model: FittedModel, state: State, until: int, engine: Engine
+) -> tuple[tuple[float, ...], Table]:
     """Train on outcomes up to column `until` and see how wide the bands had to be to hold what came after it.
 
     Gives the edges of volume classes and the shape by class and horizon.
@@ -164,13 +168,14 @@ def _calibrated(model: FittedModel, state: State, until: int) -> tuple[tuple[flo
     if recipe.calibration_steps and until > 2 * recipe.calibration_steps:
         try:
             lighter = replace(recipe, seeds=1, max_rows=recipe.max_rows // 2)
-            past = _boosted(replace(model, recipe=lighter), state, until)
+            past = _boosted(replace(model, recipe=lighter), state, until, engine)
         except TooLittleHistory:
             pass  # the prior stands
         else:
             tasks = _sample(model, state, until + 1, state.last, most=CALIBRATED_ON)
             edges = _edges(state, tasks)
-            shape = _shape(past, state, tasks, volume(state, tasks, edges), len(edges) + 2)
+            said = engine.raw(past, state, tasks)
+            shape = _shape(past, said, state, tasks, edges)
     return edges, tuple(tuple(round(float(f), 6) for f in row) for row in shape)
 
 
@@ -182,29 +187,28 @@ def _edges(state: State, tasks: Tasks) -> tuple[float, ...]:
     return tuple(round(float(edge), 6) for edge in np.unique(found))
 
 
-def _shape(past: FittedModel, state: State, tasks: Tasks, volumes: Ints, classes: int) -> Floats:
+def _shape(past: FittedModel, said: Floats, state: State, tasks: Tasks, edges: tuple[float, ...]) -> Floats:
     """Shapes of all classes, one below the other; each drawn towards that of all series that move."""
-    recipe = past.recipe
-    rows, _ = features.rows(state, tasks)
-    said, came = past.raw(rows), _outcome(state, tasks, state.grid.outcome**recipe.power)
+    recipe, volumes = past.recipe, volume(state, tasks, edges)
+    came = _outcome(state, tasks, state.grid.outcome**recipe.power)
     measure = partial(calibration.shape, levels=recipe.levels, trained=recipe.trained)
     guess = measure(said, came, tasks.horizon, horizons=(0,))[0]
     found = []
-    for one in range(classes):
+    for one in range(len(edges) + 2):
         mine = (said[volumes == one], came[volumes == one], tasks.horizon[volumes == one])
         found.append(measure(*mine, horizons=past.horizons, guess=guess, still=one == 0))
     return np.concatenate(found)
 
 
-def _boosted(model: FittedModel, state: State, until: int) -> FittedModel:
+def _boosted(model: FittedModel, state: State, until: int, engine: Engine) -> FittedModel:
     """Return `model` with boosters trained on outcomes up to column `until`."""
     recipe = model.recipe
     tasks = _sample(model, state, max(0, until - recipe.train_steps), until, most=recipe.max_rows)
     if len(tasks.series) < recipe.min_rows:
         raise TooLittleHistory(f"{len(tasks.series)} rows to learn from; {recipe.min_rows} are needed.")
-    rows, names = features.rows(state, tasks)
+    rows, names = engine.rows(state, tasks)
     lessons = trees.Lessons(rows, _outcome(state, tasks), _weight(state, tasks, until), recipe)
-    boosters = trees.train(lessons, [model.seed * 1000 + bag for bag in range(recipe.seeds)])
+    boosters = engine.train(lessons, [model.seed * 1000 + bag for bag in range(recipe.seeds)])
     return replace(model, boosters=boosters, features=tuple(names), trained_rows=len(rows), _cache={})
 
 

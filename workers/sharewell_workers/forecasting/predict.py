@@ -11,6 +11,7 @@ import polars as pl
 from sharewell.domain.errors import Invalid
 from sharewell.domain.forecast import GROUP, LEVELS, NAIVE
 from sharewell_workers.forecasting import borrow, features, misses, rolling
+from sharewell_workers.forecasting.engine import HERE
 from sharewell_workers.forecasting.features import Tasks
 from sharewell_workers.forecasting.naive import Naive
 from sharewell_workers.forecasting.sums import add_up
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sharewell_workers.forecasting.engine import Engine
     from sharewell_workers.forecasting.features import State
     from sharewell_workers.forecasting.model import FittedModel
     from sharewell_workers.forecasting.panel import Grid, Panel
@@ -46,6 +48,7 @@ def predict(
     method: str | None = None,
     reason: str = NO_MODEL,
     sums: bool = False,
+    engine: Engine = HERE,
 ) -> pl.DataFrame:
     """Quantiles of every series for `horizons` steps after `origin`, from what was known at `origin`.
 
@@ -64,7 +67,7 @@ def predict(
     why = _why_not(model, grid, reason)
     state = features.observe(grid, model.recipe, model.season) if model is not None else None
     if model is not None and state is not None:
-        _by_model(answers, model, state, np.array([not w for w in why], dtype=bool))
+        _by_model(answers, model, state, np.array([not w for w in why], dtype=bool), engine)
     _by_naive(answers, model.season if model else None, method)
     made = answers.frame(why)
     if not sums or made.is_empty():
@@ -148,14 +151,15 @@ def _why_not(model: FittedModel | None, grid: Grid, reason: str) -> list[str]:
     return texts
 
 
-def _by_model(answers: _Answers, model: FittedModel, state: State, able: NDArray[np.bool_]) -> None:
+def _by_model(answers: _Answers, model: FittedModel, state: State, able: NDArray[np.bool_], engine: Engine) -> None:
     at = np.flatnonzero(able)
     if not len(at):
         return
-    column = np.full(len(at), state.last)
-    for place, h in enumerate(answers.horizons):
-        answers.values[at, place] = model.quantiles(state, Tasks(at, column, np.full(len(at), h)))
-        answers.method[at, place] = "model"
+    ahead = np.array(answers.horizons, dtype=np.int64)
+    tasks = Tasks(np.tile(at, len(ahead)), np.full(len(at) * len(ahead), state.last), np.repeat(ahead, len(at)))
+    found = model.quantiles(state, tasks, engine).reshape(len(ahead), len(at), -1)
+    answers.values[at] = found.transpose(1, 0, 2)
+    answers.method[at] = "model"
 
 
 def _by_naive(answers: _Answers, season: int | None, method: str | None) -> None:

@@ -38,12 +38,7 @@ class Lessons:
         return made.construct()
 
 
-def train(lessons: Lessons, seeds: Sequence[int]) -> tuple[tuple[str, ...], ...]:
-    """Train boosters, here and one after the other: their texts by seed and level of `recipe.trained`."""
-    return tuple(tuple(train_some(lessons, seed, lessons.recipe.trained)) for seed in seeds)
-
-
-def train_some(lessons: Lessons, seed: int, levels: Sequence[int]) -> list[str]:
+def train(lessons: Lessons, seed: int, levels: Sequence[int]) -> list[str]:
     """Train a booster for each of `levels`; each is the same whatever others are trained with it."""
     import lightgbm  # noqa: PLC0415
 
