@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -21,11 +21,14 @@ from prometheus_client import CollectorRegistry
 
 from sharewell.client import Credential
 from sharewell.domain.clients import ClientDraft
+from sharewell.domain.drift import Watch
+from sharewell.domain.forecast import Forecast
 from sharewell.domain.principals import Role
 from sharewell.gateway.app import Parts, build_app
 from sharewell.gateway.oauth.keys import load_or_create
 from sharewell.gateway.server import bind, serve
-from sharewell.wiring import migrations, operator
+from sharewell.services.trials import Attempt
+from sharewell.wiring import migrations, operator, worker_caller
 from sharewell_schema.view import graphql_app
 
 if TYPE_CHECKING:
@@ -70,10 +73,48 @@ def lasting(value: Any) -> Any:
     return CHANGES.sub("*", value) if isinstance(value, str) else value
 
 
+async def is_forecast(api: Api, institution: UUID) -> None:
+    """Adopt a model and what it expects of the clinic tomorrow; thirty such forecasts were judged before."""
+    forecaster, services = worker_caller("forecast", "r-3"), api.workers
+    values = {  # by horizon and method: tasks, score, score of logarithms, shares held
+        (0, "model"): (280, "6.2000", "0.0600", (".51", ".79", ".94")),
+        (1, "model"): (40, "5.5000", "0.0500", (".50", ".80", ".95")),
+    }
+    scores = [
+        {"method": method, "horizon": horizon, "tasks": tasks, "wis": wis if method == "model" else "10.0000",
+         "log_wis": log if method == "model" else "0.1000",
+         "coverage": dict(zip(("500", "800", "950"), held, strict=True))}
+        for (horizon, _), (tasks, wis, log, held) in values.items()
+        for method in ("model", "in-force", "seasonal-naive", "persistence")
+    ]  # fmt: skip
+    yesterday = api.at.date() - timedelta(days=1)
+    history = await services.forecasts.history("bed.adult")
+    attempt = Attempt(
+        step_days=1, origin=yesterday, champion="naive", data_sha256="ab" * 32, code={}, training={}, body=b"a model",
+        backtest={"scores": scores},
+    )  # fmt: skip
+    trial = (await services.trials.conclude(forecaster, history, attempt)).subject
+    forecast = Forecast(
+        institution=institution, resource="bed.adult", signal="need", origin=yesterday,
+        target=yesterday + timedelta(days=2), horizon=2, quantiles=((100, 91_500), (500, 98_000), (900, 104_250)),
+        model=trial.model,
+    )  # fmt: skip
+    await services.forecasts.adopt(
+        forecaster, history, step_days=1, origin=yesterday, model=trial.model, trial=trial.id, data_sha256="ab" * 32,
+        code_sha256="cd" * 32, forecasts=[forecast],
+    )  # fmt: skip
+    watch = Watch(
+        institution=institution, resource="bed.adult", last_target=yesterday, known_at=api.at, judged=30, missed=5
+    )
+    async with services.database.transaction() as tx:
+        await tx.drift.save([(watch, None)])
+
+
 @pytest.fixture
 async def clinic(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     """A platform on a real port, and the reader's credential file `clinic.json` in the working folder."""
     institution = await api.institution("clinic")
+    await is_forecast(api, UUID(institution))
     taken, stop, ready = bind("127.0.0.1", 0), asyncio.Event(), asyncio.Event()
     address = f"http://127.0.0.1:{taken.getsockname()[1]}"
     people = api.people
