@@ -8,7 +8,7 @@ import json
 import sys
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 from uuid import UUID
 
 import numpy as np
@@ -20,6 +20,7 @@ from sharewell.domain.capacity import CapacityDraft
 from sharewell.domain.trial import UNTRIED, TrialOutcome, verdict
 from sharewell_workers.forecast import forecast
 from sharewell_workers.forecasting import FittedModel
+from sharewell_workers.forecasting import model as model_file
 from sharewell_workers.forecasting.recipe import Recipe
 from sharewell_workers.jobs import Job
 from sharewell_workers.outlook import panels_of
@@ -221,6 +222,36 @@ async def test_without_a_model_in_force_a_failed_training_leaves_naive_forecasts
     assert [row["fallback"].split(": ")[:3] for row in told] == [
         ["no trained model is in force", "training failed with LightGBMError", "Check failed"]
     ]
+
+
+async def test_a_model_that_this_release_cannot_read_is_replaced_once_another_was_tried(
+    region: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await region.past(34)
+    await region.evening()
+    monkeypatch.setattr(model_file, "FORMAT", "sharewell-forecast-model/next")
+    await region.days(1)
+    first, second = await region.trials()
+    assert second.champion == "naive", "what cannot be read cannot be asked"
+    assert second.outcome is TrialOutcome.ADOPTED
+    assert await region.models() == [first.model, second.model]
+
+
+async def test_a_model_that_fails_when_it_is_applied_leaves_naive_forecasts_that_say_so(
+    region: Region, migrator_pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await region.past(34)
+    await region.evening()
+
+    def broken(*_: object) -> NoReturn:
+        raise MemoryError
+
+    monkeypatch.setattr(FittedModel, "quantiles", broken)
+    await region.days(1)
+    assert len(await region.trials()) == 1
+    assert (await region.models())[1:] == ["seasonal-naive"]
+    told = await migrator_pool.fetch("select distinct fallback from sharewell.forecast where fallback <> ''")
+    assert [row["fallback"] for row in told] == ["the model failed with MemoryError"]
 
 
 async def test_a_history_that_is_too_short_to_try_a_model_on_leaves_it_out(region: Region) -> None:
