@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -87,8 +87,8 @@ class Source:
 
 def source(file: Path, columns: str, country: str = "", beside: str = "") -> Source:
     """The rows of FILE under our names. Raises `Invalid` for a file that cannot be read or lacks a column."""
-    frame = read(file)
     theirs = [name.strip() for name in columns.split(",")]
+    frame = read(file, text=[theirs[0], *theirs[3:4]])
     if not 3 <= len(theirs) <= len(OURS):
         raise typer.BadParameter("name three to five columns.", param_hint="--columns")
     optional = set(OURS[3:]) if columns == DEFAULT_COLUMNS else set()
@@ -110,12 +110,16 @@ def quality(panel: Panel) -> str:
     return f"Quality: {totals['observed']} values of {totals['series']} series; {', '.join(odd) or 'nothing odd'}."
 
 
-def read(file: Path, option: str = "file") -> pl.DataFrame:
-    """Rows of a CSV or Parquet file; `Invalid` names the option it came from."""
+def read(file: Path, option: str = "file", *, text: Sequence[str] = ("series",)) -> pl.DataFrame:
+    """Rows of a CSV or Parquet file; `Invalid` names the option it came from.
+
+    Columns named in `text` hold names: `0101` stays `0101`.
+    """
     try:
         if file.suffix.lower() == ".parquet":
             return pl.read_parquet(file)
-        return pl.read_csv(file, try_parse_dates=True, infer_schema_length=None)
+        names = dict.fromkeys(text, pl.String)
+        return pl.read_csv(file, try_parse_dates=True, infer_schema_length=None, schema_overrides=names)
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         why = (str(error).splitlines() or ["it holds nothing readable"])[0]
         raise Invalid(f"{file.name} cannot be read: {why}", field=option) from None

@@ -59,7 +59,7 @@ def run(asked: Asked) -> Iterator[str]:
     dates = saturdays(asked.dates)
     truth, vintages = _table(truth_file, "truth"), _table(vintages_file, "vintages")
     history = [_table(file, "history") for file in asked.history]
-    baseline = files.read(asked.baseline, "baseline") if asked.baseline else None
+    baseline = files.read(asked.baseline, "baseline", text=["location"]) if asked.baseline else None
     hub = import_module("sharewell_workers.forecasting.hub")  # loads LightGBM: not before all arguments hold
     made = pl.concat(_forecasts(hub.read(truth, vintages, history), dates, asked.seed))
     files.write(made, out)
@@ -113,7 +113,7 @@ def _required(asked: Asked) -> tuple[Path, Path, Path]:
 
 def _table(file: Path, option: str) -> pl.DataFrame:
     """A table of weeks with the columns that its option needs, and some rows."""
-    frame = files.read(file, option)
+    frame = files.read(file, option, text=["location"])
     missing = [name for name in NEEDED[option] if name not in frame.columns]
     if missing:
         has = ", ".join(frame.columns) or "none"

@@ -155,6 +155,15 @@ def test_other_columns_may_be_looked_at_beside(wave: Wave, tmp_path: Path) -> No
         run("fit", file, "-o", model, "--beside", "nurses")
 
 
+def test_names_that_look_like_numbers_stay_as_they_are(wave: Wave, tmp_path: Path) -> None:
+    rows = wave(4, 60).with_columns(site=pl.col("series").str.replace("h", "0"), region=pl.lit("01"))
+    rows.select("site", "day", "value", "region").write_csv(tmp_path / "beds.csv")
+    words = ("--columns", "site,day,value,region", "-o", tmp_path / "made.parquet", "--ahead", "1", "--sums")
+    run("predict", tmp_path / "beds.csv", *words)
+    made = pl.read_parquet(tmp_path / "made.parquet")
+    assert set(made["series"]) == {"0000", "0001", "0002", "0003", "region:01", "all"}
+
+
 def test_columns_may_have_other_names(wave: Wave, tmp_path: Path) -> None:
     file = tmp_path / "named.parquet"
     wave(20, 60).rename({"series": "site", "day": "date", "value": "beds"}).write_parquet(file)
