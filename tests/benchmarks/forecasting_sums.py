@@ -37,7 +37,8 @@ def _run(data: Path, one: Set, past: int, every: int) -> list[dict[str, Any]]:
     panel = Panel.of(pl.read_parquet(data / one.file).select(**one.columns))
     told = pl.concat(_forecasts(panel, one, past, every)).join(_came(panel), on=["series", "target"])
     kinds = {"everybody": pl.col("series") == EVERYBODY, "regions": pl.col("series") != EVERYBODY}
-    return [_record(one.name, kind, told.filter(chosen)) for kind, chosen in kinds.items()]
+    found = {kind: told.filter(chosen) for kind, chosen in kinds.items()}
+    return [_record(one.name, kind, some) for kind, some in found.items() if some.height]
 
 
 def _forecasts(panel: Panel, one: Set, past: int, every: int) -> Iterator[pl.DataFrame]:
@@ -76,8 +77,7 @@ def main() -> None:
     chosen = parser.parse_args()
     for key in chosen.sets:
         for record in measure(chosen.data, key):
-            if record["tasks"]:
-                print(json.dumps(record), flush=True)
+            print(json.dumps(record), flush=True)
 
 
 if __name__ == "__main__":

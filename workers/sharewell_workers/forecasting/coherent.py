@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 SCENARIOS = 400
-LEAST_DATES = 10  #: fewer past misses of a series than this say nothing of its ties
+LEAST_DATES = 8  #: fewer past misses of a series than this say nothing of its ties
 CAUTION = 0.84  #: standard errors of a variance that are added; four times in five the truth is below
 UNKNOWN = (0.3, 0.1)  #: correlations that are assumed where nothing can be learnt
 

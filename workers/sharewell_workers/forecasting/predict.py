@@ -72,7 +72,7 @@ def predict(
     made = answers.frame(why)
     if not sums or made.is_empty():
         return made
-    return pl.concat([made, _sums(answers, model, state, method)])
+    return pl.concat([made, _sums(answers, model, panel, method)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +179,9 @@ def _by_naive(answers: _Answers, season: int | None, method: str | None) -> None
         answers.fill(place, GROUP, borrow.newest(grid, levels))
 
 
-def _sums(answers: _Answers, model: FittedModel | None, state: State | None, method: str | None) -> pl.DataFrame:
+def _sums(answers: _Answers, model: FittedModel | None, panel: Panel, method: str | None) -> pl.DataFrame:
     """Sums of what was answered; series are tied as the model's past misses were, or else the naive method's."""
-    if model is not None and state is not None and (answers.method == "model").any():
-        trained, seen = model, state
-        return answers.add_up(lambda at, h: misses.of_model(trained, seen, at, h))
+    if model is not None and (answers.method == "model").any():
+        return answers.add_up(misses.unseen(model, panel, answers.grid))
     naive = Naive.of(answers.grid)
     return answers.add_up(lambda at, h: misses.of_naive(naive, method or naive.better(h), at, h))
