@@ -77,6 +77,21 @@ class Forecast:
     )
 
 
+@strawberry.type(
+    description="What a region, or everybody, is expected to need of one resource on one day. Its quantiles are not "
+    "those of the institutions added up: these do not all have their worst day at once."
+)
+class RegionForecast:
+    region: str | None = field("The region; null for all of them together.")
+    resource: str = field("Code of the resource.")
+    origin: date = field("The last day whose value was known.")
+    target: date = field("The day the values speak of.")
+    horizon: int = field("Steps from origin to target.")
+    quantiles: list[Quantile] = strawberry.field(
+        resolver=_quantiles, description="From low to high. 100 and 900 bound the band that should hold 80 %."
+    )
+
+
 @strawberry.type(description="One run: a model over all series of a resource that come as often, from one day on.")
 class ForecastRun:
     id: UUID = field("Its identifier.")
@@ -100,6 +115,15 @@ def forecast_key(item: Any) -> bytes:
     return day_key(item.resource, item.target)
 
 
+def region_key(item: Any) -> bytes:
+    """The key of forecasts of regions."""
+    return day_key(item.region or "", item.target)
+
+
+def _region(region: str | None) -> str | None:
+    return "" if region == "all" else None if region is None else checks.code(region, "region")
+
+
 @strawberry.type
 class ForecastQueries:
     @query("The newest forecast of each resource and day, by resource and day.")
@@ -119,6 +143,22 @@ class ForecastQueries:
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
         return connection(Forecast, page, after, forecast_key)
+
+    @query("The newest forecast of whole regions for each day, by region and day. For allocators and regulators.")
+    async def region_forecasts(
+        self, info: Info,
+        resource: Annotated[str, argument("Of the resource with this code.")],
+        region: Annotated[
+            str | None, argument("Only of this region; `all` for all of them together. By default of each, and of all.")
+        ] = None,
+        since: Annotated[date | None, argument("From which day on; by default from today.")] = None,
+        first: First = FIRST, after: After = None,
+    ) -> Connection[RegionForecast] | None:  # fmt: skip
+        page = await info.context.services.forecasts.sums(
+            info.context.caller, resource=checks.code(resource, "resource"), region=_region(region), since=since,
+            after=read_code_and_day(after), first=how_many(first),
+        )  # fmt: skip
+        return connection(RegionForecast, page, after, region_key)
 
     @query("Runs of the forecaster, newest first. For allocators and regulators.")
     async def forecast_runs(

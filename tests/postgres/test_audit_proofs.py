@@ -289,5 +289,5 @@ async def test_every_noun_names_its_decision(owner: Connection) -> None:
     # Contents by hash, answers kept for repeated calls, rows that belong to one that names its decision, and a running
     # check that names one (`marked_by`) once it has led to it.
     assert {row["relname"] for row in silent} <= {
-        "artifact", "answered", "transfer_step", "forecast", "feed_row", "forecast_watch"
+        "artifact", "answered", "transfer_step", "forecast", "feed_row", "forecast_watch", "forecast_sum",
     }  # fmt: skip

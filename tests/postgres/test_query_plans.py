@@ -112,6 +112,11 @@ insert into sharewell.forecast
   select pg_temp.id(7, run), pg_temp.id(1, n), case when run % 2 = 0 then 'bed.adult' else 'ventilator' end,
          date '{TODAY}' + ahead, ahead + 1, '{{500}}', '{{7}}', 'naive', ''
     from generate_series(0, 9) run, generate_series(0, {HOUSES - 1}) n, generate_series(0, 6) ahead;
+insert into sharewell.forecast_sum
+  select pg_temp.id(7, run), case when n = 0 then '' else 'r-' || n end,
+         case when run % 2 = 0 then 'bed.adult' else 'ventilator' end, date '{TODAY}' + ahead, ahead + 1, '{{500}}',
+         '{{7}}'
+    from generate_series(0, 9) run, generate_series(0, 200) n, generate_series(0, 6) ahead;
 insert into sharewell.forecast_trial
   select pg_temp.id(10, n), case when n % 2 = 0 then 'bed.adult' else 'ventilator' end, 1, 'adopted', '',
          lpad(to_hex(n), 64, '0'), 'naive', date '{TODAY}', timestamptz '{NOW}', '', '{{}}', '{{}}', '{{}}',
@@ -172,6 +177,7 @@ QUERIES: Mapping[str, Query] = {
     "steps": Query(transfers.STEPS, (an_id(5, 500),), 10),
     "forecasts of one": Query(forecasts.PAGE, (HOUSE, BEDS, TODAY, "", date.min, 51), 200),
     "forecasts for a day": Query(forecasts.NEWEST_FOR_DAY, (REGION, BEDS, TODAY), 1_500, WORKER),
+    "forecasts of a region": Query(forecasts.SUMS, (BEDS, REGION, TODAY, "", date.min, 51), 200),
     "outcomes of a resource": Query(drift.OUTCOMES, (BEDS, NOW - timedelta(days=1), 1), 40_000, WORKER),
     "what drifts": Query(drift.DRIFTING, (None, None, "", UUID(int=0), 51), 500),
     "what drifts of one": Query(drift.DRIFTING, (HOUSE, None, "", UUID(int=0), 51), 500),

@@ -16,14 +16,14 @@ import structlog
 
 from sharewell.domain.drift import WatchState
 from sharewell.domain.errors import Invalid, NotFound, StaleSnapshot
-from sharewell.domain.forecast import NAIVE, Forecast
+from sharewell.domain.forecast import NAIVE
 from sharewell.domain.trial import UNTRIED, ForecastTrial, TrialOutcome
 from sharewell.wiring import worker_caller
 from sharewell_workers.challenge import challenge
 from sharewell_workers.forecasting.model import FittedModel
 from sharewell_workers.forecasting.predict import NO_MODEL, predict
 from sharewell_workers.forecasting.provenance import source_sha256
-from sharewell_workers.outlook import HORIZONS, came_since, forecasts_of, panels_of
+from sharewell_workers.outlook import HORIZONS, Outlook, came_since, outlook_of, panels_of
 from sharewell_workers.vintages import known_then
 
 if TYPE_CHECKING:
@@ -77,11 +77,12 @@ async def _renew(services: Services, caller: Caller, history: History, panel: Pa
         return
     force = await _in_force(services, caller, history, panel)
     # Arithmetic holds the interpreter for long; in a thread the worker still answers its heartbeat.
-    forecasts, applied = await anyio.to_thread.run_sync(look_ahead, panel, history.resource, force)
+    outlook = await anyio.to_thread.run_sync(look_ahead, panel, history.resource, force)
     done = await services.forecasts.adopt(
         caller, history, step_days=panel.step, origin=panel.last_day, data_sha256=data_sha256,
-        model=applied.hash if applied else NAIVE[0], trial=force.trial.id if applied and force.trial else None,
-        code_sha256=source_sha256(), forecasts=forecasts,
+        model=outlook.model.hash if outlook.model else NAIVE[0],
+        trial=force.trial.id if outlook.model and force.trial else None, code_sha256=source_sha256(),
+        forecasts=outlook.forecasts, sums=outlook.sums,
     )  # fmt: skip
     log.info(
         "forecast adopted", resource=history.resource, origin=panel.last_day.isoformat(), step_days=panel.step,
@@ -147,18 +148,20 @@ async def _judge(services: Services, caller: Caller, resource: str, panel: Panel
         )  # fmt: skip
 
 
-def look_ahead(panel: Panel, resource: str, force: InForce) -> tuple[list[Forecast], FittedModel | None]:
-    """Forecast every series of `panel`; return the model that was applied, too.
+def look_ahead(panel: Panel, resource: str, force: InForce) -> Outlook:
+    """Forecast every series of `panel`, and the sums of regions and of all.
 
     Series are forecast naively, and say why, where the model cannot speak for them, and all are where it fails.
     """
-    ahead, model = HORIZONS[panel.step], force.model
     try:
-        rows = predict(model, panel, panel.last_day, ahead, reason=force.reason)
+        return _outlook(panel, resource, force.model, force.reason)
     except Exception as error:
-        if model is None:
+        if force.model is None:
             raise
-        log.exception("the model in force could not be applied", resource=resource, model=model.hash[:12])
-        model = None
-        rows = predict(None, panel, panel.last_day, ahead, reason=f"the model failed with {type(error).__name__}")
-    return forecasts_of(rows, resource, panel.last_day, model), model
+        log.exception("the model in force could not be applied", resource=resource, model=force.model.hash[:12])
+        return _outlook(panel, resource, None, f"the model failed with {type(error).__name__}")
+
+
+def _outlook(panel: Panel, resource: str, model: FittedModel | None, reason: str) -> Outlook:
+    rows = predict(model, panel, panel.last_day, HORIZONS[panel.step], reason=reason, sums=True)
+    return outlook_of(rows, resource, panel.last_day, model)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import polars as pl
 
 from sharewell.domain.capacity import Mark
-from sharewell.domain.forecast import MILLI, Forecast
+from sharewell.domain.forecast import MILLI, Forecast, ForecastSum
 from sharewell_workers.forecasting.panel import Panel
+from sharewell_workers.forecasting.sums import SUM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from sharewell.store.capacity import SeriesPoint
     from sharewell_workers.forecasting.model import FittedModel
 
+ALL, REGION = "all", "region:"  #: how sums are named among series
 HORIZONS = {1: tuple(range(1, 8)), 7: (1, 2, 3, 4)}  #: steps ahead, by days a step has
 
 
@@ -62,6 +65,37 @@ def forecasts_of(rows: pl.DataFrame, resource: str, origin: date, model: FittedM
             model=model.hash if method == "model" and model is not None else method, fallback=fallback,
         )
         for series, target, horizon, levels, values, method, fallback in made.iter_rows()
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What one run expects."""
+
+    forecasts: list[Forecast]
+    sums: list[ForecastSum]
+    model: FittedModel | None  #: the one that was applied
+
+
+def outlook_of(rows: pl.DataFrame, resource: str, origin: date, model: FittedModel | None) -> Outlook:
+    """What `predict` answered, its sums apart from its series."""
+    added_up = pl.col("method") == SUM
+    return Outlook(
+        forecasts=forecasts_of(rows.filter(~added_up), resource, origin, model),
+        sums=sums_of(rows.filter(added_up), resource, origin), model=model,
+    )  # fmt: skip
+
+
+def sums_of(rows: pl.DataFrame, resource: str, origin: date) -> list[ForecastSum]:
+    """Rows of one quantile each become one sum a region (None: all together) and day."""
+    whole = rows.sort("series", "horizon", "level").group_by(["series", "target", "horizon"], maintain_order=True)
+    return [
+        ForecastSum(
+            region=None if series == ALL else series.removeprefix(REGION), resource=resource, origin=origin,
+            target=target, horizon=horizon,
+            quantiles=tuple((lv, round(v * MILLI)) for lv, v in zip(levels, values, strict=True)),
+        )
+        for series, target, horizon, levels, values in whole.agg(pl.col("level"), pl.col("value")).iter_rows()
     ]  # fmt: skip
 
 

@@ -20,14 +20,14 @@ import polars as pl
 
 from sharewell.domain.audit import Decision, parse_entry, parse_time
 from sharewell.domain.errors import Invalid, NotFound
-from sharewell.domain.forecast import fingerprint
+from sharewell.domain.forecast import fingerprint, fingerprint_of_sums
 from sharewell.domain.trial import TrialOutcome, verdict
 from sharewell_workers.challenge import Challenge, challenge, recipe_of
 from sharewell_workers.forecasting.model import FittedModel
 from sharewell_workers.forecasting.panel import Panel
 from sharewell_workers.forecasting.predict import NO_MODEL, predict
 from sharewell_workers.forecasting.provenance import code_version
-from sharewell_workers.outlook import HORIZONS, forecasts_of, frame_of
+from sharewell_workers.outlook import HORIZONS, frame_of, outlook_of
 from sharewell_workers.vintages import known_then, of_step
 
 if TYPE_CHECKING:
@@ -142,13 +142,15 @@ def _failed(kind: str, found: Challenge, reason: str) -> Finding:
 
 def _run(panel: Panel, told: Mapping[str, Any], evidence: Evidence) -> Iterator[Finding]:
     model, ahead = _model(evidence, str(told["model"])), HORIZONS[panel.step]
-    rows = predict(model, panel, panel.last_day, ahead, reason=_reason(evidence.forecasts))
-    made = forecasts_of(rows, str(told["resource"]), panel.last_day, model)
-    sha256 = fingerprint(made)
+    rows = predict(model, panel, panel.last_day, ahead, reason=_reason(evidence.forecasts), sums=True)
+    outlook = outlook_of(rows, str(told["resource"]), panel.last_day, model)
+    made, sha256 = outlook.forecasts, fingerprint(outlook.forecasts)
     yield Finding(sha256 == told["forecasts_sha256"], _hashes("forecasts", sha256, told["forecasts_sha256"]))
     if sha256 != told["forecasts_sha256"]:
         for line in _differences(made, evidence.forecasts):
             yield Finding(None, line)
+    added_up = fingerprint_of_sums(outlook.sums)
+    yield Finding(added_up == told["sums_sha256"], _hashes("sums", added_up, told["sums_sha256"]))
 
 
 def line_of(forecast: Forecast) -> str:

@@ -112,12 +112,39 @@ def _check_model(model: str, fallback: str | None) -> None:
         raise Invalid(f"model must be a SHA-256 in hex or one of {', '.join(plain)}.", field="model")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastSum:
+    """What a region, or everybody, is expected to need of a resource on one day: coherent with its institutions'."""
+
+    region: str | None  #: None: all regions together
+    resource: str
+    origin: date
+    target: date
+    horizon: int
+    quantiles: tuple[tuple[int, int], ...]  #: as in `Forecast`
+
+    def __post_init__(self) -> None:
+        checks.code(self.resource, "resource")
+        _check_days(self.origin, self.target, self.horizon)
+        _check_quantiles(self.quantiles)
+
+
 def fingerprint(forecasts: Iterable[Forecast]) -> str:
     """SHA-256 of forecasts, one line each in a fixed order: the same values give the same hash, whoever made them."""
     lines = sorted(
         f"{f.institution} {f.resource} {f.signal} {f.origin} {f.target} {f.horizon} {f.model} {f.fallback or ''}|"
         f"{' '.join(f'{level}:{value}' for level, value in f.quantiles)}\n"
         for f in forecasts
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def fingerprint_of_sums(sums: Iterable[ForecastSum]) -> str:
+    """SHA-256 of sums, one line each in a fixed order."""
+    lines = sorted(
+        f"{s.region or ''} {s.resource} {s.origin} {s.target} {s.horizon}|"
+        f"{' '.join(f'{level}:{value}' for level, value in s.quantiles)}\n"
+        for s in sums
     )
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

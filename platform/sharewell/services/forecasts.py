@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sharewell.domain.audit import format_time
 from sharewell.domain.errors import StaleSnapshot
-from sharewell.domain.forecast import Forecast, fingerprint
+from sharewell.domain.forecast import Forecast, ForecastSum, fingerprint, fingerprint_of_sums
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.services.office import Done, Office, new_id
@@ -55,9 +55,9 @@ class ForecastService:
 
     async def adopt(
         self, caller: Caller, history: History, *, step_days: int, origin: date, model: str, trial: UUID | None,
-        data_sha256: str, code_sha256: str, forecasts: Sequence[Forecast],
+        data_sha256: str, code_sha256: str, forecasts: Sequence[Forecast], sums: Sequence[ForecastSum] = (),
     ) -> Done[ForecastRun]:  # fmt: skip
-        """Make `forecasts` the ones that plans are built on.
+        """Make `forecasts` the ones that plans are built on; `sums` are those of regions and of all of them.
 
         Raises `StaleSnapshot` where a report that belongs to the history came in after it was read.
         """
@@ -73,10 +73,12 @@ class ForecastService:
                 "forecast.adopted", "forecast", run.id,
                 {"resource": run.resource, "step_days": step_days, "origin": origin.isoformat(), "model": model,
                  "trial": str(trial or ""), "known_at": format_time(run.known_at), "data_sha256": data_sha256,
-                 "code_sha256": code_sha256, "forecasts_sha256": fingerprint(forecasts), "series": run.series,
+                 "code_sha256": code_sha256, "forecasts_sha256": fingerprint(forecasts),
+                 "sums_sha256": fingerprint_of_sums(sums), "series": run.series,
                  "fallbacks": run.fallbacks},
             )  # fmt: skip
             await act.tx.forecasts.add(run, list(forecasts), decision)
+            await act.tx.forecasts.add_sums(run.id, list(sums))
             return Done(run, decision, act.at)
 
     async def runs(
@@ -85,6 +87,18 @@ class ForecastService:
         await self._office.allow(caller, Action.VIEW_FORECAST, Target.list("forecast"))
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.forecasts.runs(before=before, resource=resource, first=first)
+
+    async def sums(
+        self, caller: Caller, *, resource: str, region: str | None, since: date | None, after: tuple[str, date],
+        first: int,
+    ) -> Page[ForecastSum]:  # fmt: skip
+        """The newest sum of each region ("": all together; None: of each) and day from `since` (today, if None) on."""
+        await self._office.allow(caller, Action.VIEW_FORECAST, Target.list("forecast"))
+        since = since or _day(self._office.now())
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.forecasts.sums(
+                resource=resource, region=region, since=since, after=after, first=first
+            )
 
     async def page(
         self, caller: Caller, *, institution: UUID, resource: str | None, since: date | None,

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sharewell.domain.forecast import MILLI, Forecast
+from sharewell.domain.forecast import MILLI, Forecast, ForecastSum
 from sharewell.store.paging import Page
 
 if TYPE_CHECKING:
@@ -50,6 +50,15 @@ select * from (
    where f.institution_id = $1 and ($2::text is null or f.resource = $2) and f.target >= $3
    order by f.institution_id, f.resource, f.target, f.run_id desc) newest
  where (resource, target) > ($4, $5) order by resource, target limit $6
+"""
+#: Of one region ('': all together) or of each, the newest for each day, of daily series before weekly ones.
+SUMS = """
+select * from (
+  select distinct on (s.region, s.target) s.region, s.resource, s.target, s.horizon, s.levels, s.quantiles, r.origin
+    from sharewell.forecast_sum s join sharewell.forecast_run r on r.id = s.run_id
+   where s.resource = $1 and ($2::text is null or s.region = $2) and s.target >= $3
+   order by s.region, s.target, r.step_days, s.run_id desc) newest
+ where (region, target) > ($4, $5) order by region, target limit $6
 """
 
 
@@ -96,6 +105,25 @@ class ForecastRepository:
             ],
         )  # fmt: skip
 
+    async def add_sums(self, run: UUID, sums: list[ForecastSum]) -> None:
+        await self._conn.copy_records_to_table(
+            "forecast_sum",
+            schema_name="sharewell",
+            columns=["run_id", "region", "resource", "target", "horizon", "levels", "quantiles"],
+            records=[
+                (run, s.region or "", s.resource, s.target, s.horizon, [level for level, _ in s.quantiles],
+                 [value / MILLI for _, value in s.quantiles])
+                for s in sums
+            ],
+        )  # fmt: skip
+
+    async def sums(
+        self, *, resource: str, region: str | None, since: date, after: tuple[str, date], first: int
+    ) -> Page[ForecastSum]:
+        """The newest of each region ("": all together; None: of each) and day from `since` on, in that order."""
+        rows = await self._conn.fetch(SUMS, resource, region, since, *after, first + 1)
+        return Page.of([_sum(row) for row in rows], first)
+
     async def run_on(self, resource: str, data_sha256: str) -> ForecastRun | None:
         """The run that learned from exactly this data, if there is one."""
         row = await self._conn.fetchrow(RUN_BY_ORIGIN, resource, data_sha256)
@@ -137,6 +165,16 @@ def _forecast(row: asyncpg.Record) -> Forecast:
     return Forecast(
         institution=row["institution_id"], resource=row["resource"], signal="need", origin=row["origin"],
         target=row["target"], horizon=row["horizon"],
-        quantiles=tuple((a, round(b * MILLI)) for a, b in zip(row["levels"], row["quantiles"], strict=True)),
-        model=row["method"], fallback=row["fallback"] or None,
+        quantiles=_quantiles(row), model=row["method"], fallback=row["fallback"] or None,
     )  # fmt: skip
+
+
+def _sum(row: asyncpg.Record) -> ForecastSum:
+    return ForecastSum(
+        region=row["region"] or None, resource=row["resource"], origin=row["origin"], target=row["target"],
+        horizon=row["horizon"], quantiles=_quantiles(row),
+    )  # fmt: skip
+
+
+def _quantiles(row: asyncpg.Record) -> tuple[tuple[int, int], ...]:
+    return tuple((a, round(b * MILLI)) for a, b in zip(row["levels"], row["quantiles"], strict=True))

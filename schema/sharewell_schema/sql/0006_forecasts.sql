@@ -61,6 +61,19 @@ create table sharewell.forecast (
 );
 create index on sharewell.forecast (run_id);
 
+-- What a region, or ('') all of them together, are expected to need; no plain sum of the quantiles above, since not all
+-- institutions have their worst day on the same day.
+create table sharewell.forecast_sum (
+  run_id    uuid not null references sharewell.forecast_run (id),
+  region    text not null,
+  resource  text not null references sharewell.resource (code),
+  target    date not null,
+  horizon   smallint not null check (horizon > 0),
+  levels    smallint[] not null,
+  quantiles double precision[] not null check (cardinality(quantiles) = cardinality(levels)),
+  primary key (resource, region, target, run_id)
+);
+
 -- Whether reality stays inside what was forecast, by series: a running check that is carried on with each new outcome.
 -- When a series begins to drift, and when it is back, is a decision on record; a row that never drifted has none.
 create table sharewell.forecast_watch (
@@ -83,10 +96,12 @@ create table sharewell.forecast_watch (
 create index on sharewell.forecast_watch (resource, institution_id) where state = 'drifting';
 
 grant select on
-  sharewell.artifact, sharewell.forecast_trial, sharewell.forecast_run, sharewell.forecast, sharewell.forecast_watch
+  sharewell.artifact, sharewell.forecast_trial, sharewell.forecast_run, sharewell.forecast, sharewell.forecast_sum,
+  sharewell.forecast_watch
   to sharewell_gateway;
 grant select, insert on
-  sharewell.artifact, sharewell.forecast_trial, sharewell.forecast_run, sharewell.forecast, sharewell.forecast_watch
+  sharewell.artifact, sharewell.forecast_trial, sharewell.forecast_run, sharewell.forecast, sharewell.forecast_sum,
+  sharewell.forecast_watch
   to sharewell_worker;
 -- Whose forecasts are watched never changes, how they do changes with every outcome.
 grant update (state, since, last_target, known_at, model, capital, life, level, recent, judged, missed, marked_by)

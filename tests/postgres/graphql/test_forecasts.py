@@ -11,11 +11,13 @@ import asyncpg
 import pytest
 
 from sharewell.domain.drift import Watch, WatchState
-from sharewell.domain.forecast import Forecast
+from sharewell.domain.forecast import Forecast, ForecastSum
 from sharewell.services.trials import Attempt
 from sharewell.wiring import worker_caller
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.postgres.graphql.conftest import Api
 
     from sharewell.domain.trial import ForecastTrial
@@ -54,7 +56,9 @@ async def tried(api: Api, body: bytes, backtest: dict[str, Any]) -> ForecastTria
     return (await api.workers.trials.conclude(FORECASTER, history, attempt)).subject
 
 
-async def forecast(api: Api, institutions: list[UUID], *, resource: str = BEDS, model: str = MODEL) -> UUID:
+async def forecast(
+    api: Api, institutions: list[UUID], *, resource: str = BEDS, model: str = MODEL, sums: Sequence[ForecastSum] = ()
+) -> UUID:
     """Seven days for each; returns the decision."""
     today = api.at.date()
     why = None if len(model) == 64 else "history is too short: 3 of 5 values"
@@ -68,7 +72,7 @@ async def forecast(api: Api, institutions: list[UUID], *, resource: str = BEDS, 
     ]  # fmt: skip
     done = await api.workers.forecasts.adopt(
         FORECASTER, await api.workers.forecasts.history(resource), step_days=1, origin=today - timedelta(1),
-        model=model, trial=None, data_sha256="ab" * 32, code_sha256="cd" * 32, forecasts=forecasts,
+        model=model, trial=None, data_sha256="ab" * 32, code_sha256="cd" * 32, forecasts=forecasts, sums=sums,
     )  # fmt: skip
     return done.decision
 
@@ -135,6 +139,33 @@ async def test_a_page_of_forecasts_finds_all_of_it_in_a_statement_each(
     found = await api.ask("clinic", f"{{ forecasts {{ nodes {{ {SHOWN} institution {{ code }} }} }} }}")
     assert len(found["forecasts"]["nodes"]) == 7
     assert len(sent) == 4  # forecasts, trials, watches, institutions
+
+
+async def test_regions_and_all_of_them_are_shown_to_planners_and_regulators(api: Api, clinic: UUID) -> None:
+    today = api.at.date()
+    sums = [
+        ForecastSum(
+            region=region, resource=BEDS, origin=today - timedelta(1), target=today + timedelta(ahead),
+            horizon=ahead + 1, quantiles=((100, 90_000 * many), (500, 100_000 * many), (900, 112_500 * many)),
+        )
+        for region, many in (("us-nj", 1), ("us-ny", 2), (None, 3)) for ahead in range(2)
+    ]  # fmt: skip
+    await forecast(api, [clinic], sums=sums)
+    query = """query ($region: String, $after: String) {
+      regionForecasts(resource: "bed.adult", region: $region, first: 4, after: $after) {
+        nodes { region target quantiles { value } } pageInfo { hasNextPage endCursor } } }"""
+    first = (await api.ask("planner", query))["regionForecasts"]
+    second = (await api.ask("regulator", query, after=first["pageInfo"]["endCursor"]))["regionForecasts"]
+    nodes = [*first["nodes"], *second["nodes"]]
+    days = [str(today), str(today + timedelta(1))]
+    assert [(node["region"], node["target"]) for node in nodes] == [
+        (region, day) for region in (None, "us-nj", "us-ny") for day in days
+    ]
+    assert nodes[0]["quantiles"] == [{"value": 270.0}, {"value": 300.0}, {"value": 337.5}]
+    for region, count in (("all", 2), ("us-ny", 2), ("us-tx", 0)):
+        assert len((await api.ask("planner", query, region=region))["regionForecasts"]["nodes"]) == count
+    for who in ("clinic", "admin"):
+        assert (await api.send(who, query)).refusal[0] == "FORBIDDEN"
 
 
 async def test_trials_are_listed_with_what_became_of_them(api: Api, clinic: UUID) -> None:

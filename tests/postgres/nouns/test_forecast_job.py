@@ -165,6 +165,11 @@ async def test_a_model_is_used_until_a_newer_one_was_tried_and_is_not_worse(
     total = {row["method"]: row for row in second.backtest["scores"] if row["horizon"] == 0}
     assert total["model"]["tasks"] == total["in-force"]["tasks"] == PLACES * sum(range(1, 8))
     assert (second.outcome is TrialOutcome.ADOPTED) == (float(total["model"]["wis"]) <= float(total["in-force"]["wis"]))
+    sums = await migrator_pool.fetch(
+        "select region, count(*), max(quantiles[4]) as most from sharewell.forecast_sum group by region order by region"
+    )
+    assert [(row["region"], row["count"]) for row in sums] == [("", 8 * 7), ("us-nj", 8 * 7)]
+    assert sums[0]["most"] == pytest.approx(sums[1]["most"], rel=0.05), "there is one region, so it is all of them"
     in_force = second.model if second.outcome is TrialOutcome.ADOPTED else first.model
     assert await region.models() == [first.model] * 7 + [in_force]
     assert len(await entries(migrator_pool, "forecast.adopted")) == 8
@@ -381,7 +386,7 @@ async def test_a_forecast_that_comes_out_another_way_is_told_line_by_line(region
     async with region.world.workers.database.transaction() as tx:
         (run,) = (await tx.forecasts.runs(before=UUID(int=2**128 - 1), resource=BEDS, first=9)).items
     evidence = await collect(region.world.workers, run.id)
-    assert [finding.same for finding in rerun(evidence)] == [True, None, True]
+    assert [finding.same for finding in rerun(evidence)] == [True, None, True, True]
     decision = parse_entry(evidence.entry)
     naive = replace(decision, details={**decision.details, "model": "seasonal-naive"})
     told = list(rerun(replace(evidence, entry=naive.entry())))
