@@ -64,8 +64,9 @@ def shape(
     w = np.ones(len(score)) if weight is None else weight
     if not still:
         w = np.where(np.ptp(trees, axis=1) < STILL, 0.0, w)
-    pooled = _blend(score, w, prior(levels, trained) if guess is None else guess, levels)
-    rows = [_blend(score[horizon == h], w[horizon == h], pooled, levels) for h in horizons]
+    overlap = float(horizon.mean()) if len(horizon) else 1.0
+    pooled = _blend(score, w, prior(levels, trained) if guess is None else guess, levels, overlap)
+    rows = [_blend(score[horizon == h], w[horizon == h], pooled, levels, max(h, 1)) for h in horizons]
     return np.maximum.accumulate(np.stack(rows), axis=1)
 
 
@@ -112,12 +113,18 @@ def _through(x: Floats, start: Floats, end: Floats, middle: int) -> Floats:
     return np.asarray(result)
 
 
-def _blend(score: Floats, weight: Floats, guess: Floats, levels: Sequence[int]) -> Floats:
-    """Quantiles of the scores about their median, weighed against a guess by how many there are."""
+def _blend(score: Floats, weight: Floats, guess: Floats, levels: Sequence[int], overlap: float) -> Floats:
+    """Quantiles of the scores about their median, weighed against a guess by how many there are.
+
+    Outcomes `overlap` steps ahead share all but one of these steps with the next day's, so that only one in `overlap`
+    is news. Levels are moved outwards by one outcome, as conformal intervals must be to hold their share.
+    """
     if not weight.sum() > 0:
         return guess
-    found = _quantiles(score, weight, np.array([500, *levels]) / 1000)
-    effective = weight.sum() ** 2 / (weight**2).sum()
+    effective = weight.sum() ** 2 / (weight**2).sum() / overlap
+    wanted = np.array([500, *levels]) / 1000
+    outwards = np.clip(0.5 + (wanted - 0.5) * (1 + 1 / effective), 0.0, 1.0)
+    found = _quantiles(score, weight, outwards)
     return np.asarray((effective * (found[1:] - found[0]) + PRIOR_OUTCOMES * guess) / (effective + PRIOR_OUTCOMES))
 
 

@@ -151,7 +151,9 @@ def fit(
         recipe=recipe, horizons=ahead, seed=seed, step=grid.step, season=state.season, origin=grid.day(state.last),
         data=known.digest(), trained_rows=0, features=(), edges=(), shape=(), boosters=(),
     )  # fmt: skip
-    edges, shape = _calibrated(model, state, state.last - recipe.calibration_steps, engine)
+    # A short history is not halved for it: three quarters are left to learn from.
+    held_back = min(recipe.calibration_steps, (state.last + 1) // 4)
+    edges, shape = _calibrated(model, state, state.last - held_back, engine)
     return replace(_boosted(model, state, state.last, engine), edges=edges, shape=shape)
 
 
@@ -165,7 +167,7 @@ def _calibrated(
     recipe = model.recipe
     edges: tuple[float, ...] = ()
     shape = np.tile(calibration.prior(recipe.levels, recipe.trained), (2 * len(model.horizons), 1))
-    if recipe.calibration_steps and until > 2 * recipe.calibration_steps:
+    if until < state.last:
         try:
             lighter = replace(recipe, seeds=1, max_rows=recipe.max_rows // 2)
             past = _boosted(replace(model, recipe=lighter), state, until, engine)

@@ -27,9 +27,9 @@ class Recipe:
     country: str | None = None  #: whose holidays are known, as ISO 3166; None: the panel's, if it has one; "": nobody's
     signals: tuple[str, ...] = ()  #: of those beside the panel, the ones that are looked at; set by the fit
     history: int = 400  #: newest steps that are looked at at all
-    train_steps: int = 160  #: newest origins that are trained on
-    recency_halflife: float = 14.0  #: steps after which a training row weighs half; 0: all weigh the same
-    max_rows: int = 10_000  #: training rows are sampled down to this many
+    train_steps: int = 400  #: newest origins that are trained on
+    recency_halflife: float = 60.0  #: steps after which a training row weighs half; 0: all weigh the same
+    max_rows: int = 20_000  #: training rows are sampled down to this many
     min_rows: int = 300  #: fewer training rows than this and no model is fitted
     rounds: int = 40
     leaves: int = 12
@@ -37,7 +37,7 @@ class Recipe:
     min_leaf: int = 40
     feature_fraction: float = 0.8
     whole_below: float = counts.BELOW  #: quantiles of counts under this are told as whole numbers; 0: none
-    calibration_steps: int = 7  #: newest steps whose outcomes set the width of the bands; 0: no calibration
+    calibration_steps: int = 28  #: newest steps whose outcomes set the width of the bands; 0: no calibration
     trained: tuple[int, ...] = calibration.TRAINED  #: levels trees are trained for, the median among them
     seeds: int = 1  #: models averaged, each with its own seed
     size_weight: float = 0.5  #: power of a row's volatility in units that is its weight; 1: as much as it costs in WIS
@@ -49,7 +49,7 @@ class Recipe:
             weekly: dict[str, Any] = {
                 "lags": (1, 2, 3, 4), "windows": (2, 4, 8), "scale_halflife": 8.0, "carry": 4, "history": 260,
                 "train_steps": 104, "recency_halflife": 0.0, "max_rows": 60_000, "calibration_steps": 4,
-                "min_leaf": 100,
+                "min_leaf": 100, "rounds": 80, "leaves": 16, "size_weight": 0.25,
             }  # fmt: skip
             return cls(**(weekly | changes))
         return cls(**changes)
