@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sharewell.domain.errors import Invalid
+from sharewell.domain.forecast import HUB_LEVELS
 from sharewell_workers.forecasting import FittedModel, Panel, Recipe, TooLittleHistory, fit, predict
 
 Wave = Callable[..., pl.DataFrame]
@@ -106,6 +108,58 @@ def test_horizons_that_do_not_look_ahead_are_refused(panel: Panel, horizons: tup
     with pytest.raises(Invalid) as refusal:
         fit(panel, horizons)
     assert refusal.value.field == "horizons"
+
+
+def test_a_panel_gone_through_in_parts_gives_the_same_model(
+    panel: Panel, small: Recipe, model: FittedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sharewell_workers.forecasting.engine.MOST_CELLS", 420)  # seven series of sixty days
+    assert fit(panel, AHEAD, recipe=small, seed=3).hash == model.hash
+    made = predict(model, panel, panel.last_day, AHEAD)
+    monkeypatch.undo()
+    assert made.equals(predict(model, panel, panel.last_day, AHEAD))
+
+
+@pytest.mark.parametrize("trained", [HUB_LEVELS, (25, 100, 250, 500, 750, 900, 975)])
+def test_any_levels_can_be_trained_and_any_told(panel: Panel, small: Recipe, trained: tuple[int, ...]) -> None:
+    direct = fit(panel, AHEAD, recipe=replace(small, trained=trained), levels=HUB_LEVELS)
+    assert len(direct.boosters[0]) == len(trained)
+    made = predict(direct, panel, panel.last_day, AHEAD)
+    assert made.height == 20 * 3 * 23
+    some = fit(panel, AHEAD, recipe=replace(small, trained=trained), levels=(100, 500, 900))
+    whole = made.filter(pl.col("level").is_in([100, 500, 900]))
+    assert predict(some, panel, panel.last_day, AHEAD).equals(whole)
+
+
+@pytest.mark.parametrize("trained", [(100, 900), (900, 500, 100), (500,)])
+def test_levels_to_train_need_the_median_and_both_sides(
+    panel: Panel, small: Recipe, trained: tuple[int, ...]
+) -> None:
+    with pytest.raises(Invalid) as refusal:
+        fit(panel, AHEAD, recipe=replace(small, trained=trained))
+    assert refusal.value.field == "trained"
+
+
+def test_signals_beside_enter_the_model_and_its_hash(panel: Panel, small: Recipe, wave: Wave) -> None:
+    sister = Panel.of(wave(20, 60, seed=9))
+    both = fit(panel.seen_with(admissions=sister), AHEAD, recipe=small)
+    assert "move1 admissions" in both.features
+    assert both.recipe.signals == ("admissions",)
+    other = fit(panel.seen_with(admissions=Panel.of(wave(20, 60, seed=10))), AHEAD, recipe=small)
+    assert len({both.data, other.data, panel.digest()}) == 3
+
+
+def test_a_signal_that_stops_coming_is_missing_and_no_error(panel: Panel, small: Recipe, wave: Wave) -> None:
+    both = fit(panel.seen_with(admissions=Panel.of(wave(20, 60, seed=9))), AHEAD, recipe=small)
+    made = predict(both, panel, panel.last_day, AHEAD)
+    assert made.height == 20 * 3 * 7
+    assert set(made["method"]) == {"model"}
+
+
+def test_a_signal_beside_must_have_the_same_step(panel: Panel, wave: Wave) -> None:
+    with pytest.raises(Invalid) as refusal:
+        panel.seen_with(weekly=Panel.of(wave(3, 20, step=7)))
+    assert refusal.value.field == "step"
 
 
 def test_several_seeds_are_averaged(panel: Panel, small: Recipe) -> None:

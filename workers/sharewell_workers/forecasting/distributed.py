@@ -17,14 +17,13 @@ import numpy as np
 
 from sharewell.domain.errors import Invalid
 from sharewell_workers.forecasting import features, trees
-from sharewell_workers.forecasting.features import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from sharewell_workers.forecasting.features import State
+    from sharewell_workers.forecasting.features import State, Tasks
     from sharewell_workers.forecasting.model import FittedModel
 
     Floats = NDArray[np.float64]
@@ -91,9 +90,8 @@ class Cluster:
         for (first, last), part in zip(bounds, parts, strict=True):
             mine = np.flatnonzero((tasks.series >= first) & (tasks.series < last))
             if len(mine) or (not jobs and last == bounds[-1][1]):
-                own = Tasks(tasks.series[mine] - first, tasks.column[mine], tasks.horizon[mine])
                 found.append(mine)
-                jobs.append(self._client.submit(work, part, own, *more, pure=False))
+                jobs.append(self._client.submit(work, part, tasks.some(mine, first), *more, pure=False))
         return list(zip(found, self._client.gather(jobs), strict=True))
 
     def _parts(self, state: State) -> tuple[list[tuple[int, int]], list[Any]]:

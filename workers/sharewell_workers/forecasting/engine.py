@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from sharewell_workers.forecasting import features, trees
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from sharewell_workers.forecasting.features import State, Tasks
@@ -35,12 +36,28 @@ class Engine(Protocol):
         """What the boosters of `model` say of each task; see `FittedModel.raw`."""
 
 
+MOST_CELLS = 2_000_000  #: series times steps whose features are held at once: some 500 MB
+
+
 class Here:
     """This process, one thread."""
 
     def rows(self, state: State, tasks: Tasks) -> tuple[NDArray[np.float32], list[str]]:
-        """See `Engine`."""
-        return features.rows(state, tasks)
+        """See `Engine`. A large panel is gone through in parts: all its features at once would fill the memory."""
+        if state.base.size <= MOST_CELLS:
+            return features.rows(state, tasks)
+        step = max(1, MOST_CELLS // state.base.shape[1])
+        pieces: list[NDArray[np.float32]] = []
+        places: list[NDArray[np.int64]] = []
+        names: list[str] = []
+        for first in range(0, len(state.base), step):
+            mine = np.flatnonzero((tasks.series >= first) & (tasks.series < first + step))
+            if len(mine) or (first + step >= len(state.base) and not pieces):
+                part = state.of(slice(first, first + step))
+                rows, names = features.rows(part, tasks.some(mine, first))
+                pieces.append(rows)
+                places.append(mine)
+        return np.concatenate(pieces)[np.argsort(np.concatenate(places))], names
 
     def train(self, lessons: trees.Lessons, seeds: Sequence[int]) -> tuple[tuple[str, ...], ...]:
         """See `Engine`."""
@@ -48,7 +65,7 @@ class Here:
 
     def raw(self, model: FittedModel, state: State, tasks: Tasks) -> Floats:
         """See `Engine`."""
-        return model.raw(features.rows(state, tasks)[0])
+        return model.raw(self.rows(state, tasks)[0])
 
 
 HERE = Here()

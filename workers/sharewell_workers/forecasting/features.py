@@ -37,6 +37,10 @@ class Tasks(NamedTuple):
     column: Ints  #: where it is made
     horizon: Ints  #: steps it looks ahead
 
+    def some(self, chosen: Ints, first: int) -> Tasks:
+        """Some of the tasks, for series numbered from `first` on."""
+        return Tasks(self.series[chosen] - first, self.column[chosen], self.horizon[chosen])
+
 
 @dataclass(frozen=True, slots=True)
 class State:

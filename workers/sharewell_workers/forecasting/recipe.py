@@ -26,10 +26,10 @@ class Recipe:
     calendar: bool = False  #: weeks of the year; only sensible with more than a year of history
     country: str | None = None  #: whose holidays are known, as ISO 3166; None: the panel's, if it has one; "": nobody's
     signals: tuple[str, ...] = ()  #: of those beside the panel, the ones that are looked at; set by the fit
-    history: int = 400  #: newest steps that are looked at at all
-    train_steps: int = 400  #: newest origins that are trained on
-    recency_halflife: float = 60.0  #: steps after which a training row weighs half; 0: all weigh the same
-    max_rows: int = 20_000  #: training rows are sampled down to this many
+    history: int = 800  #: newest steps that are looked at at all
+    train_steps: int = 800  #: newest origins that are trained on
+    recency_halflife: float = 120.0  #: steps after which a training row weighs half; 0: all weigh the same
+    max_rows: int = 30_000  #: training rows are sampled down to this many
     min_rows: int = 300  #: fewer training rows than this and no model is fitted
     rounds: int = 40
     leaves: int = 12
