@@ -1,7 +1,9 @@
-"""Rolling-origin backtests on published hospital data: the model against seasonal-naive and persistence.
+"""Rolling-origin backtests on published hospital data: the model against what needs no model.
 
-Usage: forecasting_backtest.py DATA [--sets nj hhs divi nhs] [--every N]. DATA is the folder of published data that
-tests find as ../shared/data. Prints one JSON line for each set, by horizon with --horizons.
+Usage: forecasting_backtest.py DATA [--sets nj hhs divi nhs] [--horizons] [--ets N]. DATA is the folder of published
+data that tests find as ../shared/data. Prints one JSON line for each set: the model's WIS over that of the public hubs'
+baseline (persistence, seasonal-naive), of the same methods with bands calibrated on their own misses, and, with --ets,
+of an AutoETS of statsforecast on N series. Each pair is compared on the same tasks.
 """
 
 from __future__ import annotations
@@ -9,109 +11,85 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
+import numpy as np
+from numpy.typing import NDArray
 
-from sharewell_workers.forecasting import Panel, backtest
+from sharewell.domain.forecast import LEVELS
+from sharewell_workers.forecasting import backtest, scores
+from sharewell_workers.forecasting.backtest import BANDS, METHODS, Answered
+from sharewell_workers.forecasting.panel import Grid
+from sharewell_workers.forecasting.yardstick import Yardstick
 
+if TYPE_CHECKING:
+    from tests.benchmarks.forecasting_ets import ets
+    from tests.benchmarks.forecasting_sets import SETS, Set
+else:
+    from forecasting_ets import ets
+    from forecasting_sets import SETS
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Set:
-    """One published signal: where it is, what is counted, how far ahead, and from how many newest days."""
-
-    name: str
-    file: str
-    columns: dict[str, pl.Expr]
-    horizons: range
-    origins: int
-    every: int  #: steps between origins
-
-
-HHS = "us_hhs_facility/facility_weekly_panel.parquet"
-NJ = "us_nj_hospitals/hospital_daily.parquet"
-DIVI = "de_divi/state_daily.parquet"
-NHS = "uk_nhs_trusts/winter_sitrep_daily.parquet"
+Floats = NDArray[np.float64]
 
 
-def _hhs(value: str) -> dict[str, pl.Expr]:
-    # The panel repeats a hospital's last row where the source hides or lacks one: history, but no lesson and no task.
-    mark = pl.when("unchanged").then(pl.lit("carried_forward")).otherwise(pl.lit("reported"))
-    return {"series": pl.col("hospital_id"), "group": pl.col("state"), "day": pl.col("collection_week"),
-            "value": pl.col(value), "mark": mark}  # fmt: skip
+def measure(data: Path, chosen: Iterable[Set], *, horizons: bool = False, series: int = 0) -> Iterator[dict[str, Any]]:
+    """One record for each set, and one for each of its horizons if asked."""
+    for one in chosen:
+        panel = one.panel(data)
+        grid = panel.grid()
+        last = grid.value.shape[1] - 1 - one.horizons[-1]
+        days = [grid.day(c) for c in range(last, max(0, last - one.origins), -one.every)]
+        begun = time.perf_counter()
+        report = backtest(panel, one.horizons, origins=days, keep=True)
+        told = {"origins": len(report.origins), "season_steps": report.season,
+                "seconds_per_origin": round((time.perf_counter() - begun) / len(report.origins), 2)}  # fmt: skip
+        answered = [_beside(grid, task, report.season, series) for task in report.answered]
+        for h in (0, *one.horizons) if horizons else (0,):
+            some = [a for a in answered if h in (0, a["horizon"])]
+            yield {"benchmark": "forecast.backtest", "set": one.name, "horizon": h or "all", **told, **_record(some)}
 
 
-def _nj(*values: str) -> dict[str, pl.Expr]:
-    value = pl.sum_horizontal(*values, ignore_nulls=False)
-    return {"series": pl.col("hosp_id"), "day": pl.col("date"), "value": value}
+def _beside(grid: Grid, task: Answered, season: int, series: int) -> dict[str, Any]:
+    """What every method was worth on one day's tasks; NaN where a method could not speak."""
+    known = grid.until(grid.value.shape[1] - 1 - (grid.end - task.origin).days // grid.step)
+    hubs, seen = Yardstick.of(known, season), task.observed
+    found = {m: hubs.quantiles(m, task.horizon, LEVELS)[task.series] for m in METHODS[1:]}
+    found |= {f"calibrated {m}": task.values[m] for m in METHODS[1:]}
+    found |= {"ets": ets(known, task.series, task.horizon, series)} if series else {}
+    ours = task.values["model"]
+    shut = np.stack([scores.covered(ours, seen, LEVELS, band) for band in BANDS])
+    return {
+        "horizon": task.horizon, "series": task.series, "wis": scores.wis(ours, seen, LEVELS),
+        "others": {name: scores.wis(values, seen, LEVELS) for name, values in found.items()},
+        "shut": shut, "open": np.stack([_inside(ours, seen, band) for band in BANDS]),
+    }  # fmt: skip
 
 
-def _divi(value: str) -> dict[str, pl.Expr]:
-    return {"series": pl.concat_str("state_id", "care_group_l2", separator=" "), "group": pl.col("care_group_l2"),
-            "day": pl.col("date"), "value": pl.col(value)}  # fmt: skip
+def _inside(values: Floats, seen: Floats, band: int) -> NDArray[np.bool_]:
+    """Which outcomes lie inside the band and on neither of its ends."""
+    low, high = LEVELS.index((1000 - band) // 2), LEVELS.index((1000 + band) // 2)
+    return np.asarray((values[:, low] < seen) & (seen < values[:, high]))
 
 
-def _nhs(value: str) -> dict[str, pl.Expr]:
-    return {"series": pl.col("trust_code"), "group": pl.col("region"), "day": pl.col("date"), "value": pl.col(value)}
-
-
-SETS = {
-    "nj": [
-        Set(name="NJ ventilators in use", file=NJ, columns=_nj("ventilators_inuse"), horizons=range(1, 8),
-            origins=30, every=1),
-        Set(name="NJ critical and intensive care", file=NJ, horizons=range(1, 8), origins=30, every=1,
-            columns=_nj("bed_inuse_criticalcare", "bed_inuse_intensivecare")),
-        Set(name="NJ surgical and other beds", file=NJ, horizons=range(1, 8), origins=30, every=1,
-            columns=_nj("bed_inuse_surgical", "bed_inuse_other")),
-    ],
-    "hhs": [
-        Set(name="HHS adult ICU", file=HHS, columns=_hhs("adult_icu_occupied"), horizons=range(1, 5),
-            origins=24, every=2),
-        Set(name="HHS adult inpatients", file=HHS, columns=_hhs("adult_inpatient_occupied"), horizons=range(1, 5),
-            origins=24, every=2),
-    ],
-    "divi": [
-        Set(name="DIVI ICU beds occupied", file=DIVI, columns=_divi("icu_beds_occupied"), horizons=range(1, 15),
-            origins=360, every=30),
-        Set(name="DIVI ICU COVID patients", file=DIVI, columns=_divi("icu_covid_patients"), horizons=range(1, 15),
-            origins=360, every=30),
-    ],
-    "nhs": [
-        Set(name="NHS adult critical care", file=NHS, columns=_nhs("cc_adult_occupied"), horizons=range(1, 15),
-            origins=100, every=10),
-        Set(name="NHS general and acute", file=NHS, columns=_nhs("ga_beds_occupied"), horizons=range(1, 15),
-            origins=100, every=10),
-    ],
-}  # fmt: skip
-
-
-def measure(data: Path, chosen: list[Set], *, horizons: bool = False) -> list[dict[str, Any]]:
-    """One record for each set."""
-    return [record for one in chosen for record in _run(data, one, horizons)]
-
-
-def _run(data: Path, one: Set, horizons: bool) -> list[dict[str, Any]]:
-    panel = Panel.of(pl.read_parquet(data / one.file).select(**one.columns))
-    grid = panel.grid()
-    last = grid.value.shape[1] - 1 - one.horizons[-1]
-    days = [grid.day(c) for c in range(last, max(0, last - one.origins), -one.every)]
-    begun = time.perf_counter()
-    report = backtest(panel, one.horizons, origins=days)
-    seconds = (time.perf_counter() - begun) / len(report.origins)
-    return [
-        {
-            "benchmark": "forecast.backtest", "set": one.name, "horizon": h or "all",
-            "origins": len(report.origins), "tasks": report.of("model", h).tasks,
-            "wis": round(report.of("model", h).wis, 3),
-            "relative_to_seasonal_naive": round(report.relative("seasonal-naive", h), 3),
-            "relative_to_persistence": round(report.relative("persistence", h), 3),
-            "coverage_50_80_95": [round(c, 3) for c in report.of("model", h).coverage],
-            "season_steps": report.season, "seconds_per_origin": round(seconds, 2),
-        }
-        for h in ((0, *one.horizons) if horizons else (0,))
-    ]  # fmt: skip
+def _record(answered: list[dict[str, Any]]) -> dict[str, Any]:
+    ours = np.concatenate([a["wis"] for a in answered])
+    record: dict[str, Any] = {"tasks": len(ours), "wis": round(float(ours.mean()), 3)}
+    for name in answered[0]["others"]:
+        theirs = np.concatenate([a["others"][name] for a in answered])
+        both = ~np.isnan(theirs)
+        record[f"relative_to_{name.replace(' ', '_').replace('-', '_')}"] = round(
+            float(ours[both].mean() / theirs[both].mean()), 3
+        )
+        if name == "ets":
+            series = np.concatenate([a["series"] for a in answered])[both]
+            record |= {"ets_tasks": int(both.sum()), "ets_series": len(np.unique(series))}
+    shut, opened = (np.concatenate([a[k] for a in answered], axis=1).mean(axis=1) for k in ("shut", "open"))
+    record["coverage_50_80_95"] = [round(float(c), 3) for c in shut]
+    # Whole numbers fall on the ends of bands: counted half, as one drawn at random within its step would be.
+    record["coverage_ties_half"] = [round(float(c), 3) for c in (shut + opened) / 2]
+    return record
 
 
 def main() -> None:
@@ -119,10 +97,11 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--sets", nargs="+", choices=sorted(SETS), default=sorted(SETS))
     parser.add_argument("--horizons", action="store_true", help="a line for each horizon too")
-    chosen = parser.parse_args()
-    for one in (s for name in chosen.sets for s in SETS[name]):
-        for record in _run(chosen.data, one, chosen.horizons):
-            print(json.dumps(record), flush=True)
+    parser.add_argument("--ets", type=int, default=0, metavar="N", help="AutoETS of N series of each set beside it")
+    asked = parser.parse_args()
+    chosen = [one for name in asked.sets for one in SETS[name]]
+    for record in measure(asked.data, chosen, horizons=asked.horizons, series=asked.ets):
+        print(json.dumps(record), flush=True)
 
 
 if __name__ == "__main__":

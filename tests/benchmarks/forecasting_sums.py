@@ -19,9 +19,9 @@ from sharewell_workers.forecasting import Panel, fit, predict, scores
 from sharewell_workers.forecasting.sums import EVERYBODY, SUM, name
 
 if TYPE_CHECKING:
-    from tests.benchmarks.forecasting_backtest import SETS, Set
+    from tests.benchmarks.forecasting_sets import SETS, Set
 else:
-    from forecasting_backtest import SETS
+    from forecasting_sets import SETS
 
 PAST = {"hhs": (16, 2), "divi": (150, 15), "nhs": (60, 10)}  #: newest steps that are forecast from, and every how many
 REFIT = 3  #: origins after which the model is trained anew
@@ -34,7 +34,7 @@ def measure(data: Path, key: str) -> list[dict[str, Any]]:
 
 
 def _run(data: Path, one: Set, past: int, every: int) -> list[dict[str, Any]]:
-    panel = Panel.of(pl.read_parquet(data / one.file).select(**one.columns))
+    panel = one.panel(data)
     told = pl.concat(_forecasts(panel, one, past, every)).join(_came(panel), on=["series", "target"])
     kinds = {"everybody": pl.col("series") == EVERYBODY, "regions": pl.col("series") != EVERYBODY}
     found = {kind: told.filter(chosen) for kind, chosen in kinds.items()}

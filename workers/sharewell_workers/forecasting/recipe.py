@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from sharewell.domain.forecast import LEVELS
+from sharewell.domain.forecast import HUB_LEVELS, LEVELS
 from sharewell_workers.forecasting import calibration, counts
+
+NINE = (10, 50, 150, 300, 500, 700, 850, 950, 990)  #: levels between which the hubs' 23 are interpolated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,11 @@ class Recipe:
             }  # fmt: skip
             return cls(**(weekly | changes))
         return cls(**changes)
+
+    @classmethod
+    def bagged(cls, step: int, **changes: Any) -> Self:
+        """Return the slow and careful one: every hub level told, from trees at nine levels, three seeds averaged."""
+        return cls.for_step(step, **({"levels": HUB_LEVELS, "trained": NINE, "seeds": 3} | changes))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, tuples as lists."""
