@@ -1,0 +1,204 @@
+"""One season's forecasts: what was known on a Wednesday, made into 23 quantiles for every place and horizon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from sharewell.domain.errors import Invalid
+from sharewell.domain.forecast import HUB_LEVELS
+from sharewell_workers.forecasting.hub import bags, epidemics, regions, reporting, tables
+from sharewell_workers.forecasting.hub.bags import Lessons
+from sharewell_workers.forecasting.hub.sight import WIDTH, Rows, Sight, View
+from sharewell_workers.forecasting.hub.tables import WEEK, Tables
+from sharewell_workers.forecasting.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+HORIZONS = (0, 1, 2, 3)
+KNOWN_BEFORE = timedelta(days=3)  #: forecasts may use what was public so long before the reference date
+AHEAD = 8  #: weeks past the newest that have a calendar
+CARRIED = 4  #: weeks a place's last value may stand in for its newest
+WORLDS = 18  #: invented
+INVENTED = 1.5  #: invented rows for each real one
+LEAST_INVENTED = 30_000
+WHOLE_WINDOW = 13  #: weeks of a window that make the older ones dispensable
+RECIPE = Recipe(
+    levels=HUB_LEVELS, power=0.25, rounds=150, leaves=8, rate=0.06, min_leaf=60, feature_fraction=0.5, seeds=10,
+    size_weight=0.0, recency_halflife=0.0, calendar=True,
+)  # fmt: skip
+SCHEMA = {
+    "reference_date": pl.Date, "location": pl.String, "horizon": pl.Int64, "target_end_date": pl.Date,
+    "quantile": pl.Float64, "value": pl.Float64,
+}  # fmt: skip
+
+
+def read(truth: pl.DataFrame, vintages: pl.DataFrame, history: Sequence[pl.DataFrame] = ()) -> Hub:
+    """Read a hub's files; `history` adds older weeks of the same shape. Raises `Invalid` naming the column at fault.
+
+    `truth` is only checked: what was known at the time stands in `vintages`, and what came is for the scores.
+    """
+    tables.read(truth, ("location", "target_end_date", "value"))
+    rows = tables.read(vintages, list(tables.VINTAGE))
+    return Hub(Tables.of(tables.with_history(rows, history) if history else rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """A season's tables, ready to be forecast from any of its reference dates."""
+
+    tables: Tables
+    recipe: Recipe = RECIPE
+    _regions: dict[str, Ints] = field(default_factory=dict, compare=False, repr=False)
+
+    def forecasts(self, reference: date, *, seed: int = 0, strict: bool = False) -> pl.DataFrame:
+        """Forecasts in the hubs' columns for one reference date, made from what was public three days before it.
+
+        Where a holiday delayed the table of that week, the one that came until the reference date is used, as the hubs
+        allowed; `strict` forbids it. Places without a value in the newest weeks are left out. Raises `Invalid` if
+        `reference` is no day weeks end on, or if nothing had been published.
+        """
+        if (reference - self.tables.start) % WEEK:
+            raise Invalid(f"{reference} is no {self.tables.start:%A}, on which weeks end here.", field="dates")
+        table, late = self._table(reference, strict=strict)
+        sight = Sight.of(self._view(table))
+        steps = [h + 1 + late for h in HORIZONS]
+        wanted = sight.rows(steps, [len(sight.base) - 1])
+        quantiles = bags.forecast(self._lessons(sight, steps, seed), wanted, self.recipe, seed)
+        return self._rows(reference, wanted, sight.counts(wanted, quantiles), late)
+
+    def late(self, reference: date, *, strict: bool = False) -> int:
+        """Weeks by which the newest known one lies further back than usual."""
+        return self._table(reference, strict=strict)[1]
+
+    def _table(self, reference: date, *, strict: bool) -> tuple[int, int]:
+        due = (reference - WEEK - self.tables.start).days // 7
+        table = self.tables.on(reference - KNOWN_BEFORE)
+        if not strict and self.tables.newest[table] < due:
+            table = self.tables.on(reference)
+        return table, max(0, due - int(self.tables.newest[table]))
+
+    def _view(self, table: int) -> View:
+        """What could be seen at each week up to the newest of `table`, each through the first table that spoke of it.
+
+        The corrections that are to be expected are made, in windows as in what is known now.
+        """
+        last = int(self.tables.newest[table])
+        weeks = tuple(self.tables.week(t) for t in range(last + 1 + AHEAD))
+        regime = reporting.regimes(weeks[: last + 1])
+        windows = np.full((last + 1, len(self.tables.places), WIDTH), np.nan)
+        for t in range(last + 1):
+            through = table if t == last else min(table, self.tables.first_with(t))
+            begin = max(0, t - WIDTH + 1)
+            windows[t, :, WIDTH - (t - begin + 1) :] = self.tables.values[through][:, begin : t + 1]
+            apart = [s < 0 or regime[s] != regime[t] or regime[s] < 0 for s in range(t - WIDTH + 1, t + 1)]
+            windows[t][:, apart] = np.nan
+        values = np.where(regime >= 0, self.tables.values[table][:, : last + 1], np.nan)
+        fresh = np.array([week >= self.tables.published[0] - 2 * WEEK for week in weeks[: last + 1]])
+        self._corrected(windows, values, fresh, regime)
+        return View(
+            _narrowed(_carried(windows), _reach(windows)), values, weeks, regime, fresh,
+            regions.of(self.tables.places), self.tables.parts,
+        )  # fmt: skip
+
+    def _corrected(self, windows: Floats, values: Floats, fresh: NDArray[np.bool_], regime: Ints) -> None:
+        growth = reporting.completion(windows, fresh, regime)
+        for age in range(min(reporting.SETTLING, len(windows))):
+            windows[:, :, WIDTH - 1 - age] *= growth[:, age]
+            values[:, -1 - age] *= growth[-1, age]
+        calm = reporting.odd_jump(windows, self.tables.parts)
+        windows[:, :, -1] *= calm[:, None]
+        values[:, -1] *= calm[-1]
+
+    def _lessons(self, sight: Sight, steps: Sequence[int], seed: int) -> Lessons:
+        """Real rows, and invented ones cut to what can be seen now."""
+        real = _known(sight.rows(steps))
+        stretches = [(len(sight.base) - 1 - real.week) // bags.STRETCH]
+        pieces = [real]
+        reach = _reach(sight.view.windows)
+        want = max(INVENTED * len(real.week), LEAST_INVENTED)
+        for number in range(WORLDS):
+            invented = _invented(seed, number, tuple(steps), reach)
+            chance = np.random.Generator(np.random.PCG64([seed, number]))
+            some = chance.random(len(invented.week)) < want / WORLDS / len(invented.week)
+            pieces.append(_taken(invented, some))
+            stretches.append(1000 * (number + 1) + invented.week[some] // bags.STRETCH)
+        rows = Rows(
+            np.concatenate([p.features for p in pieces]), np.concatenate([p.target for p in pieces]),
+            np.concatenate([p.week for p in pieces]), np.concatenate([p.place for p in pieces]),
+            np.concatenate([p.horizon for p in pieces]),
+        )  # fmt: skip
+        return Lessons(rows, np.concatenate(stretches), np.arange(len(rows.week)) < len(real.week))
+
+    def _rows(self, reference: date, wanted: Rows, values: Floats, late: int) -> pl.DataFrame:
+        good = np.flatnonzero(~np.isnan(values).any(axis=1))
+        levels, horizon = len(self.recipe.levels), wanted.horizon[good] - 1 - late
+        made = pl.DataFrame(
+            {
+                "reference_date": [reference] * (len(good) * levels),
+                "location": np.repeat([self.tables.places[i] for i in wanted.place[good]], levels),
+                "horizon": np.repeat(horizon, levels),
+                "target_end_date": [reference + WEEK * int(h) for h in np.repeat(horizon, levels)],
+                "quantile": np.tile(np.array(self.recipe.levels) / 1000, len(good)),
+                "value": np.maximum.accumulate(values[good], axis=1).ravel(),
+            },
+            schema=SCHEMA,
+        )
+        return made.sort("location", "horizon", "quantile")
+
+
+def _carried(windows: Floats) -> Floats:
+    """Windows whose newest week, where it is missing, repeats the last known of the few before it."""
+    filled = windows.copy()
+    for age in range(1, CARRIED):
+        gap = np.isnan(filled[:, :, -1])
+        filled[gap, -1] = windows[gap, -1 - age]
+    return filled
+
+
+def _reach(windows: Floats) -> int:
+    """How many of the newest weeks any place knows at the end; windows of the past are cut to it, to be alike."""
+    known = int((~np.isnan(windows[-1])).any(axis=0).sum())
+    return WIDTH if known >= WHOLE_WINDOW else max(known, 1)
+
+
+def _narrowed(windows: Floats, reach: int) -> Floats:
+    windows[:, :, : WIDTH - reach] = np.nan
+    return windows
+
+
+def _known(rows: Rows) -> Rows:
+    return _taken(rows, ~np.isnan(rows.target))
+
+
+def _taken(rows: Rows, chosen: NDArray[np.bool_]) -> Rows:
+    return replace(
+        rows, features=rows.features[chosen], target=rows.target[chosen], week=rows.week[chosen],
+        place=rows.place[chosen], horizon=rows.horizon[chosen],
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=2 * WORLDS)
+def _invented(seed: int, number: int, steps: tuple[int, ...], reach: int) -> Rows:
+    """All rows of one invented world."""
+    made = epidemics.world(seed, number)
+    places, count = made.admissions.shape
+    padded = np.concatenate([np.full((places, WIDTH - 1), np.nan), made.admissions], axis=1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, WIDTH, axis=1).transpose(1, 0, 2).copy()
+    start = date(2019, 8, 3)  # the worlds' seasons rest in August
+    view = View(
+        _narrowed(windows, reach), made.admissions, tuple(start + WEEK * t for t in range(count + AHEAD)),
+        np.zeros(count, dtype=np.int64), np.zeros(count, dtype=bool), made.region, np.arange(places - 1),
+    )  # fmt: skip
+    return _known(Sight.of(view).rows(steps))
