@@ -32,8 +32,12 @@ from sharewell.cli.forecast_rerun import rerun
 from sharewell.domain.errors import Invalid
 from sharewell_workers import forecasting
 from sharewell_workers.forecasting import FittedModel, Recipe, TooLittleHistory
+from sharewell_workers.forecasting.distributed import engine_at
 
 screen = Console(stderr=True)
+Cluster = Annotated[
+    str, typer.Option(metavar="ADDRESS", help="Dask scheduler to work on, such as tcp://host:8786.", show_default=False)
+]
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
@@ -54,15 +58,16 @@ def fit(
     country: Country = "",
     levels: Levels = "stored",
     until: Annotated[str, typer.Option(help="Learn from nothing after this day, YYYY-MM-DD.")] = "",
+    cluster: Cluster = "",
 ) -> None:
     """Train one model over all series of FILE and write it as JSON."""
     origin = files.day(until, "until")
     panel = files.source(file, columns, country, beside).panel(origin)
     typer.echo(files.quality(panel), err=True)
-    with screen.status(f"Training on {panel.quality.height} series ..."):
+    with screen.status(f"Training on {panel.quality.height} series ..."), engine_at(cluster) as engine:
         try:
             asked = files.levels(levels)
-            model = forecasting.fit(panel, range(1, ahead + 1), seed=seed, origin=origin, levels=asked)
+            model = forecasting.fit(panel, range(1, ahead + 1), seed=seed, origin=origin, levels=asked, engine=engine)
         except TooLittleHistory as few:
             raise Invalid(f"{file.name} is too short to train on: {few}", field="file") from None
     files.write_bytes(model.to_bytes(), output)
@@ -86,6 +91,7 @@ def predict(
         bool, typer.Option("--sums", help="Also each group as region:NAME, and all together as all.")
     ] = False,
     at: Annotated[str, typer.Option(help="Day to forecast from, YYYY-MM-DD; by default the newest.")] = "",
+    cluster: Cluster = "",
 ) -> None:
     """Forecast every series of FILE; each row says which method made it, and why not the model."""
     origin = files.day(at, "at")
@@ -93,7 +99,8 @@ def predict(
     typer.echo(files.quality(panel), err=True)
     trained = FittedModel.from_bytes(model.read_bytes()) if model else None
     steps = [h for h in trained.horizons if h <= ahead] if trained else range(1, ahead + 1)
-    made = forecasting.predict(trained, panel, origin or panel.last_day, steps, sums=sums)
+    with engine_at(cluster) as engine:
+        made = forecasting.predict(trained, panel, origin or panel.last_day, steps, sums=sums, engine=engine)
     files.write(made, output)
     told = made.filter(pl.col("level") == 500).group_by("method").len().sort("method")
     spoken = ", ".join(f"{count} by {method}" for method, count in told.iter_rows())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from sharewell.cli.main import app
 from sharewell.domain.errors import Invalid
 from sharewell_workers.forecasting import FittedModel, Panel, Recipe, features, fit
 from sharewell_workers.forecasting.distributed import Cluster, cluster
@@ -70,6 +73,20 @@ def test_tasks_of_one_series_alone_need_no_others(panel: Panel, model: FittedMod
 def test_signals_beside_travel_along(wave: Callable[..., pl.DataFrame], small: Recipe, engine: Cluster) -> None:
     both = Panel.of(wave(20, 60)).seen_with(admissions=Panel.of(wave(20, 60, seed=5)))
     assert fit(both, AHEAD, recipe=small, engine=engine).hash == fit(both, AHEAD, recipe=small).hash
+
+
+def test_the_command_line_trains_and_forecasts_on_a_cluster_what_it_does_alone(
+    wave: Callable[..., pl.DataFrame], address: str, tmp_path: Path
+) -> None:
+    wave(20, 60).write_parquet(tmp_path / "beds.parquet")
+    beds = str(tmp_path / "beds.parquet")
+    for name, more in (("alone", []), ("cluster", ["--cluster", address])):
+        model, out = str(tmp_path / f"{name}.json"), str(tmp_path / f"{name}.csv")
+        for command in (["fit", beds, "-o", model], ["predict", beds, "--model", model, "-o", out]):
+            told = CliRunner().invoke(app, ["forecast", *command, *more])
+            assert told.exit_code == 0, told.output
+    assert (tmp_path / "cluster.json").read_bytes() == (tmp_path / "alone.json").read_bytes()
+    assert (tmp_path / "cluster.csv").read_bytes() == (tmp_path / "alone.csv").read_bytes()
 
 
 @pytest.mark.parametrize("wrong", ["tcp://127.0.0.1:1", "nonsense://"])

@@ -17,12 +17,14 @@ import numpy as np
 
 from sharewell.domain.errors import Invalid
 from sharewell_workers.forecasting import features, trees
+from sharewell_workers.forecasting.engine import HERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from sharewell_workers.forecasting.engine import Engine
     from sharewell_workers.forecasting.features import State, Tasks
     from sharewell_workers.forecasting.model import FittedModel
 
@@ -48,6 +50,16 @@ def cluster(address: str) -> Iterator[Cluster]:
         raise Invalid(f"no Dask scheduler answers at {address}: {error}", field="cluster") from None
     with client:
         yield Cluster(client)
+
+
+@contextmanager
+def engine_at(address: str) -> Iterator[Engine]:
+    """The engine behind a scheduler's address, or this process where none is given; raises as `cluster` does."""
+    if not address:
+        yield HERE
+        return
+    with cluster(address) as engine:
+        yield engine
 
 
 class Cluster:
