@@ -29,7 +29,7 @@ else:
     spec.loader.exec_module(kustomize)
 
 K8S = Path(__file__).parents[2] / "k8s"
-FOLDERS = ["base", "postgres", "overlays/dev", "overlays/prod"]
+FOLDERS = ["base", "postgres", "cluster", "overlays/dev", "overlays/prod"]
 OVERLAYS = ["overlays/dev", "overlays/prod"]
 VERSIONS = ["1.30", kubernetes_validate.latest_version()]  #: the oldest that is promised, and the newest known
 
