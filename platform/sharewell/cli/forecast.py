@@ -128,6 +128,7 @@ def backtest(
     history: hub.History = None,
     out: hub.Out = None,
     baseline: hub.Baseline = None,
+    strict: hub.Strict = False,
 ) -> None:
     """Forecast from past days of FILE with only what was known then, and score what came.
 
@@ -137,10 +138,12 @@ def backtest(
 
     With --format hub: forecasts in the public forecast hubs' form, for each of
     --dates from the --vintages that were public three days before, into --out.
+    Where a holiday delayed that week's table, the one until the date is used.
     """
     tables = hub.Asked(
-        truth=truth, vintages=vintages, dates=dates, history=history or [], out=out, baseline=baseline, seed=seed
-    )
+        truth=truth, vintages=vintages, dates=dates, history=history or [], out=out, baseline=baseline, seed=seed,
+        strict=strict,
+    )  # fmt: skip
     if form == "hub":
         if file is not None:
             raise typer.BadParameter("--format hub reads --truth and --vintages instead.", param_hint="FILE")

@@ -8,20 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import polars as pl
 import typer
 
 from sharewell.cli import forecast_files as files
 from sharewell.domain.errors import Invalid
-from sharewell_workers.forecasting import TooLittleHistory
+
+if TYPE_CHECKING:
+    from sharewell_workers.forecasting.hub import Hub
 
 SATURDAY = 6  #: ISO weekday; a hub's weeks end on it
 WEEKS = ("location", "target_end_date", "value")  #: columns of a table of weeks
 NEEDED = {"truth": WEEKS, "vintages": ("as_of", *WEEKS), "history": WEEKS}
+NETWORK = "weekendingdate"  #: a column only the National Healthcare Safety Network's own files have
 
 _existing = {"exists": True, "dir_okay": False, "show_default": False}
 Truth = Annotated[Path | None, typer.Option(help="Weeks as finally reported; for --format hub.", **_existing)]
@@ -29,7 +31,10 @@ Vintages = Annotated[Path | None, typer.Option(help="Weeks with the day each was
 Dates = Annotated[
     str, typer.Option(help="Saturdays to forecast for: D1,D2,... or FIRST..LAST for every one between.", metavar="DAYS")
 ]
-History = Annotated[list[Path] | None, typer.Option(help="Earlier weeks, and other signals; repeatable.", **_existing)]
+History = Annotated[list[Path] | None, typer.Option(help="Earlier weeks, or other illnesses; repeatable.", **_existing)]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Use no table after Wednesday, even where a holiday delayed that week's.")
+]
 Out = Annotated[Path | None, typer.Option(help="Parquet or CSV to write the forecasts to.", show_default=False)]
 Baseline = Annotated[Path | None, typer.Option(help="A hub's baseline forecasts, to be scored against.", **_existing)]
 
@@ -45,12 +50,13 @@ class Asked:
     out: Path | None
     baseline: Path | None
     seed: int
+    strict: bool = False
 
     @property
     def given(self) -> list[str]:
         """Options that were used and that only a hub's backtest has."""
-        named = {"truth": self.truth, "vintages": self.vintages, "dates": self.dates, "history": self.history}
-        return [f"--{name}" for name, value in (named | {"out": self.out, "baseline": self.baseline}).items() if value]
+        hubs = ("truth", "vintages", "dates", "history", "out", "baseline", "strict")
+        return [f"--{name}" for name in hubs if getattr(self, name)]
 
 
 def run(asked: Asked) -> Iterator[str]:
@@ -60,8 +66,9 @@ def run(asked: Asked) -> Iterator[str]:
     truth, vintages = _table(truth_file, "truth"), _table(vintages_file, "vintages")
     history = [_table(file, "history") for file in asked.history]
     baseline = files.read(asked.baseline, "baseline", text=["location"]) if asked.baseline else None
-    hub = import_module("sharewell_workers.forecasting.hub")  # loads LightGBM: not before all arguments hold
-    made = pl.concat(_forecasts(hub.read(truth, vintages, history), dates, asked.seed))
+    from sharewell_workers.forecasting import hub  # noqa: PLC0415  slow to load: not before all arguments hold
+
+    made = pl.concat(_forecasts(hub.read(truth, vintages, history), dates, asked))
     files.write(made, out)
     yield f"{out}: {made.height} rows, {made['reference_date'].n_unique()} of {len(dates)} dates."
     if baseline is not None:
@@ -115,7 +122,7 @@ def _table(file: Path, option: str) -> pl.DataFrame:
     """A table of weeks with the columns that its option needs, and some rows."""
     frame = files.read(file, option, text=["location"])
     missing = [name for name in NEEDED[option] if name not in frame.columns]
-    if missing:
+    if missing and not (option == "history" and NETWORK in frame.columns):
         has = ", ".join(frame.columns) or "none"
         raise Invalid(f"--{option}: {file.name} has no column {missing[0]!r}; it has {has}.", field=option)
     if frame.is_empty():
@@ -123,14 +130,16 @@ def _table(file: Path, option: str) -> pl.DataFrame:
     return frame
 
 
-def _forecasts(hub: Any, dates: Sequence[date], seed: int) -> list[pl.DataFrame]:
+def _forecasts(hub: Hub, dates: Sequence[date], asked: Asked) -> list[pl.DataFrame]:
     """Forecasts of every date that had enough history by then; the others are named on stderr."""
     made = []
     for turn, reference in enumerate(dates, 1):
         try:
-            made.append(hub.forecasts(reference, seed=seed))
-            typer.echo(f"{reference}: {made[-1].height} rows ({turn} of {len(dates)})", err=True)
-        except (TooLittleHistory, Invalid) as why:
+            made.append(hub.forecasts(reference, seed=asked.seed, strict=asked.strict))
+            late = hub.late(reference, strict=asked.strict)
+            told = f"; the newest week known is {late} older than usual" if late else ""
+            typer.echo(f"{reference}: {made[-1].height} rows ({turn} of {len(dates)}){told}", err=True)
+        except Invalid as why:
             typer.echo(f"{reference}: left out ({turn} of {len(dates)}): {why}", err=True)
     if not made:
         raise Invalid("--dates: for none of them was enough known by then to forecast.", field="dates")

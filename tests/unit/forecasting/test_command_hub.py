@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from sharewell.cli.forecast import app
 from sharewell.cli.forecast_hub import saturdays
 from sharewell.domain.errors import Invalid
+from sharewell_workers.forecasting.hub import epidemics
 
 SATURDAY = "2024-11-23"
 
@@ -109,3 +110,28 @@ def test_a_table_without_rows_is_refused(tables: tuple[Path, Path], tmp_path: Pa
     with pytest.raises(Invalid, match=r"--truth: none\.parquet has no rows"):
         run("--format", "hub", "--truth", tmp_path / "none.parquet", "--vintages", tables[1], "--dates", SATURDAY,
             "--out", tmp_path / "out.parquet")  # fmt: skip
+
+
+def test_a_season_is_forecast_and_scored_from_files(tmp_path: Path) -> None:
+    counts = epidemics.world(78, 0).admissions[:6, 60:80]
+    weeks = [date(2025, 9, 6) + timedelta(weeks=week) for week in range(20)]
+    truth = pl.concat(
+        pl.DataFrame({"location": [f"{place:02d}"] * 20, "target_end_date": weeks, "value": line})
+        for place, line in enumerate(counts, 1)
+    )
+    files = {name: tmp_path / f"{name}.parquet" for name in ("truth", "vintages", "made", "again")}
+    truth.write_parquet(files["truth"])
+    truth.with_columns(as_of=pl.col("target_end_date") + timedelta(days=4)).write_parquet(files["vintages"])
+    dates = ["--dates", "2025-12-20,2025-12-27"]
+    words: list[str | Path] = ["--format", "hub", "--truth", files["truth"], "--vintages", files["vintages"]]
+    found = run(*words, *dates, "--out", files["made"])
+    assert found.exit_code == 0
+    assert "2 of 2 dates" in found.stdout
+    made = pl.read_parquet(files["made"])
+    assert made.columns == ["reference_date", "location", "horizon", "target_end_date", "quantile", "value"]
+    assert made.height == 2 * 6 * 4 * 23
+    scored = run(
+        *words, "--dates", "2025-12-27", "--strict", "--out", files["again"], "--baseline", files["made"]
+    )  # the same forecasts against themselves
+    assert "relative_wis  1.0000" in scored.stdout
+    assert pl.read_parquet(files["again"]).equals(made.filter(pl.col("reference_date") == date(2025, 12, 27)))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import special
 
 from sharewell_workers.forecasting import calibration, trees
 
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 STRETCH = 26  #: weeks; half a season, since waves of one season are alike
+MEDIAN = 0.5
+LEAST_FREEDOM = 4  #: degrees of freedom of Student's t; otherwise one less than there are stretches
 SHARE = 0.65  #: of the stretches a bag learns from
 SPARED = 5  #: one invented row in so many is asked what the trees make of it
-THINNED = 0.4  #: of the rows in them: neighbours in space tell nearly the same too
+THINNED, MOST = 0.4, 30_000  #: share and number of the rows in them: neighbours in space tell nearly the same too
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def forecast(lessons: Lessons, wanted: Rows, recipe: Recipe, seed: int) -> Float
         asked = ~inside & (lessons.real | (np.arange(count) % SPARED == 0))
         said[asked] += trees.apply(boosters, rows.features[asked])
         heard[asked] += 1
-    shape = _shape(lessons, said, heard, wanted, recipe)
+    shape = _shape(lessons, said, heard, wanted, recipe) * _tails(lessons, recipe)
     place = np.searchsorted(np.unique(wanted.horizon), wanted.horizon)
     return calibration.unfold(told, shape[place], recipe.trained)
 
@@ -64,7 +67,17 @@ def _chosen(lessons: Lessons, seed: int, bag: int) -> tuple[NDArray[np.bool_], N
     stretches = np.unique(lessons.stretch)
     chosen = chance.permutation(stretches)[: max(1, round(SHARE * len(stretches)))]
     inside = np.isin(lessons.stretch, chosen)
-    return inside, inside & (chance.random(len(inside)) < THINNED)
+    share = min(THINNED, MOST / max(1, int(inside.sum())))
+    return inside, inside & (chance.random(len(inside)) < share)
+
+
+def _tails(lessons: Lessons, recipe: Recipe) -> Floats:
+    """How much further out each level lies because the next season is none of those seen: Student's t over Gauss."""
+    freedom = max(LEAST_FREEDOM, len(np.unique(lessons.stretch[lessons.real])) - 1)
+    share = np.array(recipe.levels) / 1000
+    gauss = special.ndtri(share)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(share == MEDIAN, 1.0, special.stdtrit(freedom, share) / gauss))
 
 
 def _shape(lessons: Lessons, said: Floats, heard: Floats, wanted: Rows, recipe: Recipe) -> Floats:

@@ -30,8 +30,8 @@ SEASON = 52  #: weeks
 YEAR = 7 * SEASON  #: days
 MOST_INFECTED = 0.3  #: of those who can be, on one day
 MIXING = 0.03  #: share of infections that come from everywhere
-HOLIDAYS = (140, 154)  #: days after 3 August of the school holidays about Christmas
-FEASTS = (20, 21)  #: weeks of the year, from 0, in which families meet and the old are infected
+HOLIDAYS = (146, 160)  #: days of a world's year, which begins on 28 July: school holidays, 21 December to 3 January
+FEASTS = (21, 22)  #: weeks of it, from 0, in which families meet and the old fall ill: to 28 December and 4 January
 YEARLY, RESTLESS = 0, 1  #: a strain that drifts every year; one whose variants come at any time
 
 

@@ -66,9 +66,12 @@ def completion(windows: Floats, fresh: NDArray[np.bool_], regime: Ints) -> Float
 
 
 def odd_jump(windows: Floats, parts: Ints) -> Floats:
-    """[T] factor that takes a jump of everyone at once, larger than any wave makes, out of the newest week."""
+    """[T] factor that takes a jump of everyone at once, larger than any wave makes, out of the newest week.
+
+    Such a week is taken as not yet known: the sum stays where it was the week before.
+    """
     before, now = windows[:, parts, -2], windows[:, parts, -1]
     both = ~np.isnan(before) & ~np.isnan(now)
     sums = [np.where(both, value, 0.0).sum(axis=1) + FAINT for value in (now, before)]
     jump = np.where(2 * both.sum(axis=1) > len(parts), np.log(sums[0] / sums[1]), 0.0)
-    return np.asarray(np.exp(-np.sign(jump) * np.maximum(np.abs(jump) - ODD_JUMP, 0.0)))
+    return np.asarray(np.where(np.abs(jump) > ODD_JUMP, np.exp(-jump), 1.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ import polars as pl
 
 from sharewell.domain.errors import Invalid
 from sharewell.domain.forecast import HUB_LEVELS
-from sharewell_workers.forecasting.hub import bags, epidemics, regions, reporting, tables
+from sharewell_workers.forecasting.hub import bags, epidemics, history, regions, reporting, tables
 from sharewell_workers.forecasting.hub.bags import Lessons
 from sharewell_workers.forecasting.hub.sight import WIDTH, Rows, Sight, View
 from sharewell_workers.forecasting.hub.tables import WEEK, Tables
@@ -30,12 +30,14 @@ HORIZONS = (0, 1, 2, 3)
 KNOWN_BEFORE = timedelta(days=3)  #: forecasts may use what was public so long before the reference date
 AHEAD = 8  #: weeks past the newest that have a calendar
 CARRIED = 4  #: weeks a place's last value may stand in for its newest
+SETTLED = timedelta(weeks=12)  #: after which another signal's numbers are as good as final
 WORLDS = 18  #: invented
 INVENTED = 1.5  #: invented rows for each real one
-LEAST_INVENTED = 30_000
+MOST_LIVED = 20_000  #: rows of another signal
+LEAST_INVENTED, MOST_INVENTED = 30_000, 45_000
 WHOLE_WINDOW = 13  #: weeks of a window that make the older ones dispensable
 RECIPE = Recipe(
-    levels=HUB_LEVELS, power=0.25, rounds=150, leaves=8, rate=0.06, min_leaf=60, feature_fraction=0.5, seeds=10,
+    levels=HUB_LEVELS, power=0.25, rounds=150, leaves=16, rate=0.06, min_leaf=60, feature_fraction=0.5, seeds=6,
     size_weight=0.0, recency_halflife=0.0, calendar=True,
 )  # fmt: skip
 SCHEMA = {
@@ -44,14 +46,18 @@ SCHEMA = {
 }  # fmt: skip
 
 
-def read(truth: pl.DataFrame, vintages: pl.DataFrame, history: Sequence[pl.DataFrame] = ()) -> Hub:
-    """Read a hub's files; `history` adds older weeks of the same shape. Raises `Invalid` naming the column at fault.
+def read(truth: pl.DataFrame, vintages: pl.DataFrame, others: Sequence[pl.DataFrame] = ()) -> Hub:
+    """Read a hub's files; `others` hold older weeks or other illnesses. Raises `Invalid` naming the column at fault.
 
-    `truth` is only checked: what was known at the time stands in `vintages`, and what came is for the scores.
+    `truth` says which of the other files speak of the same signal; what was known at the time stands in `vintages`.
     """
-    tables.read(truth, ("location", "target_end_date", "value"))
+    tables.read(truth, history.COLUMNS)
     rows = tables.read(vintages, list(tables.VINTAGE))
-    return Hub(Tables.of(tables.with_history(rows, history) if history else rows))
+    older, beside = history.sorted_out(truth, others)
+    return Hub(
+        Tables.of(tables.with_history(rows, older) if older else rows),
+        tuple(Tables.of(frame.with_columns(as_of=pl.lit(date.min))) for frame in beside),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +65,8 @@ class Hub:
     """A season's tables, ready to be forecast from any of its reference dates."""
 
     tables: Tables
+    beside: tuple[Tables, ...] = ()  #: other signals; their numbers are final ones, so only settled weeks are used
     recipe: Recipe = RECIPE
-    _regions: dict[str, Ints] = field(default_factory=dict, compare=False, repr=False)
 
     def forecasts(self, reference: date, *, seed: int = 0, strict: bool = False) -> pl.DataFrame:
         """Forecasts in the hubs' columns for one reference date, made from what was public three days before it.
@@ -102,8 +108,7 @@ class Hub:
             through = table if t == last else min(table, self.tables.first_with(t))
             begin = max(0, t - WIDTH + 1)
             windows[t, :, WIDTH - (t - begin + 1) :] = self.tables.values[through][:, begin : t + 1]
-            apart = [s < 0 or regime[s] != regime[t] or regime[s] < 0 for s in range(t - WIDTH + 1, t + 1)]
-            windows[t][:, apart] = np.nan
+        windows = _broken(windows, regime)
         values = np.where(regime >= 0, self.tables.values[table][:, : last + 1], np.nan)
         fresh = np.array([week >= self.tables.published[0] - 2 * WEEK for week in weeks[: last + 1]])
         self._corrected(windows, values, fresh, regime)
@@ -127,7 +132,16 @@ class Hub:
         stretches = [(len(sight.base) - 1 - real.week) // bags.STRETCH]
         pieces = [real]
         reach = _reach(sight.view.windows)
-        want = max(INVENTED * len(real.week), LEAST_INVENTED)
+        want = min(max(INVENTED * len(real.week), LEAST_INVENTED), MOST_INVENTED)
+        for number, other in enumerate(self.beside):
+            settled = (sight.view.weeks[len(sight.base) - 1] - SETTLED - other.start).days // 7 + 1
+            if settled < 2 * WIDTH:
+                continue  # too little to learn from
+            lived = _lived(other, settled, steps, reach)
+            chance = np.random.Generator(np.random.PCG64([seed, 100 + number]))
+            lived = _taken(lived, chance.random(len(lived.week)) < MOST_LIVED / max(len(lived.week), 1))
+            pieces.append(lived)
+            stretches.append(500 + 100 * number + lived.week // bags.STRETCH)
         for number in range(WORLDS):
             invented = _invented(seed, number, tuple(steps), reach)
             chance = np.random.Generator(np.random.PCG64([seed, number]))
@@ -173,6 +187,32 @@ def _reach(windows: Floats) -> int:
     return WIDTH if known >= WHOLE_WINDOW else max(known, 1)
 
 
+def _lived(other: Tables, count: int, steps: Sequence[int], reach: int) -> Rows:
+    """All rows of another signal's first `count` weeks."""
+    count = min(count, other.values.shape[2])
+    values, weeks = other.values[-1][:, :count], tuple(other.week(t) for t in range(count + AHEAD))
+    regime = reporting.regimes(weeks[:count])
+    view = View(
+        _narrowed(_broken(_sliding(values), regime), reach), values, weeks, regime, np.zeros(count, dtype=bool),
+        regions.of(other.places), other.parts,
+    )  # fmt: skip
+    return _known(Sight.of(view).rows(steps))
+
+
+def _sliding(values: Floats) -> Floats:
+    """[T, L, K] windows of [L, T] values that nobody corrected."""
+    padded = np.concatenate([np.full((len(values), WIDTH - 1), np.nan), values], axis=1)
+    return np.lib.stride_tricks.sliding_window_view(padded, WIDTH, axis=1).transpose(1, 0, 2).copy()
+
+
+def _broken(windows: Floats, regime: Ints) -> Floats:
+    """Windows that hold nothing from another reporting regime than their newest week's."""
+    count = len(windows)
+    back = np.arange(count)[:, None] - np.arange(WIDTH)[::-1]
+    apart = (back < 0) | (regime[np.maximum(back, 0)] != regime[:, None]) | (regime[:, None] < 0)
+    return np.where(apart[:, None, :], np.nan, windows)
+
+
 def _narrowed(windows: Floats, reach: int) -> Floats:
     windows[:, :, : WIDTH - reach] = np.nan
     return windows
@@ -194,11 +234,10 @@ def _invented(seed: int, number: int, steps: tuple[int, ...], reach: int) -> Row
     """All rows of one invented world."""
     made = epidemics.world(seed, number)
     places, count = made.admissions.shape
-    padded = np.concatenate([np.full((places, WIDTH - 1), np.nan), made.admissions], axis=1)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, WIDTH, axis=1).transpose(1, 0, 2).copy()
     start = date(2019, 8, 3)  # the worlds' seasons rest in August
     view = View(
-        _narrowed(windows, reach), made.admissions, tuple(start + WEEK * t for t in range(count + AHEAD)),
+        _narrowed(_sliding(made.admissions), reach), made.admissions,
+        tuple(start + WEEK * t for t in range(count + AHEAD)),
         np.zeros(count, dtype=np.int64), np.zeros(count, dtype=bool), made.region, np.arange(places - 1),
     )  # fmt: skip
     return _known(Sight.of(view).rows(steps))
