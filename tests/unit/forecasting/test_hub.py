@@ -28,6 +28,12 @@ FIRST_REPORT = 0.8  #: share of the final count that the first report holds
 QUICK = replace(season.RECIPE, seeds=2, rounds=30)
 
 
+@pytest.fixture(autouse=True)
+def few_worlds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invent less than the product does: it takes seconds."""
+    monkeypatch.setattr(season, "WORLDS", 3)
+
+
 @pytest.fixture(scope="module")
 def truth() -> pl.DataFrame:
     """A season of an invented world the model does not learn from, and the sum of its places."""

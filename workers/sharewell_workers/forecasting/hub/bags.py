@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 STRETCH = 26  #: weeks; half a season, since waves of one season are alike
 MEDIAN = 0.5
-LEAST_FREEDOM = 4  #: degrees of freedom of Student's t; otherwise one less than there are stretches
+LEAST_FREEDOM = 5  #: degrees of freedom of Student's t; otherwise one less than there are stretches
 SHARE = 0.65  #: of the stretches a bag learns from
 SPARED = 5  #: one invented row in so many is asked what the trees make of it
 THINNED, MOST = 0.4, 30_000  #: share and number of the rows in them: neighbours in space tell nearly the same too

@@ -101,7 +101,7 @@ def _escaped(chance: Generator, susceptible: Floats, week: int, kind: int) -> Fl
 def _reported(chance: Generator, mean: Floats) -> Floats:
     """Counts about `mean`: faults of reporting by place and week, and more spread than Poisson's."""
     mean = mean + chance.uniform(0, 0.5)
-    feast = np.isin(np.arange(len(mean)) % SEASON, FEASTS) * chance.uniform(0.0, 0.25)
+    feast = np.isin(np.arange(len(mean)) % SEASON, FEASTS) * chance.uniform(0.0, 0.5)
     fault = chance.normal(0, chance.uniform(0.03, 0.08), mean.shape) + chance.normal(0, 0.02, (len(mean), 1))
     mean = mean * (1 + feast[:, None])
     dispersion = chance.uniform(30, 200)

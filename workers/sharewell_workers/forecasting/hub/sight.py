@@ -24,6 +24,7 @@ WIDTH = 16  #: newest weeks that are looked at
 POWER = 0.25
 USUAL = 0.95  #: quantile of a place's own counts that is its size
 SETTLED = 6  #: first weeks of a history that teach nothing: too little lies behind them
+REMEMBERED = 150  #: newest weeks that are learnt from: three years ago another strain met other people
 PEAK = 30  #: weeks in which a wave's crest is remembered
 SEASON = 52
 LAGS = range(1, 9)
@@ -90,7 +91,8 @@ class Sight:
         return np.asarray(scaled ** (1 / POWER) * self.size[rows.place][:, None])
 
     def _past(self, horizon: int) -> Ints:
-        begin = min(SETTLED, self.base.shape[0] // 4)
+        count = self.base.shape[0]
+        begin = max(min(SETTLED, count // 4), count - REMEMBERED)
         return np.arange(begin, max(begin, self.base.shape[0] - horizon))
 
     def _rows(self, horizon: int, weeks: Ints) -> Rows:
