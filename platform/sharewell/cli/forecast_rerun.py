@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
 from sharewell.domain.errors import Invalid, NotFound
-from sharewell.settings import DatabaseRole, Settings
-from sharewell.store.server import open_database_server
-from sharewell.wiring import open_services
-from sharewell_workers.rerun import Evidence, collect
-from sharewell_workers.rerun import rerun as once_more
+
+if TYPE_CHECKING:
+    from sharewell_workers.rerun import Evidence
 
 
 def rerun(
@@ -40,6 +38,8 @@ def rerun(
     the log is proven by `sharewell verify`. The exit status is 0 if all is
     identical, 1 if something differs, 2 if there is nothing to be re-run.
     """
+    from sharewell_workers.rerun import rerun as once_more  # noqa: PLC0415  loads database and services: only here
+
     try:
         evidence = _evidence(what)
         decision = evidence.decision
@@ -63,6 +63,8 @@ def rerun(
 
 
 def _evidence(what: str) -> Evidence:
+    from sharewell_workers.rerun import Evidence  # noqa: PLC0415
+
     if Path(what).is_file():
         return Evidence.from_bytes(Path(what).read_bytes())
     try:
@@ -73,6 +75,11 @@ def _evidence(what: str) -> Evidence:
 
 
 async def _from_database(id: UUID) -> Evidence:  # noqa: A002
+    from sharewell.settings import DatabaseRole, Settings  # noqa: PLC0415
+    from sharewell.store.server import open_database_server  # noqa: PLC0415
+    from sharewell.wiring import open_services  # noqa: PLC0415
+    from sharewell_workers.rerun import collect  # noqa: PLC0415
+
     settings = Settings.from_environment()
     async with (
         open_database_server(settings) as server,

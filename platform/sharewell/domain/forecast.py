@@ -131,22 +131,24 @@ class ForecastSum:
 
 def fingerprint(forecasts: Iterable[Forecast]) -> str:
     """SHA-256 of forecasts, one line each in a fixed order: the same values give the same hash, whoever made them."""
-    lines = sorted(
+    return _digest(
         f"{f.institution} {f.resource} {f.signal} {f.origin} {f.target} {f.horizon} {f.model} {f.fallback or ''}|"
         f"{' '.join(f'{level}:{value}' for level, value in f.quantiles)}\n"
         for f in forecasts
     )
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def fingerprint_of_sums(sums: Iterable[ForecastSum]) -> str:
     """SHA-256 of sums, one line each in a fixed order."""
-    lines = sorted(
+    return _digest(
         f"{s.region or ''} {s.resource} {s.origin} {s.target} {s.horizon}|"
         f"{' '.join(f'{level}:{value}' for level, value in s.quantiles)}\n"
         for s in sums
     )
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
 def pinball(observed: float, value: float, level: int) -> float:

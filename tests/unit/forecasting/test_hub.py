@@ -134,7 +134,6 @@ def test_first_reports_are_grown_by_what_became_of_earlier_ones(truth: pl.DataFr
     view = hub.Hub(tables)._view(tables.on(REFERENCE - timedelta(days=3)))
     final = truth.filter(pl.col("target_end_date") == REFERENCE - WEEK).sort("location")["value"].to_numpy()
     assert view.values[:, -1].sum() == pytest.approx(final.sum(), rel=0.05)
-    assert tables.values[tables.on(REFERENCE - timedelta(days=3))][:, -1].size == len(final)
 
 
 def test_a_jump_of_everyone_that_no_wave_makes_is_taken_out_of_the_newest_week() -> None:
@@ -156,6 +155,14 @@ def test_weeks_of_voluntary_reporting_are_neither_learnt_from_nor_looked_at(vint
     assert np.isnan(view.values[:, voluntary]).all()
     first = int(np.flatnonzero(~voluntary)[0])
     assert np.isnan(view.windows[first][:, :-1]).all()
+
+
+def test_while_reports_are_voluntary_they_are_all_there_is_and_are_used(
+    truth: pl.DataFrame, vintages: pl.DataFrame
+) -> None:
+    back = timedelta(weeks=76)  # the reference date then lies in summer 2024
+    moved = vintages.with_columns(pl.col("target_end_date") - back, pl.col("as_of") - back)
+    assert _hub(truth, moved).forecasts(REFERENCE - back).height == 11 * 4 * 23
 
 
 @pytest.mark.parametrize("name", ["as_of", "location", "target_end_date", "value"])

@@ -195,7 +195,7 @@ def _calendar(state: State, column: Ints) -> dict[str, Floats]:
         parts["weekday"] = np.array([float(d.weekday()) for d in days])
     elif state.recipe.calendar:
         parts["season_week"] = np.array([_season_week(d) for d in days])
-        parts["to_christmas"] = np.array([_weeks_to_christmas(d) for d in days])
+        parts["to_christmas"] = np.array([weeks_to_christmas(d) for d in days])
     if state.recipe.country:
         parts |= calendars.features(days, state.grid.step, state.recipe.country)
     return {name: part[place] for name, part in parts.items()}
@@ -207,7 +207,7 @@ def _season_week(day: date) -> float:
     return float((day - start).days // 7)
 
 
-def _weeks_to_christmas(day: date) -> float:
+def weeks_to_christmas(day: date) -> float:
     """Weeks from `day` to the nearest 25 December, negative after it."""
     near = min((date(y, 12, 25) for y in (day.year - 1, day.year)), key=lambda d: abs(d - day))
     return (near - day) / timedelta(days=7)

@@ -33,9 +33,13 @@ FAINT = 20.0  #: admissions added to sums, so that jumps of a few are not odd
 
 
 def regimes(weeks: Sequence[date]) -> Ints:
-    """[T] number of the reporting regime each week belongs to; -1 where reports are not to be used."""
+    """[T] number of the reporting regime each week belongs to; -1 where reports are not to be used.
+
+    Voluntary reports are used while there are no newer ones: a forecast made then is of what will be reported.
+    """
     begin, end = VOLUNTARY
-    return np.array([0 if week < begin else -1 if week <= end else 1 for week in weeks], dtype=np.int64)
+    found = np.array([(week >= begin) + (week > end) for week in weeks], dtype=np.int64)
+    return np.where((found == 1) & (found[-1:] != 1), -1, found)
 
 
 def completion(windows: Floats, fresh: NDArray[np.bool_], regime: Ints) -> Floats:

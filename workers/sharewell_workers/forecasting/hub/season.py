@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -128,7 +128,7 @@ class Hub:
 
     def _lessons(self, sight: Sight, steps: Sequence[int], seed: int) -> Lessons:
         """Real rows, and invented ones cut to what can be seen now."""
-        real = _known(sight.rows(steps))
+        real = sight.rows(steps).known
         stretches = [(len(sight.base) - 1 - real.week) // bags.STRETCH]
         pieces = [real]
         reach = _reach(sight.view.windows)
@@ -139,20 +139,15 @@ class Hub:
                 continue  # too little to learn from
             lived = _lived(other, settled, steps, reach)
             chance = np.random.Generator(np.random.PCG64([seed, 100 + number]))
-            lived = _taken(lived, chance.random(len(lived.week)) < MOST_LIVED / max(len(lived.week), 1))
+            lived = lived.taken(chance.random(len(lived.week)) < MOST_LIVED / max(len(lived.week), 1))
             pieces.append(lived)
             stretches.append(500 + 100 * number + lived.week // bags.STRETCH)
         for number in range(WORLDS):
-            invented = _invented(seed, number, tuple(steps), reach)
-            chance = np.random.Generator(np.random.PCG64([seed, number]))
-            some = chance.random(len(invented.week)) < want / WORLDS / len(invented.week)
-            pieces.append(_taken(invented, some))
-            stretches.append(1000 * (number + 1) + invented.week[some] // bags.STRETCH)
-        rows = Rows(
-            np.concatenate([p.features for p in pieces]), np.concatenate([p.target for p in pieces]),
-            np.concatenate([p.week for p in pieces]), np.concatenate([p.place for p in pieces]),
-            np.concatenate([p.horizon for p in pieces]),
-        )  # fmt: skip
+            drawn, rank = _invented(seed, number, tuple(steps), reach)
+            invented = drawn.taken(rank < want / WORLDS)
+            pieces.append(invented)
+            stretches.append(1000 * (number + 1) + invented.week // bags.STRETCH)
+        rows = Rows.joined(pieces)
         return Lessons(rows, np.concatenate(stretches), np.arange(len(rows.week)) < len(real.week))
 
     def _rows(self, reference: date, wanted: Rows, values: Floats, late: int) -> pl.DataFrame:
@@ -196,7 +191,7 @@ def _lived(other: Tables, count: int, steps: Sequence[int], reach: int) -> Rows:
         _narrowed(_broken(_sliding(values), regime), reach), values, weeks, regime, np.zeros(count, dtype=bool),
         regions.of(other.places), other.parts,
     )  # fmt: skip
-    return _known(Sight.of(view).rows(steps))
+    return Sight.of(view).rows(steps).known
 
 
 def _sliding(values: Floats) -> Floats:
@@ -218,20 +213,9 @@ def _narrowed(windows: Floats, reach: int) -> Floats:
     return windows
 
 
-def _known(rows: Rows) -> Rows:
-    return _taken(rows, ~np.isnan(rows.target))
-
-
-def _taken(rows: Rows, chosen: NDArray[np.bool_]) -> Rows:
-    return replace(
-        rows, features=rows.features[chosen], target=rows.target[chosen], week=rows.week[chosen],
-        place=rows.place[chosen], horizon=rows.horizon[chosen],
-    )  # fmt: skip
-
-
 @lru_cache(maxsize=2 * WORLDS)
-def _invented(seed: int, number: int, steps: tuple[int, ...], reach: int) -> Rows:
-    """All rows of one invented world."""
+def _invented(seed: int, number: int, steps: tuple[int, ...], reach: int) -> tuple[Rows, Floats]:
+    """Rows drawn from one invented world, as many as are ever wanted, and a rank by which fewer can be taken."""
     made = epidemics.world(seed, number)
     places, count = made.admissions.shape
     start = date(2019, 8, 3)  # the worlds' seasons rest in August
@@ -240,4 +224,7 @@ def _invented(seed: int, number: int, steps: tuple[int, ...], reach: int) -> Row
         tuple(start + WEEK * t for t in range(count + AHEAD)),
         np.zeros(count, dtype=np.int64), np.zeros(count, dtype=bool), made.region, np.arange(places - 1),
     )  # fmt: skip
-    return _known(Sight.of(view).rows(steps))
+    rows = Sight.of(view).rows(steps).known
+    rank = np.random.Generator(np.random.PCG64([seed, number])).random(len(rows.week)) * len(rows.week)
+    drawn = rank < MOST_INVENTED / WORLDS
+    return rows.taken(drawn), rank[drawn]

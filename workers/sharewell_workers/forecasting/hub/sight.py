@@ -6,14 +6,17 @@ roots of counts over what the place is used to (as Ray et al., arXiv:2407.19054,
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sharewell_workers.forecasting.features import weeks_to_christmas
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -53,6 +56,23 @@ class Rows:
     place: Ints
     horizon: Ints
 
+    @classmethod
+    def joined(cls, pieces: Iterable[Rows]) -> Rows:
+        """All rows, one piece after the other."""
+        columns = ((p.features, p.target, p.week, p.place, p.horizon) for p in pieces)
+        return cls(*(np.concatenate(column) for column in zip(*columns, strict=True)))
+
+    def taken(self, chosen: NDArray[np.bool_]) -> Rows:
+        """The rows that are `chosen` [N]."""
+        return Rows(
+            self.features[chosen], self.target[chosen], self.week[chosen], self.place[chosen], self.horizon[chosen]
+        )
+
+    @property
+    def known(self) -> Rows:
+        """The rows whose outcome is known."""
+        return self.taken(~np.isnan(self.target))
+
 
 @dataclass(frozen=True, slots=True)
 class Sight:
@@ -77,12 +97,7 @@ class Sight:
 
     def rows(self, horizons: Sequence[int], weeks: Sequence[int] | None = None) -> Rows:
         """Rows of all places from `weeks` (default: all whose outcome is known), one horizon after the other."""
-        made = [self._rows(h, np.array(weeks if weeks is not None else self._past(h))) for h in horizons]
-        return Rows(
-            np.concatenate([m.features for m in made]), np.concatenate([m.target for m in made]),
-            np.concatenate([m.week for m in made]), np.concatenate([m.place for m in made]),
-            np.concatenate([m.horizon for m in made]),
-        )  # fmt: skip
+        return Rows.joined(self._rows(h, np.array(self._past(h) if weeks is None else weeks)) for h in horizons)
 
     def counts(self, rows: Rows, change: Floats) -> Floats:
         """Counts [N, Q] from changes [N, Q] on the scale of the target."""
@@ -114,7 +129,7 @@ class Sight:
         a_year_ago = np.where(then >= 0, self.now[place, np.maximum(then, 0)], np.nan)
         before_it = np.where(there >= 0, self.now[place, np.maximum(there, 0)], np.nan)
         season = np.array([_season(day) for day in self.view.weeks])
-        feast = np.array([_to_christmas(day) for day in self.view.weeks])
+        feast = np.array([weeks_to_christmas(day) for day in self.view.weeks])
         return [
             np.full(len(week), float(horizon)), season[week], season[week + horizon], feast[week + horizon],
             np.log(self.size[place]), a_year_ago - before_it, a_year_ago - self.base[week, place],
@@ -179,21 +194,13 @@ def _slope(z: Floats, width: int) -> Floats:
     return np.asarray((z[:, :, -width:] * x).sum(axis=2) / (x * x).sum())
 
 
-def _quiet(measure: object, value: Floats, *args: object, **named: object) -> Floats:
+def _quiet(measure: Callable[..., Any], value: Floats, *args: object, **named: object) -> Floats:
     """A measure over what is known; NaN, without a warning, where nothing is."""
-    import warnings  # noqa: PLC0415
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        return np.asarray(measure(value, *args, **named))  # type: ignore[operator]
+        return np.asarray(measure(value, *args, **named))
 
 
 def _season(day: date) -> float:
     """Weeks since the first of August, when respiratory seasons are at rest in the north."""
     return (day - date(day.year if day.month >= 8 else day.year - 1, 8, 1)) / timedelta(days=7)
-
-
-def _to_christmas(day: date) -> float:
-    """Weeks to the nearest 25 December, negative after it."""
-    near = min((date(year, 12, 25) for year in (day.year - 1, day.year)), key=lambda feast: abs(feast - day))
-    return (near - day) / timedelta(days=7)
