@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from sharewell.cli.forecast import app
 from sharewell.cli.forecast_hub import saturdays
 from sharewell.domain.errors import Invalid
-from sharewell_workers.forecasting.hub import epidemics, season
+from sharewell_workers.forecasting.hub import epidemics, lessons
 
 SATURDAY = "2024-11-23"
 
@@ -113,7 +113,7 @@ def test_a_table_without_rows_is_refused(tables: tuple[Path, Path], tmp_path: Pa
 
 
 def test_a_season_is_forecast_and_scored_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(season, "WORLDS", 3)
+    monkeypatch.setattr(lessons, "WORLDS", 3)
     counts = epidemics.world(78, 0).admissions[:6, 60:80]
     weeks = [date(2025, 9, 6) + timedelta(weeks=week) for week in range(20)]
     truth = pl.concat(

@@ -16,8 +16,9 @@ import pytest
 from sharewell.domain.errors import Invalid
 from sharewell.domain.forecast import HUB_LEVELS
 from sharewell_workers.forecasting import hub
-from sharewell_workers.forecasting.hub import epidemics, history, reporting, season
+from sharewell_workers.forecasting.hub import epidemics, history, lessons, reporting, season
 from sharewell_workers.forecasting.hub.tables import Tables
+from sharewell_workers.forecasting.hub.windows import seen
 
 WEEK = timedelta(days=7)
 START = date(2025, 8, 2)
@@ -31,7 +32,7 @@ QUICK = replace(season.RECIPE, seeds=2, rounds=30)
 @pytest.fixture(autouse=True)
 def few_worlds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Invent less than the product does: it takes seconds."""
-    monkeypatch.setattr(season, "WORLDS", 3)
+    monkeypatch.setattr(lessons, "WORLDS", 3)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ def test_a_table_that_a_holiday_delayed_is_waited_for_unless_forbidden(
 
 def test_first_reports_are_grown_by_what_became_of_earlier_ones(truth: pl.DataFrame, vintages: pl.DataFrame) -> None:
     tables = Tables.of(vintages)
-    view = hub.Hub(tables)._view(tables.on(REFERENCE - timedelta(days=3)))
+    view = seen(tables, tables.on(REFERENCE - timedelta(days=3)))
     final = truth.filter(pl.col("target_end_date") == REFERENCE - WEEK).sort("location")["value"].to_numpy()
     assert view.values[:, -1].sum() == pytest.approx(final.sum(), rel=0.05)
 
@@ -149,7 +150,7 @@ def test_weeks_of_voluntary_reporting_are_neither_learnt_from_nor_looked_at(vint
     back = timedelta(days=7 * 52)
     moved = vintages.with_columns(pl.col("target_end_date") - back, pl.col("as_of") - back)
     tables = Tables.of(moved)
-    view = hub.Hub(tables)._view(len(tables.published) - 1)
+    view = seen(tables, len(tables.published) - 1)
     voluntary = np.array([t < len(view.regime) and view.regime[t] < 0 for t in range(len(view.regime))])
     assert voluntary.sum() == 14  # the season begins on 3 August, reports are due again from November
     assert np.isnan(view.values[:, voluntary]).all()
@@ -253,7 +254,7 @@ def test_older_weeks_make_the_history_longer_and_other_signals_are_learnt_from_o
     ready = replace(hub.read(truth, vintages, [older, other]), recipe=QUICK)
     assert ready.tables.start == START - WEEKS * WEEK
     made = ready.forecasts(REFERENCE)
-    late = pl.col("target_end_date") > REFERENCE - season.SETTLED
+    late = pl.col("target_end_date") > REFERENCE - lessons.SETTLED
     changed = other.with_columns(value=pl.when(late).then(77_777.0).otherwise("value"))
     again = replace(hub.read(truth, vintages, [older, changed]), recipe=QUICK).forecasts(REFERENCE)
     assert not made.equals(_hub(truth, vintages).forecasts(REFERENCE))
