@@ -7,7 +7,6 @@ The dates come from the package `holidays` (docs/decisions/0007-holidays.md); no
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -25,7 +24,12 @@ if TYPE_CHECKING:
 
 REACH = {1: 10, 7: 28}  #: days, by step: a holiday further off than this is told as this far
 NEAR = {1: 3, 7: 10}  #: days, by step: holidays this near count as one stretch
+SATURDAY = 5  #: `date.weekday`
 ENOUGH = 8  #: holidays in the days that are trained on; from fewer, nothing general can be learnt
+WORKED = {"US": ("Martin Luther King", "Washington", "Juneteenth", "Columbus", "Veterans")}
+"""Words in the names of public holidays on which most people work, by country; in the others all are kept. At most a third
+of those with paid holidays have these off, nearly all the other six (US Bureau of Labor Statistics, National
+Compensation Survey, Holiday Profiles, 2017-18)."""
 
 
 def features(days: Sequence[date], step: int, country: str) -> dict[str, Floats]:
@@ -50,19 +54,33 @@ def features(days: Sequence[date], step: int, country: str) -> dict[str, Floats]
     }
 
 
+def days_lost(days: Sequence[date], start: int, country: str) -> Floats:
+    """[N] working days that holidays take from the weeks which begin `start` days after each of `days`.
+
+    A day between a holiday and another free day goes with them. Holidays on which most people work (`WORKED`), or at a
+    weekend, take none.
+    """
+    if not days:
+        return np.zeros(0)
+    known = np.array([day.toordinal() for day in _lost(country, min(days).year - 1, max(days).year + 1)])
+    first = np.array([day.toordinal() for day in days]) + start
+    return (np.searchsorted(known, first + 7) - np.searchsorted(known, first)).astype(float)
+
+
 def holidays_between(country: str, first: date, last: date) -> list[date]:
     """Public holidays of `country` from `first` to `last`, both included, in order."""
     whole = _dates(country, first.year, last.year)
     return [day for day in whole if first <= day <= last]
 
 
-def choice(asked: str | None, own: str | None, first: date, last: date) -> str:
+def choice(asked: str | None, own: str | None, first: date, last: date, step: int) -> str:
     """Whose holidays a model trained on `first` to `last` should know: those `asked` for, else the panel's `own`.
 
-    Empty where there are none, or too few of them in those days to learn anything from.
+    Empty where there are none, or, in daily series, too few of them in those days to learn anything from.
     """
     country = own if asked is None else asked
-    return country if country and len(holidays_between(country, first, last)) >= ENOUGH else ""
+    enough = step > 1 or (country and len(holidays_between(country, first, last)) >= ENOUGH)
+    return country if country and enough else ""
 
 
 def country_of(regions: Iterable[str]) -> str | None:
@@ -79,6 +97,24 @@ def checked(country: str) -> str:
 
 @lru_cache(maxsize=64)
 def _dates(country: str, first: int, last: int) -> tuple[date, ...]:
+    return tuple(_named(country, first, last))
+
+
+@lru_cache(maxsize=64)
+def _lost(country: str, first: int, last: int) -> tuple[date, ...]:
+    worked = WORKED.get(country.partition("-")[0], ())
+    kept = {day for day, name in _named(country, first, last).items() if not any(word in name for word in worked)}
+
+    def free(day: date) -> bool:
+        return day.weekday() >= SATURDAY or day in kept
+
+    near = sorted({_off(day, k) for day in kept for k in (-1, 0, 1)})
+    lost = (day for day in near if day.weekday() < SATURDAY)
+    return tuple(day for day in lost if day in kept or (free(_off(day, -1)) and free(_off(day, 1))))
+
+
+def _named(country: str, first: int, last: int) -> dict[date, str]:
+    """Names of the holidays of the years `first` to `last`, in order."""
     import holidays  # noqa: PLC0415  a tenth of a second and 20 MiB: only those who ask for a country pay for it
 
     nation, _, part = country.partition("-")
@@ -87,8 +123,7 @@ def _dates(country: str, first: int, last: int) -> tuple[date, ...]:
     except NotImplementedError:
         wanted = "an ISO 3166 code such as DE, US or US-NJ"
         raise Invalid(f"no holidays are known for {country!r}; it must be {wanted}.", field="country") from None
-    days = sorted(found)
-    return tuple(days[bisect_right(days, date(first - 1, 12, 31)) : bisect_right(days, date(last, 12, 31))])
+    return {day: found[day] for day in sorted(found) if first <= day.year <= last}
 
 
 @lru_cache(maxsize=1)
