@@ -1,6 +1,6 @@
-"""Holidays of a country as counters: how far a day lies from the holiday before it and from the next one.
+"""Holidays of a country: how far a day lies from the one before it and from the next, and what a week loses to them.
 
-Counters rather than a yes or no: wards empty before a feast and fill after it, and a tree finds how long by itself.
+Of days, counters rather than a yes or no: wards empty before a feast and fill after it, and a tree finds how long.
 The dates come from the package `holidays` (docs/decisions/0007-holidays.md); nothing else touches it.
 """
 
@@ -22,34 +22,35 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-REACH = {1: 10, 7: 28}  #: days, by step: a holiday further off than this is told as this far
-NEAR = {1: 3, 7: 10}  #: days, by step: holidays this near count as one stretch
+REACH = 10  #: days: a holiday further off than this is told as this far
+NEAR = 3  #: days: holidays this near count as one stretch
 SATURDAY = 5  #: `date.weekday`
 ENOUGH = 8  #: holidays in the days that are trained on; from fewer, nothing general can be learnt
 WORKED = {"US": ("Martin Luther King", "Washington", "Juneteenth", "Columbus", "Veterans")}
-"""Words in the names of public holidays on which most people work, by country; in the others all are kept. At most a third
-of those with paid holidays have these off, nearly all the other six (US Bureau of Labor Statistics, National
-Compensation Survey, Holiday Profiles, 2017-18)."""
+"""Words in the names of public holidays on which most people work, by country; elsewhere all are kept.
+
+Of workers with paid holidays a third have Martin Luther King Day off and nearly all Thanksgiving (US Bureau of Labor
+Statistics, National Compensation Survey, Holiday Profiles, 2017 and 2018).
+"""
 
 
-def features(days: Sequence[date], step: int, country: str) -> dict[str, Floats]:
-    """Return counters [N] for `days`, in steps of `step` days: to_holiday, since_holiday and holidays_near.
+def features(days: Sequence[date], country: str) -> dict[str, Floats]:
+    """Return counters [N] of days for `days`: to_holiday, since_holiday and holidays_near.
 
     `country` is an ISO 3166 code, of a country ("DE") or a part of one ("DE-BY"); raises `Invalid` if unknown.
     """
     if not days:
         return {name: np.zeros(0) for name in ("to_holiday", "since_holiday", "holidays_near")}
-    reach, near = REACH[step], NEAR[step]
     known = np.array([day.toordinal() for day in holidays_between(country, _off(min(days), -99), _off(max(days), 99))])
     asked = np.array([day.toordinal() for day in days])
     after = np.searchsorted(known, asked)  # the first holiday that is not before the day
     edged = np.concatenate([[-(10**9)], known, [10**9]])
-    until = np.minimum(edged[after + 1] - asked, reach)
+    until = np.minimum(edged[after + 1] - asked, REACH)
     past = asked - np.where(edged[after + 1] == asked, asked, edged[after])
-    around = np.searchsorted(known, asked + near, side="right") - np.searchsorted(known, asked - near)
+    around = np.searchsorted(known, asked + NEAR, side="right") - np.searchsorted(known, asked - NEAR)
     return {
-        "to_holiday": until / step,
-        "since_holiday": np.minimum(past, reach) / step,
+        "to_holiday": until.astype(float),
+        "since_holiday": np.minimum(past, REACH).astype(float),
         "holidays_near": around.astype(float),
     }
 

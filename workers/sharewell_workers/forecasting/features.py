@@ -198,7 +198,7 @@ def _look(value: Floats, at: Ints, column: Ints) -> Floats:
 def _calendar(state: State, column: Ints) -> dict[str, Floats]:
     """Weekday of a daily target; season and Christmas of a weekly one, if history is long enough to learn them.
 
-    Holidays of the recipe's country, if it names one.
+    Of days, also the holidays of the recipe's country, if it names one; weeks are seen without them, see `powered`.
     """
     columns, place = np.unique(column, return_inverse=True)
     days = [state.grid.day(int(c)) for c in columns]
@@ -209,7 +209,7 @@ def _calendar(state: State, column: Ints) -> dict[str, Floats]:
         parts["season_week"] = np.array([_season_week(d) for d in days])
         parts["to_christmas"] = np.array([weeks_to_christmas(d) for d in days])
     if state.recipe.country and state.grid.step == 1:
-        parts |= calendars.features(days, state.grid.step, state.recipe.country)
+        parts |= calendars.features(days, state.recipe.country)
     return {name: part[place] for name, part in parts.items()}
 
 

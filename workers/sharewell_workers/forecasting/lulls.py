@@ -3,8 +3,8 @@
 Wards empty before a feast and fill after it. Of daily series trees learn that by themselves, since years of days hold
 each feast and its days before and after. In weeks there is one number a feast, and a season has not seen Christmas. So
 all feasts are taken to be alike: each working day that a week loses to one lowers all series by the same share, values
-are told as those of a week without feasts, and forecasts put the share back (a calendar adjustment with one regressor, as
-in Findley et al., J. Bus. Econ. Stat. 16 (1998) 127-152, section 3).
+are told as those of a week without feasts, and forecasts put the share back (a calendar adjustment with one regressor,
+as in Findley et al., J. Bus. Econ. Stat. 16 (1998) 127-152).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-STARTS = (0, -6)  #: days from the day that names a week to its first: some name weeks by their first day, some by the last
+STARTS = (0, -6)  #: days from the day that names a week to its first; some name weeks by their last
 USUAL = 0.03  #: how far feasts differ in what they do, and what they may well do; in logs
 
 
@@ -42,6 +42,9 @@ class Lull(NamedTuple):
         return np.exp(-self.depth * calendars.days_lost(days, self.start, country))
 
 
+NO_LULL = Lull()
+
+
 def learn(grid: Grid, country: str) -> Lull:
     """How deep the lulls of a weekly grid are; none if no week with a holiday lies between two that are known.
 
@@ -50,7 +53,7 @@ def learn(grid: Grid, country: str) -> Lull:
     """
     days = [grid.day(column) for column in range(grid.value.shape[1])]
     bend = _bend(np.where(grid.firm, grid.value, np.nan))
-    best, gain = Lull(), 0.0
+    best, gain = NO_LULL, 0.0
     for start in STARTS:
         lost = calendars.days_lost(days, start, country)
         x = lost[1:-1] - (lost[:-2] + lost[2:]) / 2

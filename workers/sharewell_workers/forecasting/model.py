@@ -145,7 +145,7 @@ def fit(
     grid = known.grid(origin, steps=recipe.history)
     taught = max(0, grid.value.shape[1] - recipe.train_steps)
     country = calendars.choice(recipe.country, panel.country, grid.day(taught), grid.end, grid.step)
-    lull = lulls.learn(grid, country) if country and grid.step == 7 else recipe.lull
+    lull = lulls.learn(grid, country) if country and grid.step == 7 else lulls.NO_LULL
     recipe = replace(recipe, country=country, lull=lull, signals=tuple(sorted(grid.beside)))
     state = features.observe(grid, recipe)
     model = FittedModel(
@@ -158,9 +158,7 @@ def fit(
     return replace(_boosted(model, state, state.last, engine), edges=edges, shape=shape)
 
 
-def _calibrated(
-    model: FittedModel, state: State, until: int, engine: Engine
-) -> tuple[tuple[float, ...], Table]:
+def _calibrated(model: FittedModel, state: State, until: int, engine: Engine) -> tuple[tuple[float, ...], Table]:
     """Train on outcomes up to column `until` and see how wide the bands had to be to hold what came after it.
 
     Gives the edges of volume classes and the shape by class and horizon.
@@ -210,7 +208,9 @@ def _boosted(model: FittedModel, state: State, until: int, engine: Engine) -> Fi
     if len(tasks.series) < recipe.min_rows:
         raise TooLittleHistory(f"{len(tasks.series)} rows to learn from; {recipe.min_rows} are needed.")
     rows, names = engine.rows(state, tasks)
-    lessons = trees.Lessons(rows, _outcome(state, tasks, state.power, _damping(state, tasks)), _weight(state, tasks, until), recipe)
+    lessons = trees.Lessons(
+        rows, _outcome(state, tasks, state.power, _damping(state, tasks)), _weight(state, tasks, until), recipe
+    )
     boosters = engine.train(lessons, [model.seed * 1000 + bag for bag in range(recipe.seeds)])
     return replace(model, boosters=boosters, features=tuple(names), trained_rows=len(rows), _cache={})
 
@@ -237,8 +237,8 @@ def _outcome(state: State, tasks: Tasks, came: Floats, damping: Floats | float =
 def _damping(state: State, tasks: Tasks) -> Floats | float:
     """[N] what takes from each outcome (powered) the part of the common course that is not to be believed.
 
-    A week in which all series rise is one observation of what moves them all, however many series there are; trees would
-    count thousands. So of what the sum of all grew by, only a share is taught, the larger the more steps there are.
+    A week in which all series rise is one observation of what moves them all, however many series there are; trees
+    would count thousands. Of what the sum of all grew by, only a share is taught, the larger the more steps are seen.
     """
     if not state.recipe.common_steps:
         return 1.0
@@ -251,7 +251,8 @@ def _damping(state: State, tasks: Tasks) -> Floats | float:
 def _growth(state: State, column: int, horizon: int) -> float:
     """What the sum of all series known at both ends grew by (powered); 1 if it is of one series alone."""
     both = state.grid.firm[:, column + horizon] & (state.base[:, column] > 0)
-    ends = [part[both] ** (1 / state.recipe.power) for part in (state.base[:, column], state.power[:, column + horizon])]
+    powered = state.base[:, column], state.power[:, column + horizon]
+    ends = [part[both] ** (1 / state.recipe.power) for part in powered]
     before, after = (float(end.sum()) for end in ends)
     if not before or not after:
         return 1.0
