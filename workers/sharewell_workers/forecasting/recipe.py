@@ -55,7 +55,7 @@ class Recipe:
                 "lags": (1, 2, 3, 4), "windows": (2, 4, 8), "scale_halflife": 8.0, "carry": 4, "history": 260,
                 "train_steps": 104, "recency_halflife": 0.0, "max_rows": 60_000, "calibration_steps": 4,
                 "min_leaf": 60, "rounds": 50, "leaves": 20, "rate": 0.12, "size_weight": 0.25,
-                "feature_fraction": 0.5, "common_steps": 40.0,
+                "feature_fraction": 0.5, "common_steps": 20.0,
             }  # fmt: skip
             return cls(**(weekly | changes))
         return cls(**changes)
