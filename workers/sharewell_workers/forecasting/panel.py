@@ -101,7 +101,9 @@ class Panel:
         first = rows["day"].min()
         width = (end - first).days // self.step + 1 if isinstance(first, date) else 1
         width = min(width, steps or MOST_STEPS)
-        beside = {name: _fill(other.frame, names, end, width, self.step).value for name, other in self.beside.items()}
+        beside = {
+            name: _fill(other.frame, names, end, width, self.step).value for name, other in self.beside.items()
+        }
         return replace(_fill(rows, names, end, width, self.step), beside=beside)
 
 
