@@ -21,8 +21,12 @@ from sharewell_workers.forecasting import Panel, Recipe, calendars, fit
 Wave = Callable[..., pl.DataFrame]
 
 
-def counters(day: date, step: int = 1, country: str = "DE") -> dict[str, float]:
-    return {name: float(found[0]) for name, found in calendars.features([day], step, country).items()}
+def counters(day: date, country: str = "DE") -> dict[str, float]:
+    return {name: float(found[0]) for name, found in calendars.features([day], country).items()}
+
+
+def lost(first: date, country: str = "US") -> float:
+    return float(calendars.days_lost([first], 0, country)[0])
 
 
 def test_days_are_counted_to_the_next_holiday_and_from_the_last() -> None:
@@ -31,10 +35,22 @@ def test_days_are_counted_to_the_next_holiday_and_from_the_last() -> None:
     assert counters(date(2024, 12, 28)) == {"to_holiday": 4, "since_holiday": 2, "holidays_near": 2}
 
 
-def test_weeks_are_counted_in_sevenths_so_that_the_weekday_of_the_feast_still_tells() -> None:
-    found = counters(date(2024, 12, 21), step=7, country="US")
-    assert found["to_holiday"] == pytest.approx(4 / 7)
-    assert found["since_holiday"] == pytest.approx(23 / 7)  # Thanksgiving, 28 November
+def test_a_week_loses_its_holidays_and_the_day_between_one_and_the_weekend() -> None:
+    assert lost(date(2024, 11, 23)) == 2  # Thanksgiving and the Friday after it
+    assert lost(date(2024, 11, 22)) == 1  # the week ends on the Thursday
+    assert lost(date(2024, 11, 16)) == 0
+    assert lost(date(2024, 3, 25), "DE") == lost(date(2024, 4, 1), "DE") == 1  # Good Friday and Easter Monday
+    assert lost(date(2024, 12, 23), "DE") == 3  # the two days of Christmas, and the Friday
+
+
+def test_a_week_loses_nothing_to_a_feast_at_a_weekend_or_one_on_which_most_people_work() -> None:
+    assert lost(date(2022, 12, 25), "DE") == 1  # the second day is a Monday, the first a Sunday
+    assert lost(date(2024, 10, 12)) == 0  # Columbus Day
+    assert lost(date(2024, 11, 8)) == 0  # Veterans Day
+
+
+def test_a_week_may_be_named_by_its_last_day() -> None:
+    assert calendars.days_lost([date(2024, 11, 29)], -6, "US")[0] == lost(date(2024, 11, 23))
 
 
 def test_a_holiday_far_off_is_told_as_just_far_off() -> None:
@@ -72,16 +88,17 @@ def test_regions_tell_their_country_if_they_agree() -> None:
 YEARS = (date(2023, 1, 1), date(2024, 12, 31))
 
 
-def test_a_season_has_too_few_holidays_to_learn_from_and_two_years_have_enough() -> None:
-    assert calendars.choice("DE", None, date(2024, 4, 4), date(2024, 5, 24)) == ""
-    assert calendars.choice("DE", None, *YEARS) == "DE"
+def test_a_season_of_days_has_too_few_holidays_to_learn_from_and_two_years_have_enough() -> None:
+    assert calendars.choice("DE", None, date(2024, 4, 4), date(2024, 5, 24), 1) == ""
+    assert calendars.choice("DE", None, date(2024, 4, 4), date(2024, 5, 24), 7) == "DE"  # all feasts of weeks are one
+    assert calendars.choice("DE", None, *YEARS, 1) == "DE"
 
 
 def test_the_country_asked_for_goes_before_the_panels_own_and_none_may_be_asked_for() -> None:
-    assert calendars.choice("US-NJ", "DE", *YEARS) == "US-NJ"
-    assert calendars.choice(None, "DE", *YEARS) == "DE"
-    assert calendars.choice("", "DE", *YEARS) == ""
-    assert calendars.choice(None, None, *YEARS) == ""
+    assert calendars.choice("US-NJ", "DE", *YEARS, 1) == "US-NJ"
+    assert calendars.choice(None, "DE", *YEARS, 1) == "DE"
+    assert calendars.choice("", "DE", *YEARS, 1) == ""
+    assert calendars.choice(None, None, *YEARS, 1) == ""
 
 
 def test_a_panel_of_one_country_teaches_its_holidays_and_the_model_says_so(wave: Wave, small: Recipe) -> None:
@@ -98,18 +115,18 @@ def test_a_panel_of_one_country_teaches_its_holidays_and_the_model_says_so(wave:
 
 
 def test_no_day_gets_no_counters() -> None:
-    assert all(len(found) == 0 for found in calendars.features([], 1, "DE").values())
+    assert all(len(found) == 0 for found in calendars.features([], "DE").values())
+    assert len(calendars.days_lost([], 0, "DE")) == 0
 
 
 @given(
     day=st.dates(date(1990, 1, 1), date(2045, 12, 31)),
     more=st.integers(0, 400),
     country=st.sampled_from(["DE", "US", "GB", "PH"]),
-    step=st.sampled_from([1, 7]),
 )
-def test_a_day_has_the_same_counters_in_whatever_company(day: date, more: int, country: str, step: int) -> None:
-    alone = calendars.features([day], step, country)
-    among = calendars.features([day - timedelta(days=more), day, day + timedelta(days=more)], step, country)
+def test_a_day_has_the_same_counters_in_whatever_company(day: date, more: int, country: str) -> None:
+    alone = calendars.features([day], country)
+    among = calendars.features([day - timedelta(days=more), day, day + timedelta(days=more)], country)
     for name, found in alone.items():
         assert found[0] == among[name][1]
         assert found[0] >= 0

@@ -132,9 +132,7 @@ def test_any_levels_can_be_trained_and_any_told(panel: Panel, small: Recipe, tra
 
 
 @pytest.mark.parametrize("trained", [(100, 900), (900, 500, 100), (500,)])
-def test_levels_to_train_need_the_median_and_both_sides(
-    panel: Panel, small: Recipe, trained: tuple[int, ...]
-) -> None:
+def test_levels_to_train_need_the_median_and_both_sides(panel: Panel, small: Recipe, trained: tuple[int, ...]) -> None:
     with pytest.raises(Invalid) as refusal:
         fit(panel, AHEAD, recipe=replace(small, trained=trained))
     assert refusal.value.field == "trained"
@@ -193,3 +191,35 @@ def test_a_model_trained_earlier_speaks_from_the_newest_values(panel: Panel, sma
     made = predict(old, panel, panel.last_day, AHEAD)
     assert set(made["target"].to_list()) == {panel.last_day + timedelta(days=h) for h in AHEAD}
     assert made["fallback"].null_count() == made.height
+
+
+def climbing(hospitals: int, weeks: int) -> Panel:
+    """Hospitals that all gain a twentieth every week, each with noise of its own."""
+    random = np.random.default_rng(8)
+    beds = (
+        random.uniform(30, 90, (hospitals, 1))
+        * 1.05 ** np.arange(weeks)
+        * random.uniform(0.97, 1.03, (hospitals, weeks))
+    )
+    days = [date(2024, 1, 6) + timedelta(weeks=k) for k in range(weeks)]
+    names = [f"h{i:02d}" for i in range(hospitals) for _ in days]
+    return Panel.of(pl.DataFrame({"series": names, "day": days * hospitals, "value": beds.ravel()}), step=7)
+
+
+def test_what_all_did_together_is_believed_as_far_as_weeks_were_seen(small: Recipe) -> None:
+    panel = climbing(20, 30)
+    last = panel.grid().value[:, -1].sum()
+    grown = []
+    for steps in (0.0, 30.0, 1e9):
+        model = fit(panel, (3,), recipe=replace(small, lags=(1, 2), windows=(2, 4), common_steps=steps))
+        made = predict(model, panel, panel.last_day, (3,)).filter(pl.col("level") == 500)
+        grown.append(made["value"].sum() / last)
+    assert grown[0] > grown[1] > grown[2]
+    assert grown[0] == pytest.approx(1.05**3, abs=0.05)
+    assert grown[2] == pytest.approx(1, abs=0.02)
+
+
+def test_what_one_series_does_alone_is_no_common_course(small: Recipe) -> None:
+    alone = climbing(1, 120)
+    believing, doubting = (fit(alone, AHEAD, recipe=replace(small, common_steps=steps)) for steps in (0.0, 40.0))
+    assert believing.boosters == doubting.boosters

@@ -1,13 +1,12 @@
-"""Holidays of a country as counters: how far a day lies from the holiday before it and from the next one.
+"""Holidays of a country: how far a day lies from the one before it and from the next, and what a week loses to them.
 
-Counters rather than a yes or no: wards empty before a feast and fill after it, and a tree finds how long by itself.
+Of days, counters rather than a yes or no: wards empty before a feast and fill after it, and a tree finds how long.
 The dates come from the package `holidays` (docs/decisions/0007-holidays.md); nothing else touches it.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -23,31 +22,50 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-REACH = {1: 10, 7: 28}  #: days, by step: a holiday further off than this is told as this far
-NEAR = {1: 3, 7: 10}  #: days, by step: holidays this near count as one stretch
+REACH = 10  #: days: a holiday further off than this is told as this far
+NEAR = 3  #: days: holidays this near count as one stretch
+SATURDAY = 5  #: `date.weekday`
 ENOUGH = 8  #: holidays in the days that are trained on; from fewer, nothing general can be learnt
+WORKED = {"US": ("Martin Luther King", "Washington", "Juneteenth", "Columbus", "Veterans")}
+"""Words in the names of public holidays on which most people work, by country; elsewhere all are kept.
+
+Of workers with paid holidays a third have Martin Luther King Day off and nearly all Thanksgiving (US Bureau of Labor
+Statistics, National Compensation Survey, Holiday Profiles, 2017 and 2018).
+"""
 
 
-def features(days: Sequence[date], step: int, country: str) -> dict[str, Floats]:
-    """Return counters [N] for `days`, in steps of `step` days: to_holiday, since_holiday and holidays_near.
+def features(days: Sequence[date], country: str) -> dict[str, Floats]:
+    """Return counters [N] of days for `days`: to_holiday, since_holiday and holidays_near.
 
     `country` is an ISO 3166 code, of a country ("DE") or a part of one ("DE-BY"); raises `Invalid` if unknown.
     """
     if not days:
         return {name: np.zeros(0) for name in ("to_holiday", "since_holiday", "holidays_near")}
-    reach, near = REACH[step], NEAR[step]
     known = np.array([day.toordinal() for day in holidays_between(country, _off(min(days), -99), _off(max(days), 99))])
     asked = np.array([day.toordinal() for day in days])
     after = np.searchsorted(known, asked)  # the first holiday that is not before the day
     edged = np.concatenate([[-(10**9)], known, [10**9]])
-    until = np.minimum(edged[after + 1] - asked, reach)
+    until = np.minimum(edged[after + 1] - asked, REACH)
     past = asked - np.where(edged[after + 1] == asked, asked, edged[after])
-    around = np.searchsorted(known, asked + near, side="right") - np.searchsorted(known, asked - near)
+    around = np.searchsorted(known, asked + NEAR, side="right") - np.searchsorted(known, asked - NEAR)
     return {
-        "to_holiday": until / step,
-        "since_holiday": np.minimum(past, reach) / step,
+        "to_holiday": until.astype(float),
+        "since_holiday": np.minimum(past, REACH).astype(float),
         "holidays_near": around.astype(float),
     }
+
+
+def days_lost(days: Sequence[date], start: int, country: str) -> Floats:
+    """[N] working days that holidays take from the weeks which begin `start` days after each of `days`.
+
+    A day between a holiday and another free day goes with them. Holidays on which most people work (`WORKED`), or at a
+    weekend, take none.
+    """
+    if not days:
+        return np.zeros(0)
+    known = np.array([day.toordinal() for day in _lost(country, min(days).year - 1, max(days).year + 1)])
+    first = np.array([day.toordinal() for day in days]) + start
+    return (np.searchsorted(known, first + 7) - np.searchsorted(known, first)).astype(float)
 
 
 def holidays_between(country: str, first: date, last: date) -> list[date]:
@@ -56,13 +74,14 @@ def holidays_between(country: str, first: date, last: date) -> list[date]:
     return [day for day in whole if first <= day <= last]
 
 
-def choice(asked: str | None, own: str | None, first: date, last: date) -> str:
+def choice(asked: str | None, own: str | None, first: date, last: date, step: int) -> str:
     """Whose holidays a model trained on `first` to `last` should know: those `asked` for, else the panel's `own`.
 
-    Empty where there are none, or too few of them in those days to learn anything from.
+    Empty where there are none, or, in daily series, too few of them in those days to learn anything from.
     """
     country = own if asked is None else asked
-    return country if country and len(holidays_between(country, first, last)) >= ENOUGH else ""
+    enough = step > 1 or (country and len(holidays_between(country, first, last)) >= ENOUGH)
+    return country if country and enough else ""
 
 
 def country_of(regions: Iterable[str]) -> str | None:
@@ -79,6 +98,24 @@ def checked(country: str) -> str:
 
 @lru_cache(maxsize=64)
 def _dates(country: str, first: int, last: int) -> tuple[date, ...]:
+    return tuple(_named(country, first, last))
+
+
+@lru_cache(maxsize=64)
+def _lost(country: str, first: int, last: int) -> tuple[date, ...]:
+    worked = WORKED.get(country.partition("-")[0], ())
+    kept = {day for day, name in _named(country, first, last).items() if not any(word in name for word in worked)}
+
+    def free(day: date) -> bool:
+        return day.weekday() >= SATURDAY or day in kept
+
+    near = sorted({_off(day, k) for day in kept for k in (-1, 0, 1)})
+    lost = (day for day in near if day.weekday() < SATURDAY)
+    return tuple(day for day in lost if day in kept or (free(_off(day, -1)) and free(_off(day, 1))))
+
+
+def _named(country: str, first: int, last: int) -> dict[date, str]:
+    """Names of the holidays of the years `first` to `last`, in order."""
     import holidays  # noqa: PLC0415  a tenth of a second and 20 MiB: only those who ask for a country pay for it
 
     nation, _, part = country.partition("-")
@@ -87,8 +124,7 @@ def _dates(country: str, first: int, last: int) -> tuple[date, ...]:
     except NotImplementedError:
         wanted = "an ISO 3166 code such as DE, US or US-NJ"
         raise Invalid(f"no holidays are known for {country!r}; it must be {wanted}.", field="country") from None
-    days = sorted(found)
-    return tuple(days[bisect_right(days, date(first - 1, 12, 31)) : bisect_right(days, date(last, 12, 31))])
+    return {day: found[day] for day in sorted(found) if first <= day.year <= last}
 
 
 @lru_cache(maxsize=1)

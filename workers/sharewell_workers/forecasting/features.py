@@ -81,6 +81,12 @@ class State:
         """[S, T] where the model may speak: a fresh enough last value and enough of them."""
         return ~np.isnan(self.base) & (self.count >= self.recipe.min_observed)
 
+    def calm(self, tasks: Tasks) -> Floats:
+        """What holidays leave of each task's outcome: 1 where there are none."""
+        columns, place = np.unique(tasks.column + tasks.horizon, return_inverse=True)
+        days = [self.grid.day(int(column)) for column in columns]
+        return self.recipe.lull.calm(days, self.recipe.country)[place]
+
     def spread(self, tasks: Tasks) -> Floats:
         """Volatility over each task's horizon, were the series a random walk; powered units."""
         return np.asarray(self.scale[tasks.series, tasks.column] * np.sqrt(tasks.horizon))
@@ -88,7 +94,7 @@ class State:
 
 def observe(grid: Grid, recipe: Recipe, season: int | None = None) -> State:
     """Work out what can be seen of all series at all columns."""
-    z = grid.value**recipe.power
+    z = powered(grid, grid.value, recipe)
     base, _ = rolling.carry(z, recipe.carry)
     move = base - rolling.shift(base, 1)
     scale = volatility(np.where(np.isnan(z), np.nan, move), recipe.power, recipe.scale_halflife)
@@ -101,6 +107,12 @@ def observe(grid: Grid, recipe: Recipe, season: int | None = None) -> State:
     for name, other in beside.items():
         peers |= _peers(grid, other, name, (1, recipe.windows[1]))
     return State(grid, recipe, season or grid.season, z, base, scale, count, beside, restless, peers)
+
+
+def powered(grid: Grid, value: Floats, recipe: Recipe) -> Floats:
+    """`value` [S, T] of a grid as weeks without holidays would have it, on the scale that steadies its spread."""
+    calm = recipe.lull.calm([grid.day(column) for column in range(value.shape[1])], recipe.country)
+    return np.asarray((value / calm) ** recipe.power)
 
 
 def _table(state: State) -> tuple[list[str], NDArray[np.float32]]:
@@ -186,7 +198,7 @@ def _look(value: Floats, at: Ints, column: Ints) -> Floats:
 def _calendar(state: State, column: Ints) -> dict[str, Floats]:
     """Weekday of a daily target; season and Christmas of a weekly one, if history is long enough to learn them.
 
-    Holidays of the recipe's country, if it names one.
+    Of days, also the holidays of the recipe's country, if it names one; weeks are seen without them, see `powered`.
     """
     columns, place = np.unique(column, return_inverse=True)
     days = [state.grid.day(int(c)) for c in columns]
@@ -196,8 +208,8 @@ def _calendar(state: State, column: Ints) -> dict[str, Floats]:
     elif state.recipe.calendar:
         parts["season_week"] = np.array([_season_week(d) for d in days])
         parts["to_christmas"] = np.array([weeks_to_christmas(d) for d in days])
-    if state.recipe.country:
-        parts |= calendars.features(days, state.grid.step, state.recipe.country)
+    if state.recipe.country and state.grid.step == 1:
+        parts |= calendars.features(days, state.recipe.country)
     return {name: part[place] for name, part in parts.items()}
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sharewell.domain.errors import Invalid
-from sharewell_workers.forecasting import calendars, calibration, counts, features, trees
+from sharewell_workers.forecasting import calendars, calibration, counts, features, lulls, trees
 from sharewell_workers.forecasting.engine import HERE
 from sharewell_workers.forecasting.features import Tasks
 from sharewell_workers.forecasting.recipe import Recipe
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Table = tuple[tuple[float, ...], ...]
 
-FORMAT = "sharewell-forecast-model/3"
+FORMAT = "sharewell-forecast-model/4"
 CALIBRATED_ON = 40_000  #: outcomes at most
 CLASSES = 3  #: of series that move, by their size, at most
 CLASS_OUTCOMES = 2000  #: that a class should have
@@ -112,7 +112,7 @@ class FittedModel:
         shape = np.array(self.shape)[volume(state, tasks, self.edges) * len(self.horizons) + place]
         moved = calibration.unfold(engine.raw(self, state, tasks), shape, self.recipe.trained)
         powered = state.base[tasks.series, tasks.column][:, None] + state.spread(tasks)[:, None] * moved
-        values = np.maximum(powered, 0.0) ** (1 / self.recipe.power)
+        values = np.maximum(powered, 0.0) ** (1 / self.recipe.power) * state.calm(tasks)[:, None]
         return counts.rounded(values, state.grid.whole[tasks.series], self.recipe.whole_below)
 
 
@@ -144,8 +144,9 @@ def fit(
     known = panel.until(origin) if origin is not None else panel
     grid = known.grid(origin, steps=recipe.history)
     taught = max(0, grid.value.shape[1] - recipe.train_steps)
-    country = calendars.choice(recipe.country, panel.country, grid.day(taught), grid.end)
-    recipe = replace(recipe, country=country, signals=tuple(sorted(grid.beside)))
+    country = calendars.choice(recipe.country, panel.country, grid.day(taught), grid.end, grid.step)
+    lull = lulls.learn(grid, country) if country and grid.step == 7 else lulls.NO_LULL
+    recipe = replace(recipe, country=country, lull=lull, signals=tuple(sorted(grid.beside)))
     state = features.observe(grid, recipe)
     model = FittedModel(
         recipe=recipe, horizons=ahead, seed=seed, step=grid.step, season=state.season, origin=grid.day(state.last),
@@ -157,9 +158,7 @@ def fit(
     return replace(_boosted(model, state, state.last, engine), edges=edges, shape=shape)
 
 
-def _calibrated(
-    model: FittedModel, state: State, until: int, engine: Engine
-) -> tuple[tuple[float, ...], Table]:
+def _calibrated(model: FittedModel, state: State, until: int, engine: Engine) -> tuple[tuple[float, ...], Table]:
     """Train on outcomes up to column `until` and see how wide the bands had to be to hold what came after it.
 
     Gives the edges of volume classes and the shape by class and horizon.
@@ -192,7 +191,7 @@ def _edges(state: State, tasks: Tasks) -> tuple[float, ...]:
 def _shape(past: FittedModel, said: Floats, state: State, tasks: Tasks, edges: tuple[float, ...]) -> Floats:
     """Shapes of all classes, one below the other; each drawn towards that of all series that move."""
     recipe, volumes = past.recipe, volume(state, tasks, edges)
-    came = _outcome(state, tasks, state.grid.outcome**recipe.power)
+    came = _outcome(state, tasks, features.powered(state.grid, state.grid.outcome, recipe))
     measure = partial(calibration.shape, levels=recipe.levels, trained=recipe.trained)
     guess = measure(said, came, tasks.horizon, horizons=(0,))[0]
     found = []
@@ -209,7 +208,9 @@ def _boosted(model: FittedModel, state: State, until: int, engine: Engine) -> Fi
     if len(tasks.series) < recipe.min_rows:
         raise TooLittleHistory(f"{len(tasks.series)} rows to learn from; {recipe.min_rows} are needed.")
     rows, names = engine.rows(state, tasks)
-    lessons = trees.Lessons(rows, _outcome(state, tasks), _weight(state, tasks, until), recipe)
+    lessons = trees.Lessons(
+        rows, _outcome(state, tasks, state.power, _damping(state, tasks)), _weight(state, tasks, until), recipe
+    )
     boosters = engine.train(lessons, [model.seed * 1000 + bag for bag in range(recipe.seeds)])
     return replace(model, boosters=boosters, features=tuple(names), trained_rows=len(rows), _cache={})
 
@@ -227,11 +228,36 @@ def _weight(state: State, tasks: Tasks, until: int) -> Floats | None:
     return weight
 
 
-def _outcome(state: State, tasks: Tasks, came: Floats | None = None) -> Floats:
-    """What came, in volatilities from the last known value; `came` is the powered values, by default `state.power`."""
+def _outcome(state: State, tasks: Tasks, came: Floats, damping: Floats | float = 1.0) -> Floats:
+    """What `came` [S, T] (powered), times `damping` [N], in volatilities from the last known value."""
     at, column, horizon = tasks
-    found = (state.power if came is None else came)[at, column + horizon]
-    return np.asarray((found - state.base[at, column]) / state.spread(tasks))
+    return np.asarray((came[at, column + horizon] * damping - state.base[at, column]) / state.spread(tasks))
+
+
+def _damping(state: State, tasks: Tasks) -> Floats | float:
+    """[N] what takes from each outcome (powered) the part of the common course that is not to be believed.
+
+    A week in which all series rise is one observation of what moves them all, however many series there are; trees
+    would count thousands. Of what the sum of all grew by, only a share is taught, the larger the more steps are seen.
+    """
+    if not state.recipe.common_steps:
+        return 1.0
+    doubt = state.recipe.common_steps / (state.recipe.common_steps + len(np.unique(tasks.column)))
+    spans, place = np.unique(np.stack([tasks.column, tasks.horizon]), axis=1, return_inverse=True)
+    grown = np.array([_growth(state, int(column), int(horizon)) for column, horizon in spans.T])
+    return np.asarray(grown[place.ravel()] ** -doubt)
+
+
+def _growth(state: State, column: int, horizon: int) -> float:
+    """What the sum of all series known at both ends grew by (powered); 1 if it is of one series alone."""
+    both = state.grid.firm[:, column + horizon] & (state.base[:, column] > 0)
+    powered = state.base[:, column], state.power[:, column + horizon]
+    ends = [part[both] ** (1 / state.recipe.power) for part in powered]
+    before, after = (float(end.sum()) for end in ends)
+    if not before or not after:
+        return 1.0
+    others = 1 - float(ends[0] @ ends[0]) / before**2  # the share of the sum's own moves that is not one series' own
+    return float((after / before) ** (state.recipe.power * others))
 
 
 def _sample(model: FittedModel, state: State, first: int, last: int, *, most: int) -> Tasks:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from sharewell.domain.forecast import HUB_LEVELS, LEVELS
 from sharewell_workers.forecasting import calibration, counts
+from sharewell_workers.forecasting.lulls import NO_LULL, Lull
 
 NINE = (10, 50, 150, 300, 500, 700, 850, 950, 990)  #: levels between which the hubs' 23 are interpolated
 
@@ -27,6 +28,7 @@ class Recipe:
     min_observed: int = 5  #: values a series needs before the model speaks for it
     calendar: bool = False  #: weeks of the year; only sensible with more than a year of history
     country: str | None = None  #: whose holidays are known, as ISO 3166; None: the panel's, if it has one; "": nobody's
+    lull: Lull = NO_LULL  #: what its holidays do to weeks; set by the fit
     signals: tuple[str, ...] = ()  #: of those beside the panel, the ones that are looked at; set by the fit
     history: int = 800  #: newest steps that are looked at at all
     train_steps: int = 800  #: newest origins that are trained on
@@ -42,6 +44,7 @@ class Recipe:
     calibration_steps: int = 28  #: newest steps whose outcomes set the width of the bands; 0: no calibration
     trained: tuple[int, ...] = calibration.TRAINED  #: levels trees are trained for, the median among them
     seeds: int = 1  #: models averaged, each with its own seed
+    common_steps: float = 0.0  #: steps after which what all series did together is half believed; 0: at once
     size_weight: float = 0.5  #: power of a row's volatility in units that is its weight; 1: as much as it costs in WIS
 
     @classmethod
@@ -52,7 +55,7 @@ class Recipe:
                 "lags": (1, 2, 3, 4), "windows": (2, 4, 8), "scale_halflife": 8.0, "carry": 4, "history": 260,
                 "train_steps": 104, "recency_halflife": 0.0, "max_rows": 60_000, "calibration_steps": 4,
                 "min_leaf": 60, "rounds": 50, "leaves": 20, "rate": 0.12, "size_weight": 0.25,
-                "feature_fraction": 0.5,
+                "feature_fraction": 0.5, "common_steps": 20.0,
             }  # fmt: skip
             return cls(**(weekly | changes))
         return cls(**changes)
@@ -70,4 +73,4 @@ class Recipe:
     def from_json(cls, data: dict[str, Any]) -> Self:
         """Inverse of `to_json`."""
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return cls(**plain)
+        return cls(**(plain | {"lull": Lull(*plain.get("lull", ()))}))
