@@ -68,7 +68,8 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
     office = Office(database, authz or Authorizer.load(), now)
     return Services(
         settings=settings, database=database, office=office, now=now,
-        access=AccessService(office), allocations=AllocationService(office), audit=AuditService(office),
+        access=AccessService(office), audit=AuditService(office),
+        allocations=AllocationService(office, next_run=settings.allocate_after),
         capacity=CapacityService(office), clients=ClientService(office), drift=DriftService(office),
         feeds=FeedService(office),
         forecasts=ForecastService(office), institutions=InstitutionService(office), jobs=JobService(office),

@@ -19,6 +19,7 @@ from sharewell_workers.jobs import Schedule, Work
 from sharewell_workers.nightly import nightly
 from sharewell_workers.runner import Runner
 from sharewell_workers.seal import seal_until
+from sharewell_workers.urgent import urgent
 
 if TYPE_CHECKING:
     from sharewell.settings import Settings
@@ -33,6 +34,7 @@ WORK: Mapping[str, Work[Services]] = {
     "forecast": Work(handle=forecast, at_once=2),
     "ingest": Work(handle=ingest, at_once=1),
     "nightly": Work(handle=nightly, at_once=1),
+    "urgent": Work(handle=urgent),
 }
 SCHEDULES = (
     Schedule(cron="0 2 * * *", job="nightly"),

@@ -258,14 +258,15 @@ def _unfilled(question: UrgentQuestion, moved: Mapping[tuple[str, str], int], sh
 
 
 def _kept_back(question: UrgentQuestion, given: int, share: Fraction) -> str:
+    percent = share.numerator * 100 // share.denominator
     basis = f"Forecasts are in force for {question.foreseen} of the {question.institutions} institutions of the region"
     if not question.foreseen:
         basis = "No forecast is in force, so only open requests count as expected"
     return (
         f"{given} of the {question.receiver.need} needed: {question.supply} units are in reach, and others in reach "
         f"are expected to need {question.rivals} of them until the next run at "
-        f"{strict.moment_text(question.next_run)}, so every need is filled to {share.numerator * 100 // share.denominator}"
-        f" % until then. {basis}. The next run decides on the rest."
+        f"{strict.moment_text(question.next_run)}, so every need is filled to {percent} % until then. {basis}. "
+        "The next run decides on the rest."
     )
 
 

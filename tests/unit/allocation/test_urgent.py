@@ -250,7 +250,8 @@ def test_a_question_is_written_and_read_and_fits_its_schema(instances: Instances
      ("next_run", "2020-01-01T00:00:00Z"), ("foreseen", 10), ("institutions", -1), ("format", "sharewell/urgent@0")],
 )  # fmt: skip
 def test_a_question_that_is_wrong_is_refused_by_name(an_instance: Build, name: str, wrong: object) -> None:
-    document: dict[str, Any] = json.loads(json.dumps(ask(an_instance({"o": 1}, {"now": (1, 5), "later": 1}), "now").to_json()))
+    question = ask(an_instance({"o": 1}, {"now": (1, 5), "later": 1}), "now")
+    document: dict[str, Any] = json.loads(json.dumps(question.to_json()))
     with pytest.raises(Invalid) as refused:
         UrgentQuestion.from_json(document | {name: wrong})
     assert str(refused.value.field).startswith(name)
