@@ -92,7 +92,7 @@ def _matrix(network: Network) -> csc_array:
     return coo_array((signs, (rows.astype(np.int64), columns)), shape=shape).tocsc()
 
 
-def _whole(values: Sequence[float]) -> np.ndarray:
+def _whole(values: Sequence[float] | np.ndarray) -> np.ndarray:
     found = np.array(values)
     nearest = np.rint(found)
     if np.abs(found - nearest).max(initial=0) > WHOLE:
