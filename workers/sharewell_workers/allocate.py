@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -10,7 +11,7 @@ import structlog
 from sharewell.domain.errors import StaleSnapshot
 from sharewell.domain.fairness import measures
 from sharewell.wiring import worker_caller
-from sharewell_workers.solving import solve
+from sharewell_workers.solving import Memory, cores, solve
 
 if TYPE_CHECKING:
     from sharewell.wiring import Services
@@ -28,13 +29,14 @@ async def allocate(job: Job, services: Services) -> None:
     """
     region, resource = str(job.payload["region"]), str(job.payload["resource"])
     caller = worker_caller("allocate", job.request_id)
+    memory = Memory()  # when the market moves on meanwhile, the next plan is found from this one
     for attempt in range(1, MOST_TRIES + 1):
         instance = await services.allocations.snapshot(region, resource)
         if instance is None or await services.allocations.answered(instance):
             log.info("nothing to allocate", region=region, resource=resource)
             return
         # Solving holds the interpreter for long; in a thread the worker still answers its heartbeat.
-        plan = await anyio.to_thread.run_sync(solve, instance)
+        plan = await anyio.to_thread.run_sync(partial(solve, instance, processes=cores(), memory=memory))
         try:
             done = await services.allocations.adopt(
                 caller, region=region, instance=instance, plan=plan, measures=measures(instance, plan)

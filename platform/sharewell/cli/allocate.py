@@ -49,11 +49,12 @@ def solve(
     seconds: Annotated[float, typer.Option(min=0, help="Time for the search; a plan comes out in any case.")] = 60,
 ) -> None:
     """Find the best plan for an instance by the rule that stands in it."""
-    from sharewell_workers.solving import solve as find  # noqa: PLC0415  the checks below load no solver
+    from sharewell_workers.solving import cores  # noqa: PLC0415  the checks below load no solver
+    from sharewell_workers.solving import solve as find  # noqa: PLC0415
 
     task = _read(instance, Instance)
     with screen.status(f"Solving for {len(task.owners)} offers, {len(task.receivers)} requests ..."):
-        plan = find(task, seconds=seconds)
+        plan = find(task, seconds=seconds, processes=cores())
     output.write_bytes(canonical.encode(plan.to_json()) + b"\n")
     for sentence in _summary(task, plan):
         typer.echo(sentence)

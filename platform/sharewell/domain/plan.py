@@ -129,7 +129,7 @@ class SolverReport:
     gap: int  #: millionths of the bound by which the plan's welfare stays below it
     seed: str
     milliseconds: int = 0
-    peak_kilobytes: int = 0  #: largest memory of the solving process so far
+    peak_kilobytes: int = 0  #: largest memory so far of the solving processes together
 
     def to_json(self) -> dict[str, Json]:
         """Members as they stand in a plan."""
