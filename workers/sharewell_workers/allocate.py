@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,13 @@ from sharewell.wiring import worker_caller
 from sharewell_workers.solving import Memory, cores, solve
 
 if TYPE_CHECKING:
+    from sharewell.domain.allocation import Instance, Plan
     from sharewell.wiring import Services
     from sharewell_workers.jobs import Job
 
 log = structlog.get_logger(__name__)
 
+_PLACES = threading.BoundedSemaphore(cores())  # for searches in this process: what bounds its memory
 MOST_TRIES = 5  #: snapshots taken before the job gives up for now and is tried again later
 
 
@@ -36,7 +39,7 @@ async def allocate(job: Job, services: Services) -> None:
             log.info("nothing to allocate", region=region, resource=resource)
             return
         # Solving holds the interpreter for long; in a thread the worker still answers its heartbeat.
-        plan = await anyio.to_thread.run_sync(partial(solve, instance, processes=cores(), memory=memory))
+        plan = await anyio.to_thread.run_sync(partial(_solve, instance, memory))
         try:
             done = await services.allocations.adopt(
                 caller, region=region, instance=instance, plan=plan, measures=measures(instance, plan)
@@ -50,3 +53,8 @@ async def allocate(job: Job, services: Services) -> None:
         )  # fmt: skip
         return
     raise StaleSnapshot(f"the market for {resource} in {region} changed during each of {MOST_TRIES} tries.")
+
+
+def _solve(instance: Instance, memory: Memory) -> Plan:
+    with _PLACES:
+        return solve(instance, processes=cores(), memory=memory)
