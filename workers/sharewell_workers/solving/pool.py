@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-WORTH_SPREADING = 10_000  #: lanes outside the largest part; below, starting a process takes longer than it saves
+WORTH_SPREADING = 60_000  #: lanes outside the largest part; below, starting processes takes longer than it saves
 MOST_PROCESSES = 4  #: each holds the instance once more
 
 _held: list[Instance] = []  # in a child: the instance whose parts it solves
