@@ -30,6 +30,7 @@ BENCHMARKS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "forecasting": ("forecasting", "measure", False),
     "allocation": ("allocation", "measure", False),
     "allocation-scale": ("allocation_scale", "measure", False),
+    "allocation-queue": ("allocation_queue", "measure", True),
     "audit": ("audit", "measure", True),
     "api": ("api", "measure", True),
 }
