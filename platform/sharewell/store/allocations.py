@@ -13,7 +13,7 @@ from sharewell.domain.errors import NotFound, StaleSnapshot
 from sharewell.store.paging import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import asyncpg
 
@@ -58,7 +58,7 @@ class Allocation:
     needed: int
     assigned: int
     measures: Mapping[str, Any]  #: fairness and shortage, before and after
-    stages: Sequence[Mapping[str, Any]]  #: what each stage reached over all parts
+    stages: list[dict[str, Any]]  #: what each stage reached over all parts
     solver: Mapping[str, Any]  #: name, version, status, bound, gap, seed, time, memory
     adopted_at: datetime
 
