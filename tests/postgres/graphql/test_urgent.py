@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import pytest
@@ -15,7 +17,9 @@ from sharewell.audit.keys import LogKey
 from sharewell.audit.seal import Sequencer
 from sharewell.domain.bundle import verify_bundle
 from sharewell.domain.forecast import Forecast
-from sharewell.wiring import worker_caller
+from sharewell.settings import DatabaseRole, Settings
+from sharewell.wiring import Services, worker_caller
+from sharewell_workers import worker
 from sharewell_workers.jobs import Job, Work
 from sharewell_workers.runner import Pace, Runner
 from sharewell_workers.urgent import urgent
@@ -23,6 +27,8 @@ from sharewell_workers.urgent import urgent
 if TYPE_CHECKING:
     from tests.conftest import Pool
     from tests.postgres.graphql.conftest import Api
+
+    from sharewell.store.server import DatabaseServer
 
 BEDS = "bed.adult"
 KEY = LogKey.from_seed("log.example/2026", bytes(range(32)))
@@ -162,6 +168,32 @@ async def test_of_many_who_want_the_same_units_each_is_answered_and_no_unit_goes
         " left join sharewell.transfer t on t.offer_id = o.id group by o.id"
     )
     assert all(row["promised"] == row["held"] <= row["quantity"] for row in rows)
+
+
+async def test_runs_that_take_long_do_not_stand_before_an_urgent_request(
+    api: Api, database_urls: Mapping[DatabaseRole, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.at = datetime.now(UTC)  # the worker is a whole one, with the clock of the machine
+    await _givers(api, near=6)
+    await _taker(api, "clinic", 4)
+    begun, go_on, stopping = [], asyncio.Event(), asyncio.Event()
+
+    async def endless(job: Job, _: Services) -> None:
+        begun.append(job.id)
+        await go_on.wait()
+
+    monkeypatch.setattr(worker, "WORK", {**worker.WORK, "allocate": Work(handle=endless)})
+    async with api.workers.database.transaction() as tx:
+        for number in range(2 * Pace().at_once):
+            await tx.queue.enqueue("allocate", {}, key=str(number))
+    server = cast("DatabaseServer", SimpleNamespace(url=lambda role: database_urls[role]))
+    running = asyncio.create_task(worker.work(Settings(home=tmp_path), server, ["allocate", "urgent"], stopping))
+    while len(begun) < Pace().at_once:
+        await asyncio.sleep(0.05)
+    assert (await _answered(api, "clinic", await _ask(api, "clinic", 4)))["approved"] == 4
+    go_on.set()
+    stopping.set()
+    await running
 
 
 async def test_asked_again_the_same_request_is_not_answered_again(api: Api) -> None:
