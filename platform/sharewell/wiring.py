@@ -30,6 +30,7 @@ from sharewell.services.requests import RequestService
 from sharewell.services.resources import ResourceService
 from sharewell.services.transfers import TransferService
 from sharewell.services.trials import TrialService
+from sharewell.services.urgent import UrgentService
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.database import Database
 from sharewell.store.pools import open_pool
@@ -60,6 +61,7 @@ class Services:
     resources: ResourceService
     transfers: TransferService
     trials: TrialService
+    urgent: UrgentService
 
 
 def build_services(settings: Settings, database: Database, authz: Authorizer | None = None) -> Services:
@@ -68,8 +70,7 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
     office = Office(database, authz or Authorizer.load(), now)
     return Services(
         settings=settings, database=database, office=office, now=now,
-        access=AccessService(office), audit=AuditService(office),
-        allocations=AllocationService(office, next_run=settings.allocate_after),
+        access=AccessService(office), allocations=AllocationService(office), audit=AuditService(office),
         capacity=CapacityService(office), clients=ClientService(office), drift=DriftService(office),
         feeds=FeedService(office),
         forecasts=ForecastService(office), institutions=InstitutionService(office), jobs=JobService(office),
@@ -77,6 +78,7 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         policies=PolicyService(office),
         requests=RequestService(office, allocate_after=settings.allocate_after),
         resources=ResourceService(office), transfers=TransferService(office), trials=TrialService(office),
+        urgent=UrgentService(office, next_run=settings.allocate_after),
     )  # fmt: skip
 
 

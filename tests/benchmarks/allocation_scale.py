@@ -88,12 +88,15 @@ def made_again(institutions: int) -> dict[str, Any]:
 def in_parts(parts: int, institutions: int) -> dict[str, Any]:
     """One instance of `parts` that no lane joins, in one process and in several."""
     made = _side_by_side([one.instance(institutions, seed=seed) for seed in range(parts)])
-    alone, first = one.timed(lambda: solve(made))
-    together, second = one.timed(lambda: solve(made, processes=PROCESSES))
+    alone, first, first_cpu = spent(lambda: solve(made, seconds=600))
+    together, second, second_cpu = spent(lambda: solve(made, seconds=600, processes=PROCESSES))
+    ended = system.getrusage(system.RUSAGE_CHILDREN)
     return {
         "benchmark": "allocation.in_parts", "institutions": parts * institutions, "lanes": len(made.lanes),
         "parts": len(made.parts), "processes": PROCESSES, "one_process_wall_s": round(first, 2),
         "several_processes_wall_s": round(second, 2), "speed_up": round(first / second, 2),
+        "one_process_cpu_s": round(first_cpu, 2), "cpu_s_here": round(second_cpu, 2),
+        "cpu_s_in_children": round(ended.ru_utime + ended.ru_stime, 2),
         "same_plan": alone.hash == together.hash, **one.outcome(made, together),
         "peak_mib": together.solver.peak_kilobytes // 1024,
     }  # fmt: skip

@@ -31,7 +31,7 @@ async def urgent(job: Job, services: Services) -> None:
     caller = worker_caller("allocate", job.request_id)
     for attempt in range(1, MOST_TRIES + 1):
         began = time.monotonic()
-        asked = await services.allocations.urgent_question(request)
+        asked = await services.urgent.question(request)
         if asked is None:
             log.info("nothing to answer", request=str(request))
             return
@@ -42,7 +42,7 @@ async def urgent(job: Job, services: Services) -> None:
             peak_kilobytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         )
         try:
-            done = await services.allocations.adopt_answer(
+            done = await services.urgent.adopt(
                 caller, region=region, question=question, plan=plan, measures=measures(question, plan)
             )
         except StaleSnapshot as stale:

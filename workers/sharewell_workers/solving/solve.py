@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sharewell.domain.allocation import compose, gap
@@ -78,7 +78,8 @@ def _solve_parts(instance: Instance, deadline: float, processes: int, memory: Me
     # Where there is something to remember, starting there is faster than starting processes.
     if processes < 2 or (memory is not None and memory.columns) or not worth_spreading(instance.parts):
         return [_solve_part(instance, part, deadline, memory) for part in instance.parts]
-    found = each_part(_solve_apart, instance, deadline, processes)
+    work = _solve_apart if memory is None else _solve_apart_and_remember
+    found = each_part(work, instance, deadline, processes)
     for plan in found:
         if memory is not None and plan.memory is not None:
             memory.merge(plan.memory)
@@ -86,11 +87,13 @@ def _solve_parts(instance: Instance, deadline: float, processes: int, memory: Me
 
 
 def _solve_apart(instance: Instance, index: int, deadline: float) -> PartPlan:
-    """Solve one part in a process of its own; the program stays there, where it is larger than all that is found."""
+    """Solve one part in a process of its own. The program, larger than all that is found, stays there."""
+    return replace(_solve_part(instance, instance.parts[index], deadline), program=None)
+
+
+def _solve_apart_and_remember(instance: Instance, index: int, deadline: float) -> PartPlan:
     memory = Memory()
-    plan = _solve_part(instance, instance.parts[index], deadline, memory)
-    plan.program, plan.memory = None, memory
-    return plan
+    return replace(_solve_part(instance, instance.parts[index], deadline, memory), program=None, memory=memory)
 
 
 def _solve_part(instance: Instance, part: Part, deadline: float, memory: Memory | None = None) -> PartPlan:
