@@ -35,7 +35,7 @@ def measure() -> list[dict[str, Any]]:
 def _records() -> Iterator[dict[str, Any]]:
     yield three_stages(5_000)
     yield made_again(10_000)
-    yield in_parts(4, 5_000)
+    yield in_parts(2, 12_000)
     yield ten_types(20_000)
 
 

@@ -18,7 +18,7 @@ from sharewell.domain.instance import Instance, Lane, Owner, Receiver
 from sharewell.domain.notes import sign_note
 from sharewell.domain.plan import Assignment, Plan, Status
 from sharewell.domain.resources import ResourceKind
-from sharewell.domain.urgent import UrgentQuestion, answer
+from sharewell.domain.urgent import UrgentQuestion, urgent_plan
 from sharewell_workers.solving import solve
 
 KEY = LogKey.from_seed("log.example/2026", bytes(range(32)))
@@ -39,7 +39,7 @@ INSTANCE = Instance(
 )
 PLAN = solve(INSTANCE)
 QUESTION = UrgentQuestion(instance=INSTANCE, request="r1", next_run=INSTANCE.at + timedelta(hours=1))
-ANSWER = answer(QUESTION)
+AT_ONCE = urgent_plan(QUESTION)
 
 
 def a_bundle_of(
@@ -118,23 +118,23 @@ def test_an_entry_that_boasts_is_not_verified() -> None:
         verify_bundle(a_bundle_of(PLAN, assigned=6), KEY.vkey)
 
 
-def test_an_answer_between_runs_is_worked_out_again() -> None:
-    verified = verify_bundle(a_bundle_of(ANSWER, kind="answer.adopted", answers=QUESTION, needed=3), KEY.vkey)
-    assert verified.checks[3] == "its answer, 2 of 3 units of ventilator, is what the rule gives at once"
+def test_an_urgent_plan_is_worked_out_again() -> None:
+    verified = verify_bundle(a_bundle_of(AT_ONCE, kind="urgent_plan.adopted", answers=QUESTION, needed=3), KEY.vkey)
+    assert verified.checks[3] == "its urgent plan, 2 of 3 units of ventilator, is what the rule gives at once"
 
 
-def test_an_answer_that_gives_more_than_the_rule_is_not_verified() -> None:
-    kind = replace(ANSWER, assignments=(replace(ANSWER.assignments[0], quantity=3),), unfilled=())
+def test_an_urgent_plan_that_gives_more_than_the_rule_is_not_verified() -> None:
+    kind = replace(AT_ONCE, assignments=(replace(AT_ONCE.assignments[0], quantity=3),), unfilled=())
     with pytest.raises(NotRepeatable, match="the rule gives 2 units"):
-        verify_bundle(a_bundle_of(kind, kind="answer.adopted", answers=QUESTION, needed=3), KEY.vkey)
+        verify_bundle(a_bundle_of(kind, kind="urgent_plan.adopted", answers=QUESTION, needed=3), KEY.vkey)
 
 
-def test_an_answer_that_rests_on_other_expectations_is_not_verified() -> None:
+def test_an_urgent_plan_that_rests_on_other_expectations_is_not_verified() -> None:
     quiet = replace(QUESTION, instance=replace(INSTANCE, receivers=INSTANCE.receivers[:1], lanes=INSTANCE.lanes[:1]))
     with pytest.raises(NotRepeatable):
-        verify_bundle(a_bundle_of(ANSWER, kind="answer.adopted", answers=quiet, needed=3), KEY.vkey)
+        verify_bundle(a_bundle_of(AT_ONCE, kind="urgent_plan.adopted", answers=quiet, needed=3), KEY.vkey)
 
 
-def test_an_answer_does_not_pass_for_a_run() -> None:
+def test_an_urgent_plan_does_not_pass_for_a_run() -> None:
     with pytest.raises(NotRepeatable):
-        verify_bundle(a_bundle_of(ANSWER), KEY.vkey)
+        verify_bundle(a_bundle_of(AT_ONCE), KEY.vkey)

@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 
 from sharewell.domain.errors import StaleSnapshot
-from sharewell.domain.urgent import answer, measures
+from sharewell.domain.urgent import measures, urgent_plan
 from sharewell.wiring import worker_caller
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ async def urgent(job: Job, services: Services) -> None:
             log.info("nothing to answer", request=str(request))
             return
         region, question = asked
-        plan = answer(
+        plan = urgent_plan(
             question,
             milliseconds=round((time.monotonic() - began) * 1000),
             peak_kilobytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
@@ -46,7 +46,7 @@ async def urgent(job: Job, services: Services) -> None:
                 caller, region=region, question=question, plan=plan, measures=measures(question, plan)
             )
         except StaleSnapshot as stale:
-            log.info("answer was stale", request=str(request), attempt=attempt, why=stale.message)
+            log.info("urgent plan was stale", request=str(request), attempt=attempt, why=stale.message)
             continue
         log.info(
             "urgent request answered", request=str(request), allocation=str(done.subject.id),

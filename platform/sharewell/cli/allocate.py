@@ -24,7 +24,7 @@ from sharewell.domain.fairness import ceiling, measures, receipts
 from sharewell.domain.frontier import picture
 from sharewell.domain.urgent import FORMAT as URGENT
 from sharewell.domain.urgent import UrgentQuestion, check_urgent
-from sharewell.domain.urgent import measures as measures_of_answer
+from sharewell.domain.urgent import measures as measures_at_once
 
 screen = Console(stderr=True)
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -68,8 +68,8 @@ def solve(
 def check(instance: InstanceFile, plan: PlanFile, as_json: AsJson = False) -> None:
     """Check a plan against its instance, with whole numbers and no solver.
 
-    An answer that an urgent request got between two runs is checked against
-    its question, which takes the place of the instance.
+    The plan of an urgent request between two runs is checked against its
+    question, which takes the place of the instance.
 
     Valid: every limit of the instance holds and every unit is accounted for.
     Best: the certificate proves, stage by stage, that no plan is better by
@@ -193,7 +193,7 @@ def _verdict_at_once(path: Path, answer: Plan) -> dict[str, Any]:
     found = _unchecked(question.hash, answer)
     try:
         check_urgent(question, answer)
-        found.update(measures=measures_of_answer(question, answer), proven_best=True)
+        found.update(measures=measures_at_once(question, answer), proven_best=True)
     except PlanRefused as refused:
         found.update(valid=False, problems=list(refused.violations))
     return found

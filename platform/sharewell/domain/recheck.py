@@ -53,17 +53,18 @@ def recheck_plan(decision: Decision, attachments: Attachments) -> str:
     return f"{said}, and no plan is better by them"
 
 
-def recheck_answer(decision: Decision, attachments: Attachments) -> str:
+def recheck_urgent_plan(decision: Decision, attachments: Attachments) -> str:
     """Work out anew that an urgent request got what the projected proportional rule gives.
 
     Raises `Invalid`: `PlanRefused` listing what differs.
     """
-    question_sha256, plan_sha256 = RECHECKS["answer.adopted"].hashes(decision)
+    question_sha256, plan_sha256 = RECHECKS["urgent_plan.adopted"].hashes(decision)
     question, plan = UrgentQuestion.read(attachments[question_sha256]), Plan.read(attachments[plan_sha256])
     need = question.receiver.need
     assigned = _assigned(decision, plan, need)
     check_urgent(question, plan)
-    return f"its answer, {assigned} of {need} units of {question.instance.resource}, is what the rule gives at once"
+    units = f"{assigned} of {need} units of {question.instance.resource}"
+    return f"its urgent plan, {units}, is what the rule gives at once"
 
 
 def _assigned(decision: Decision, plan: Plan, needed: int) -> int:
@@ -92,7 +93,7 @@ def recheck_trial(decision: Decision, _: Attachments) -> str:
 #: By kind of decision. Kinds without a line here have nothing to be worked out again.
 RECHECKS: Final[Rechecks] = {
     "plan.adopted": Recheck(inputs=("instance_sha256", "plan_sha256"), check=recheck_plan),
-    "answer.adopted": Recheck(inputs=("instance_sha256", "plan_sha256"), check=recheck_answer),
+    "urgent_plan.adopted": Recheck(inputs=("instance_sha256", "plan_sha256"), check=recheck_urgent_plan),
     "model.adopted": Recheck(inputs=(), check=recheck_trial),
     "model.refused": Recheck(inputs=(), check=recheck_trial),
 }

@@ -38,9 +38,9 @@ _MEMBERS = ("format", "instance", "request", "next_run", "expected", "foreseen",
 
 @dataclass(frozen=True, kw_only=True)
 class UrgentQuestion:
-    """What the answer to one urgent request is made from. Building one checks it and raises `Invalid`."""
+    """What the plan for one urgent request is made from. Building one checks it and raises `Invalid`."""
 
-    instance: Instance  #: as a run would see it, narrowed to what can matter; `held` counts answers since the last run
+    instance: Instance  #: as a run would see it, narrowed; `held` is what urgent plans gave since the last run
     request: str  #: the one to answer
     next_run: datetime  #: until then needs are expected
     expected: tuple[str, ...] = ()  #: receivers that stand for what a forecast expects and nobody asked for yet
@@ -122,7 +122,7 @@ class UrgentQuestion:
         return {name: min(units, sparable[name]) for name, units in offered.items() if sparable[name]}
 
     def to_json(self) -> dict[str, Json]:
-        """The document that is hashed, stored and given to whoever checks the answer."""
+        """The document that is hashed, stored and given to whoever checks the plan."""
         return {
             "format": FORMAT,
             "instance": self.instance.to_json(),
@@ -175,8 +175,8 @@ def projected_share(supply: int | Fraction, demand: int | Fraction, expected: in
     return min(Fraction(1), Fraction(supply) / (demand + expected)) if demand + expected else Fraction(1)
 
 
-def answer(question: UrgentQuestion, *, milliseconds: int = 0, peak_kilobytes: int = 0) -> Plan:
-    """The answer to `question` by the rule, with its explanations; what it cost is stated by whoever measured it."""
+def urgent_plan(question: UrgentQuestion, *, milliseconds: int = 0, peak_kilobytes: int = 0) -> Plan:
+    """What the rule gives for `question`, with its explanations; what it cost is stated by whoever measured it."""
     share = _share(question)
     moved = dict(_moved(question, _entitled(question, share)))
     given = sum(moved.values())
@@ -193,13 +193,13 @@ def answer(question: UrgentQuestion, *, milliseconds: int = 0, peak_kilobytes: i
 
 
 def check_urgent(question: UrgentQuestion, plan: Plan) -> None:
-    """Raise `PlanRefused`, listing the violations, unless `plan` is the rule's answer to `question`.
+    """Raise `PlanRefused`, listing the violations, unless `plan` is what the rule gives for `question`.
 
     The limits are checked on the plan itself; then it must be, to the unit and the word, what the rule gives.
     """
     violations = list(_limits(question, plan))
     if not violations:
-        right = answer(question)
+        right = urgent_plan(question)
         told = {(row.request, row.code): row for row in plan.unfilled}
         if plan.assignments != right.assignments:
             got, due = sum(plan.received.values()), sum(right.received.values())
@@ -209,13 +209,13 @@ def check_urgent(question: UrgentQuestion, plan: Plan) -> None:
         if told != {(row.request, row.code): row for row in right.unfilled} or len(plan.unfilled) != len(told):
             violations.append("what stays open is not accounted for as the rule says")
         if (plan.solver.bound, plan.solver.gap, plan.solver.status) != (right.solver.bound, 0, Status.OPTIMAL):
-            violations.append("the report speaks of another answer")
+            violations.append("the report speaks of another plan")
     if violations:
         raise PlanRefused(violations)
 
 
 def measures(question: UrgentQuestion, plan: Plan) -> dict[str, Json]:
-    """What is stored and shown of one answer, as of a run; units kept back count as within reach."""
+    """What is stored and shown of it, as of a run; units kept back count as within reach."""
     found = fairness.measures(question.alone, plan)
     need = question.receiver.need
     return found | {"beyond_reach": need - min(need, _deliverable(question))}

@@ -1,4 +1,4 @@
-"""Ask what an urgent request gets at once, and adopt the answer; the next run decides on the rest.
+"""Ask what an urgent request gets at once, and adopt that plan; the next run decides on the rest.
 
 What is in reach, what owners keep and what is held is read and written as for a run (`allocations`).
 """
@@ -47,7 +47,7 @@ class UrgentService:
         self._reach = reach or Reach(unlocated_metres=UNLOCATED_METRES)
 
     async def question(self, request: UUID) -> tuple[str, UrgentQuestion] | None:
-        """The region, and what the answer to `request` would be made from now; None once a plan has spoken of it."""
+        """The region, and what the plan for `request` would be made from now; None once a plan has spoken of it."""
         at = self._office.now()
         async with self._office.database.transaction(read_only=True) as tx:
             asked = await tx.requests.get(request)
@@ -66,7 +66,7 @@ class UrgentService:
         standings = await read_standings(tx, region, resource, next_run.date(), requests, at)
         foreseen, active = await _foreseen(tx, region, resource, next_run)
         expected = _expected(standings.rows, foreseen, requests, next_run)
-        held = await tx.allocations.answered_since_run(region, resource, asked.institution)
+        held = await tx.allocations.granted_since_run(region, resource, asked.institution)
         rows = {row.id: request_row(row) for row in requests}
         rows[asked.id] = replace(rows[asked.id], held=held)
         instance = build_instance(
@@ -84,7 +84,7 @@ class UrgentService:
     async def adopt(
         self, caller: Caller, *, region: str, question: UrgentQuestion, plan: Plan, measures: Mapping[str, Any]
     ) -> Done[Allocation]:
-        """Bind the answer: hold its units, grant the request, say why it is no more; all of it or nothing.
+        """Bind the urgent plan: hold its units, grant the request, say why it is no more; all of it or nothing.
 
         Raises `PlanRefused` where the plan is not what the rule gives, and `StaleSnapshot` where an offer in reach
         or the request itself has changed since.
@@ -102,7 +102,7 @@ class UrgentService:
                 solver=plan.solver.to_json(), adopted_at=act.at,
             )  # fmt: skip
             decision = await act.record(
-                "answer.adopted", "allocation", allocation.id,
+                "urgent_plan.adopted", "allocation", allocation.id,
                 {"region": region, "resource": allocation.resource, "request": question.request, "rule": RULE,
                  "instance_sha256": allocation.instance_sha256, "plan_sha256": allocation.plan_sha256,
                  "needed": allocation.needed, "assigned": allocation.assigned, "foreseen": question.foreseen},

@@ -26,8 +26,8 @@ on conflict (instance_sha256) do nothing returning true
 """
 BY_ID = f"select {_COLUMNS} from sharewell.allocation where id = $1"
 BY_IDS = f"select {_COLUMNS} from sharewell.allocation where id = any ($1::uuid[])"
-#: Units on their way or arrived that an institution got by answers at once since all were last planned for.
-ANSWERED_SINCE_RUN = """
+#: Units on their way or arrived that an institution got by urgent plans since all were last planned for.
+GRANTED_SINCE_RUN = """
 select coalesce(sum(t.quantity), 0)::integer
   from sharewell.transfer t join sharewell.allocation a on a.id = t.allocation_id
  where a.region = $1 and a.resource = $2 and a.rule = 'projected_proportional' and t.receiver_id = $3
@@ -83,9 +83,9 @@ class AllocationRepository:
         """Tell whether a plan for this instance is adopted already."""
         return bool(await self._conn.fetchval(ANSWERED, instance_sha256))
 
-    async def answered_since_run(self, region: str, resource: str, institution: UUID) -> int:
-        """Units that answers at once brought `institution` since all of the region were last planned for."""
-        units: int = await self._conn.fetchval(ANSWERED_SINCE_RUN, region, resource, institution)
+    async def granted_since_run(self, region: str, resource: str, institution: UUID) -> int:
+        """Units that urgent plans brought `institution` since all of the region were last planned for."""
+        units: int = await self._conn.fetchval(GRANTED_SINCE_RUN, region, resource, institution)
         return units
 
     async def get(self, id: UUID) -> Allocation:  # noqa: A002

@@ -217,7 +217,7 @@ async def test_a_need_asked_for_in_pieces_gets_no_more_than_in_one(api: Api) -> 
     assert sum(got) <= 2
 
 
-async def test_the_answer_is_proven_by_its_bundle_alone(api: Api, sequencer_pool: Pool) -> None:
+async def test_the_urgent_plan_is_proven_by_its_bundle_alone(api: Api, sequencer_pool: Pool) -> None:
     await _givers(api, near=6)
     await _taker(api, "patient", 8)
     await _taker(api, "clinic", 4)
@@ -225,10 +225,10 @@ async def test_the_answer_is_proven_by_its_bundle_alone(api: Api, sequencer_pool
     async with a_worker(api):
         await _answered(api, "clinic", await _ask(api, "clinic", 4))
     await Sequencer(sequencer_pool, KEY).seal()
-    found = await api.ask("regulator", '{ decisions(kind: "answer.adopted") { nodes { id actor } } }')
+    found = await api.ask("regulator", '{ decisions(kind: "urgent_plan.adopted") { nodes { id actor } } }')
     (decision,) = found["decisions"]["nodes"]
     assert decision["actor"] == "allocate"
     found = await api.ask("regulator", "query ($id: UUID!) { decision(id: $id) { bundle } }", id=decision["id"])
     assert verify_bundle(found["decision"]["bundle"].encode(), KEY.vkey).checks[3] == (
-        "its answer, 2 of 4 units of bed.adult, is what the rule gives at once"
+        "its urgent plan, 2 of 4 units of bed.adult, is what the rule gives at once"
     )

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # c
 
 from sharewell.domain.allocation import Assignment, Instance, Owner, PlanRefused, Reason
 from sharewell.domain.errors import Invalid
-from sharewell.domain.urgent import UrgentQuestion, answer, check_urgent, measures, narrowed, projected_share
+from sharewell.domain.urgent import UrgentQuestion, check_urgent, measures, narrowed, projected_share, urgent_plan
 
 Build = Callable[..., Instance]
 Instances = Callable[..., st.SearchStrategy[Instance]]
@@ -40,7 +40,7 @@ def questions(draw: st.DrawFn, instances: Instances) -> UrgentQuestion:
 
 
 def test_the_request_gets_the_share_that_all_expected_needs_could_get(an_instance: Build) -> None:
-    plan = answer(ask(an_instance({"o": 6}, {"now": (4, 5), "later": 8}), "now"))
+    plan = urgent_plan(ask(an_instance({"o": 6}, {"now": (4, 5), "later": 8}), "now"))
     (stage,) = plan.stages
     assert (stage.value, stage.over) == (1, 2)
     assert plan.received == {"now": 2}
@@ -50,17 +50,17 @@ def test_the_request_gets_the_share_that_all_expected_needs_could_get(an_instanc
 
 
 def test_where_nothing_else_is_expected_the_need_is_filled(an_instance: Build) -> None:
-    plan = answer(ask(an_instance({"o": 6}, {"now": (4, 5)}), "now"))
+    plan = urgent_plan(ask(an_instance({"o": 6}, {"now": (4, 5)}), "now"))
     assert (plan.received, plan.unfilled) == ({"now": 4}, ())
 
 
 def test_a_part_of_a_unit_is_a_whole_one_for_a_need_that_is_there(an_instance: Build) -> None:
-    assert answer(ask(an_instance({"o": 1}, {"now": (1, 5), "later": 9}), "now")).received == {"now": 1}
+    assert urgent_plan(ask(an_instance({"o": 1}, {"now": (1, 5), "later": 9}), "now")).received == {"now": 1}
 
 
 def test_the_nearest_units_come_first(an_instance: Build) -> None:
     metres = {("far", "now"): 90_000, ("near", "now"): 1_000}
-    plan = answer(ask(an_instance({"far": 5, "near": 2}, {"now": (3, 5)}, lanes=metres), "now"))
+    plan = urgent_plan(ask(an_instance({"far": 5, "near": 2}, {"now": (3, 5)}, lanes=metres), "now"))
     assert plan.given == {"near": 2, "far": 1}
 
 
@@ -68,13 +68,13 @@ def test_a_need_that_other_owners_can_serve_counts_only_in_part(an_instance: Bui
     lanes = {("ours", "now"): 1, ("ours", "later"): 1, ("theirs", "later"): 1}
     question = ask(an_instance({"ours": 4, "theirs": 12}, {"now": (4, 5), "later": 8}, lanes=lanes), "now")
     assert question.rivals == 2  # a quarter of what it can reach is ours
-    assert answer(question).received == {"now": 3}
+    assert urgent_plan(question).received == {"now": 3}
 
 
 def test_without_any_forecast_open_requests_alone_count_and_the_answer_says_so(an_instance: Build) -> None:
-    (left,) = answer(ask(an_instance({"o": 6}, {"now": (4, 5), "later": 8}), "now", foreseen=0)).unfilled
+    (left,) = urgent_plan(ask(an_instance({"o": 6}, {"now": (4, 5), "later": 8}), "now", foreseen=0)).unfilled
     assert "No forecast is in force, so only open requests count" in left.reason
-    (left,) = answer(ask(an_instance({"o": 6}, {"now": (4, 5), "later": 8}), "now", foreseen=7)).unfilled
+    (left,) = urgent_plan(ask(an_instance({"o": 6}, {"now": (4, 5), "later": 8}), "now", foreseen=7)).unfilled
     assert "in force for 7 of the 9 institutions" in left.reason
 
 
@@ -89,12 +89,12 @@ def test_without_any_forecast_open_requests_alone_count_and_the_answer_says_so(a
 def test_a_request_left_short_learns_why(
     an_instance: Build, gives: Mapping[str, int], lanes: Mapping[tuple[str, str], int], code: Reason
 ) -> None:
-    (left,) = answer(ask(an_instance(gives, {"now": (5, 5)}, lanes=lanes), "now")).unfilled
+    (left,) = urgent_plan(ask(an_instance(gives, {"now": (5, 5)}, lanes=lanes), "now")).unfilled
     assert left.code is code
 
 
 def test_a_lane_that_is_full_is_named_and_not_the_others(an_instance: Build) -> None:
-    plan = answer(ask(an_instance({"o": 9}, {"now": (5, 5)}, caps={("o", "now"): 2}), "now"))
+    plan = urgent_plan(ask(an_instance({"o": 9}, {"now": (5, 5)}, caps={("o", "now"): 2}), "now"))
     assert plan.received == {"now": 2}
     assert [row.code for row in plan.unfilled] == [Reason.LANE_CAP]
 
@@ -105,7 +105,7 @@ def test_nobody_is_left_below_what_it_keeps_and_nobody_gets_more_than_it_needs(
     instances: Instances, data: st.DataObject
 ) -> None:
     question = data.draw(questions(instances))
-    plan, instance = answer(question), question.instance
+    plan, instance = urgent_plan(question), question.instance
     check_urgent(question, plan)
     assert sum(plan.received.values()) <= question.receiver.need
     given_by = dict.fromkeys(instance.sparable, 0)
@@ -127,15 +127,15 @@ def test_what_can_not_matter_does_not(instances: Instances, data: st.DataObject)
     small = narrowed(question.instance, question.request)
     kept = tuple(name for name in question.expected if name in small.receiver)
     other = replace(question, instance=small, expected=kept)
-    assert answer(other).assignments == answer(question).assignments
-    assert answer(other).stages == answer(question).stages
+    assert urgent_plan(other).assignments == urgent_plan(question).assignments
+    assert urgent_plan(other).stages == urgent_plan(question).stages
 
 
 @given(data=st.data())
 @settings(max_examples=200, deadline=None)
 def test_an_answer_that_was_bent_is_refused(instances: Instances, data: st.DataObject) -> None:
     question = data.draw(questions(instances))
-    plan = answer(question)
+    plan = urgent_plan(question)
     assume(plan.assignments)
     row = data.draw(st.sampled_from(plan.assignments))
     more = data.draw(st.sampled_from([-1, 1, 5]))
@@ -149,7 +149,7 @@ def test_an_answer_that_was_bent_is_refused(instances: Instances, data: st.DataO
 def test_units_for_a_friend_are_refused(an_instance: Build) -> None:
     question = ask(an_instance({"o": 6}, {"now": (4, 5), "friend": 8}), "now")
     bent = replace(
-        answer(question), assignments=(Assignment(offer="o", request="friend", quantity=2, reason="a friend"),)
+        urgent_plan(question), assignments=(Assignment(offer="o", request="friend", quantity=2, reason="a friend"),)
     )
     with pytest.raises(PlanRefused, match="follows no lane to the request"):
         check_urgent(question, bent)
@@ -158,7 +158,7 @@ def test_units_for_a_friend_are_refused(an_instance: Build) -> None:
 def test_an_owner_that_asks_for_units_itself_gives_none(an_instance: Build) -> None:
     made = an_instance({"o": 6}, {"now": (4, 5), "own": 1}, lanes={("o", "now"): 1})
     short = replace(made, owners=(Owner(offer="o", institution="at-own", quantity=6, stock=9),))
-    assert answer(ask(short, "now")).received == {}
+    assert urgent_plan(ask(short, "now")).received == {}
     assert "own" in narrowed(short, "now").receiver
 
 
@@ -259,5 +259,5 @@ def test_a_question_that_is_wrong_is_refused_by_name(an_instance: Build, name: s
 
 def test_units_kept_back_are_not_counted_as_out_of_reach(an_instance: Build) -> None:
     question = ask(an_instance({"o": 6}, {"now": (8, 5), "later": 8}), "now")
-    found = measures(question, answer(question))
+    found = measures(question, urgent_plan(question))
     assert (found["shortage_without"], found["units_moved"], found["beyond_reach"]) == (8, 3, 2)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import connection
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-WORTH_SPREADING = 60_000  #: lanes outside the largest part; below, starting processes takes longer than it saves
+WORTH_SPREADING = 150_000  #: lanes outside the largest part; below, starting processes takes longer than it saves
 MOST_PROCESSES = 4  #: each holds the instance once more
 
 _held: list[Instance] = []  # in a child: the instance whose parts it solves
@@ -49,15 +50,15 @@ def each_part(
         # Not forked: this process has threads, and a copy of their locks would never be released.
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_begin,
-        initargs=(instance,),
+        initargs=(pickle.dumps(instance),),
     ) as pool:
         # The largest first, or it would still run when all others have ended.
         futures = {index: pool.submit(_on_part, work, index, deadline) for index in order}
         return [futures[index].result() for index in range(len(order))]
 
 
-def _begin(instance: Instance) -> None:
-    _held[:] = [instance]
+def _begin(data: bytes) -> None:
+    _held[:] = [pickle.loads(data)]  # noqa: S301  the parent wrote it a moment ago
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

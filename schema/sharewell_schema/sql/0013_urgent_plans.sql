@@ -22,5 +22,5 @@ alter table sharewell.allocation
   alter column rule set not null, alter column stages set not null,
   add check (rule ~ '^[a-z_]{1,40}$');
 
--- What an institution got by answers since the last run is summed over these.
+-- What an institution got by urgent plans since the last run is summed over these.
 create index on sharewell.allocation (region, resource, id desc) include (rule);
