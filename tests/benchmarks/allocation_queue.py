@@ -80,9 +80,7 @@ async def _fill(services: Services) -> list[tuple[Caller, Institution]]:
         )  # fmt: skip
         houses.append((who, made))
         lacks = number % 2
-        reports = [
-            CapacityDraft(resource=code, as_of=now, staffed=60, occupied=60 if lacks else 20) for code in CODES
-        ]
+        reports = [CapacityDraft(resource=code, as_of=now, staffed=60, occupied=60 if lacks else 20) for code in CODES]
         await services.capacity.report(who, made.id, reports)
         for code in CODES:
             if lacks:

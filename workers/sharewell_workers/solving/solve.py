@@ -46,9 +46,7 @@ class PartPlan:
     kilobytes: int = 0  #: largest memory of that process so far
 
 
-def solve(
-    instance: Instance, *, seconds: float = SECONDS, processes: int = 1, memory: Memory | None = None
-) -> Plan:
+def solve(instance: Instance, *, seconds: float = SECONDS, processes: int = 1, memory: Memory | None = None) -> Plan:
     """Return a plan for `instance` within about `seconds`; it always exists and always passes `check_plan`.
 
     With `processes`, parts of a large instance are solved at the same time. With `memory`, the search begins where it
