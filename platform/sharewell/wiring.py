@@ -30,6 +30,7 @@ from sharewell.services.requests import RequestService
 from sharewell.services.resources import ResourceService
 from sharewell.services.transfers import TransferService
 from sharewell.services.trials import TrialService
+from sharewell.services.urgent import UrgentService
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.database import Database
 from sharewell.store.pools import open_pool
@@ -60,6 +61,7 @@ class Services:
     resources: ResourceService
     transfers: TransferService
     trials: TrialService
+    urgent: UrgentService
 
 
 def build_services(settings: Settings, database: Database, authz: Authorizer | None = None) -> Services:
@@ -76,6 +78,7 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         policies=PolicyService(office),
         requests=RequestService(office, allocate_after=settings.allocate_after),
         resources=ResourceService(office), transfers=TransferService(office), trials=TrialService(office),
+        urgent=UrgentService(office, next_run=settings.allocate_after),
     )  # fmt: skip
 
 

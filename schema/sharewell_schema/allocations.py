@@ -34,27 +34,42 @@ class AllocationMeasures:
 class SolverReport:
     name: str = field("The solver.")
     version: str = field("Its version.")
-    status: str = field("`optimal`, or `time_limit` where a better plan could not be ruled out in time.")
+    status: str = field("`optimal`, or `feasible` where a better plan could not be ruled out in time.")
     bound: str = field("No plan with the same floors has more welfare than this; a whole number as text.")
     gap: int = field("Millionths of the bound by which the plan stays below it.")
     seed: str = field("The published seed that decides between equals.")
     milliseconds: int = field("How long it searched.")
-    peak_kilobytes: int = field("How much memory it took.")
+    peak_kilobytes: int = field("How much memory its processes took, at most.")
+
+
+@strawberry.type(description="What one stage of the rule reached over the whole run.")
+class StageReached:
+    name: str = field("The stage: `floor`, `leximin`, `welfare`, `distance`, `lottery` or `projected_proportional`.")
+    value: str = field("What it reached, a whole number as text; of shares the smallest of all parts, else the sum.")
+    over: str = field("What the value is divided by; 1 unless it is a share.")
 
 
 def _measures(self: Any) -> AllocationMeasures:
     return AllocationMeasures(**self.measures)
 
 
+def _stages(self: Any) -> list[StageReached]:
+    return [StageReached(**{name: str(value) for name, value in row.items()}) for row in self.stages]
+
+
 def _solver(self: Any) -> SolverReport:
     return SolverReport(**self.solver | {"bound": str(self.solver["bound"])})
 
 
-@strawberry.type(description="One run whose plan was adopted.")
+@strawberry.type(description="One run whose plan was adopted, or one urgent request that was answered at once.")
 class Allocation:
     id: UUID = field("Its identifier.")
     region: str = field("The region.")
     resource: str = field("Code of the resource.")
+    rule: str = field(
+        "By which rule: `floor`, `leximin`, `welfare` or `utilitarian` in a run; `projected_proportional` where an "
+        "urgent request was answered at once."
+    )
     instance_sha256: str = field("SHA-256 of the instance that was solved.", name="instanceSha256")
     plan_sha256: str = field("SHA-256 of the plan.", name="planSha256")
     owners: int = field("Offers that could give.")
@@ -63,6 +78,9 @@ class Allocation:
     assigned: int = field("Units the plan assigns.")
     measures: AllocationMeasures = strawberry.field(
         resolver=_measures, description="What sharing changed, and how fairly."
+    )
+    stages: list[StageReached] = strawberry.field(
+        resolver=_stages, description="What each stage reached, in the order they were decided."
     )
     solver: SolverReport = strawberry.field(resolver=_solver, description="Who searched, and how the search ended.")
     adopted_at: datetime = field("When the plan became binding.")

@@ -126,7 +126,10 @@ class RequestQueries:
 
 @strawberry.type
 class RequestMutations:
-    @mutation("Ask for units. The next plan answers, and says why where it grants less.")
+    @mutation(
+        "Ask for units. The next plan answers, and says why where it grants less; at urgency 5 a share is granted at "
+        "once, without waiting for it."
+    )
     async def open_request(
         self, info: Info, input: Annotated[OpenRequestInput, argument("The need.")]  # noqa: A002
     ) -> OpenRequestPayload | None:

@@ -29,6 +29,8 @@ BENCHMARKS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "ingest-stored": ("ingest", "measure_stored", True),
     "forecasting": ("forecasting", "measure", False),
     "allocation": ("allocation", "measure", False),
+    "allocation-scale": ("allocation_scale", "measure", False),
+    "allocation-queue": ("allocation_queue", "measure", True),
     "audit": ("audit", "measure", True),
     "api": ("api", "measure", True),
 }

@@ -103,7 +103,8 @@ insert into sharewell.transfer_step
   select id, state, changed_at, decision_id from sharewell.transfer;
 insert into sharewell.allocation
   select pg_temp.id(6, n), 'r-' || n % 20, 'bed.adult', lpad(n::text, 64, '0'), '', 1, 1, 1, 1, '{{}}', '{{}}',
-         timestamptz '{NOW}', pg_temp.id(9, n) from generate_series(0, 8000) n;
+         timestamptz '{NOW}', pg_temp.id(9, n), case when n / 20 % 5 = 0 then 'floor' else 'projected_proportional' end,
+         '[]' from generate_series(0, 8000) n;
 insert into sharewell.forecast_run
   select pg_temp.id(7, n), case when n % 2 = 0 then 'bed.adult' else 'ventilator' end, 1, date '{TODAY}' - n, 'naive',
          null, timestamptz '{NOW}' - interval '1 day', n::text, '', 1, 0, timestamptz '{NOW}', pg_temp.id(9, n)
@@ -188,6 +189,7 @@ QUERIES: Mapping[str, Query] = {
     "runs": Query(allocations.PAGE, (NEWEST, None, None, 51), 100),
     "runs of a region": Query(allocations.PAGE, (NEWEST, REGION, None, 51), 1_500),
     "runs for an instance": Query(allocations.ANSWERED, ("7" * 64,), 5, WORKER),
+    "units answered since a run": Query(allocations.GRANTED_SINCE_RUN, (REGION, BEDS, HOUSE), 300, WORKER),
     "institutions": Query(institutions.PAGE, (UUID(int=0), None, 51), 100),
     "institutions of a region": Query(institutions.IN_REGION, (REGION,), 100, WORKER),
     "an institution by code": Query(institutions.BY_CODE, ("house-77",), 5),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -18,6 +18,7 @@ from sharewell.domain.instance import Instance, Lane, Owner, Receiver
 from sharewell.domain.notes import sign_note
 from sharewell.domain.plan import Assignment, Plan, Status
 from sharewell.domain.resources import ResourceKind
+from sharewell.domain.urgent import UrgentQuestion, urgent_plan
 from sharewell_workers.solving import solve
 
 KEY = LogKey.from_seed("log.example/2026", bytes(range(32)))
@@ -37,16 +38,20 @@ INSTANCE = Instance(
     ),
 )
 PLAN = solve(INSTANCE)
+QUESTION = UrgentQuestion(instance=INSTANCE, request="r1", next_run=INSTANCE.at + timedelta(hours=1))
+AT_ONCE = urgent_plan(QUESTION)
 
 
-def a_bundle_of(plan: Plan, **said: int) -> bytes:
+def a_bundle_of(
+    plan: Plan, *, kind: str = "plan.adopted", answers: Instance | UrgentQuestion = INSTANCE, **said: int
+) -> bytes:
     """An operator adopts `plan`, whatever it is, and puts that into a log of one entry."""
-    bodies = [canonical.encode(INSTANCE.to_json()), canonical.encode(plan.to_json())]
+    bodies = [canonical.encode(answers.to_json()), canonical.encode(plan.to_json())]
     hashes = [hashlib.sha256(body).hexdigest() for body in bodies]
     numbers = {"needed": 6, "assigned": sum(row.quantity for row in plan.assignments)} | said
     entry = Decision(
         id=UUID(int=1),
-        kind="plan.adopted",
+        kind=kind,
         at=INSTANCE.at,
         actor="worker.allocate",
         institution=None,
@@ -111,3 +116,25 @@ def test_a_plan_said_to_be_best_without_its_proof_is_not_verified() -> None:
 def test_an_entry_that_boasts_is_not_verified() -> None:
     with pytest.raises(NotRepeatable, match="assigns 4 of 6"):
         verify_bundle(a_bundle_of(PLAN, assigned=6), KEY.vkey)
+
+
+def test_an_urgent_plan_is_worked_out_again() -> None:
+    verified = verify_bundle(a_bundle_of(AT_ONCE, kind="urgent_plan.adopted", answers=QUESTION, needed=3), KEY.vkey)
+    assert verified.checks[3] == "its urgent plan, 2 of 3 units of ventilator, is what the rule gives at once"
+
+
+def test_an_urgent_plan_that_gives_more_than_the_rule_is_not_verified() -> None:
+    kind = replace(AT_ONCE, assignments=(replace(AT_ONCE.assignments[0], quantity=3),), unfilled=())
+    with pytest.raises(NotRepeatable, match="the rule gives 2 units"):
+        verify_bundle(a_bundle_of(kind, kind="urgent_plan.adopted", answers=QUESTION, needed=3), KEY.vkey)
+
+
+def test_an_urgent_plan_that_rests_on_other_expectations_is_not_verified() -> None:
+    quiet = replace(QUESTION, instance=replace(INSTANCE, receivers=INSTANCE.receivers[:1], lanes=INSTANCE.lanes[:1]))
+    with pytest.raises(NotRepeatable):
+        verify_bundle(a_bundle_of(AT_ONCE, kind="urgent_plan.adopted", answers=quiet, needed=3), KEY.vkey)
+
+
+def test_an_urgent_plan_does_not_pass_for_a_run() -> None:
+    with pytest.raises(NotRepeatable):
+        verify_bundle(a_bundle_of(AT_ONCE), KEY.vkey)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -10,14 +12,16 @@ import structlog
 from sharewell.domain.errors import StaleSnapshot
 from sharewell.domain.fairness import measures
 from sharewell.wiring import worker_caller
-from sharewell_workers.solving import solve
+from sharewell_workers.solving import Memory, cores, solve
 
 if TYPE_CHECKING:
+    from sharewell.domain.allocation import Instance, Plan
     from sharewell.wiring import Services
     from sharewell_workers.jobs import Job
 
 log = structlog.get_logger(__name__)
 
+_PLACES = threading.BoundedSemaphore(cores())  # for searches in this process: what bounds its memory
 MOST_TRIES = 5  #: snapshots taken before the job gives up for now and is tried again later
 
 
@@ -28,13 +32,14 @@ async def allocate(job: Job, services: Services) -> None:
     """
     region, resource = str(job.payload["region"]), str(job.payload["resource"])
     caller = worker_caller("allocate", job.request_id)
+    memory = Memory()  # when the market moves on meanwhile, the next plan is found from this one
     for attempt in range(1, MOST_TRIES + 1):
         instance = await services.allocations.snapshot(region, resource)
         if instance is None or await services.allocations.answered(instance):
             log.info("nothing to allocate", region=region, resource=resource)
             return
         # Solving holds the interpreter for long; in a thread the worker still answers its heartbeat.
-        plan = await anyio.to_thread.run_sync(solve, instance)
+        plan = await anyio.to_thread.run_sync(partial(_solve, instance, memory))
         try:
             done = await services.allocations.adopt(
                 caller, region=region, instance=instance, plan=plan, measures=measures(instance, plan)
@@ -48,3 +53,8 @@ async def allocate(job: Job, services: Services) -> None:
         )  # fmt: skip
         return
     raise StaleSnapshot(f"the market for {resource} in {region} changed during each of {MOST_TRIES} tries.")
+
+
+def _solve(instance: Instance, memory: Memory) -> Plan:
+    with _PLACES:
+        return solve(instance, processes=cores(), memory=memory)

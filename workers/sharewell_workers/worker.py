@@ -19,6 +19,7 @@ from sharewell_workers.jobs import Schedule, Work
 from sharewell_workers.nightly import nightly
 from sharewell_workers.runner import Runner
 from sharewell_workers.seal import seal_until
+from sharewell_workers.urgent import urgent
 
 if TYPE_CHECKING:
     from sharewell.settings import Settings
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
 SEAL = "seal"  #: not a job of the queue: the sequencer runs all the time
 
 WORK: Mapping[str, Work[Services]] = {
-    "allocate": Work(handle=allocate, at_once=2),
+    "allocate": Work(handle=allocate),
     "expire": Work(handle=expire, at_once=1),
     "forecast": Work(handle=forecast, at_once=2),
     "ingest": Work(handle=ingest, at_once=1),
     "nightly": Work(handle=nightly, at_once=1),
+    "urgent": Work(handle=urgent),
 }
+#: What never waits for a place behind other jobs.
+AT_ONCE = frozenset({"urgent"})
 SCHEDULES = (
     Schedule(cron="0 2 * * *", job="nightly"),
     Schedule(cron="* * * * *", job="expire"),
@@ -58,12 +62,27 @@ async def _run_jobs(
     settings: Settings, server: DatabaseServer, jobs: Mapping[str, Work[Services]], stopping: asyncio.Event
 ) -> None:
     async with open_services(settings, server, DatabaseRole.WORKER) as services:
-        schedules = [schedule for schedule in SCHEDULES if schedule.job in jobs]
-        runner = Runner(pool=services.database.pool, work=jobs, services=services, schedules=schedules)
+        runners = [
+            Runner(
+                pool=services.database.pool, work=work, services=services,
+                schedules=[schedule for schedule in SCHEDULES if schedule.job in work],
+            )
+            for work in _apart(jobs) if work
+        ]  # fmt: skip
         async with asyncio.TaskGroup() as group:
-            group.create_task(runner.run())
+            for runner in runners:
+                group.create_task(runner.run())
             await stopping.wait()
-            runner.stop()
+            for runner in runners:
+                runner.stop()
+
+
+def _apart(jobs: Mapping[str, Work[Services]]) -> tuple[Mapping[str, Work[Services]], Mapping[str, Work[Services]]]:
+    """Jobs that are done at once, and all others: each have places of their own in every worker."""
+    return (
+        {name: work for name, work in jobs.items() if name in AT_ONCE},
+        {name: work for name, work in jobs.items() if name not in AT_ONCE},
+    )
 
 
 async def _seal(settings: Settings, server: DatabaseServer, stopping: asyncio.Event) -> None:

@@ -22,10 +22,13 @@ from sharewell.domain.allocation import (
 from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.fairness import ceiling, measures, receipts
 from sharewell.domain.frontier import picture
+from sharewell.domain.urgent import FORMAT as URGENT
+from sharewell.domain.urgent import UrgentQuestion, check_urgent
+from sharewell.domain.urgent import measures as measures_at_once
 
 screen = Console(stderr=True)
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-Document = TypeVar("Document", Instance, Plan)
+Document = TypeVar("Document", Instance, Plan, UrgentQuestion)
 
 InstanceFile = Annotated[Path, typer.Argument(help="Instance as JSON.", show_default=False)]
 PlanFile = Annotated[Path, typer.Argument(help="Plan as JSON.", show_default=False)]
@@ -49,11 +52,12 @@ def solve(
     seconds: Annotated[float, typer.Option(min=0, help="Time for the search; a plan comes out in any case.")] = 60,
 ) -> None:
     """Find the best plan for an instance by the rule that stands in it."""
-    from sharewell_workers.solving import solve as find  # noqa: PLC0415  the checks below load no solver
+    from sharewell_workers.solving import cores  # noqa: PLC0415  the checks below load no solver
+    from sharewell_workers.solving import solve as find  # noqa: PLC0415
 
     task = _read(instance, Instance)
     with screen.status(f"Solving for {len(task.owners)} offers, {len(task.receivers)} requests ..."):
-        plan = find(task, seconds=seconds)
+        plan = find(task, seconds=seconds, processes=cores())
     output.write_bytes(canonical.encode(plan.to_json()) + b"\n")
     for sentence in _summary(task, plan):
         typer.echo(sentence)
@@ -64,13 +68,17 @@ def solve(
 def check(instance: InstanceFile, plan: PlanFile, as_json: AsJson = False) -> None:
     """Check a plan against its instance, with whole numbers and no solver.
 
+    The plan of an urgent request between two runs is checked against its
+    question, which takes the place of the instance.
+
     Valid: every limit of the instance holds and every unit is accounted for.
     Best: the certificate proves, stage by stage, that no plan is better by
     the rule. The exit status is 0 if the plan is valid and, where it claims
     to be best, proven so; 1 if not; 2 if a file cannot be read.
     """
-    task, answer = _read(instance, Instance), _read(plan, Plan)
-    found = _verdict(task, answer)
+    answer = _read(plan, Plan)
+    at_once = _is_question(instance)
+    found = _verdict_at_once(instance, answer) if at_once else _verdict(_read(instance, Instance), answer)
     if as_json:
         typer.echo(json.dumps(found))
     else:
@@ -172,12 +180,35 @@ def _changes(task: Instance, answer: Plan, request: str) -> list[dict[str, Any]]
         return [dict(change.to_json()) for change in what_would_change(task, answer, request)]
 
 
-def _verdict(task: Instance, answer: Plan) -> dict[str, Any]:
-    found: dict[str, Any] = {
+def _is_question(path: Path) -> bool:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False  # whoever reads it next says what is wrong
+    return isinstance(document, dict) and document.get("format") == URGENT
+
+
+def _verdict_at_once(path: Path, answer: Plan) -> dict[str, Any]:
+    question = _read(path, UrgentQuestion)
+    found = _unchecked(question.hash, answer)
+    try:
+        check_urgent(question, answer)
+        found.update(measures=measures_at_once(question, answer), proven_best=True)
+    except PlanRefused as refused:
+        found.update(valid=False, problems=list(refused.violations))
+    return found
+
+
+def _unchecked(task: str, answer: Plan) -> dict[str, Any]:
+    return {
         "valid": True, "proven_best": False, "claims_best": answer.solver.status is Status.OPTIMAL,
-        "problems": [], "instance": task.hash, "plan": answer.hash, "bound": answer.solver.bound,
+        "problems": [], "instance": task, "plan": answer.hash, "bound": answer.solver.bound,
         "gap_millionths": answer.solver.gap,
     }  # fmt: skip
+
+
+def _verdict(task: Instance, answer: Plan) -> dict[str, Any]:
+    found = _unchecked(task.hash, answer)
     try:
         check_plan(task, answer)
         found["measures"] = measures(task, answer)

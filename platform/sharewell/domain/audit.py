@@ -59,6 +59,7 @@ KINDS: Final[Mapping[str, str]] = {
     "model.refused": "A new model was kept out; the one in force stays.",
     "model.failed": "A new model could not be trained; the one in force stays.",
     "plan.adopted": "A checked plan became binding.",
+    "urgent_plan.adopted": "The plan for one urgent request became binding at once, between two runs.",
     "plan.refused": "A plan was not adopted: stale, infeasible or unfair.",
     "access.refused": "Somebody asked for what the policies do not permit, or with credentials that do not hold.",
     "audit.read": "Recorded decisions were read.",

@@ -6,7 +6,7 @@ A plan is only a claim. `allocation.check_plan` says whether it is a valid one, 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sharewell.domain.canonical import Json
 
 FORMAT = "sharewell/plan@1"
+SHARES = ("floor", "projected_proportional")  #: stages whose values are shares, so no sums
 
 
 class Reason(StrEnum):
@@ -34,6 +35,7 @@ class Reason(StrEnum):
     OUTCOMPETED = "outcompeted"  #: the units in reach do more elsewhere, by the rule of the run
     FARTHER = "farther"  #: an equal claim was nearer to the units
     LOTTERY = "lottery"  #: an equal claim at equal distance won by the published seed
+    KEPT_BACK = "kept_back"  #: between runs only: units stay for needs that are expected before the next run
     ABOVE_NEED = "above_need"  #: the forecast or the audited census does not bear out the rest of what was asked
 
 
@@ -98,7 +100,7 @@ class Stage:
     """What one stage reached in one connected part: `value / over`."""
 
     part: int  #: index into `Instance.parts`
-    name: str  #: `floor`, `leximin`, `welfare`, `distance` or `lottery`
+    name: str  #: `floor`, `leximin`, `welfare`, `distance` or `lottery`; `projected_proportional` between runs
     value: int
     over: int = 1
 
@@ -127,7 +129,7 @@ class SolverReport:
     gap: int  #: millionths of the bound by which the plan's welfare stays below it
     seed: str
     milliseconds: int = 0
-    peak_kilobytes: int = 0  #: largest memory of the solving process so far
+    peak_kilobytes: int = 0  #: largest memory so far of the solving processes together
 
     def to_json(self) -> dict[str, Json]:
         """Members as they stand in a plan."""
@@ -199,6 +201,17 @@ class Plan:
     def total(self, stage: str) -> int:
         """Sum over all parts of what `stage` reached."""
         return sum(row.value for row in self.stages if row.name == stage)
+
+    @property
+    def reached(self) -> list[dict[str, Json]]:
+        """What each stage reached over all parts, in the order they were decided: the smallest share, or the sum."""
+        rows: dict[str, Stage] = {}
+        for row in self.stages:
+            last = rows.get(row.name)
+            if last is None or row.value * last.over < last.value * row.over:
+                rows[row.name] = row
+        sums = {name: replace(row, value=self.total(name)) for name, row in rows.items() if name not in SHARES}
+        return [{"name": row.name, "value": row.value, "over": row.over} for row in (rows | sums).values()]
 
     def to_json(self) -> dict[str, Json]:
         """The document that is stored and given to whoever checks it."""

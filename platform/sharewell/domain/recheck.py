@@ -15,6 +15,7 @@ from sharewell.domain.errors import Invalid
 from sharewell.domain.instance import Instance
 from sharewell.domain.plan import Plan, Status
 from sharewell.domain.trial import verdict
+from sharewell.domain.urgent import UrgentQuestion, check_urgent
 
 #: Inputs by their SHA-256 in hex.
 Attachments = Mapping[str, bytes]
@@ -42,15 +43,36 @@ def recheck_plan(decision: Decision, attachments: Attachments) -> str:
     """
     instance_sha256, plan_sha256 = RECHECKS["plan.adopted"].hashes(decision)
     instance, plan = Instance.read(attachments[instance_sha256]), Plan.read(attachments[plan_sha256])
-    needed, assigned = sum(row.need for row in instance.receivers), sum(row.quantity for row in plan.assignments)
-    if (decision.details.get("needed"), decision.details.get("assigned")) != (needed, assigned):
-        raise Invalid(f"The plan assigns {assigned} of {needed} units; the entry says otherwise.", field="details")
+    needed = sum(row.need for row in instance.receivers)
+    assigned = _assigned(decision, plan, needed)
     check_plan(instance, plan)
     said = f"its plan, {assigned} of {needed} units of {instance.resource}, keeps every rule"
     if plan.solver.status is not Status.OPTIMAL:
         return f"{said}; that no plan is better was not claimed"
     check_certificate(instance, plan)
     return f"{said}, and no plan is better by them"
+
+
+def recheck_urgent_plan(decision: Decision, attachments: Attachments) -> str:
+    """Work out anew that an urgent request got what the projected proportional rule gives.
+
+    Raises `Invalid`: `PlanRefused` listing what differs.
+    """
+    question_sha256, plan_sha256 = RECHECKS["urgent_plan.adopted"].hashes(decision)
+    question, plan = UrgentQuestion.read(attachments[question_sha256]), Plan.read(attachments[plan_sha256])
+    need = question.receiver.need
+    assigned = _assigned(decision, plan, need)
+    check_urgent(question, plan)
+    units = f"{assigned} of {need} units of {question.instance.resource}"
+    return f"its urgent plan, {units}, is what the rule gives at once"
+
+
+def _assigned(decision: Decision, plan: Plan, needed: int) -> int:
+    """Units the plan assigns; raises `Invalid` where the entry boasts."""
+    assigned = sum(row.quantity for row in plan.assignments)
+    if (decision.details.get("needed"), decision.details.get("assigned")) != (needed, assigned):
+        raise Invalid(f"The plan assigns {assigned} of {needed} units; the entry says otherwise.", field="details")
+    return assigned
 
 
 def recheck_trial(decision: Decision, _: Attachments) -> str:
@@ -71,6 +93,7 @@ def recheck_trial(decision: Decision, _: Attachments) -> str:
 #: By kind of decision. Kinds without a line here have nothing to be worked out again.
 RECHECKS: Final[Rechecks] = {
     "plan.adopted": Recheck(inputs=("instance_sha256", "plan_sha256"), check=recheck_plan),
+    "urgent_plan.adopted": Recheck(inputs=("instance_sha256", "plan_sha256"), check=recheck_urgent_plan),
     "model.adopted": Recheck(inputs=(), check=recheck_trial),
     "model.refused": Recheck(inputs=(), check=recheck_trial),
 }

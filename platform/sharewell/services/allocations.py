@@ -52,11 +52,11 @@ class AllocationService:
                 return None
             offers = await tx.offers.open_in_region(region, resource, at)
             day = max(at.date(), min(request.needed_by.date() for request in requests))
-            standings = await _standings(tx, region, resource, day, requests, at)
+            standings = await read_standings(tx, region, resource, day, requests, at)
         return build_instance(
             resource=resource, kind=line.kind, at=at, seed=f"{region}/{resource}/{day}", reach=self._reach,
-            offers=[_offer_row(offer, standings.occupied) for offer in offers],
-            requests=[_request_row(request) for request in requests],
+            offers=[offer_row(offer, standings.occupied) for offer in offers],
+            requests=[request_row(request) for request in requests],
             standings=standings.rows, forecasts=standings.forecasts,
         )  # fmt: skip
 
@@ -77,7 +77,7 @@ class AllocationService:
         if plan.solver.status is Status.OPTIMAL:
             check_certificate(instance, plan)
         async with self._office.act(caller, Action.ADOPT_PLAN, Target(kind="allocation", id="new")) as act:
-            offers, requests = await _unchanged(act, instance)
+            offers, requests = await lock_unchanged(act, instance)
             instance_body, plan_body = canonical.encode(instance.to_json()), canonical.encode(plan.to_json())
             allocation = Allocation(
                 id=new_id(), region=region, resource=instance.resource,
@@ -87,6 +87,7 @@ class AllocationService:
                 needed=sum(row.need for row in instance.receivers),
                 assigned=sum(row.quantity for row in plan.assignments),
                 measures=measures, solver=plan.solver.to_json(), adopted_at=act.at,
+                rule=instance.fairness.rule, stages=plan.reached,
             )  # fmt: skip
             decision = await act.record(
                 "plan.adopted", "allocation", allocation.id,
@@ -96,8 +97,8 @@ class AllocationService:
                  "forecasts": len(instance.forecasts)},
             )  # fmt: skip
             await act.tx.allocations.add(allocation, decision)
-            await _hold(act, plan, allocation.id, offers, requests, decision)
-            await _answer(act, plan, requests, decision)
+            await hold_units(act, plan, allocation.id, offers, requests, decision)
+            await answer_requests(act, plan, requests, decision)
             return Done(allocation, decision, act.at)
 
     async def get(self, caller: Caller, id: UUID) -> Allocation:  # noqa: A002
@@ -140,7 +141,7 @@ class _Standings:
     forecasts: tuple[str, ...]  #: models that the expected needs rest on
 
 
-async def _standings(
+async def read_standings(
     tx: Transaction, region: str, resource: str, day: date, requests: list[Request], at: datetime
 ) -> _Standings:
     reports = await tx.capacity.latest_in_region(region, resource)
@@ -177,7 +178,7 @@ def _standing(
     )  # fmt: skip
 
 
-def _offer_row(offer: Offer, occupied: Mapping[UUID, int]) -> OfferRow:
+def offer_row(offer: Offer, occupied: Mapping[UUID, int]) -> OfferRow:
     # An offer's minimum is of free units; the instance's is of stock, which includes the units in use.
     return OfferRow(
         id=str(offer.id), institution=str(offer.institution), quantity=offer.remaining,
@@ -186,14 +187,14 @@ def _offer_row(offer: Offer, occupied: Mapping[UUID, int]) -> OfferRow:
     )  # fmt: skip
 
 
-def _request_row(request: Request) -> RequestRow:
+def request_row(request: Request) -> RequestRow:
     return RequestRow(
         id=str(request.id), institution=str(request.institution), quantity=request.requested,
         urgency=request.urgency, needed_by=request.needed_by, needed_until=request.needed_until,
     )  # fmt: skip
 
 
-async def _unchanged(act: Act, instance: Instance) -> tuple[dict[UUID, Offer], dict[UUID, Request]]:
+async def lock_unchanged(act: Act, instance: Instance) -> tuple[dict[UUID, Offer], dict[UUID, Request]]:
     """Lock what the plan rests on, and refuse it where any of it is not as it was."""
     offers = await act.tx.offers.lock([UUID(row.offer) for row in instance.owners])
     requests = await act.tx.requests.lock([UUID(row.request) for row in instance.receivers])
@@ -208,7 +209,7 @@ async def _unchanged(act: Act, instance: Instance) -> tuple[dict[UUID, Offer], d
     return offers, requests
 
 
-async def _hold(
+async def hold_units(
     act: Act, plan: Plan, allocation: UUID, offers: Mapping[UUID, Offer], requests: Mapping[UUID, Request],
     decision: UUID,
 ) -> None:  # fmt: skip
@@ -226,7 +227,7 @@ async def _hold(
     await act.tx.transfers.hold(allocation, decision)
 
 
-async def _answer(act: Act, plan: Plan, requests: Mapping[UUID, Request], decision: UUID) -> None:
+async def answer_requests(act: Act, plan: Plan, requests: Mapping[UUID, Request], decision: UUID) -> None:
     """Set what each request is granted, with the reason for the rest; the rest stays open and linked."""
     short = {UUID(row.request): row.reason for row in plan.unfilled}
     for id, request in requests.items():  # noqa: A001

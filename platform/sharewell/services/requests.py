@@ -12,7 +12,7 @@ from sharewell.services.office import Done, Office, new_id
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page
 
-AT_ONCE = 5  #: urgency that does not wait for others to ask as well
+AT_ONCE = 5  #: urgency that does not wait for the next run
 
 
 class RequestService:
@@ -41,10 +41,13 @@ class RequestService:
             await act.tx.requests.add(request, decision)
             if self._allocate_after is not None:
                 owner = await act.tx.institutions.get(institution)
+                if request.urgency >= AT_ONCE:
+                    await act.tx.queue.enqueue(
+                        "urgent", {"request": str(request.id), "request_id": caller.request_id}, key=str(request.id)
+                    )
                 await act.tx.queue.enqueue(
                     "allocate", {"region": owner.region, "resource": resource.code, "request_id": caller.request_id},
-                    key=f"{owner.region}/{resource.code}",
-                    delay=timedelta(0) if request.urgency >= AT_ONCE else self._allocate_after,
+                    key=f"{owner.region}/{resource.code}", delay=self._allocate_after,
                 )  # fmt: skip
             return await act.done(request, decision)
 

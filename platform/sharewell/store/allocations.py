@@ -17,15 +17,25 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-_COLUMNS = """id, region, resource, instance_sha256, plan_sha256, owners, receivers, needed, assigned, measures,
-  solver, adopted_at"""
+_COLUMNS = """id, region, resource, rule, instance_sha256, plan_sha256, owners, receivers, needed, assigned, measures,
+  stages, solver, adopted_at"""
 ADD = f"""
 insert into sharewell.allocation ({_COLUMNS}, decision_id)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11::text::jsonb, $12, $13)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12::text::jsonb, $13::text::jsonb, $14, $15)
 on conflict (instance_sha256) do nothing returning true
 """
 BY_ID = f"select {_COLUMNS} from sharewell.allocation where id = $1"
 BY_IDS = f"select {_COLUMNS} from sharewell.allocation where id = any ($1::uuid[])"
+#: Units on their way or arrived that an institution got by urgent plans since all were last planned for.
+GRANTED_SINCE_RUN = """
+select coalesce(sum(t.quantity), 0)::integer
+  from sharewell.transfer t join sharewell.allocation a on a.id = t.allocation_id
+ where a.region = $1 and a.resource = $2 and a.rule = 'projected_proportional' and t.receiver_id = $3
+   and t.state not in ('declined', 'expired', 'returned')
+   and a.id > coalesce((select r.id from sharewell.allocation r
+                         where r.region = $1 and r.resource = $2 and r.rule <> 'projected_proportional'
+                         order by r.id desc limit 1), '00000000-0000-0000-0000-000000000000')
+"""
 ANSWERED = "select true from sharewell.allocation where instance_sha256 = $1"
 PAGE = f"""
 select {_COLUMNS} from sharewell.allocation
@@ -40,6 +50,7 @@ class Allocation:
     id: UUID
     region: str
     resource: str
+    rule: str  #: by which it was decided
     instance_sha256: str
     plan_sha256: str
     owners: int  #: offers that could give
@@ -47,7 +58,8 @@ class Allocation:
     needed: int
     assigned: int
     measures: Mapping[str, Any]  #: fairness and shortage, before and after
-    solver: Mapping[str, Any]  #: name, version, status, bound, gap, time
+    stages: list[dict[str, Any]]  #: what each stage reached over all parts
+    solver: Mapping[str, Any]  #: name, version, status, bound, gap, seed, time, memory
     adopted_at: datetime
 
 
@@ -61,15 +73,20 @@ class AllocationRepository:
         """Store it; raises `StaleSnapshot` where a plan for the same instance is adopted already."""
         a = allocation
         if not await self._conn.fetchval(
-            ADD, a.id, a.region, a.resource, a.instance_sha256, a.plan_sha256, a.owners, a.receivers, a.needed,
-            a.assigned, orjson.dumps(dict(a.measures)).decode(), orjson.dumps(dict(a.solver)).decode(),
-            a.adopted_at, decision,
+            ADD, a.id, a.region, a.resource, a.rule, a.instance_sha256, a.plan_sha256, a.owners, a.receivers, a.needed,
+            a.assigned, orjson.dumps(dict(a.measures)).decode(), orjson.dumps(list(a.stages)).decode(),
+            orjson.dumps(dict(a.solver)).decode(), a.adopted_at, decision,
         ):  # fmt: skip
             raise StaleSnapshot("a plan for this very instance is adopted already.")
 
     async def answers(self, instance_sha256: str) -> bool:
         """Tell whether a plan for this instance is adopted already."""
         return bool(await self._conn.fetchval(ANSWERED, instance_sha256))
+
+    async def granted_since_run(self, region: str, resource: str, institution: UUID) -> int:
+        """Units that urgent plans brought `institution` since all of the region were last planned for."""
+        units: int = await self._conn.fetchval(GRANTED_SINCE_RUN, region, resource, institution)
+        return units
 
     async def get(self, id: UUID) -> Allocation:  # noqa: A002
         row = await self._conn.fetchrow(BY_ID, id)
@@ -90,8 +107,9 @@ class AllocationRepository:
 
 def _allocation(row: asyncpg.Record) -> Allocation:
     return Allocation(
-        id=row["id"], region=row["region"], resource=row["resource"], instance_sha256=row["instance_sha256"],
-        plan_sha256=row["plan_sha256"], owners=row["owners"], receivers=row["receivers"], needed=row["needed"],
-        assigned=row["assigned"], measures=orjson.loads(row["measures"]), solver=orjson.loads(row["solver"]),
-        adopted_at=row["adopted_at"],
+        id=row["id"], region=row["region"], resource=row["resource"], rule=row["rule"],
+        instance_sha256=row["instance_sha256"], plan_sha256=row["plan_sha256"], owners=row["owners"],
+        receivers=row["receivers"], needed=row["needed"], assigned=row["assigned"],
+        measures=orjson.loads(row["measures"]), stages=orjson.loads(row["stages"]),
+        solver=orjson.loads(row["solver"]), adopted_at=row["adopted_at"],
     )  # fmt: skip

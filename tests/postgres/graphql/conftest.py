@@ -140,8 +140,16 @@ def _caller(name: str, *roles: Role) -> Caller:
 
 
 @pytest.fixture
-async def api(database_urls: Mapping[DatabaseRole, str], tmp_path: Path) -> AsyncIterator[Api]:
-    settings = Settings(home=tmp_path, allocate_after=None)
+def allocate_after() -> timedelta | None:
+    """Pause before a run that somebody's act asks for; None: a test runs what it wants to be run."""
+    return None
+
+
+@pytest.fixture
+async def api(
+    database_urls: Mapping[DatabaseRole, str], tmp_path: Path, allocate_after: timedelta | None
+) -> AsyncIterator[Api]:
+    settings = Settings(home=tmp_path, allocate_after=allocate_after)
     authz = Authorizer.load()
     callers = {
         "admin": _caller("admin", Role.ADMIN), "planner": _caller("planner", Role.ALLOCATOR),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -12,12 +13,13 @@ import pytest
 from sharewell.domain.errors import StaleSnapshot
 from sharewell.domain.requests import RequestStatus
 from sharewell.domain.transfers import DeclineReason, TransferState
-from sharewell.wiring import worker_caller
+from sharewell.wiring import migrations, worker_caller
 from sharewell_workers.allocate import allocate
 from sharewell_workers.jobs import Job
 from sharewell_workers.solving import solve
 
 if TYPE_CHECKING:
+    from tests.conftest import Pool
     from tests.postgres.nouns.conftest import World
 
 NEWEST = UUID(int=2**128 - 1)
@@ -64,6 +66,22 @@ async def test_what_a_plan_cannot_fill_stays_open_and_linked_and_says_why(world:
     assert (first.approved, first.status) == (3, RequestStatus.APPROVED)
     assert first.note
     assert (remainder.requested, remainder.status, remainder.remainder_of) == (2, RequestStatus.OPEN, first.id)
+
+
+async def test_a_run_keeps_its_rule_and_what_its_stages_reached_and_older_runs_are_told_theirs(
+    world: World, migrator_pool: Pool
+) -> None:
+    await _giver_and_taker(world, pledged=3, asked=5)
+    await allocate(JOB, world.workers)
+    stored = "select rule, stages::text from sharewell.allocation"
+    ((rule, stages),) = await migrator_pool.fetch(stored)
+    assert rule == "floor"
+    assert [row["name"] for row in json.loads(stages)] == ["floor", "welfare", "distance", "lottery"]
+    assert json.loads(stages)[0] == {"name": "floor", "value": 3, "over": 5}
+    await migrator_pool.execute("alter table sharewell.allocation drop column rule, drop column stages")
+    await migrator_pool.execute((migrations() / "0013_urgent_plans.sql").read_text())
+    ((again, told),) = await migrator_pool.fetch(stored)
+    assert (again, json.loads(told)) == (rule, json.loads(stages))
 
 
 async def test_of_two_runs_at_once_one_plan_is_adopted(world: World) -> None:

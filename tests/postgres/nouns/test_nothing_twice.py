@@ -203,8 +203,9 @@ async def _promise_blindly(world: World, offer: Offer, request: Request, units: 
         decision = await act.record("plan.adopted", "allocation", run, {})
         await act.tx.allocations.add(
             Allocation(
-                id=run, region="us-nj", resource=offer.resource, instance_sha256=sha256, plan_sha256=sha256, owners=1,
-                receivers=1, needed=units, assigned=units, measures={}, solver={}, adopted_at=act.at,
+                id=run, region="us-nj", resource=offer.resource, rule="floor", instance_sha256=sha256,
+                plan_sha256=sha256, owners=1, receivers=1, needed=units, assigned=units, measures={}, stages=[],
+                solver={}, adopted_at=act.at,
             ),
             decision,
         )  # fmt: skip

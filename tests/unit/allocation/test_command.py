@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from sharewell.cli.allocate import app
 from sharewell.domain.allocation import Instance
 from sharewell.domain.errors import Invalid
+from sharewell.domain.urgent import UrgentQuestion, urgent_plan
 
 Build = Callable[..., Instance]
 
@@ -130,3 +131,20 @@ def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes | None, word
     answer = run("solve", path, "-o", tmp_path / "p.json")
     assert answer.exit_code == 2
     assert words in " ".join(answer.output.replace("│", " ").split())
+
+
+def test_an_urgent_plan_is_checked_against_its_question(an_instance: Build, tmp_path: Path) -> None:
+    instance = an_instance({"o": 6}, {"now": (4, 5), "later": 8})
+    question = UrgentQuestion(instance=instance, request="now", next_run=instance.at)
+    asked, planned = tmp_path / "question.json", tmp_path / "plan.json"
+    asked.write_text(json.dumps(question.to_json()))
+    planned.write_text(json.dumps(urgent_plan(question).to_json()))
+    found = run("check", asked, planned)
+    assert (found.exit_code, found.stdout.splitlines()[0]) == (0, "VALID, and proven to be the best by its rule.")
+
+    def more(document: dict) -> None:  # type: ignore[type-arg]
+        document["assignments"][0]["quantity"] = 3
+
+    bent = run("check", asked, edit(planned, more))
+    assert bent.exit_code == 1
+    assert "the rule gives 2 units" in bent.stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -18,7 +18,7 @@ from sharewell.domain.errors import Invalid
 from sharewell.domain.network import network
 from sharewell_workers.solving import solve
 from sharewell_workers.solving.flow import FlowNet, fill_up, largest_floor
-from sharewell_workers.solving.highs import ArraySolver, CutOff, ExpressionSolver
+from sharewell_workers.solving.highs import ArraySolver, Bounds, CutOff, ExpressionSolver
 from sharewell_workers.solving.program import Program
 
 Build = Callable[..., Instance]
@@ -88,11 +88,13 @@ class Impatient:
     def __init__(self, program: Program, stages: int) -> None:
         self.inner, self.left = program.solver, stages
 
-    def solve(self, costs: np.ndarray, bounds: object, seconds: float) -> tuple[list[float], list[float]]:
+    def solve(
+        self, costs: np.ndarray, bounds: Bounds, seconds: float
+    ) -> tuple[Sequence[float] | np.ndarray, Sequence[float]]:
         if self.left == 0:
             raise CutOff(None)
         self.left -= 1
-        return self.inner.solve(costs, bounds, seconds)  # type: ignore[arg-type]
+        return self.inner.solve(costs, bounds, seconds)
 
 
 @pytest.mark.parametrize(("stages", "proven_welfare"), [(0, False), (1, True), (2, True)])

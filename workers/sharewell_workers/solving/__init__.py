@@ -1,7 +1,9 @@
 """Finding the best plan for an instance: max flows for the floor, python-mip with HiGHS for the rest; no database."""
 
 from sharewell_workers.solving.frontier import frontier
+from sharewell_workers.solving.memory import Memory
+from sharewell_workers.solving.pool import cores
 from sharewell_workers.solving.solve import solve
 from sharewell_workers.solving.whatif import Change, what_would_change
 
-__all__ = ["Change", "frontier", "solve", "what_would_change"]
+__all__ = ["Change", "Memory", "cores", "frontier", "solve", "what_would_change"]

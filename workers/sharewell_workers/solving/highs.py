@@ -17,7 +17,11 @@ import mip
 import numpy as np
 from mip import highs
 
+from sharewell_workers.solving.memory import Basis
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scipy.sparse import csc_array
 
 COLUMN_WISE, MAXIMISE = 1, -1  # of the HiGHS C API
@@ -49,14 +53,20 @@ class Bounds:
 class Solver(Protocol):
     """Solves one program again and again, with other costs and bounds."""
 
-    def solve(self, costs: np.ndarray, bounds: Bounds, seconds: float) -> tuple[list[float], list[float]]:
+    def solve(
+        self, costs: np.ndarray, bounds: Bounds, seconds: float
+    ) -> tuple[Sequence[float] | np.ndarray, Sequence[float]]:
         """Maximise and return columns and row multipliers. Raises `CutOff`."""
 
 
 class ArraySolver:
-    """The program handed to HiGHS as arrays, anew for each stage: the face leaves so little open that starting from
-    nothing is faster than starting from the last stage's basis.
+    """The program handed to HiGHS as arrays, anew for each stage: only the columns that the face leaves open, which are
+    so few that starting from nothing is faster than starting from the last stage's basis. Where the same stage of an
+    earlier instance is remembered, it starts there.
     """
+
+    start: Basis | None = None  #: vertex of the next program to start from
+    ended: Basis | None = None  #: vertex of the last one
 
     @staticmethod
     @cache
@@ -64,7 +74,9 @@ class ArraySolver:
         """Whether the installed python-mip has the fields this leans on."""
         names = ("_model", "_lib", "_col_committed", "_row_committed", "_x", "_pi", "_set_string_option_value")
         model = mip.Model(solver_name="HIGHS")
-        return all(hasattr(model.solver, name) for name in names) and hasattr(highs.highslib, "Highs_passLp")
+        return all(hasattr(model.solver, name) for name in names) and all(
+            hasattr(highs.highslib, name) for name in ("Highs_passLp", "Highs_setBasis", "Highs_getBasis")
+        )
 
     def __init__(self, matrix: csc_array) -> None:
         self.matrix = matrix
@@ -73,25 +85,51 @@ class ArraySolver:
         self.model.solver._set_string_option_value("presolve", "off")
         self.model.lp_method = mip.LP_Method.DUAL
 
-    def solve(self, costs: np.ndarray, bounds: Bounds, seconds: float) -> tuple[list[float], list[float]]:
+    def solve(
+        self, costs: np.ndarray, bounds: Bounds, seconds: float
+    ) -> tuple[Sequence[float] | np.ndarray, Sequence[float]]:
         """See `Solver`."""
-        self._load(costs, bounds)
+        still_open = np.flatnonzero(bounds.lower < bounds.upper)
+        self._load(costs, bounds, still_open)
+        self._begin_at(still_open)
         status = self.model.optimize(max_seconds=max(0.001, seconds))
         solver = self.model.solver
         if status is not mip.OptimizationStatus.OPTIMAL:
             raise CutOff(np.array(solver._pi) if len(solver._pi) == self.matrix.shape[0] else None)
-        return solver._x, solver._pi
+        values = bounds.lower.astype(np.float64)
+        values[still_open] = solver._x
+        self.ended = self._vertex(still_open)
+        return values, solver._pi
 
-    def _load(self, costs: np.ndarray, bounds: Bounds) -> None:
-        rows, columns = self.matrix.shape
+    def _begin_at(self, columns: np.ndarray) -> None:
+        # A basis that no longer fits is mended by HiGHS; one it refuses altogether is simply not used.
+        if self.start is not None:
+            solver, c = self.model.solver, _Floats()
+            solver._lib.Highs_setBasis(solver._model, c.ints(self.start.columns[columns]), c.ints(self.start.rows))
+
+    def _vertex(self, columns: np.ndarray) -> Basis:
+        solver = self.model.solver
+        found = np.zeros(len(columns), dtype=np.int32), np.zeros(self.matrix.shape[0], dtype=np.int32)
+        solver._lib.Highs_getBasis(solver._model, *(highs.ffi.from_buffer("HighsInt[]", array) for array in found))
+        every = np.zeros(self.matrix.shape[1], dtype=np.int32)
+        every[columns] = found[0]
+        return Basis(every, found[1])
+
+    def _load(self, costs: np.ndarray, bounds: Bounds, columns: np.ndarray) -> None:
+        """Hand over `columns` alone; what the others carry is taken off the rows."""
+        matrix = self.matrix[:, columns]
+        closed = bounds.lower.copy()
+        closed[columns] = 0
+        carried = self.matrix @ closed
         solver, c = self.model.solver, _Floats()
         status = solver._lib.Highs_passLp(
-            solver._model, columns, rows, self.matrix.nnz, COLUMN_WISE, MAXIMISE, 0.0,
-            c(costs), c(bounds.lower), c(bounds.upper), c(bounds.row_lower), c(bounds.row_upper),
-            c.ints(self.matrix.indptr), c.ints(self.matrix.indices), c(self.matrix.data),
+            solver._model, len(columns), matrix.shape[0], matrix.nnz, COLUMN_WISE, MAXIMISE, 0.0,
+            c(costs[columns]), c(bounds.lower[columns]), c(bounds.upper[columns]),
+            c(bounds.row_lower - carried), c(bounds.row_upper - carried),
+            c.ints(matrix.indptr), c.ints(matrix.indices), c(matrix.data),
         )  # fmt: skip
         _expect_success(status)
-        solver._col_committed, solver._row_committed = columns, rows
+        solver._col_committed, solver._row_committed = len(columns), matrix.shape[0]
 
 
 class ExpressionSolver:
@@ -100,7 +138,9 @@ class ExpressionSolver:
     def __init__(self, matrix: csc_array) -> None:
         self.by_row = matrix.tocsr()
 
-    def solve(self, costs: np.ndarray, bounds: Bounds, seconds: float) -> tuple[list[float], list[float]]:
+    def solve(
+        self, costs: np.ndarray, bounds: Bounds, seconds: float
+    ) -> tuple[Sequence[float] | np.ndarray, Sequence[float]]:
         """See `Solver`."""
         model = quiet_model()
         columns = [

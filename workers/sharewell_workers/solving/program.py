@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import coo_array, csc_array
 
-from sharewell_workers.solving.highs import Bounds, Solver, best_solver
+from sharewell_workers.solving.highs import ArraySolver, Bounds, Solver, best_solver
+from sharewell_workers.solving.memory import Memory, Names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,9 @@ class NotWhole(Exception):
 class Program:
     """Stages of one part. After each, only the plans that are best so far remain."""
 
-    def __init__(self, network: Network, floors: Sequence[int], solver: Solver | None = None) -> None:
+    def __init__(
+        self, network: Network, floors: Sequence[int], solver: Solver | None = None, memory: Memory | None = None
+    ) -> None:
         self.network = network
         self.matrix = _matrix(network)
         rows = np.array(network.row_upper, dtype=np.int64)
@@ -35,6 +38,8 @@ class Program:
             row_upper=rows,
         )
         self.solver = solver or best_solver(self.matrix)
+        self.memory = memory
+        self.names = None if memory is None else Names.of(network)
 
     def decide(self, stage: str, seconds: float) -> tuple[np.ndarray, np.ndarray]:
         """Decide `stage`, keep its face, and return whole columns and multipliers that prove each other.
@@ -42,13 +47,26 @@ class Program:
         Raises `CutOff` at the time limit and `NotWhole` where the answer does not prove itself in whole numbers.
         """
         costs = np.array(self.network.costs[stage], dtype=np.int64)
-        columns, multipliers = self.solver.solve(costs, self.bounds, seconds)
+        columns, multipliers = self._solve(stage, costs, seconds)
         values, rows = _whole(columns), _whole(multipliers)
         rates = costs - self.matrix.T @ rows
         if not self._feasible(values) or costs @ values != self.bound(rates, rows):
             raise NotWhole(f"{stage}: the multipliers do not prove the values.")
         self._keep(rates, rows)
         return values, rows
+
+    def _solve(
+        self, stage: str, costs: np.ndarray, seconds: float
+    ) -> tuple[Sequence[float] | np.ndarray, Sequence[float]]:
+        """From where this stage ended the last time, if that is remembered."""
+        solver = self.solver
+        if self.memory is None or self.names is None or not isinstance(solver, ArraySolver):
+            return solver.solve(costs, self.bounds, seconds)
+        solver.start = self.memory.recall(stage, self.names)
+        answer = solver.solve(costs, self.bounds, seconds)
+        if solver.ended is not None:
+            self.memory.keep(stage, self.names, solver.ended)
+        return answer
 
     def ceiling(self, stage: str, rows: np.ndarray | None) -> int:
         """What no plan on the face can pass in `stage`, from any multipliers at all."""
@@ -92,7 +110,7 @@ def _matrix(network: Network) -> csc_array:
     return coo_array((signs, (rows.astype(np.int64), columns)), shape=shape).tocsc()
 
 
-def _whole(values: Sequence[float]) -> np.ndarray:
+def _whole(values: Sequence[float] | np.ndarray) -> np.ndarray:
     found = np.array(values)
     nearest = np.rint(found)
     if np.abs(found - nearest).max(initial=0) > WHOLE:

@@ -6,13 +6,14 @@ Multipliers of the first run would be cheaper, but they mislead where plans tie,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sharewell.domain.canonical import Json
 from sharewell.domain.checks import MAX_UNITS
 from sharewell.domain.errors import NotFound
 from sharewell.domain.instance import Instance, Lane, Receiver
 from sharewell.domain.plan import Plan
+from sharewell_workers.solving.memory import Memory
 from sharewell_workers.solving.solve import SECONDS, solve
 
 MOST_OWNERS = 3  #: owners, nearest first, of whom it is asked what one of them could change
@@ -41,10 +42,11 @@ class _Question:
     got: int
     lacking: int  #: units that all requests of the run together lack
     seconds: float
+    memory: Memory = field(default_factory=Memory)  #: the instances differ in one number, so each starts at the last
 
     def then(self, other: Instance) -> int:
         """Units the request gets in `other`."""
-        return solve(other, seconds=self.seconds).received.get(self.receiver.request, 0)
+        return solve(other, seconds=self.seconds, memory=self.memory).received.get(self.receiver.request, 0)
 
 
 def what_would_change(instance: Instance, plan: Plan, request: str, *, seconds: float = SECONDS) -> tuple[Change, ...]:
