@@ -24,6 +24,17 @@ class RequestReason(StrEnum):
     DISASTER = "disaster"
 
 
+class RaiseReason(StrEnum):
+    """Why more counts as needed than forecast and census bear out; a closed list, so that raises can be counted."""
+
+    INCOMING_PATIENTS = "incoming_patients"  #: on their way, and in no report yet
+    EQUIPMENT_FAILED = "equipment_failed"  #: since the newest report
+    STAFF_ABSENT = "staff_absent"  #: since the newest report
+    SUPPLY_FAILED = "supply_failed"  #: a delivery that the stock was planned on does not come
+    DISASTER = "disaster"  #: no forecast knows of it
+    NOT_REPORTED = "not_reported"  #: the institution has no report or forecast that would show the need
+
+
 class RequestStatus(StrEnum):
     """How far the request has come."""
 
