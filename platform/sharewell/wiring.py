@@ -17,6 +17,7 @@ from sharewell.services.access import AccessService
 from sharewell.services.allocations import AllocationService
 from sharewell.services.audit import AuditService
 from sharewell.services.capacity import CapacityService
+from sharewell.services.choices import ChoiceService
 from sharewell.services.clients import ClientService
 from sharewell.services.drift import DriftService
 from sharewell.services.feeds import FeedService
@@ -48,6 +49,7 @@ class Services:
     allocations: AllocationService
     audit: AuditService
     capacity: CapacityService
+    choices: ChoiceService
     clients: ClientService
     drift: DriftService
     feeds: FeedService
@@ -69,8 +71,8 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
     return Services(
         settings=settings, database=database, office=office, now=now,
         access=AccessService(office), allocations=AllocationService(office), audit=AuditService(office),
-        capacity=CapacityService(office), clients=ClientService(office), drift=DriftService(office),
-        feeds=FeedService(office),
+        capacity=CapacityService(office), choices=ChoiceService(office), clients=ClientService(office),
+        drift=DriftService(office), feeds=FeedService(office),
         forecasts=ForecastService(office), institutions=InstitutionService(office), jobs=JobService(office),
         offers=OfferService(office, allocate_after=settings.allocate_after),
         policies=PolicyService(office),

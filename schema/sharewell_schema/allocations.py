@@ -9,6 +9,8 @@ from uuid import UUID
 import strawberry
 
 from sharewell.domain import checks
+from sharewell.domain.instance import Rule
+from sharewell_schema.choices import FairnessRule, ReserveCategory
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, field, query
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
@@ -34,7 +36,7 @@ class AllocationMeasures:
 class SolverReport:
     name: str = field("The solver.")
     version: str = field("Its version.")
-    status: str = field("`optimal`, or `time_limit` where a better plan could not be ruled out in time.")
+    status: str = field("`optimal`, or `feasible` where a better plan could not be ruled out in time.")
     bound: str = field("No plan with the same floors has more welfare than this; a whole number as text.")
     gap: int = field("Millionths of the bound by which the plan stays below it.")
     seed: str = field("The published seed that decides between equals.")
@@ -48,6 +50,14 @@ def _measures(self: Any) -> AllocationMeasures:
 
 def _solver(self: Any) -> SolverReport:
     return SolverReport(**self.solver | {"bound": str(self.solver["bound"])})
+
+
+def _fairness(self: Any) -> FairnessRule:
+    return FairnessRule(**self.fairness | {"rule": Rule(self.fairness["rule"])})
+
+
+def _reserves(self: Any) -> list[ReserveCategory]:
+    return [ReserveCategory(**row) for row in self.reserves]
 
 
 @strawberry.type(description="One run whose plan was adopted.")
@@ -65,6 +75,10 @@ class Allocation:
         resolver=_measures, description="What sharing changed, and how fairly."
     )
     solver: SolverReport = strawberry.field(resolver=_solver, description="Who searched, and how the search ended.")
+    fairness: FairnessRule = strawberry.field(resolver=_fairness, description="The rule the plan was made by.")
+    reserves: list[ReserveCategory] = strawberry.field(
+        resolver=_reserves, description="Categories that some of the supply was kept for first."
+    )
     adopted_at: datetime = field("When the plan became binding.")
 
 

@@ -93,6 +93,9 @@ QUERIES = {
     "viewFeed": "query { feeds { nodes { id } } }",
     "viewForecast": "query ($north: UUID!) { forecasts(institution: $north) { nodes { resource } } }",
     "viewAllocation": "query { allocations { nodes { id } } }",
+    "viewChoice": "query { fairnessChoices { nodes { id } } }",
+    "compareRules": "query ($run: UUID!) { allocationFrontier(id: $run) { svg } }",
+    "askWhatIf": "query ($answered: UUID!) { whatWouldChange(request: $answered) { changes { sentence } } }",
     "readAudit": 'query ($north: UUID!) { decisions(institution: $north, kind: "offer.published") { nodes { id } } }',
     "readAccessAudit": 'query ($north: UUID!) { decisions(institution: $north, kind: "client.registered")'
     " { nodes { id } } }",
@@ -131,6 +134,7 @@ def mutations(things: Mapping[str, str], number: int) -> dict[str, tuple[str, di
             "name": "New", "clientId": f"client-{number}", "roles": ["REGULATOR"], "scopes": EVERYTHING, "jwks": key,
         }),
         "disableClient": ("disableClient", {"clientId": things["spare client"]}),
+        "chooseFairness": ("chooseFairness", {"region": REGION, "resource": "bed.adult"}),
         "startJob": ("startForecast", {"resource": "bed.adult"}),
         "requeueJob": ("requeueJob", {"job": "1000000"}),
     }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from sharewell.domain import checks
@@ -56,6 +57,8 @@ class RequestDraft:
     needed_until: datetime
     urgency: int  #: 1 (can wait) to 5 (lives at stake now)
     reason: RequestReason
+    raised: int = 0  #: units of the quantity that count as needed even where forecast and census do not show them
+    raise_reason: RaiseReason | None = None  #: why; required where units are raised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,8 @@ class Request:
     remainder_of: UUID | None  #: the request whose unfilled part this is
     note: str  #: why it was cut or refused, in words; empty while nothing was
     opened_at: datetime
+    raised: int = 0  #: units that count as needed on the institution's word, where forecast and census fall short
+    raise_reason: RaiseReason | None = None
 
     @classmethod
     def open(cls, draft: RequestDraft, *, id: UUID, by: UUID, at: datetime) -> Request:  # noqa: A002
@@ -85,12 +90,13 @@ class Request:
             raise Invalid(
                 f"neededBy must lie between yesterday and {FURTHEST_AHEAD.days} days ahead.", field="neededBy"
             )
+        _check_raise(draft)
         return cls(
             id=id, institution=by, resource=checks.code(draft.resource, "resource"),
             requested=checks.units(draft.quantity, "quantity", least=1), approved=0, fulfilled=0,
             urgency=checks.units(draft.urgency, "urgency", least=1, most=5), needed_by=draft.needed_by,
             needed_until=draft.needed_until, reason=RequestReason(draft.reason), status=RequestStatus.OPEN,
-            remainder_of=None, note="", opened_at=at,
+            remainder_of=None, note="", opened_at=at, raised=draft.raised, raise_reason=draft.raise_reason,
         )  # fmt: skip
 
     def approve(self, units: int, *, note: str) -> Request:
@@ -109,7 +115,7 @@ class Request:
             return None
         return replace(
             self, id=id, requested=left, approved=0, fulfilled=0, status=RequestStatus.OPEN, remainder_of=self.id,
-            opened_at=at,
+            opened_at=at, **self._raised_of(left),
         )  # fmt: skip
 
     def release(self, units: int, *, id: UUID, at: datetime) -> tuple[Request, Request | None]:  # noqa: A002
@@ -126,9 +132,14 @@ class Request:
         if in_time:
             remainder = replace(
                 self, id=id, requested=units, approved=0, fulfilled=0, status=RequestStatus.OPEN,
-                remainder_of=self.id, note="", opened_at=at,
+                remainder_of=self.id, note="", opened_at=at, **self._raised_of(units),
             )  # fmt: skip
         return replace(self, approved=approved, status=status), remainder
+
+    def _raised_of(self, units: int) -> dict[str, Any]:
+        """What a remainder of `units` still raises: no more than is open."""
+        raised = min(self.raised, units)
+        return {"raised": raised, "raise_reason": self.raise_reason if raised else None}
 
     def fulfil(self, units: int) -> Request:
         """`units` (1 or more) have arrived."""
@@ -149,3 +160,9 @@ class Request:
         if self.status is not RequestStatus.OPEN:
             raise Conflict(f"the request is {self.status}; only an open one can be cancelled.")
         return replace(self, status=RequestStatus.CANCELLED)
+
+
+def _check_raise(draft: RequestDraft) -> None:
+    checks.units(draft.raised, "raised", most=checks.units(draft.quantity, "quantity", least=1))
+    if (draft.raised > 0) != (draft.raise_reason is not None):
+        raise Invalid("raiseReason stands where units are raised, and only there.", field="raiseReason")

@@ -109,6 +109,31 @@ def build_instance(
     )  # fmt: skip
 
 
+def moved_before(
+    lapsed: Iterable[tuple[str, str, int]], remainders: Sequence[tuple[str, str, int]]
+) -> list[Movement]:
+    """What the plan in force moves and must be decided anew.
+
+    `lapsed` are its movements whose holds ran out (offer, request, units); `remainders` the requests that ask for what
+    it left open again (request, the one whose remainder it is, units). Each movement goes on to the remainders of its
+    request, in their order, as far as they have room.
+    """
+    left = {request: units for request, _, units in remainders}
+    heirs: dict[str, list[str]] = {}
+    for request, parent, _ in remainders:
+        heirs.setdefault(parent, []).append(request)
+    moves: dict[tuple[str, str], int] = {}
+    for offer, request, units in lapsed:
+        rest = units
+        for heir in heirs.get(request, ()):
+            taken = min(rest, left[heir])
+            if taken:
+                moves[offer, heir] = moves.get((offer, heir), 0) + taken
+                left[heir] -= taken
+                rest -= taken
+    return [Movement(offer=offer, request=request, quantity=units) for (offer, request), units in moves.items()]
+
+
 def _owner(row: OfferRow, standing: Standing) -> Owner:
     return Owner(
         offer=row.id, institution=row.institution, quantity=row.quantity, stock=standing.stock,

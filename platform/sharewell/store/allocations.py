@@ -13,15 +13,16 @@ from sharewell.domain.errors import NotFound, StaleSnapshot
 from sharewell.store.paging import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import asyncpg
 
 _COLUMNS = """id, region, resource, instance_sha256, plan_sha256, owners, receivers, needed, assigned, measures,
-  solver, adopted_at"""
+  solver, adopted_at, fairness, reserves"""
 ADD = f"""
 insert into sharewell.allocation ({_COLUMNS}, decision_id)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11::text::jsonb, $12, $13)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11::text::jsonb, $12, $13::text::jsonb,
+  $14::text::jsonb, $15)
 on conflict (instance_sha256) do nothing returning true
 """
 BY_ID = f"select {_COLUMNS} from sharewell.allocation where id = $1"
@@ -49,6 +50,8 @@ class Allocation:
     measures: Mapping[str, Any]  #: fairness and shortage, before and after
     solver: Mapping[str, Any]  #: name, version, status, bound, gap, time
     adopted_at: datetime
+    fairness: Mapping[str, Any]  #: the rule it was made by
+    reserves: Sequence[Mapping[str, Any]]  #: categories that supply was kept for
 
 
 class AllocationRepository:
@@ -63,7 +66,7 @@ class AllocationRepository:
         if not await self._conn.fetchval(
             ADD, a.id, a.region, a.resource, a.instance_sha256, a.plan_sha256, a.owners, a.receivers, a.needed,
             a.assigned, orjson.dumps(dict(a.measures)).decode(), orjson.dumps(dict(a.solver)).decode(),
-            a.adopted_at, decision,
+            a.adopted_at, orjson.dumps(dict(a.fairness)).decode(), orjson.dumps(list(a.reserves)).decode(), decision,
         ):  # fmt: skip
             raise StaleSnapshot("a plan for this very instance is adopted already.")
 
@@ -93,5 +96,5 @@ def _allocation(row: asyncpg.Record) -> Allocation:
         id=row["id"], region=row["region"], resource=row["resource"], instance_sha256=row["instance_sha256"],
         plan_sha256=row["plan_sha256"], owners=row["owners"], receivers=row["receivers"], needed=row["needed"],
         assigned=row["assigned"], measures=orjson.loads(row["measures"]), solver=orjson.loads(row["solver"]),
-        adopted_at=row["adopted_at"],
+        adopted_at=row["adopted_at"], fairness=orjson.loads(row["fairness"]), reserves=orjson.loads(row["reserves"]),
     )  # fmt: skip
