@@ -24,6 +24,7 @@ from sharewell.services.feeds import FeedService
 from sharewell.services.forecasts import ForecastService
 from sharewell.services.institutions import InstitutionService
 from sharewell.services.jobs import JobService
+from sharewell.services.lab import LabService
 from sharewell.services.offers import OfferService
 from sharewell.services.office import Office
 from sharewell.services.policies import PolicyService
@@ -56,6 +57,7 @@ class Services:
     forecasts: ForecastService
     institutions: InstitutionService
     jobs: JobService
+    lab: LabService
     offers: OfferService
     policies: PolicyService
     requests: RequestService
@@ -74,7 +76,7 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         capacity=CapacityService(office), choices=ChoiceService(office), clients=ClientService(office),
         drift=DriftService(office), feeds=FeedService(office),
         forecasts=ForecastService(office), institutions=InstitutionService(office), jobs=JobService(office),
-        offers=OfferService(office, allocate_after=settings.allocate_after),
+        lab=LabService(office), offers=OfferService(office, allocate_after=settings.allocate_after),
         policies=PolicyService(office),
         requests=RequestService(office, allocate_after=settings.allocate_after),
         resources=ResourceService(office), transfers=TransferService(office), trials=TrialService(office),

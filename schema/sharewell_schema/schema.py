@@ -23,6 +23,7 @@ from sharewell_schema.feeds import FeedQueries
 from sharewell_schema.forecasts import ForecastQueries
 from sharewell_schema.institutions import InstitutionMutations, InstitutionQueries
 from sharewell_schema.jobs import JobMutations, JobQueries
+from sharewell_schema.lab import LabQueries
 from sharewell_schema.offers import OfferMutations, OfferQueries
 from sharewell_schema.policies import PolicyQueries
 from sharewell_schema.requests import RequestMutations, RequestQueries
@@ -35,8 +36,8 @@ from sharewell_schema.trials import TrialQueries
 @strawberry.type(description="What can be asked. Lists are pages, read forwards by cursor.")
 class Query(
     ClientQueries, InstitutionQueries, ResourceQueries, CapacityQueries, OfferQueries, RequestQueries, TransferQueries,
-    ForecastQueries, TrialQueries, DriftQueries, AllocationQueries, ChoiceQueries, AuditQueries, FeedQueries,
-    JobQueries, PolicyQueries,
+    ForecastQueries, TrialQueries, DriftQueries, AllocationQueries, ChoiceQueries, LabQueries, AuditQueries,
+    FeedQueries, JobQueries, PolicyQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 

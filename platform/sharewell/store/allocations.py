@@ -28,6 +28,12 @@ on conflict (instance_sha256) do nothing returning true
 BY_ID = f"select {_COLUMNS} from sharewell.allocation where id = $1"
 BY_IDS = f"select {_COLUMNS} from sharewell.allocation where id = any ($1::uuid[])"
 ANSWERED = "select true from sharewell.allocation where instance_sha256 = $1"
+#: A run leaves its decision with each request it answers, until another deed follows; then its transfers tell.
+THAT_ANSWERED = """
+select coalesce(
+  (select a.id from sharewell.request q join sharewell.allocation a on a.decision_id = q.decision_id where q.id = $1),
+  (select t.allocation_id from sharewell.transfer t where t.request_id = $1 order by t.id desc limit 1))
+"""
 PAGE = f"""
 select {_COLUMNS} from sharewell.allocation
  where id < $1 and ($2::text is null or region = $2) and ($3::text is null or resource = $3) order by id desc limit $4
@@ -69,6 +75,11 @@ class AllocationRepository:
             a.adopted_at, orjson.dumps(dict(a.fairness)).decode(), orjson.dumps(list(a.reserves)).decode(), decision,
         ):  # fmt: skip
             raise StaleSnapshot("a plan for this very instance is adopted already.")
+
+    async def that_answered(self, request: UUID) -> UUID | None:
+        """The run that answered a request last; None where none has."""
+        found: UUID | None = await self._conn.fetchval(THAT_ANSWERED, request)
+        return found
 
     async def answers(self, instance_sha256: str) -> bool:
         """Tell whether a plan for this instance is adopted already."""

@@ -393,7 +393,7 @@ async def test_every_noun_repeats_its_answer(api: Api, name: str) -> None:
                            {"reports": [{"resource": BEDS, "asOf": text(api.at), "staffed": 1,
                                          "marks": [{"measure": "STAFFED", "mark": "IMPUTED"}]}]}),
         "openRequest": ("clinic", "request { id reason neededBy }", api.need_of(2)),
-        "chooseFairness": ("planner", "choice { id fairness { rule urgencyWeights } reserves { institutionIds } chosenAt }",
+        "chooseFairness": ("planner", "choice { id fairness { rule urgencyWeights } reserves { institutionIds } }",
                            {"region": "us-nj", "resource": BEDS, "rule": "LEXIMIN",
                             "reserves": [{"category": "rural", "share": 100, "institutions": [own]}]}),
         "startForecast": ("planner", "key", {"resource": BEDS}),
