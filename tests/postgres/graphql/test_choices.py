@@ -56,7 +56,8 @@ async def test_an_allocator_chooses_and_the_next_run_says_by_which_rule_it_went(
     await market(api)
     farm = (await api.ask("calm", "{ me { institution { id } } }"))["me"]["institution"]["id"]
     made = await api.done(
-        "planner", "chooseFairness", CHOICE + RECEIPT, region="us-nj", resource=BEDS, rule="WELFARE", alpha=0, memory=800,
+        "planner", "chooseFairness", CHOICE + RECEIPT, region="us-nj", resource=BEDS, rule="WELFARE", alpha=0,
+        memory=800,
         reserves=[{"category": "rural", "share": 500, "institutions": [farm]}],
     )  # fmt: skip
     assert made["choice"]["fairness"] == {

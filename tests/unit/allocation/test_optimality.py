@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -11,6 +14,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sharewell.domain import canonical
 from sharewell.domain.allocation import Instance, Plan, Rule, check_certificate, check_plan
 from sharewell.domain.certificate import floor_units
 from sharewell.domain.instance import Part
@@ -190,6 +194,83 @@ def test_the_fill_rates_do_not_depend_on_names(instances: Instances, data: st.Da
     instance = data.draw(instances(sides=5, most=5, rules=(Rule.FLOOR, Rule.LEXIMIN)))
     renamed = Instance.from_json(rename(instance.to_json()))
     assert values_of(renamed) == values_of(instance)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_as_many_units_are_served_as_any_flow_can_bring(instances: Instances, data: st.DataObject) -> None:
+    """Fairness costs no units: whatever the rule, the plan serves the maximum flow, found here without the solver."""
+    instance = data.draw(instances(sides=5, most=6, rules=tuple(Rule)))
+    assert sum(solve(instance).received.values()) == largest_flow(instance)
+
+
+def largest_flow(instance: Instance) -> int:
+    """Maximum flow from institutions over offers to requests (Ford & Fulkerson 1956), one unit a path."""
+    room: dict[tuple[str, str], int] = {}
+    for owner in instance.owners:
+        sisters = [row for row in instance.owners if row.institution == owner.institution]
+        keep = max([owner.own_need, *(row.minimum_kept for row in sisters)])
+        short = any(row.need > 0 and row.institution == owner.institution for row in instance.receivers)
+        room["source", owner.institution] = 0 if short else max(0, owner.stock - keep)
+        room[owner.institution, owner.offer] = owner.quantity
+    for lane in instance.lanes:
+        room[lane.offer, lane.request] = lane.cap
+    for row in instance.receivers:
+        room[row.request, "sink"] = row.need
+    units = 0
+    while path := augmenting(room):
+        for tail, head in path:
+            room[tail, head] -= 1
+            room[head, tail] = room.get((head, tail), 0) + 1
+        units += 1
+    return units
+
+
+def augmenting(room: Mapping[tuple[str, str], int]) -> list[tuple[str, str]]:
+    """Arcs of a way from source to sink that has room; empty where there is none."""
+    ways: dict[str, list[tuple[str, str]]] = {"source": []}
+    agenda = ["source"]
+    while agenda:
+        node = agenda.pop()
+        for (tail, head), units in room.items():
+            if tail == node and units > 0 and head not in ways:
+                ways[head] = [*ways[node], (tail, head)]
+                agenda.append(head)
+    return ways.get("sink", [])
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_the_same_instance_has_byte_for_byte_the_same_plan_and_proof(instances: Instances, data: st.DataObject) -> None:
+    instance = data.draw(instances(sides=5, most=6, rules=tuple(Rule)))
+    one, other = (solve(Instance.from_json(instance.to_json())) for _ in range(2))
+    assert decided(one) == decided(other)
+
+
+def decided(plan: Plan) -> bytes:
+    """All of a plan but what was measured on the way."""
+    return canonical.encode({name: part for name, part in plan.to_json().items() if name != "solver"})
+
+
+def test_the_same_instance_has_the_same_plan_in_another_process(an_instance: Callable[..., Instance]) -> None:
+    instance = an_instance({"o": 3, "p": 5, "q": 2}, {"r": (4, 3), "s": (4, 3), "t": (5, 3), "u": (2, 5)})
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", AGAIN], input=canonical.encode(instance.to_json()), capture_output=True, check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert told == {solve(instance).hash.encode()}
+
+
+AGAIN = """
+import sys
+from sharewell.domain import canonical
+from sharewell.domain.allocation import Instance
+from sharewell_workers.solving import solve
+print(solve(Instance.read(sys.stdin.buffer.read())).hash)
+"""
 
 
 def rename(document: object) -> object:
