@@ -120,7 +120,7 @@ def test_a_plan_of_the_first_instance_format_is_still_worked_out_again() -> None
     bodies = [(vectors / f"{name}-1.json").read_bytes().strip() for name in ("instance", "plan")]
     hashes = [hashlib.sha256(body).hexdigest() for body in bodies]
     plan = Plan.read(bodies[1])
-    details = {
+    details: dict[str, canonical.Json] = {
         "instance_sha256": hashes[0], "plan_sha256": hashes[1], "needed": 10,
         "assigned": sum(row.quantity for row in plan.assignments),
     }  # fmt: skip

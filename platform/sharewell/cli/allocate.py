@@ -159,12 +159,12 @@ def frontier(
     typer.echo("   rule         theta  alpha  reserved  smallest fill  need met   price  units  unit-km   Gini")
     for row in rows:
         typer.echo(
-            f"{'*' if row['chosen'] else ' ':2} {row['rule']:<11} {row['theta']:>6} {row['alpha']:>6} "
-            f"{_percent(row['reserve_share']):>9} "
+            f"{'*' if row['chosen'] else ' '}{' ' if row['proven'] else '~'} "
+            f"{row['rule']:<11} {row['theta']:>6} {row['alpha']:>6} {_percent(row['reserve_share']):>9} "
             f"{_percent(row['smallest_fill']):>14} {row['need_met']:>9} {_percent(row['price']):>7} {row['units']:>6} "
             f"{row['unit_kilometres']:>8} {_percent(row['gini']):>6}"
         )
-    typer.echo("* is the rule that stands in the instance.")
+    typer.echo("* is the rule that stands in the instance; ~ was cut short, its plan is not proven the best.")
 
 
 def _heading(task: Instance) -> str:

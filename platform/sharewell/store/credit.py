@@ -16,8 +16,9 @@ values ($1, $2, $3, $4, $5)
 """
 #: Runs have ids that rise with time.
 NEWEST = """
-select distinct on (institution_id) institution_id, thousandths from sharewell.credit
- where resource = $1 and institution_id = any ($2::uuid[]) order by institution_id, allocation_id desc
+select i.id as institution_id, c.thousandths from unnest($2::uuid[]) i (id), lateral (
+  select thousandths from sharewell.credit where resource = $1 and institution_id = i.id
+   order by allocation_id desc limit 1) c
 """
 
 

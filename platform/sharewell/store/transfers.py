@@ -51,7 +51,8 @@ INCOMING_IN_REGION = """
 select t.receiver_id, sum(t.quantity)::integer as units
   from sharewell.transfer t join sharewell.institution i on i.id = t.receiver_id
  where i.region = $1 and t.resource = $2
-   and (t.state in ('held', 'confirmed', 'dispatched') or t.state in ('received', 'return_due') and not exists (
+   and t.state in ('held', 'confirmed', 'dispatched', 'received', 'return_due')
+   and (t.state not in ('received', 'return_due') or not exists (
         select from sharewell.capacity_report c
          where c.institution_id = t.receiver_id and c.resource = t.resource and c.as_of >= t.changed_at))
  group by t.receiver_id

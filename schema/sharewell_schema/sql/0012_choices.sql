@@ -43,6 +43,10 @@ alter table sharewell.request
   add check ((raised > 0) = (raise_reason is not null));
 alter table sharewell.request alter column raised drop default;
 
+-- What is coming to an institution, and no report of its own shows yet.
+create index on sharewell.transfer (resource, receiver_id)
+  where state in ('held', 'confirmed', 'dispatched', 'received', 'return_due');
+
 grant select, insert on sharewell.choice to sharewell_gateway;
 grant select on sharewell.choice to sharewell_worker;
 grant select on sharewell.credit to sharewell_gateway;

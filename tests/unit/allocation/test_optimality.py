@@ -15,7 +15,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sharewell.domain import canonical
-from sharewell.domain.allocation import Instance, Plan, Rule, check_certificate, check_plan
+from sharewell.domain.allocation import (
+    Instance,
+    NotProven,
+    Plan,
+    PlanRefused,
+    Rule,
+    check_certificate,
+    check_plan,
+    compose,
+    moved_by,
+    stated_floors,
+)
 from sharewell.domain.certificate import floor_units
 from sharewell.domain.instance import Part
 from sharewell.domain.network import lottery
@@ -160,6 +171,34 @@ def test_the_floor_stated_is_the_largest_smallest_fill_rate(instances: Instances
     for part in instance.parts:
         largest = max(fills(part, moved)[0] for moved in ways(instance, part))
         assert Fraction(stated[part.index].value, stated[part.index].over) == largest
+
+
+@THOROUGH
+@given(data=st.data())
+def test_the_certificate_proves_every_best_way_and_no_other(instances: Instances, data: st.DataObject) -> None:
+    instance = data.draw(instances(sides=3, most=2, rules=tuple(Rule)))
+    plan = solve(instance)
+    floors = stated_floors(instance, plan)
+    for part, floor in zip(instance.parts, floors, strict=True):
+        top, least = best(instance, part), floor_units(instance, part, *floor)
+        for moved in ways(instance, part):
+            everywhere = {**moved_by(plan), **moved}
+            other = compose(
+                instance, {key: units for key, units in everywhere.items() if units}, floors, report=plan.solver,
+                certificate=plan.certificate,
+            )  # fmt: skip
+            kept = all(got(moved, row.request) >= n for row, n in zip(part.receivers, least, strict=True))
+            assert proven(instance, other) == (kept and value(instance, part, moved) == top)
+
+
+def proven(instance: Instance, plan: Plan) -> bool:
+    """Whether both checks pass."""
+    try:
+        check_plan(instance, plan)
+        check_certificate(instance, plan)
+    except (PlanRefused, NotProven):
+        return False
+    return True
 
 
 @settings(max_examples=300, deadline=None)
