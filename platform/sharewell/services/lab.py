@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,10 +59,10 @@ class LabService:
         """Compare rules on the instance of a run. Raises `Invalid` where it is too large, `Unavailable` at too many."""
         target = Target(kind="allocation", id=str(allocation))
         await self._office.allow(caller, Action.COMPARE_RULES, target)
-        instance, _ = await self._documents(allocation)
-        with TemporaryDirectory(prefix="sharewell-lab-") as folder:
+        async with self._turn() as folder:
+            instance, _ = await self._documents(allocation)
             drawn = Path(folder, "curve.svg")
-            told = await self._answer(
+            told = await _answer(
                 folder, {"instance.json": instance}, "frontier", "--svg", str(drawn), "--within", str(SECONDS)
             )
             return Curve(told["points"], await asyncio.to_thread(drawn.read_text, "utf-8"))
@@ -76,9 +77,9 @@ class LabService:
             allocation = await tx.allocations.that_answered(request)
         if allocation is None:
             raise NotFound(f"no run has answered request {request}.", field="request")
-        instance, plan = await self._documents(allocation)
-        with TemporaryDirectory(prefix="sharewell-lab-") as folder:
-            told = await self._answer(
+        async with self._turn() as folder:
+            instance, plan = await self._documents(allocation)
+            told = await _answer(
                 folder, {"instance.json": instance, "plan.json": plan}, "explain", "--request", str(request),
                 "--within", str(SECONDS),
             )  # fmt: skip
@@ -100,15 +101,22 @@ class LabService:
             )
         return instance, plan
 
-    async def _answer(self, folder: str, documents: dict[str, bytes], command: str, *options: str) -> Any:
-        """What `sharewell allocate COMMAND DOCUMENTS OPTIONS --json` prints."""
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[str]:
+        """A folder to work in, for as many at a time as there is room for; raises `Unavailable` to the others."""
         if self._running.locked():
             raise Unavailable(f"{AT_ONCE} runs are being solved again already; ask again in a minute.")
         async with self._running:
-            paths = [Path(folder, name) for name in documents]
-            for path, body in zip(paths, documents.values(), strict=True):
-                path.write_bytes(body)
-            return json.loads(await _run(command, *map(str, paths), *options, "--json"))
+            with TemporaryDirectory(prefix="sharewell-lab-") as folder:
+                yield folder
+
+
+async def _answer(folder: str, documents: dict[str, bytes], command: str, *options: str) -> Any:
+    """What `sharewell allocate COMMAND DOCUMENTS OPTIONS --json` prints."""
+    paths = [Path(folder, name) for name in documents]
+    for path, body in zip(paths, documents.values(), strict=True):
+        await asyncio.to_thread(path.write_bytes, body)
+    return json.loads(await _run(command, *map(str, paths), *options, "--json"))
 
 
 async def _run(*arguments: str) -> bytes:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sharewell.domain.allocation import Fairness, Instance, Rule, check_certificate, check_plan
 from sharewell.domain.credit import before, carried, spread
 from sharewell.domain.fairness import receipts
-from sharewell.domain.welfare import LEAST_LEAN, MOST_LEAN, lean
+from sharewell.domain.welfare import LEAST_LEAN, MOST_LEAN, lean, price
 from sharewell_workers.solving import solve
 
 Build = Callable[..., Instance]
@@ -75,6 +75,15 @@ def test_credit_weighs_within_limits(an_instance: Build, credit: int, expected: 
     (row,) = an_instance({}, {"r": 4}).receivers
     assert lean(Fairness(credit=1000), replace(row, credit=credit)) == expected
     assert lean(Fairness(), replace(row, credit=credit)) == 0
+
+
+@pytest.mark.parametrize(("credit", "times"), [(8000, 2), (2000, 1.5), (0, 1), (-1000, 0.75), (-8000, 0.5)])
+def test_credit_scales_the_worth_of_every_unit(an_instance: Build, credit: int, times: float) -> None:
+    (row,) = an_instance({}, {"r": (4, 5)}).receivers
+    fairness = Fairness(credit=1000)
+    for unit in range(1, 5):
+        plain = price(fairness, row, unit)
+        assert abs(price(fairness, replace(row, credit=credit), unit) - times * plain) <= 2
 
 
 def test_a_receipt_says_what_earlier_runs_count_for(an_instance: Build) -> None:

@@ -16,6 +16,7 @@ from sharewell.domain.allocation import (
     NotProven,
     Plan,
     Reason,
+    Reserve,
     Rule,
     check_certificate,
     check_plan,
@@ -58,6 +59,14 @@ def test_a_nearer_unit_is_worth_a_change_and_the_change_is_counted(an_instance: 
     plan = solve(an_instance({"o": 2, "p": 2}, {"r": 2}, lanes=lanes, in_force=in_force(or_=2)))
     assert moved(plan) == {("p", "r"): 2}
     assert value(plan, "stability") == 4  # two units moved no longer, two moved anew
+
+
+def test_the_stages_are_decided_in_the_order_of_the_rule(an_instance: Build) -> None:
+    reserves = (Reserve(category="rural", share=100),)
+    everything = an_instance(*SQUARE, in_force=in_force(or_=1), reserves=reserves)
+    order = ["floor", "reserve", "welfare", "distance", "stability", "lottery"]
+    assert [stage.name for stage in solve(everything).stages] == order
+    assert [stage.name for stage in solve(an_instance(*SQUARE)).stages] == ["floor", "welfare", "distance", "lottery"]
 
 
 def test_what_lies_beyond_a_lane_counts_as_changed(an_instance: Build) -> None:
