@@ -1,7 +1,8 @@
 """What an allocation is decided on: who can spare what, who lacks what, which lanes join them, and by which rule.
 
-An instance is a value with a hash. Row order never matters: rows are kept sorted by identifier. How an instance comes
-from the stored nouns is in `allocation`; how a plan is found is the workers' trade.
+An instance is a value with a hash. Row order never matters: rows are kept sorted by identifier. What its rows say is in
+`rows`, what its rule says in `rule`, how it comes from the stored nouns in `snapshot`; how a plan is found is the
+workers' trade.
 """
 
 from __future__ import annotations
@@ -9,235 +10,32 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from sharewell.domain import canonical, strict
 from sharewell.domain.checks import MAX_UNITS, code, moment
 from sharewell.domain.errors import Invalid
-from sharewell.domain.requests import RaiseReason
 from sharewell.domain.reserves import MOST_CATEGORIES, Account, Reserve, check_reserves, presented
 from sharewell.domain.resources import ResourceKind
+from sharewell.domain.rows import MAX_CREDIT, MAX_METRES, MAX_WEIGHT, Lane, Movement, Owner, Receiver
+from sharewell.domain.rule import VERSION, Fairness, Rule
+from sharewell.domain.strict import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from sharewell.domain.canonical import Json
 
+__all__ = [
+    "FORMATS", "MAX_CREDIT", "MAX_LANES", "MAX_METRES", "MAX_ROWS", "MAX_TOTAL", "MAX_WEIGHT", "VERSION", "Fairness",
+    "Instance", "Lane", "Movement", "Owner", "Part", "Receiver", "Rule",
+]  # fmt: skip
+
 FORMATS = {1: "sharewell/instance@1", 2: "sharewell/instance@2"}  #: by version; new ones are written as the last
-VERSION = 2
 MAX_ROWS = 200_000  #: owners, and receivers, of one instance
 MAX_LANES = 5_000_000
 MAX_TOTAL = 100_000_000  #: units needed, and units to spare, in one instance: keeps every stage value below 2**53
-MAX_METRES = 20_100_000  #: half the way round the Earth
-MAX_WEIGHT = 2000  #: per mille; the largest equity weight
-MAX_CREDIT = 1000 * MAX_UNITS  #: thousandths of a unit, either way
-
-
-class Rule(StrEnum):
-    """What is made as large as possible before distance is looked at."""
-
-    FLOOR = "floor"  #: the smallest fill rate of each connected part, then urgency-weighted concave need
-    LEXIMIN = "leximin"  #: the smallest fill rate, then the second smallest, and so on; exact to the unit
-    WELFARE = "welfare"  #: urgency-weighted concave need alone
-    UTILITARIAN = "utilitarian"  #: urgency-weighted units alone
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fairness:
-    """The rule, as the people who are bound by it chose it."""
-
-    rule: Rule = Rule.FLOOR
-    theta: int = 1000  #: per mille of the largest possible floor that is guaranteed; only with `Rule.FLOOR`
-    alpha: int = 2000  #: per mille; 0 counts units, larger puts the least filled first; 4000 at most
-    buckets: int = 10  #: steps in which the worth of a unit falls as a request fills up
-    urgency_weights: tuple[int, ...] = (1, 2, 3, 4, 5)  #: worth of a unit at urgency 1 to 5
-    memory: int = 0  #: per mille of earlier credit that outlives a run; 0 remembers nothing
-    credit: int = 0  #: per mille; how strongly credit for having been short-changed before counts
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "rule", Rule(self.rule))
-        strict.whole(self.theta, "fairness.theta", most=1000)
-        strict.whole(self.alpha, "fairness.alpha", most=4000)
-        strict.whole(self.buckets, "fairness.buckets", least=1, most=100)
-        strict.whole(self.memory, "fairness.memory", most=1000)
-        strict.whole(self.credit, "fairness.credit", most=1000)
-        if len(self.urgency_weights) != 5 or list(self.urgency_weights) != sorted(self.urgency_weights):
-            raise Invalid(
-                "fairness.urgency_weights must be five rising whole numbers.", field="fairness.urgency_weights"
-            )
-        for weight in self.urgency_weights:
-            strict.whole(weight, "fairness.urgency_weights", least=1, most=1000)
-
-    def to_json(self, version: int = VERSION) -> dict[str, Json]:
-        """Members as they stand in an instance of `version`."""
-        members: dict[str, Json] = {
-            "rule": self.rule.value, "theta": self.theta, "alpha": self.alpha, "buckets": self.buckets,
-            "urgency_weights": list(self.urgency_weights),
-        }  # fmt: skip
-        return members | ({"memory": self.memory, "credit": self.credit} if version > 1 else {})
-
-    @classmethod
-    def from_json(cls, value: object, path: str = "fairness", version: int = VERSION) -> Fairness:
-        """Read what `to_json` wrote."""
-        added = ("memory", "credit") if version > 1 else ()
-        record = Record.of(value, path, ("rule", "theta", "alpha", "buckets", "urgency_weights", *added))
-        rule = record.members["rule"]
-        if rule not in list(Rule):
-            raise Invalid(f"{path}.rule must be one of {', '.join(Rule)}.", field=f"{path}.rule")
-        return cls(
-            rule=Rule(cast("str", rule)), theta=record.whole("theta"), alpha=record.whole("alpha"),
-            buckets=record.whole("buckets"), urgency_weights=record.each("urgency_weights", strict.whole, most=5),
-            **{name: record.whole(name) for name in added},
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
-    """One offer, and what its institution must keep."""
-
-    offer: str
-    institution: str
-    quantity: int  #: units of the offer that may still be promised
-    stock: int  #: units on hand of the institution, not promised to anyone; the same on each of its offers
-    minimum_kept: int = 0  #: units the institution said it keeps whatever happens
-    own_need: int = 0  #: units the institution itself is expected to need
-
-    def to_json(self) -> dict[str, Json]:
-        """Members as they stand in an instance."""
-        return {
-            "offer": self.offer, "institution": self.institution, "quantity": self.quantity, "stock": self.stock,
-            "minimum_kept": self.minimum_kept, "own_need": self.own_need,
-        }  # fmt: skip
-
-    @classmethod
-    def from_json(cls, value: object, path: str) -> Owner:
-        """Read what `to_json` wrote."""
-        names = ("offer", "institution", "quantity", "stock", "minimum_kept", "own_need")
-        record = Record.of(value, path, names)
-        units = {name: record.whole(name, most=MAX_UNITS) for name in names[2:]}
-        return cls(offer=record.name("offer"), institution=record.name("institution"), **units)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receiver:
-    """One open request."""
-
-    request: str
-    institution: str
-    need: int  #: units still lacking: asked for, and borne out by the forecast or the audited census
-    urgency: int  #: 1 (can wait) to 5 (lives at stake now)
-    asked: int = -1  #: units still open as asked, `need` or more; -1 stands for `need`
-    held: int = 0  #: units this need has received in earlier runs; they count as filled
-    weight: int = 1000  #: per mille; equity weight of a unit here
-    credit: int = 0  #: its share, by need, of its institution's credit for earlier runs, in thousandths of a unit
-    categories: tuple[str, ...] = ()  #: reserve categories it qualifies for, sorted
-    raised: int = 0  #: units of `need` that count on the institution's word, above forecast and census
-    raise_reason: RaiseReason | None = None  #: why; None where nothing is raised
-
-    def __post_init__(self) -> None:
-        if self.asked == -1:
-            object.__setattr__(self, "asked", self.need)
-        object.__setattr__(self, "categories", tuple(sorted(self.categories)))
-
-    @property
-    def whole_need(self) -> int:
-        """Units of which `held` are there and `need` are lacking; what fill rates are measured against."""
-        return self.held + self.need
-
-    def to_json(self, version: int = VERSION) -> dict[str, Json]:
-        """Members as they stand in an instance of `version`."""
-        members: dict[str, Json] = {
-            "request": self.request, "institution": self.institution, "need": self.need, "urgency": self.urgency,
-            "asked": self.asked, "held": self.held, "weight": self.weight,
-        }  # fmt: skip
-        if version == 1:
-            return members
-        return members | {
-            "credit": self.credit, "categories": list(self.categories), "raised": self.raised,
-            "raise_reason": "" if self.raise_reason is None else self.raise_reason.value,
-        }  # fmt: skip
-
-    @classmethod
-    def from_json(cls, value: object, path: str, version: int = VERSION) -> Receiver:
-        """Read what `to_json` wrote."""
-        names = ("request", "institution", "need", "urgency", "asked", "held", "weight")
-        record = Record.of(value, path, names + (_ADDED_TO_RECEIVERS if version > 1 else ()))
-        return cls(
-            request=record.name("request"), institution=record.name("institution"),
-            need=record.whole("need", most=MAX_UNITS), urgency=record.whole("urgency", least=1, most=5),
-            asked=record.whole("asked", most=MAX_UNITS), held=record.whole("held", most=MAX_UNITS),
-            weight=record.whole("weight", least=1000, most=MAX_WEIGHT),
-            **(_added_to_receiver(record) if version > 1 else {}),
-        )  # fmt: skip
-
-
-_ADDED_TO_RECEIVERS = ("credit", "categories", "raised", "raise_reason")
-
-
-def _added_to_receiver(record: strict.Record) -> dict[str, Any]:
-    """Members of a receiver that version 1 has not."""
-    reason = record.members["raise_reason"]
-    if reason != "" and reason not in list(RaiseReason):
-        raise Invalid(
-            f"{record.at('raise_reason')} must be empty or one of {', '.join(RaiseReason)}.",
-            field=record.at("raise_reason"),
-        )
-    return {
-        "credit": record.whole("credit", least=-MAX_CREDIT, most=MAX_CREDIT),
-        "categories": record.each("categories", strict.identifier, most=MOST_CATEGORIES),
-        "raised": record.whole("raised", most=MAX_UNITS),
-        "raise_reason": RaiseReason(cast("str", reason)) if reason else None,
-    }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lane:
-    """A way along which units of an offer can reach a request in time."""
-
-    offer: str
-    request: str
-    cap: int  #: units that can travel along it in this run
-    metres: int
-    hours: int
-
-    def to_json(self) -> dict[str, Json]:
-        """Members as they stand in an instance."""
-        return {
-            "offer": self.offer, "request": self.request, "cap": self.cap, "metres": self.metres, "hours": self.hours
-        }  # fmt: skip
-
-    @classmethod
-    def from_json(cls, value: object, path: str) -> Lane:
-        """Read what `to_json` wrote."""
-        record = Record.of(value, path, ("offer", "request", "cap", "metres", "hours"))
-        return cls(
-            offer=record.name("offer"), request=record.name("request"), cap=record.whole("cap", most=MAX_UNITS),
-            metres=record.whole("metres", most=MAX_METRES), hours=record.whole("hours", most=100_000),
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Movement:
-    """Units that the plan in force moves from an offer to a request."""
-
-    offer: str
-    request: str
-    quantity: int
-
-    def to_json(self) -> dict[str, Json]:
-        """Members as they stand in an instance."""
-        return {"offer": self.offer, "request": self.request, "quantity": self.quantity}
-
-    @classmethod
-    def from_json(cls, value: object, path: str) -> Movement:
-        """Read what `to_json` wrote."""
-        record = Record.of(value, path, ("offer", "request", "quantity"))
-        return cls(
-            offer=record.name("offer"), request=record.name("request"),
-            quantity=record.whole("quantity", least=1, most=MAX_UNITS),
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +46,6 @@ class Part:
     owners: tuple[Owner, ...]
     receivers: tuple[Receiver, ...]
     lanes: tuple[Lane, ...]
-
-
-Record = strict.Record
 
 
 @dataclass(frozen=True, kw_only=True)
