@@ -29,7 +29,8 @@ BENCHMARKS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "ingest-stored": ("ingest", "measure_stored", True),
     "forecasting": ("forecasting", "measure", False),
     "allocation": ("allocation", "measure", False),
-    "allocation-inflation": ("inflation", "measure", False),
+    "allocation-inflation": ("fairness", "measure_inflation", False),
+    "allocation-credit": ("fairness", "measure_credit", False),
     "audit": ("audit", "measure", True),
     "api": ("api", "measure", True),
 }

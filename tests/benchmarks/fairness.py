@@ -1,8 +1,10 @@
-"""What asking for half as much again brings, with needs held to the evidence and without.
+"""What asking for half as much again brings, with needs held to the evidence and without; and what remembering brings.
 
-Random regions, all short of a third of their need. One request at a time asks for 50 % more than its institution
-lacks; the run is drawn and solved again, and what it truly gets (units up to the true lack) is compared. With the cap a
-request counts as far as the census bears it out, so nothing should come of it. Prints one JSON line a rule.
+Random regions, all short of a third of their need. *Inflation*: one request at a time asks for 50 % more than its
+institution lacks; the run is drawn and solved again, and what it truly gets (units up to the true lack) is compared.
+With the cap a request counts as far as the census bears it out, so nothing should come of it. *Credit*: a region is
+short again and again, with needs and supplies drawn anew, places and so who is near to whom the same; what is
+compared is the share of its needs that each institution got over all runs together. Prints one JSON line a rule.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 from sharewell.domain.allocation import (
@@ -25,11 +28,15 @@ from sharewell.domain.allocation import (
     Standing,
     build_instance,
 )
+from sharewell.domain.credit import carried
+from sharewell.domain.fairness import gini
 from sharewell.domain.resources import ResourceKind
 from sharewell_workers.solving import solve
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 RULES = (Fairness(), Fairness(theta=500), Fairness(rule=Rule.LEXIMIN), Fairness(rule=Rule.WELFARE))
+REMEMBERING = (Fairness(), Fairness(rule=Rule.LEXIMIN), Fairness(rule=Rule.WELFARE), Fairness(rule=Rule.UTILITARIAN))
+MEMORY, CREDIT = 800, 1000
 TAKERS, GIVERS = 12, 8
 
 
@@ -74,12 +81,12 @@ def drawn(seed: int, fairness: Fairness, *, capped: bool, inflated: str = "") ->
     )  # fmt: skip
 
 
-def measure(regions: int = 10) -> list[dict[str, Any]]:
+def measure_inflation(regions: int = 10) -> list[dict[str, Any]]:
     """One record for each rule, with the cap and without."""
-    return [_row(fairness, capped, regions) for fairness in RULES for capped in (True, False)]
+    return [_inflated(fairness, capped, regions) for fairness in RULES for capped in (True, False)]
 
 
-def _row(fairness: Fairness, capped: bool, regions: int) -> dict[str, Any]:
+def _inflated(fairness: Fairness, capped: bool, regions: int) -> dict[str, Any]:
     gains: list[float] = []
     for seed in range(regions):
         honest = solve(drawn(seed, fairness, capped=capped)).received
@@ -99,10 +106,65 @@ def _row(fairness: Fairness, capped: bool, regions: int) -> dict[str, Any]:
     }
 
 
+def again(seed: int, run: int, fairness: Fairness, owed: dict[str, int]) -> Instance:
+    """One more run of a region: its places, with the needs and supplies of a region of its own."""
+    _, _, places = region(seed)
+    offers, requests, drawn = region(1000 * seed + run)
+    standings = [
+        replace(row, latitude=place.latitude, longitude=place.longitude, credit=owed.get(row.institution, 0))
+        for row, place in zip(drawn, places, strict=True)
+    ]
+    return build_instance(
+        resource="bed.adult", kind=ResourceKind.PLACE, at=NOON, offers=offers, requests=requests, standings=standings,
+        seed=f"bench {run}", fairness=fairness, reach=Reach(metres=150_000, nearest=GIVERS),
+    )  # fmt: skip
+
+
+def measure_credit(regions: int = 6, runs: int = 12) -> list[dict[str, Any]]:
+    """One record for each rule, remembering and not."""
+    return [
+        _remembered(replace(rule, memory=memory, credit=credit), regions, runs)
+        for rule in REMEMBERING
+        for memory, credit in ((0, 0), (MEMORY, CREDIT))
+    ]
+
+
+def _remembered(fairness: Fairness, regions: int, runs: int) -> dict[str, Any]:
+    smallest, spread, met = [], [], 0
+    for seed in range(regions):
+        needed: dict[str, int] = {}
+        got: dict[str, int] = {}
+        owed: dict[str, int] = {}
+        for run in range(runs):
+            task = again(seed, run, fairness, owed)
+            plan = solve(task)
+            for row in task.receivers:
+                needed[row.institution] = needed.get(row.institution, 0) + row.need
+                units = plan.received.get(row.request, 0)
+                got[row.institution] = got.get(row.institution, 0) + units
+                met += fairness.urgency_weights[row.urgency - 1] * units
+            owed |= carried(task, plan)
+        rates = [Fraction(got[name], needed[name]) for name in needed]
+        smallest.append(min(rates))
+        spread.append(gini(rates))
+    return {
+        "benchmark": "allocation.credit",
+        "rule": fairness.rule.value,
+        "memory": fairness.memory,
+        "credit": fairness.credit,
+        "runs": runs * regions,
+        "smallest_fill_over_all_runs": round(float(sum(smallest) / regions), 4),
+        "gini_over_all_runs": round(float(sum(spread) / regions), 4),
+        "urgency_weighted_need_met": met,
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--regions", type=int, default=10, help="random regions to try")
-    for record in measure(parser.parse_args(arguments).regions):
+    parser.add_argument("--runs", type=int, default=12, help="runs of each, to see what remembering brings")
+    asked = parser.parse_args(arguments)
+    for record in [*measure_inflation(asked.regions), *measure_credit(asked.regions, asked.runs)]:
         print(json.dumps(record), flush=True)
 
 
