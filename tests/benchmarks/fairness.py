@@ -120,7 +120,7 @@ def again(seed: int, run: int, fairness: Fairness, owed: dict[str, int]) -> Inst
     )  # fmt: skip
 
 
-def measure_credit(regions: int = 6, runs: int = 12) -> list[dict[str, Any]]:
+def measure_credit(regions: int = 10, runs: int = 12) -> list[dict[str, Any]]:
     """One record for each rule, remembering and not."""
     return [
         _remembered(replace(rule, memory=memory, credit=credit), regions, runs)
