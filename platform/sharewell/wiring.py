@@ -17,12 +17,14 @@ from sharewell.services.access import AccessService
 from sharewell.services.allocations import AllocationService
 from sharewell.services.audit import AuditService
 from sharewell.services.capacity import CapacityService
+from sharewell.services.choices import ChoiceService
 from sharewell.services.clients import ClientService
 from sharewell.services.drift import DriftService
 from sharewell.services.feeds import FeedService
 from sharewell.services.forecasts import ForecastService
 from sharewell.services.institutions import InstitutionService
 from sharewell.services.jobs import JobService
+from sharewell.services.lab import LabService
 from sharewell.services.offers import OfferService
 from sharewell.services.office import Office
 from sharewell.services.policies import PolicyService
@@ -49,12 +51,14 @@ class Services:
     allocations: AllocationService
     audit: AuditService
     capacity: CapacityService
+    choices: ChoiceService
     clients: ClientService
     drift: DriftService
     feeds: FeedService
     forecasts: ForecastService
     institutions: InstitutionService
     jobs: JobService
+    lab: LabService
     offers: OfferService
     policies: PolicyService
     requests: RequestService
@@ -71,10 +75,10 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
     return Services(
         settings=settings, database=database, office=office, now=now,
         access=AccessService(office), allocations=AllocationService(office), audit=AuditService(office),
-        capacity=CapacityService(office), clients=ClientService(office), drift=DriftService(office),
-        feeds=FeedService(office),
+        capacity=CapacityService(office), choices=ChoiceService(office), clients=ClientService(office),
+        drift=DriftService(office), feeds=FeedService(office),
         forecasts=ForecastService(office), institutions=InstitutionService(office), jobs=JobService(office),
-        offers=OfferService(office, allocate_after=settings.allocate_after),
+        lab=LabService(office), offers=OfferService(office, allocate_after=settings.allocate_after),
         policies=PolicyService(office),
         requests=RequestService(office, allocate_after=settings.allocate_after),
         resources=ResourceService(office), transfers=TransferService(office), trials=TrialService(office),

@@ -9,6 +9,8 @@ from uuid import UUID
 import strawberry
 
 from sharewell.domain import checks
+from sharewell.domain.instance import Rule
+from sharewell_schema.choices import FairnessRule, ReserveCategory
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, field, query
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
@@ -61,6 +63,14 @@ def _solver(self: Any) -> SolverReport:
     return SolverReport(**self.solver | {"bound": str(self.solver["bound"])})
 
 
+def _fairness(self: Any) -> FairnessRule:
+    return FairnessRule(**self.fairness | {"rule": Rule(self.fairness["rule"])})
+
+
+def _reserves(self: Any) -> list[ReserveCategory]:
+    return [ReserveCategory(**row) for row in self.reserves]
+
+
 @strawberry.type(description="One run whose plan was adopted, or one urgent request that was answered at once.")
 class Allocation:
     id: UUID = field("Its identifier.")
@@ -83,6 +93,10 @@ class Allocation:
         resolver=_stages, description="What each stage reached, in the order they were decided."
     )
     solver: SolverReport = strawberry.field(resolver=_solver, description="Who searched, and how the search ended.")
+    fairness: FairnessRule = strawberry.field(resolver=_fairness, description="The rule the plan was made by.")
+    reserves: list[ReserveCategory] = strawberry.field(
+        resolver=_reserves, description="Categories that some of the supply was kept for first."
+    )
     adopted_at: datetime = field("When the plan became binding.")
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import strawberry
 
 from sharewell.domain import checks
-from sharewell.domain.requests import RequestDraft, RequestReason, RequestStatus
+from sharewell.domain.requests import RaiseReason, RequestDraft, RequestReason, RequestStatus
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
@@ -21,9 +21,17 @@ from sharewell_schema.resources import Resource
 described(
     RequestReason, "Why units are needed; a closed list, so that reasons can be counted.",
     surge="More people need them now than usual.",
-    forecast_shortage="A forecast expects the need to exceed what is there; granted as far as the forecast bears out.",
+    forecast_shortage="A forecast expects the need to exceed what is there.",
     stock_out="The stock has run out or will.", equipment_failure="Equipment failed.",
     staff_absence="Staff are absent.", disaster="A disaster struck or is expected.",
+)  # fmt: skip
+described(
+    RaiseReason, "Why more counts as needed than forecast and census bear out; a closed list, so that it is counted.",
+    incoming_patients="Patients are on their way and in no report yet.",
+    equipment_failed="Equipment failed since the newest report.",
+    staff_absent="Staff are absent since the newest report.",
+    supply_failed="A delivery that the stock was planned on does not come.", disaster="No forecast knows of it.",
+    not_reported="The institution has no report or forecast that would show the need.",
 )  # fmt: skip
 described(
     RequestStatus, "How far a request has come.",
@@ -64,6 +72,8 @@ class Request:
         resolver=edge("requests", "remainder_of"), name="remainderOf",
         description="The request whose unfilled part this is.",
     )  # fmt: skip
+    raised: int = field("Units that count as needed on the institution's word, where forecast and census fall short.")
+    raise_reason: RaiseReason | None = field("Why; null where nothing is raised.")
     note: str = field("Why it was cut or refused, in words; empty while nothing was.")
     opened_at: datetime = field("When it was opened.")
 
@@ -78,6 +88,11 @@ class OpenRequestInput:
     needed_by: datetime = field("When the units are needed: from yesterday to 92 days ahead.")
     needed_until: datetime = field("When they are needed no more, at most 366 days later.")
     reason: RequestReason = field("Why they are needed.")
+    raised: int = field(
+        "Units of the quantity to count as needed even where forecast and census do not show them. It is on record and "
+        "seen by all who see the request.", default=0,
+    )  # fmt: skip
+    raise_reason: RaiseReason | None = field("Why; required where units are raised, and only there.", default=None)
 
 
 @strawberry.type(description="What became of openRequest.")
@@ -135,7 +150,8 @@ class RequestMutations:
     ) -> OpenRequestPayload | None:
         draft = RequestDraft(
             resource=input.resource, quantity=input.quantity, needed_by=input.needed_by,
-            needed_until=input.needed_until, urgency=input.urgency, reason=input.reason,
+            needed_until=input.needed_until, urgency=input.urgency, reason=input.reason, raised=input.raised,
+            raise_reason=input.raise_reason,
         )  # fmt: skip
         institution = info.context.acting_for(input.institution)
         done = await info.context.services.requests.open(

@@ -15,6 +15,7 @@ from strawberry.schema.config import StrawberryConfig
 from sharewell_schema.allocations import AllocationQueries
 from sharewell_schema.audit import AuditQueries
 from sharewell_schema.capacity import CapacityMutations, CapacityQueries
+from sharewell_schema.choices import ChoiceMutations, ChoiceQueries
 from sharewell_schema.clients import ClientMutations, ClientQueries
 from sharewell_schema.drift import DriftQueries
 from sharewell_schema.executor import FastExecutor
@@ -22,6 +23,7 @@ from sharewell_schema.feeds import FeedQueries
 from sharewell_schema.forecasts import ForecastQueries
 from sharewell_schema.institutions import InstitutionMutations, InstitutionQueries
 from sharewell_schema.jobs import JobMutations, JobQueries
+from sharewell_schema.lab import LabQueries
 from sharewell_schema.offers import OfferMutations, OfferQueries
 from sharewell_schema.policies import PolicyQueries
 from sharewell_schema.requests import RequestMutations, RequestQueries
@@ -34,8 +36,8 @@ from sharewell_schema.trials import TrialQueries
 @strawberry.type(description="What can be asked. Lists are pages, read forwards by cursor.")
 class Query(
     ClientQueries, InstitutionQueries, ResourceQueries, CapacityQueries, OfferQueries, RequestQueries, TransferQueries,
-    ForecastQueries, TrialQueries, DriftQueries, AllocationQueries, AuditQueries, FeedQueries, JobQueries,
-    PolicyQueries,
+    ForecastQueries, TrialQueries, DriftQueries, AllocationQueries, ChoiceQueries, LabQueries, AuditQueries,
+    FeedQueries, JobQueries, PolicyQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 
@@ -43,7 +45,7 @@ class Query(
 @strawberry.type(description="What can be done. Each deed is permitted by the policies and put on record, or not done.")
 class Mutation(
     ClientMutations, InstitutionMutations, ResourceMutations, CapacityMutations, OfferMutations, RequestMutations,
-    TransferMutations, JobMutations,
+    TransferMutations, ChoiceMutations, JobMutations,
 ):  # fmt: skip
     """The nouns' mutations, all in one."""
 

@@ -31,6 +31,8 @@ BENCHMARKS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "allocation": ("allocation", "measure", False),
     "allocation-scale": ("allocation_scale", "measure", False),
     "allocation-queue": ("allocation_queue", "measure", True),
+    "allocation-inflation": ("fairness", "measure_inflation", False),
+    "allocation-credit": ("fairness", "measure_credit", False),
     "audit": ("audit", "measure", True),
     "api": ("api", "measure", True),
 }

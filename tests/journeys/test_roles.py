@@ -37,6 +37,7 @@ NOT_OVER_HTTP = {
 REFUSALS = """
 query ($actor: String!) { decisions(actor: $actor, kind: "access.refused", first: 200) { nodes { action outcome } } }
 """
+ANSWERED = "query ($transfer: UUID!) { transfer(id: $transfer) { requestId allocationId } }"
 LIST = "query ($institution: UUID) { requests(institution: $institution) { nodes { id } } }"
 
 
@@ -93,6 +94,9 @@ QUERIES = {
     "viewFeed": "query { feeds { nodes { id } } }",
     "viewForecast": "query ($north: UUID!) { forecasts(institution: $north) { nodes { resource } } }",
     "viewAllocation": "query { allocations { nodes { id } } }",
+    "viewChoice": "query { fairnessChoices { nodes { id } } }",
+    "compareRules": "query ($run: UUID!) { allocationFrontier(id: $run) { svg } }",
+    "askWhatIf": "query ($answered: UUID!) { whatWouldChange(request: $answered) { changes { sentence } } }",
     "readAudit": 'query ($north: UUID!) { decisions(institution: $north, kind: "offer.published") { nodes { id } } }',
     "readAccessAudit": 'query ($north: UUID!) { decisions(institution: $north, kind: "client.registered")'
     " { nodes { id } } }",
@@ -131,6 +135,7 @@ def mutations(things: Mapping[str, str], number: int) -> dict[str, tuple[str, di
             "name": "New", "clientId": f"client-{number}", "roles": ["REGULATOR"], "scopes": EVERYTHING, "jwks": key,
         }),
         "disableClient": ("disableClient", {"clientId": things["spare client"]}),
+        "chooseFairness": ("chooseFairness", {"region": REGION, "resource": "bed.adult"}),
         "startJob": ("startForecast", {"resource": "bed.adult"}),
         "requeueJob": ("requeueJob", {"job": "1000000"}),
     }  # fmt: skip
@@ -188,11 +193,13 @@ async def things_of(north: Player, south: Player, clients: Mapping[Role, ApiClie
     await south.steps("dispatchTransfer", [coming.id])
     await north.ask("nurse.icu", 2, WINDOW, staffed=10, reason="SURGE")
     (request,) = await north._all(operations.OWN_REQUESTS, "requests")
+    answered = (await clients[Role.REGULATOR].graphql(ANSWERED, {"transfer": coming.id}))["transfer"]
     registration = await sealed_registration(clients[Role.REGULATOR], north.institution)
     return {
         "north": str(north.institution), "offer": north.pledged["bed.adult"][0], "request": request["id"],
         "leaving": leaving.id, "coming": coming.id, "doubtful": doubtful.id, "registration": registration,
-        "client": clients[Role.INSTITUTION].client_id,
+        "client": clients[Role.INSTITUTION].client_id, "answered": answered["requestId"],
+        "run": answered["allocationId"],
     }  # fmt: skip
 
 

@@ -19,6 +19,8 @@ from sharewell.store import (
     allocations,
     audit,
     capacity,
+    choices,
+    credit,
     drift,
     feeds,
     forecasts,
@@ -90,7 +92,8 @@ insert into sharewell.request
   select pg_temp.id(4, n), pg_temp.id(1, n % {HOUSES}), case when n % 2 = 0 then 'bed.adult' else 'ventilator' end, 5,
          case when n > 19000 then 0 else 5 end, case when n > 19000 then 0 else 5 end, 3,
          timestamptz '{NOW}' - (20000 - n) * interval '1 hour', timestamptz '{NOW}' - (18000 - n) * interval '1 hour',
-         'surge', case when n > 19000 then 'open' else 'fulfilled' end, null, '', timestamptz '{NOW}', pg_temp.id(9, 1)
+         'surge', case when n > 19000 then 'open' else 'fulfilled' end, null, '', timestamptz '{NOW}', pg_temp.id(9, 1),
+         0, null
     from generate_series(1, 20000) n;
 insert into sharewell.transfer
   select pg_temp.id(5, n), pg_temp.id(3, n), pg_temp.id(4, n), pg_temp.id(1, n % {HOUSES}),
@@ -103,8 +106,15 @@ insert into sharewell.transfer_step
   select id, state, changed_at, decision_id from sharewell.transfer;
 insert into sharewell.allocation
   select pg_temp.id(6, n), 'r-' || n % 20, 'bed.adult', lpad(n::text, 64, '0'), '', 1, 1, 1, 1, '{{}}', '{{}}',
-         timestamptz '{NOW}', pg_temp.id(9, n), case when n / 20 % 5 = 0 then 'floor' else 'projected_proportional' end,
-         '[]' from generate_series(0, 8000) n;
+         timestamptz '{NOW}', pg_temp.id(9, n), '{{}}', '[]',
+         case when n / 20 % 5 = 0 then 'floor' else 'projected_proportional' end, '[]'
+    from generate_series(0, 8000) n;
+insert into sharewell.choice
+  select pg_temp.id(11, n), 'r-' || n % 20, 'bed.adult', '{{}}', '[]', timestamptz '{NOW}', pg_temp.id(9, n)
+    from generate_series(0, 6000) n;
+insert into sharewell.credit
+  select pg_temp.id(6, n), pg_temp.id(1, place), 'bed.adult', 0, pg_temp.id(9, n)
+    from generate_series(0, 200) n, generate_series(0, {HOUSES - 1}) place;
 insert into sharewell.forecast_run
   select pg_temp.id(7, n), case when n % 2 = 0 then 'bed.adult' else 'ventilator' end, 1, date '{TODAY}' - n, 'naive',
          null, timestamptz '{NOW}' - interval '1 day', n::text, '', 1, 0, timestamptz '{NOW}', pg_temp.id(9, n)
@@ -174,6 +184,15 @@ QUERIES: Mapping[str, Query] = {
     "transfers of a party that are held": Query(transfers.PAGE, (NEWEST, HOUSE, "held", None, 51), 400),
     "holds that ran out": Query(transfers.EXPIRED_HOLDS, (NOW,), 500, WORKER),
     "loans that are due": Query(transfers.DUE_BACK, (NOW,), 500, WORKER),
+    "units coming to a region": Query(transfers.INCOMING_IN_REGION, (REGION, BEDS), 1_000, WORKER),
+    "holds of requests that ran out": Query(
+        transfers.LAPSED, ([an_id(4, n) for n in range(19_950, 20_000)],), 200, WORKER
+    ),
+    "the choice in force": Query(choices.IN_FORCE, (REGION, BEDS), 50, WORKER),
+    "choices": Query(choices.PAGE, (NEWEST, None, None, 51), 200, GATEWAY),
+    "choices of a region": Query(choices.PAGE, (NEWEST, REGION, BEDS, 51), 200, GATEWAY),
+    "credit of a region": Query(credit.NEWEST, (BEDS, [an_id(1, n) for n in range(50)]), 200, WORKER),
+    "the run that answered": Query(allocations.THAT_ANSWERED, (an_id(4, 19_990),), 20, GATEWAY),
     "promises of a region": Query(transfers.PROMISED_IN_REGION, (REGION, BEDS, NOW), 1_000, WORKER),
     "steps": Query(transfers.STEPS, (an_id(5, 500),), 10),
     "forecasts of one": Query(forecasts.PAGE, (HOUSE, BEDS, TODAY, "", date.min, 51), 200),

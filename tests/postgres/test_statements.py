@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from importlib import import_module
@@ -18,6 +18,7 @@ import pytest
 
 import sharewell.store
 from sharewell.domain.capacity import CapacityReport
+from sharewell.domain.choices import Choice
 from sharewell.domain.clients import Client
 from sharewell.domain.drift import Watch
 from sharewell.domain.institutions import Institution
@@ -58,6 +59,8 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "capacity.MARKETS": (WORKER,),
     "capacity.SERIES": (WORKER,),
     "capacity.LATELY": (WORKER,),
+    "choices.IN_FORCE": (GATEWAY, WORKER),
+    "credit": (WORKER,),
     "drift": (WORKER,),
     "drift.BY_KEYS": (GATEWAY,),
     "drift.DRIFTING": (GATEWAY,),
@@ -83,6 +86,8 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "transfers.HOLD": (WORKER,),
     "transfers.EXPIRED_HOLDS": (WORKER,),
     "transfers.DUE_BACK": (WORKER,),
+    "transfers.INCOMING_IN_REGION": (WORKER,),
+    "transfers.LAPSED": (WORKER,),
     "transfers.PROMISED_IN_REGION": (WORKER,),
     "transfers.UPDATE": (GATEWAY, WORKER),
     "trials": (WORKER,),
@@ -130,6 +135,7 @@ SHAPES = (
     Shape(ForecastTrial, "trials: BY_ID BY_MODELS NEWEST IN_FORCE PAGE", "sharewell.forecast_trial"),
     Shape(Watch, "drift: OF_RESOURCE BY_KEYS DRIFTING", "sharewell.forecast_watch", WHOSE),
     Shape(Allocation, "allocations: BY_ID BY_IDS PAGE", "sharewell.allocation"),
+    Shape(Choice, "choices: IN_FORCE PAGE", "sharewell.choice"),
     Shape(FeedRecord, "feeds: BY_HASH BY_ID PAGE", "sharewell.feed", {"decision_id": "decision"}),
     Shape(Client, "clients: BY_ID PAGE", "oauth.client", {"jwks": "keys"}),
     Shape(DecisionHeader, "audit: PAGE PAGE_OF_INSTITUTION"),
@@ -145,7 +151,7 @@ PYTHON = {
     "date": date, "bytea": bytes,
 }  # fmt: skip
 #: Names that some modules import for type checkers only.
-LATE = {"UUID": UUID, "datetime": datetime, "date": date, "Mapping": Mapping}
+LATE = {"UUID": UUID, "datetime": datetime, "date": date, "Mapping": Mapping, "Sequence": Sequence}
 NULLABLE = """
 select attname, not attnotnull as nullable from pg_attribute
  where attrelid = $1::text::regclass and attnum > 0 and not attisdropped

@@ -13,7 +13,7 @@ import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 #: What the issue asks to be measured, and the benchmarks that do.
-WANTED = {"audit", "api", "ingest", "forecasting", "allocation"}
+WANTED = {"audit", "api", "ingest", "forecasting", "allocation", "allocation-inflation", "allocation-credit"}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -17,6 +18,7 @@ from sharewell.domain.checkpoint import Checkpoint, InclusionProof
 from sharewell.domain.instance import Instance, Lane, Owner, Receiver
 from sharewell.domain.notes import sign_note
 from sharewell.domain.plan import Assignment, Plan, Status
+from sharewell.domain.recheck import recheck_plan
 from sharewell.domain.resources import ResourceKind
 from sharewell.domain.urgent import UrgentQuestion, urgent_plan
 from sharewell_workers.solving import solve
@@ -138,3 +140,18 @@ def test_an_urgent_plan_that_rests_on_other_expectations_is_not_verified() -> No
 def test_an_urgent_plan_does_not_pass_for_a_run() -> None:
     with pytest.raises(NotRepeatable):
         verify_bundle(a_bundle_of(AT_ONCE), KEY.vkey)
+def test_a_plan_of_the_first_instance_format_is_still_worked_out_again() -> None:
+    vectors = Path(__file__).parents[1] / "vectors" / "allocation"
+    bodies = [(vectors / f"{name}-1.json").read_bytes().strip() for name in ("instance", "plan")]
+    hashes = [hashlib.sha256(body).hexdigest() for body in bodies]
+    plan = Plan.read(bodies[1])
+    details: dict[str, canonical.Json] = {
+        "instance_sha256": hashes[0], "plan_sha256": hashes[1], "needed": 10,
+        "assigned": sum(row.quantity for row in plan.assignments),
+    }  # fmt: skip
+    decision = Decision(
+        id=UUID(int=1), kind="plan.adopted", at=INSTANCE.at, actor="worker.allocate", institution=None,
+        action="adoptPlan", outcome="allowed", policy_set="", policies=(), subject_kind="allocation", subject_id="a1",
+        details=details, request_id="", nonce="0" * 32,
+    )  # fmt: skip
+    assert "no plan is better" in recheck_plan(decision, dict(zip(hashes, bodies, strict=True)))

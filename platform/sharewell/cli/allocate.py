@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -21,7 +22,7 @@ from sharewell.domain.allocation import (
 )
 from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.fairness import ceiling, measures, receipts
-from sharewell.domain.frontier import picture
+from sharewell.domain.frontier_picture import picture
 from sharewell.domain.urgent import FORMAT as URGENT
 from sharewell.domain.urgent import UrgentQuestion, check_urgent
 from sharewell.domain.urgent import measures as measures_at_once
@@ -95,6 +96,7 @@ def explain(
     request: Annotated[
         str, typer.Option(help="Only this request, with what would have changed the answer, found by solving again.")
     ] = "",
+    within: Annotated[float, typer.Option(min=0, help="Time for all second runs of --request.")] = math.inf,
     as_json: AsJson = False,
 ) -> None:
     """Say why each request left short is short, and what would change it."""
@@ -105,7 +107,7 @@ def explain(
         if request not in task.receiver:
             raise typer.BadParameter(f"request {request} is not part of this instance.", param_hint="--request")
         for row in rows:
-            row["would_change"] = _changes(task, answer, request)
+            row["would_change"] = _changes(task, answer, request, within)
     if as_json:
         typer.echo(json.dumps({"unfilled": rows}))
         return
@@ -138,6 +140,9 @@ def frontier(
     *,
     svg: Annotated[Path | None, typer.Option(help="Also draw the curve into this file.", show_default=False)] = None,
     seconds: Annotated[float, typer.Option(min=0, help="Time for each rule.")] = 60,
+    within: Annotated[float, typer.Option(min=0, help="Time for all; rules it does not suffice for are left out.")] = (
+        math.inf
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Compare rules on one instance: smallest fill against need met, and the price of each choice.
@@ -150,34 +155,43 @@ def frontier(
     task = _read(instance, Instance)
     points = []
     with screen.status("Solving under each rule ...") as status:
-        for found in compare(task, seconds=seconds):
+        for found in compare(task, seconds=seconds, within=within):
             points.append(found)
             status.update(f"Solving under each rule ... {len(points)} done")
     rows = [found.to_json(points) for found in points]
     if svg is not None:
-        svg.write_text(picture(points), encoding="utf-8")
+        svg.write_text(picture(points, _heading(task)), encoding="utf-8")
     if as_json:
         typer.echo(json.dumps({"points": rows}))
         return
-    typer.echo("   rule         theta  alpha  smallest fill  need met   price  units  unit-km   Gini")
+    typer.echo("   rule         theta  alpha  reserved  smallest fill  need met   price  units  unit-km   Gini")
     for row in rows:
         typer.echo(
-            f"{'*' if row['chosen'] else ' ':2} {row['rule']:<11} {row['theta']:>6} {row['alpha']:>6} "
+            f"{'*' if row['chosen'] else ' '}{' ' if row['proven'] else '~'} "
+            f"{row['rule']:<11} {row['theta']:>6} {row['alpha']:>6} {_percent(row['reserve_share']):>9} "
             f"{_percent(row['smallest_fill']):>14} {row['need_met']:>9} {_percent(row['price']):>7} {row['units']:>6} "
             f"{row['unit_kilometres']:>8} {_percent(row['gini']):>6}"
         )
-    typer.echo("* is the rule that stands in the instance.")
+    typer.echo("* is the rule that stands in the instance; ~ was cut short, its plan is not proven the best.")
+
+
+def _heading(task: Instance) -> str:
+    needed = sum(row.need for row in task.receivers)
+    return (
+        f"{task.resource}, {task.at:%d %B %Y}: {len(task.receivers)} requests need {needed} units. Each mark is one "
+        "rule, solved anew."
+    )
 
 
 def _percent(per_mille: Any) -> str:
     return f"{per_mille / 10:.1f} %"
 
 
-def _changes(task: Instance, answer: Plan, request: str) -> list[dict[str, Any]]:
+def _changes(task: Instance, answer: Plan, request: str, within: float) -> list[dict[str, Any]]:
     from sharewell_workers.solving import what_would_change  # noqa: PLC0415  see solve
 
     with screen.status("Solving again with one thing changed at a time ..."):
-        return [dict(change.to_json()) for change in what_would_change(task, answer, request)]
+        return [dict(change.to_json()) for change in what_would_change(task, answer, request, within=within)]
 
 
 def _is_question(path: Path) -> bool:

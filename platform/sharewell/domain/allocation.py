@@ -7,26 +7,26 @@ at whole numbers only and needs no solver. That a plan is also the best one is p
 from __future__ import annotations
 
 from fractions import Fraction
-from operator import mul
 from typing import TYPE_CHECKING
 
 from sharewell.domain import explanation
 from sharewell.domain.certificate import Certificate, NotProven, PartProof, check_certificate, check_floor, floor_units
 from sharewell.domain.errors import Invalid
-from sharewell.domain.instance import Fairness, Instance, Lane, Owner, Part, Receiver, Rule
+from sharewell.domain.instance import Fairness, Instance, Lane, Movement, Owner, Part, Receiver, Rule
 from sharewell.domain.lanes import Reach
 from sharewell.domain.moves import Moves
 from sharewell.domain.network import Network, network
 from sharewell.domain.plan import Assignment, Plan, Reason, SolverReport, Stage, Status, Unfilled
+from sharewell.domain.reserves import Reserve
 from sharewell.domain.snapshot import OfferRow, RequestRow, Standing, build_instance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = [
-    "Assignment", "Certificate", "Fairness", "Instance", "Lane", "NotProven", "OfferRow", "Owner", "PartProof", "Plan",
-    "PlanRefused", "Reach", "Reason", "Receiver", "RequestRow", "Rule", "SolverReport", "Stage", "Standing", "Status",
-    "Unfilled", "build_instance", "check_certificate", "check_plan", "compose",
+    "Assignment", "Certificate", "Fairness", "Instance", "Lane", "Movement", "NotProven", "OfferRow", "Owner",
+    "PartProof", "Plan", "PlanRefused", "Reach", "Reason", "Receiver", "RequestRow", "Reserve", "Rule", "SolverReport",
+    "Stage", "Standing", "Status", "Unfilled", "build_instance", "check_certificate", "check_plan", "compose",
 ]  # fmt: skip
 
 MOST_TOLD = 20  #: violations spelled out; more are counted
@@ -172,9 +172,8 @@ def stages(
         if instance.fairness.rule is Rule.FLOOR:
             found.append(Stage(part=part.index, name="floor", value=value, over=over))
         program = network(instance, part) if programs is None else programs[part.index]
-        values = program.columns([moved.get((lane.offer, lane.request), 0) for lane in part.lanes])
-        for name, costs in program.costs.items():
-            found.append(Stage(part=part.index, name=name, value=abs(sum(map(mul, costs, values)))))
+        values = program.stated([moved.get((lane.offer, lane.request), 0) for lane in part.lanes])
+        found += [Stage(part=part.index, name=name, value=value) for name, value in values.items()]
     return tuple(found)
 
 

@@ -61,6 +61,7 @@ KINDS: Final[Mapping[str, str]] = {
     "plan.adopted": "A checked plan became binding.",
     "urgent_plan.adopted": "The plan for one urgent request became binding at once, between two runs.",
     "plan.refused": "A plan was not adopted: stale, infeasible or unfair.",
+    "fairness.chosen": "A fairness rule came into force for a region and resource.",
     "access.refused": "Somebody asked for what the policies do not permit, or with credentials that do not hold.",
     "audit.read": "Recorded decisions were read.",
     "audit.bundle_read": "The proof of one decision was taken away.",

@@ -18,7 +18,7 @@ from sharewell.domain import strict
 from sharewell.domain.checks import MAX_UNITS
 from sharewell.domain.errors import Invalid
 from sharewell.domain.instance import MAX_LANES, MAX_ROWS, Instance, Part, Rule
-from sharewell.domain.network import Network, network, stage_names
+from sharewell.domain.network import MOST_STAGES, Network, network, stage_names
 from sharewell.domain.strict import Record
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class PartProof:
             part=record.whole("part", most=MAX_ROWS),
             blocking=record.each("blocking", strict.identifier, most=MAX_ROWS),
             witness=record.each("witness", _units, most=MAX_LANES),
-            multipliers=record.each("multipliers", _multipliers, most=len(Rule)),
+            multipliers=record.each("multipliers", _multipliers, most=MOST_STAGES),
         )
 
 
@@ -104,17 +104,17 @@ def _check_part(
         floors = floor_units(instance, part, floor.value, floor.over)
     program = network(instance, part)
     face = Face.start(program, floors)
-    values = program.columns(moved)
-    if tuple(stage for stage, _ in proof.multipliers) != stage_names(instance.fairness.rule):
+    worth = program.worth(moved)
+    if tuple(stage for stage, _ in proof.multipliers) != stage_names(instance):
         raise NotProven(f"part {part.index}: the certificate does not have every stage in order.")
     for stage, rows in proof.multipliers:
         if len(rows) != len(program.row_upper):
             raise NotProven(f"part {part.index}, {stage}: {len(program.row_upper)} multipliers are needed.")
-        costs = program.costs[stage]
-        bound = face.decide(costs, rows)
-        value = sum(map(mul, costs, values))
-        if value != bound:
-            raise NotProven(f"part {part.index}, {stage}: the plan reaches {value}, the multipliers allow {bound}.")
+        bound = face.decide(program.costs[stage], rows)
+        if worth[stage] != bound:
+            raise NotProven(
+                f"part {part.index}, {stage}: the plan reaches {worth[stage]}, the multipliers allow {bound}."
+            )
 
 
 @dataclass(slots=True)
@@ -218,7 +218,7 @@ def _check_witness(instance: Instance, part: Part, units: Sequence[int], where: 
     sums = [0] * len(program.row_upper)
     sums.append(0)  # for lanes whose shared stock is row -1
     for lane, quantity in enumerate(units):
-        if quantity > program.upper[lane]:
+        if quantity > program.lane_room[lane]:
             raise NotProven(f"{where}: the witness overloads a lane.")
         sums[program.lane_offer[lane]] += quantity
         sums[program.lane_stock[lane]] += quantity

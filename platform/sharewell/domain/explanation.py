@@ -6,17 +6,20 @@ would change the answer is told from a real second run, not from multipliers, wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sharewell.domain.certificate import floor_units
 from sharewell.domain.instance import Instance, Lane, Receiver, Rule
 from sharewell.domain.moves import Moves, total
+from sharewell.domain.network import leximin_key
 from sharewell.domain.plan import Assignment, Reason, Unfilled
 from sharewell.domain.welfare import price
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from sharewell.domain.reserves import Account
 
 Claim = tuple[int, int, int]
 
@@ -38,7 +41,8 @@ def unfilled(
     instance: Instance, moved: Mapping[tuple[str, str], int], floors: Sequence[tuple[int, int]]
 ) -> tuple[Unfilled, ...]:
     """Every request that stays short of what it asked, with code and sentence; `floors` per part as value, over."""
-    view = _View(instance, Moves(instance, moved), _floor_of(instance, floors), {})
+    parts = {row.request: part.index for part in instance.parts for row in part.receivers}
+    view = _View(instance, Moves(instance, moved), _floor_of(instance, floors), parts, {})
     rows = []
     for receiver in instance.receivers:
         left = receiver.asked - view.received(receiver)
@@ -55,7 +59,9 @@ class _View:
     instance: Instance
     moves: Moves
     floor_of: Mapping[str, tuple[int, int, int]]  #: by request: units guaranteed, and the floor as value, over
+    part_of: Mapping[str, int]  #: by request that any unit can reach
     claims: dict[tuple[str, int], Claim]  #: what `claim` answered before
+    reserves: dict[int, _Reserved] = field(default_factory=dict)  #: by part, where asked for
 
     def received(self, receiver: Receiver) -> int:
         """Units assigned to `receiver`."""
@@ -72,12 +78,45 @@ class _View:
         """Share of the whole need that is there after the run, in percent."""
         return (receiver.held + self.received(receiver)) * 100 // max(1, receiver.whole_need)
 
+    def is_kept_for(self, other: Receiver, receiver: Receiver) -> bool:
+        """Whether a unit passed from `other` to `receiver` would leave less charged to the reserves."""
+        part = self.part_of.get(other.request)
+        if not self.instance.reserves or part is None or part != self.part_of.get(receiver.request):
+            return False
+        if part not in self.reserves:
+            self.reserves[part] = _Reserved.of(self.instance, part, self.moves.received)
+        got = self.received(other), self.received(receiver)
+        changes = [(other.request, got[0], got[0] - 1), (receiver.request, got[1], got[1] + 1)]
+        return self.reserves[part].falls(changes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reserved:
+    """What is charged to the reserves of one part."""
+
+    account: Account
+    cuts: list[int]
+    place: Mapping[str, int]  #: of each request in the account
+
+    @classmethod
+    def of(cls, instance: Instance, index: int, received: Mapping[str, int]) -> _Reserved:
+        """The account of part `index` when requests have `received`."""
+        part = instance.parts[index]
+        account = instance.account(part)
+        cuts = account.cuts([received.get(row.request, 0) for row in part.receivers])
+        return cls(account, cuts, {row.request: place for place, row in enumerate(part.receivers)})
+
+    def falls(self, changes: Sequence[tuple[str, int, int]]) -> bool:
+        """Whether less is charged once requests change (request, units before, units after)."""
+        return self.account.falls(self.cuts, [(self.place[name], old, new) for name, old, new in changes])
+
 
 def _claim(instance: Instance, receiver: Receiver, unit: int) -> Claim:
     worth = price(instance.fairness, receiver, unit)
-    if instance.fairness.rule is not Rule.LEXIMIN:
+    if instance.fairness.rule is not Rule.LEXIMIN or not receiver.whole_need:
         return (0, 0, worth)
-    return (-((receiver.held + unit - 1 << 64) // max(1, receiver.whole_need)), -receiver.whole_need, worth)
+    filled, whole = leximin_key(instance, receiver, unit - 1)
+    return (-filled, -whole, worth)
 
 
 def _why(view: _View, receiver: Receiver) -> tuple[Reason, str]:
@@ -92,7 +131,15 @@ def _why(view: _View, receiver: Receiver) -> tuple[Reason, str]:
     code, why = _why_short(view, receiver)
     head = f"{_units(got)} of the {receiver.need} needed: "
     tail = f" {_units(above).capitalize()} asked for beyond that: above the forecast or census." if above else ""
-    return code, head + why + tail
+    return code, head + why + _raised(receiver) + tail
+
+
+def _raised(receiver: Receiver) -> str:
+    """What of the need counts on the institution's word; empty where nothing does."""
+    if receiver.raise_reason is None:
+        return ""
+    why = receiver.raise_reason.replace("_", " ")
+    return f" Of the need, {_units(receiver.raised)} count on the institution's word ({why})."
 
 
 def _why_short(view: _View, receiver: Receiver) -> tuple[Reason, str]:
@@ -116,25 +163,29 @@ def _why_short(view: _View, receiver: Receiver) -> tuple[Reason, str]:
 def _lost(view: _View, receiver: Receiver, rivals: Sequence[tuple[Lane, Lane]]) -> tuple[Reason, str]:
     """Compare the claim with the claims that won the units in its reach."""
     ours = view.claim(receiver, view.received(receiver) + 1)
-    extra_metres: dict[str, int] = {}  # to each rival request, over the lane that favours it least
+    # To each rival request, over the lane that favours it least: metres more, and whether the plan in force is kept.
+    nearest: dict[str, tuple[int, bool]] = {}
     along: dict[tuple[str, str], int] = {}
     for lane, rival in rivals:
-        extra = lane.metres - rival.metres
-        extra_metres[rival.request] = min(extra, extra_metres.get(rival.request, extra))
+        lead = (lane.metres - rival.metres, _keeps(view, lane, rival))
+        nearest[rival.request] = min(lead, nearest.get(rival.request, lead))
         along[rival.offer, rival.request] = view.moves.along(rival)
     units = _units(sum(along.values()))
-    free: list[tuple[Claim, int, Receiver]] = []
-    for request, extra in extra_metres.items():
+    above_floor: list[tuple[Claim, tuple[int, bool], Receiver]] = []
+    for request, lead in nearest.items():
         other = view.instance.receiver[request]
         taken = view.received(other)
         if taken > view.floor_of[request][0]:
-            free.append((view.claim(other, taken), extra, other))
+            above_floor.append((view.claim(other, taken), lead, other))
+    free = [row for row in above_floor if not view.is_kept_for(row[2], receiver)]
+    if above_floor and not free:
+        return Reason.RESERVED, f"the {units} in reach are kept for categories that this request does not qualify for."
     if not free:
         _, value, over = view.floor_of[receiver.request]
         return Reason.OUTCOMPETED, (
             f"the {units} in reach bring other requests to the common floor of {value * 100 // over} % of their need."
         )
-    weakest, extra, other = min(free, key=lambda row: (row[0], row[1]))
+    weakest, (extra, kept), other = min(free, key=lambda row: (row[0], row[1]))
     if weakest > ours:
         return Reason.OUTCOMPETED, (
             f"the {units} in reach do more for requests with more need; the closest of them has urgency "
@@ -146,10 +197,25 @@ def _lost(view: _View, receiver: Receiver, rivals: Sequence[tuple[Lane, Lane]]) 
             f"a request with an equal claim (urgency {other.urgency}, filled to {view.filled(other)} %) is "
             f"{_kilometres(extra)} nearer to the last unit."
         )
+    if kept:
+        return Reason.IN_FORCE, (
+            f"a request with an equal claim (urgency {other.urgency}, filled to {view.filled(other)} %) at no greater "
+            "distance is where the plan in force moves the last unit already."
+        )
     return Reason.LOTTERY, (
         f"a request with an equal claim (urgency {other.urgency}, filled to {view.filled(other)} %) at no greater "
         "distance won the last unit by the published seed."
     )
+
+
+def _keeps(view: _View, lane: Lane, rival: Lane) -> bool:
+    """Whether moving one unit from `rival` to `lane` would depart further from the plan in force."""
+    before = view.instance.kept_lanes
+    if not before:
+        return False
+    taken, added = (before.get((row.offer, row.request), 0) for row in (rival, lane))
+    loses = 1 if view.moves.along(rival) <= taken else -1
+    return loses + (-1 if view.moves.along(lane) < added else 1) > 0
 
 
 def _floor_of(instance: Instance, floors: Sequence[tuple[int, int]]) -> dict[str, tuple[int, int, int]]:
@@ -169,6 +235,7 @@ def _assignment_sentence(instance: Instance, lane: Lane, units: int, together: i
         f"{_units(units).capitalize()} over {_kilometres(lane.metres)}{others} lift this request of urgency "
         f"{receiver.urgency} from {before} % to {after} % of its need; the owner keeps the "
         f"{instance.kept[owner.institution]} it must and could spare {instance.spare[lane.offer]}."
+        f"{_raised(receiver)}"
     )
 
 

@@ -15,6 +15,7 @@ from fractions import Fraction
 from statistics import median
 from typing import TYPE_CHECKING
 
+from sharewell.domain.credit import before, carried
 from sharewell.domain.moves import total
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Receipt:
     kept: int  #: units it must keep: the larger of its own need and its stated minimum
     short_alone: int  #: units it lacks without sharing
     short_shared: int  #: units it lacks with the plan
+    credit_before: int = 0  #: thousandths of a unit it came off worse (below 0: better) than others in earlier runs
+    credit_after: int = 0  #: the same, this run included
 
     @property
     def worse_off(self) -> bool:
@@ -83,16 +86,25 @@ class Receipt:
         if self.short_alone:
             return (
                 f"You lack {self.short_alone} without sharing and {self.short_shared} with it: {self.received} "
-                "come to you."
+                f"come to you.{self._credit}"
             )
         return "Nothing was asked of you, and nothing came to you."
+
+    @property
+    def _credit(self) -> str:
+        """What earlier runs count for, in words; empty where nothing is remembered."""
+        if not self.credit_before and not self.credit_after:
+            return ""
+        was, now = _thousandths(self.credit_before), _thousandths(self.credit_after)
+        return f" Your credit for earlier runs was {was} units and is now {now}."
 
     def to_json(self) -> dict[str, Json]:
         """Members as they are stored and shown."""
         return {
             "institution": self.institution, "given": self.given, "received": self.received, "stock": self.stock,
             "kept": self.kept, "short_alone": self.short_alone, "short_shared": self.short_shared,
-            "worse_off": self.worse_off, "sentence": self.sentence,
+            "worse_off": self.worse_off, "credit_before": self.credit_before, "credit_after": self.credit_after,
+            "sentence": self.sentence,
         }  # fmt: skip
 
 
@@ -102,11 +114,13 @@ def receipts(instance: Instance, plan: Plan) -> tuple[Receipt, ...]:
     received = total((instance.receiver[request].institution, units) for request, units in plan.received.items())
     need = total((row.institution, row.need) for row in instance.receivers)
     stock = {row.institution: row.stock for row in instance.owners}
+    credit_before, credit_after = before(instance), carried(instance, plan)
     return tuple(
         Receipt(
             institution=name, given=given.get(name, 0), received=received.get(name, 0), stock=stock.get(name, 0),
             kept=instance.kept.get(name, 0), short_alone=need.get(name, 0),
             short_shared=need.get(name, 0) - received.get(name, 0),
+            credit_before=credit_before.get(name, 0), credit_after=credit_after.get(name, 0),
         )
         for name in sorted({*need, *stock})
     )  # fmt: skip
@@ -167,6 +181,11 @@ def give_and_take(runs: Iterable[Sequence[Receipt]]) -> Mapping[str, tuple[int, 
     given = total((row.institution, row.given) for row in rows)
     received = total((row.institution, row.received) for row in rows)
     return {name: (given[name], received[name]) for name in sorted(given)}
+
+
+def _thousandths(number: int) -> str:
+    """A number of thousandths as a decimal, such as -1.250."""
+    return f"{'-' if number < 0 else ''}{abs(number) // 1000}.{abs(number) % 1000:03}"
 
 
 def per_mille(share: Fraction) -> int:

@@ -1,7 +1,8 @@
 """What an allocation is decided on: who can spare what, who lacks what, which lanes join them, and by which rule.
 
-An instance is a value with a hash. Row order never matters: rows are kept sorted by identifier. How an instance comes
-from the stored nouns is in `allocation`; how a plan is found is the workers' trade.
+An instance is a value with a hash. Row order never matters: rows are kept sorted by identifier. What its rows say is in
+`rows`, what its rule says in `rule`, how it comes from the stored nouns in `snapshot`; how a plan is found is the
+workers' trade.
 """
 
 from __future__ import annotations
@@ -9,170 +10,32 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, cast
 
 from sharewell.domain import canonical, strict
 from sharewell.domain.checks import MAX_UNITS, code, moment
 from sharewell.domain.errors import Invalid
+from sharewell.domain.reserves import MOST_CATEGORIES, Account, Reserve, check_reserves, presented
 from sharewell.domain.resources import ResourceKind
+from sharewell.domain.rows import MAX_CREDIT, MAX_METRES, MAX_WEIGHT, Lane, Movement, Owner, Receiver
+from sharewell.domain.rule import VERSION, Fairness, Rule
+from sharewell.domain.strict import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from sharewell.domain.canonical import Json
 
-FORMAT = "sharewell/instance@1"
+__all__ = [
+    "FORMATS", "MAX_CREDIT", "MAX_LANES", "MAX_METRES", "MAX_ROWS", "MAX_TOTAL", "MAX_WEIGHT", "VERSION", "Fairness",
+    "Instance", "Lane", "Movement", "Owner", "Part", "Receiver", "Rule",
+]  # fmt: skip
+
+FORMATS = {1: "sharewell/instance@1", 2: "sharewell/instance@2"}  #: by version; new ones are written as the last
 MAX_ROWS = 200_000  #: owners, and receivers, of one instance
 MAX_LANES = 5_000_000
 MAX_TOTAL = 100_000_000  #: units needed, and units to spare, in one instance: keeps every stage value below 2**53
-MAX_METRES = 20_100_000  #: half the way round the Earth
-MAX_WEIGHT = 2000  #: per mille; the largest equity weight
-
-
-class Rule(StrEnum):
-    """What is made as large as possible before distance is looked at."""
-
-    FLOOR = "floor"  #: the smallest fill rate of each connected part, then urgency-weighted concave need
-    LEXIMIN = "leximin"  #: the smallest fill rate, then the second smallest, and so on; exact to the unit
-    WELFARE = "welfare"  #: urgency-weighted concave need alone
-    UTILITARIAN = "utilitarian"  #: urgency-weighted units alone
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fairness:
-    """The rule, as the people who are bound by it chose it."""
-
-    rule: Rule = Rule.FLOOR
-    theta: int = 1000  #: per mille of the largest possible floor that is guaranteed; only with `Rule.FLOOR`
-    alpha: int = 2000  #: per mille; 0 counts units, larger puts the least filled first; 4000 at most
-    buckets: int = 10  #: steps in which the worth of a unit falls as a request fills up
-    urgency_weights: tuple[int, ...] = (1, 2, 3, 4, 5)  #: worth of a unit at urgency 1 to 5
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "rule", Rule(self.rule))
-        strict.whole(self.theta, "fairness.theta", most=1000)
-        strict.whole(self.alpha, "fairness.alpha", most=4000)
-        strict.whole(self.buckets, "fairness.buckets", least=1, most=100)
-        if len(self.urgency_weights) != 5 or list(self.urgency_weights) != sorted(self.urgency_weights):
-            raise Invalid(
-                "fairness.urgency_weights must be five rising whole numbers.", field="fairness.urgency_weights"
-            )
-        for weight in self.urgency_weights:
-            strict.whole(weight, "fairness.urgency_weights", least=1, most=1000)
-
-    def to_json(self) -> dict[str, Json]:
-        """Members as they stand in an instance."""
-        return {
-            "rule": self.rule.value, "theta": self.theta, "alpha": self.alpha, "buckets": self.buckets,
-            "urgency_weights": list(self.urgency_weights),
-        }  # fmt: skip
-
-    @classmethod
-    def from_json(cls, value: object, path: str = "fairness") -> Fairness:
-        """Read what `to_json` wrote."""
-        record = Record.of(value, path, ("rule", "theta", "alpha", "buckets", "urgency_weights"))
-        rule = record.members["rule"]
-        if rule not in list(Rule):
-            raise Invalid(f"{path}.rule must be one of {', '.join(Rule)}.", field=f"{path}.rule")
-        return cls(
-            rule=Rule(cast("str", rule)), theta=record.whole("theta"), alpha=record.whole("alpha"),
-            buckets=record.whole("buckets"), urgency_weights=record.each("urgency_weights", strict.whole, most=5),
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
-    """One offer, and what its institution must keep."""
-
-    offer: str
-    institution: str
-    quantity: int  #: units of the offer that may still be promised
-    stock: int  #: units on hand of the institution, not promised to anyone; the same on each of its offers
-    minimum_kept: int = 0  #: units the institution said it keeps whatever happens
-    own_need: int = 0  #: units the institution itself is expected to need
-
-    def to_json(self) -> dict[str, Json]:
-        """Members as they stand in an instance."""
-        return {
-            "offer": self.offer, "institution": self.institution, "quantity": self.quantity, "stock": self.stock,
-            "minimum_kept": self.minimum_kept, "own_need": self.own_need,
-        }  # fmt: skip
-
-    @classmethod
-    def from_json(cls, value: object, path: str) -> Owner:
-        """Read what `to_json` wrote."""
-        names = ("offer", "institution", "quantity", "stock", "minimum_kept", "own_need")
-        record = Record.of(value, path, names)
-        units = {name: record.whole(name, most=MAX_UNITS) for name in names[2:]}
-        return cls(offer=record.name("offer"), institution=record.name("institution"), **units)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receiver:
-    """One open request."""
-
-    request: str
-    institution: str
-    need: int  #: units still lacking: asked for, and borne out by the forecast or the audited census
-    urgency: int  #: 1 (can wait) to 5 (lives at stake now)
-    asked: int = -1  #: units still open as asked, `need` or more; -1 stands for `need`
-    held: int = 0  #: units this need has received in earlier runs; they count as filled
-    weight: int = 1000  #: per mille; equity weight of a unit here
-
-    def __post_init__(self) -> None:
-        if self.asked == -1:
-            object.__setattr__(self, "asked", self.need)
-
-    @property
-    def whole_need(self) -> int:
-        """Units of which `held` are there and `need` are lacking; what fill rates are measured against."""
-        return self.held + self.need
-
-    def to_json(self) -> dict[str, Json]:
-        """Members as they stand in an instance."""
-        return {
-            "request": self.request, "institution": self.institution, "need": self.need, "urgency": self.urgency,
-            "asked": self.asked, "held": self.held, "weight": self.weight,
-        }  # fmt: skip
-
-    @classmethod
-    def from_json(cls, value: object, path: str) -> Receiver:
-        """Read what `to_json` wrote."""
-        record = Record.of(value, path, ("request", "institution", "need", "urgency", "asked", "held", "weight"))
-        return cls(
-            request=record.name("request"), institution=record.name("institution"),
-            need=record.whole("need", most=MAX_UNITS), urgency=record.whole("urgency", least=1, most=5),
-            asked=record.whole("asked", most=MAX_UNITS), held=record.whole("held", most=MAX_UNITS),
-            weight=record.whole("weight", least=1000, most=MAX_WEIGHT),
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lane:
-    """A way along which units of an offer can reach a request in time."""
-
-    offer: str
-    request: str
-    cap: int  #: units that can travel along it in this run
-    metres: int
-    hours: int
-
-    def to_json(self) -> dict[str, Json]:
-        """Members as they stand in an instance."""
-        return {
-            "offer": self.offer, "request": self.request, "cap": self.cap, "metres": self.metres, "hours": self.hours
-        }  # fmt: skip
-
-    @classmethod
-    def from_json(cls, value: object, path: str) -> Lane:
-        """Read what `to_json` wrote."""
-        record = Record.of(value, path, ("offer", "request", "cap", "metres", "hours"))
-        return cls(
-            offer=record.name("offer"), request=record.name("request"), cap=record.whole("cap", most=MAX_UNITS),
-            metres=record.whole("metres", most=MAX_METRES), hours=record.whole("hours", most=100_000),
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +46,6 @@ class Part:
     owners: tuple[Owner, ...]
     receivers: tuple[Receiver, ...]
     lanes: tuple[Lane, ...]
-
-
-Record = strict.Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +63,9 @@ class Instance:
     snapshot: str = "0"  #: version of the rows this was read from
     stale_after: datetime | None = None  #: a plan for it may not be adopted later than this; None is no limit
     forecasts: tuple[str, ...] = ()  #: hashes of the forecasts the needs rest on
+    reserves: tuple[Reserve, ...] = ()  #: categories that some of the supply is kept for
+    in_force: tuple[Movement, ...] = ()  #: what the plan in force moves, as far as it is decided anew
+    version: int = VERSION  #: of the format it is written in
 
     def __post_init__(self) -> None:
         # Sorting here is what makes the hash, and with it every decision, independent of row order.
@@ -211,6 +74,8 @@ class Instance:
             ("receivers", lambda row: row.request),
             ("lanes", lambda row: (row.offer, row.request)),
             ("forecasts", str),
+            ("reserves", lambda row: row.category),
+            ("in_force", lambda row: (row.offer, row.request)),
         ):
             object.__setattr__(self, name, tuple(sorted(getattr(self, name), key=key)))
         object.__setattr__(self, "kind", ResourceKind(self.kind))
@@ -262,6 +127,29 @@ class Instance:
         """Units each offer can part with, were it the only one of its institution."""
         return {row.offer: min(row.quantity, self.sparable[row.institution]) for row in self.owners}
 
+    @cached_property
+    def kept_lanes(self) -> Mapping[tuple[str, str], int]:
+        """Units that the plan in force moves, by offer and request."""
+        return {(row.offer, row.request): row.quantity for row in self.in_force}
+
+    def account(self, part: Part) -> Account:
+        """What can be charged to the reserve categories in `part`; a quota is its share, rounded down."""
+        names = [row.category for row in self.reserves]
+        places = {name: place for place, name in enumerate(names)}
+        supply = self.supply(part)
+        return Account(
+            quotas=tuple(row.share * supply // 1000 for row in self.reserves),
+            masks=tuple(sum(1 << places[name] for name in row.categories) for row in part.receivers),
+            presents=tuple(presented(row.need, len(row.categories)) for row in part.receivers),
+        )
+
+    def supply(self, part: Part) -> int:
+        """Units that can leave the owners of `part`."""
+        offered: dict[str, int] = {}
+        for row in part.owners:
+            offered[row.institution] = offered.get(row.institution, 0) + self.spare[row.offer]
+        return sum(min(units, self.sparable[name]) for name, units in offered.items())
+
     def room(self, lane: Lane) -> int:
         """Units that could travel along `lane` if nothing else moved."""
         return min(lane.cap, self.spare[lane.offer], self.receiver[lane.request].need)
@@ -273,27 +161,30 @@ class Instance:
 
     def to_json(self) -> dict[str, Json]:
         """The document that is hashed, stored and given to whoever checks the plan."""
-        return {
-            "format": FORMAT,
+        members: dict[str, Json] = {
+            "format": FORMATS[self.version],
             "resource": self.resource,
             "kind": self.kind.value,
             "at": strict.moment_text(self.at),
             "seed": self.seed,
             "snapshot": self.snapshot,
             "stale_after": "" if self.stale_after is None else strict.moment_text(self.stale_after),
-            "fairness": self.fairness.to_json(),
+            "fairness": self.fairness.to_json(self.version),
             "forecasts": list(self.forecasts),
             "owners": [row.to_json() for row in self.owners],
-            "receivers": [row.to_json() for row in self.receivers],
+            "receivers": [row.to_json(self.version) for row in self.receivers],
             "lanes": [row.to_json() for row in self.lanes],
         }
+        if self.version > 1:
+            members["reserves"] = [row.to_json() for row in self.reserves]
+            members["in_force"] = [row.to_json() for row in self.in_force]
+        return members
 
     @classmethod
     def from_json(cls, value: object) -> Instance:
         """Read what `to_json` wrote; raises `Invalid` naming the path of what is wrong."""
-        record = Record.of(value, "", tuple(_EMPTY))
-        if record.members["format"] != FORMAT:
-            raise Invalid(f"format must be {FORMAT}.", field="format")
+        version = _version(value)
+        record = Record.of(value, "", _MEMBERS + (_ADDED if version > 1 else ()))
         kind = record.members["kind"]
         if kind not in list(ResourceKind):
             raise Invalid(f"kind must be one of {', '.join(ResourceKind)}.", field="kind")
@@ -304,11 +195,14 @@ class Instance:
             seed=record.text("seed", most=200),
             snapshot=record.text("snapshot", most=200),
             stale_after=None if record.members["stale_after"] == "" else record.moment("stale_after"),
-            fairness=Fairness.from_json(record.members["fairness"]),
+            fairness=Fairness.from_json(record.members["fairness"], version=version),
             forecasts=record.each("forecasts", strict.identifier, most=MAX_ROWS),
             owners=record.each("owners", Owner.from_json, most=MAX_ROWS),
-            receivers=record.each("receivers", Receiver.from_json, most=MAX_ROWS),
+            receivers=record.each("receivers", partial(Receiver.from_json, version=version), most=MAX_ROWS),
             lanes=record.each("lanes", Lane.from_json, most=MAX_LANES),
+            reserves=record.each("reserves", Reserve.from_json, most=MOST_CATEGORIES) if version > 1 else (),
+            in_force=record.each("in_force", Movement.from_json, most=MAX_LANES) if version > 1 else (),
+            version=version,
         )
 
     @classmethod
@@ -317,10 +211,20 @@ class Instance:
         return cls.from_json(canonical.parse_loosely(data))
 
 
-_EMPTY = dict.fromkeys(
-    ("format", "resource", "kind", "at", "seed", "snapshot", "stale_after", "fairness", "forecasts", "owners",
-     "receivers", "lanes")
+_MEMBERS = (
+    "format", "resource", "kind", "at", "seed", "snapshot", "stale_after", "fairness", "forecasts", "owners",
+    "receivers", "lanes",
 )  # fmt: skip
+_ADDED = ("reserves", "in_force")
+
+
+def _version(document: object) -> int:
+    """The version that a document says it is of."""
+    stated = Record.of(document, "", ("format",), optional=(*_MEMBERS, *_ADDED)).members["format"]
+    for version, name in FORMATS.items():
+        if stated == name:
+            return version
+    raise Invalid(f"format must be {' or '.join(FORMATS.values())}.", field="format")
 
 
 def _check(instance: Instance) -> None:
@@ -328,9 +232,19 @@ def _check(instance: Instance) -> None:
     moment(instance.at, "at")
     if instance.stale_after is not None:
         moment(instance.stale_after, "stale_after")
+    check_reserves(instance.reserves)
     _check_owners(instance.owners)
-    _check_receivers(instance.receivers)
+    _check_receivers(instance.receivers, {row.category for row in instance.reserves})
     _check_lanes(instance)
+    _check_in_force(instance)
+    if instance.version not in FORMATS or (instance.version == 1 and _beyond_the_first(instance)):
+        raise Invalid("version 1 has no reserves, credit, raised needs or plan in force; use 2.", field="version")
+
+
+def _beyond_the_first(instance: Instance) -> bool:
+    """Whether anything is said that version 1 cannot say."""
+    rows = any(row.credit or row.categories or row.raised for row in instance.receivers)
+    return bool(rows or instance.reserves or instance.in_force or instance.fairness.memory or instance.fairness.credit)
 
 
 def _check_owners(owners: tuple[Owner, ...]) -> None:
@@ -352,7 +266,7 @@ def _check_owners(owners: tuple[Owner, ...]) -> None:
         raise Invalid(f"owners offer more than {MAX_TOTAL} units; count in larger units.", field="owners")
 
 
-def _check_receivers(receivers: tuple[Receiver, ...]) -> None:
+def _check_receivers(receivers: tuple[Receiver, ...], reserved: set[str]) -> None:
     _no_twins(((row.request,) for row in receivers), "receivers", "request")
     for row in receivers:
         path = f"receivers[{row.request}]"
@@ -363,6 +277,12 @@ def _check_receivers(receivers: tuple[Receiver, ...]) -> None:
         strict.whole(row.held, f"{path}.held", most=MAX_UNITS)
         strict.whole(row.urgency, f"{path}.urgency", least=1, most=5)
         strict.whole(row.weight, f"{path}.weight", least=1000, most=MAX_WEIGHT)
+        strict.whole(row.credit, f"{path}.credit", least=-MAX_CREDIT, most=MAX_CREDIT)
+        strict.whole(row.raised, f"{path}.raised", most=row.need)
+        if (row.raised > 0) != (row.raise_reason is not None):
+            raise Invalid(f"{path}.raise_reason stands where units are raised, and only there.", field=path)
+        if not reserved.issuperset(row.categories) or len(set(row.categories)) < len(row.categories):
+            raise Invalid(f"{path}.categories must name reserves of this instance, each once.", field=path)
     if sum(row.whole_need for row in receivers) > MAX_TOTAL:
         raise Invalid(f"receivers need more than {MAX_TOTAL} units; count in larger units.", field="receivers")
 
@@ -381,6 +301,17 @@ def _check_lanes(instance: Instance) -> None:
         strict.whole(row.cap, f"{path}.cap", most=MAX_UNITS)
         strict.whole(row.metres, f"{path}.metres", most=MAX_METRES)
         strict.whole(row.hours, f"{path}.hours", most=100_000)
+
+
+def _check_in_force(instance: Instance) -> None:
+    _no_twins(((row.offer, row.request) for row in instance.in_force), "in_force", "offer and request")
+    for row in instance.in_force:
+        path = f"in_force[{row.offer},{row.request}]"
+        if row.offer not in instance.owner or row.request not in instance.receiver:
+            raise Invalid(f"{path} names no offer and request of this instance.", field=path)
+        strict.whole(row.quantity, f"{path}.quantity", least=1, most=MAX_UNITS)
+    if sum(row.quantity for row in instance.in_force) > MAX_TOTAL:
+        raise Invalid(f"in_force moves more than {MAX_TOTAL} units.", field="in_force")
 
 
 def _no_twins(keys: Iterable[tuple[str, ...]], where: str, what: str) -> None:

@@ -33,7 +33,9 @@ class Reason(StrEnum):
     SUPPLY_EXHAUSTED = "supply_exhausted"  #: every unit in reach went to this request, and it was not enough
     LANE_CAP = "lane_cap"  #: units are there, but the lanes are full
     OUTCOMPETED = "outcompeted"  #: the units in reach do more elsewhere, by the rule of the run
+    RESERVED = "reserved"  #: the units in reach are kept for a category that the request does not qualify for
     FARTHER = "farther"  #: an equal claim was nearer to the units
+    IN_FORCE = "in_force"  #: an equal claim at equal distance is what the plan in force moves units to already
     LOTTERY = "lottery"  #: an equal claim at equal distance won by the published seed
     KEPT_BACK = "kept_back"  #: between runs only: units stay for needs that are expected before the next run
     ABOVE_NEED = "above_need"  #: the forecast or the audited census does not bear out the rest of what was asked
@@ -100,7 +102,9 @@ class Stage:
     """What one stage reached in one connected part: `value / over`."""
 
     part: int  #: index into `Instance.parts`
-    name: str  #: `floor`, `leximin`, `welfare`, `distance` or `lottery`; `projected_proportional` between runs
+    #: `floor`, `reserve`, `leximin`, `welfare`, `distance`, `stability` or `lottery`; between runs
+    #: `projected_proportional`
+    name: str
     value: int
     over: int = 1
 

@@ -66,6 +66,11 @@ class Action(StrEnum):
 
     ADOPT_PLAN = "adoptPlan", "allocation", "c", "Bind a checked plan: grant requests, propose transfers."
     VIEW_ALLOCATION = "viewAllocation", "allocation", "r", "See a run: input, plan and how fair it was."
+    COMPARE_RULES = "compareRules", "allocation", "r", "Solve a run again under other rules, to see what each costs."
+    ASK_WHAT_IF = "askWhatIf", "allocation", "r", "Solve a run again, one thing changed, for a request left short."
+
+    CHOOSE_FAIRNESS = "chooseFairness", "choice", "c", "Put a fairness rule into force for a region and resource."
+    VIEW_CHOICE = "viewChoice", "choice", "r", "See by which rule is allocated."
 
     SEAL_LOG = "sealLog", "log", "u", "Fold recorded decisions into the log and sign its head."
     READ_AUDIT = "readAudit", "decision", "r", "Read recorded decisions."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from sharewell.domain import checks
@@ -22,6 +23,17 @@ class RequestReason(StrEnum):
     EQUIPMENT_FAILURE = "equipment_failure"
     STAFF_ABSENCE = "staff_absence"
     DISASTER = "disaster"
+
+
+class RaiseReason(StrEnum):
+    """Why more counts as needed than forecast and census bear out; a closed list, so that raises can be counted."""
+
+    INCOMING_PATIENTS = "incoming_patients"  #: on their way, and in no report yet
+    EQUIPMENT_FAILED = "equipment_failed"  #: since the newest report
+    STAFF_ABSENT = "staff_absent"  #: since the newest report
+    SUPPLY_FAILED = "supply_failed"  #: a delivery that the stock was planned on does not come
+    DISASTER = "disaster"  #: no forecast knows of it
+    NOT_REPORTED = "not_reported"  #: the institution has no report or forecast that would show the need
 
 
 class RequestStatus(StrEnum):
@@ -45,6 +57,8 @@ class RequestDraft:
     needed_until: datetime
     urgency: int  #: 1 (can wait) to 5 (lives at stake now)
     reason: RequestReason
+    raised: int = 0  #: units of the quantity that count as needed even where forecast and census do not show them
+    raise_reason: RaiseReason | None = None  #: why; required where units are raised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +79,8 @@ class Request:
     remainder_of: UUID | None  #: the request whose unfilled part this is
     note: str  #: why it was cut or refused, in words; empty while nothing was
     opened_at: datetime
+    raised: int = 0  #: units that count as needed on the institution's word, where forecast and census fall short
+    raise_reason: RaiseReason | None = None
 
     @classmethod
     def open(cls, draft: RequestDraft, *, id: UUID, by: UUID, at: datetime) -> Request:  # noqa: A002
@@ -74,12 +90,13 @@ class Request:
             raise Invalid(
                 f"neededBy must lie between yesterday and {FURTHEST_AHEAD.days} days ahead.", field="neededBy"
             )
+        _check_raise(draft)
         return cls(
             id=id, institution=by, resource=checks.code(draft.resource, "resource"),
             requested=checks.units(draft.quantity, "quantity", least=1), approved=0, fulfilled=0,
             urgency=checks.units(draft.urgency, "urgency", least=1, most=5), needed_by=draft.needed_by,
             needed_until=draft.needed_until, reason=RequestReason(draft.reason), status=RequestStatus.OPEN,
-            remainder_of=None, note="", opened_at=at,
+            remainder_of=None, note="", opened_at=at, raised=draft.raised, raise_reason=draft.raise_reason,
         )  # fmt: skip
 
     def approve(self, units: int, *, note: str) -> Request:
@@ -98,7 +115,7 @@ class Request:
             return None
         return replace(
             self, id=id, requested=left, approved=0, fulfilled=0, status=RequestStatus.OPEN, remainder_of=self.id,
-            opened_at=at,
+            opened_at=at, **self._raised_of(left),
         )  # fmt: skip
 
     def release(self, units: int, *, id: UUID, at: datetime) -> tuple[Request, Request | None]:  # noqa: A002
@@ -115,9 +132,14 @@ class Request:
         if in_time:
             remainder = replace(
                 self, id=id, requested=units, approved=0, fulfilled=0, status=RequestStatus.OPEN,
-                remainder_of=self.id, note="", opened_at=at,
+                remainder_of=self.id, note="", opened_at=at, **self._raised_of(units),
             )  # fmt: skip
         return replace(self, approved=approved, status=status), remainder
+
+    def _raised_of(self, units: int) -> dict[str, Any]:
+        """What a remainder of `units` still raises: no more than is open."""
+        raised = min(self.raised, units)
+        return {"raised": raised, "raise_reason": self.raise_reason if raised else None}
 
     def fulfil(self, units: int) -> Request:
         """`units` (1 or more) have arrived."""
@@ -138,3 +160,9 @@ class Request:
         if self.status is not RequestStatus.OPEN:
             raise Conflict(f"the request is {self.status}; only an open one can be cancelled.")
         return replace(self, status=RequestStatus.CANCELLED)
+
+
+def _check_raise(draft: RequestDraft) -> None:
+    checks.units(draft.raised, "raised", most=checks.units(draft.quantity, "quantity", least=1))
+    if (draft.raised > 0) != (draft.raise_reason is not None):
+        raise Invalid("raiseReason stands where units are raised, and only there.", field="raiseReason")

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from sharewell.domain.credit import spread
 from sharewell.domain.errors import Invalid
-from sharewell.domain.instance import Fairness, Instance, Lane, Owner, Receiver
+from sharewell.domain.instance import Fairness, Instance, Lane, Movement, Owner, Receiver
 from sharewell.domain.lanes import Reach, Spot, nearest_lanes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from sharewell.domain.requests import RaiseReason
+    from sharewell.domain.reserves import Reserve
     from sharewell.domain.resources import ResourceKind
 
 
@@ -42,6 +45,8 @@ class RequestRow:
     needed_by: datetime
     needed_until: datetime
     held: int = 0  #: units the same need received in earlier runs
+    raised: int = 0  #: units that count as needed on the institution's word, where forecast and census fall short
+    raise_reason: RaiseReason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +60,8 @@ class Standing:
     own_need: int  #: units it is expected to need itself
     need_cap: int | None = None  #: units it may lack by forecast or audited census; None caps nothing
     weight: int = 1000  #: per mille; equity weight
+    credit: int = 0  #: thousandths of a unit by which it came off worse than others in earlier runs
+    categories: tuple[str, ...] = ()  #: reserve categories it qualifies for
 
 
 def build_instance(
@@ -71,11 +78,14 @@ def build_instance(
     snapshot: str = "0",
     stale_after: datetime | None = None,
     forecasts: Sequence[str] = (),
+    reserves: Sequence[Reserve] = (),
+    in_force: Sequence[Movement] = (),
 ) -> Instance:
     """Draw the instance of one resource at one moment.
 
     An institution's `need_cap` is spread over its requests, most urgent first: asking for more than the forecast
-    bears out gains nothing. A lane is drawn where the two are within `reach` and the units, leaving within the
+    bears out gains nothing, unless units are raised above it for a coded reason. What of `in_force` speaks of other
+    offers or requests is left out. A lane is drawn where the two are within `reach` and the units, leaving within the
     offer's window, arrive before the need ends. Raises `Invalid` for an institution without standing.
     """
     reach = reach or Reach()
@@ -87,13 +97,41 @@ def build_instance(
             raise Invalid(f"institution {name} has no standing for {resource}.", field="standings")
     receivers = tuple(_receivers(requests, standing))
     giving = [row for row in offers if row.available_until >= at]
+    names = {row.id for row in giving}, {row.id for row in requests}
     return Instance(
         resource=resource, kind=kind, at=at, seed=seed, fairness=fairness or Fairness(), snapshot=snapshot,
         stale_after=stale_after, forecasts=tuple(forecasts),
         owners=tuple(_owner(row, standing[row.institution]) for row in giving),
         receivers=receivers,
         lanes=tuple(_lanes(giving, requests, {row.request: row.need for row in receivers}, standing, reach, at=at)),
+        reserves=tuple(reserves),
+        in_force=tuple(row for row in in_force if row.offer in names[0] and row.request in names[1]),
     )  # fmt: skip
+
+
+def moved_before(
+    lapsed: Iterable[tuple[str, str, int]], remainders: Sequence[tuple[str, str, int]]
+) -> list[Movement]:
+    """What the plan in force moves and must be decided anew.
+
+    `lapsed` are its movements whose holds ran out (offer, request, units); `remainders` the requests that ask for what
+    it left open again (request, the one whose remainder it is, units). Each movement goes on to the remainders of its
+    request, in their order, as far as they have room.
+    """
+    left = {request: units for request, _, units in remainders}
+    heirs: dict[str, list[str]] = {}
+    for request, parent, _ in remainders:
+        heirs.setdefault(parent, []).append(request)
+    moves: dict[tuple[str, str], int] = {}
+    for offer, request, units in lapsed:
+        rest = units
+        for heir in heirs.get(request, ()):
+            taken = min(rest, left[heir])
+            if taken:
+                moves[offer, heir] = moves.get((offer, heir), 0) + taken
+                left[heir] -= taken
+                rest -= taken
+    return [Movement(offer=offer, request=request, quantity=units) for (offer, request), units in moves.items()]
 
 
 def _owner(row: OfferRow, standing: Standing) -> Owner:
@@ -104,16 +142,31 @@ def _owner(row: OfferRow, standing: Standing) -> Owner:
 
 
 def _receivers(requests: Sequence[RequestRow], standing: Mapping[str, Standing]) -> Iterator[Receiver]:
-    left = {name: row.need_cap for name, row in standing.items()}
-    for row in sorted(requests, key=lambda row: (-row.urgency, row.needed_by, row.id)):
-        cap = left[row.institution]
-        need = row.quantity if cap is None else min(row.quantity, cap)
-        if cap is not None:
-            left[row.institution] = cap - need
+    found = list(_needs(requests, {name: row.need_cap for name, row in standing.items()}))
+    needs: dict[str, list[int]] = {}
+    for row, need, _ in found:
+        needs.setdefault(row.institution, []).append(need)
+    shares = {name: iter(spread(standing[name].credit, rows)) for name, rows in needs.items()}
+    for row, need, raised in found:
         yield Receiver(
             request=row.id, institution=row.institution, need=need, asked=row.quantity, urgency=row.urgency,
-            held=row.held, weight=standing[row.institution].weight,
+            held=row.held, weight=standing[row.institution].weight, credit=next(shares[row.institution]),
+            categories=standing[row.institution].categories, raised=raised,
+            raise_reason=row.raise_reason if raised else None,
         )  # fmt: skip
+
+
+def _needs(
+    requests: Sequence[RequestRow], left: dict[str, int | None]
+) -> Iterator[tuple[RequestRow, int, int]]:
+    """Each request with its need and what of that is raised; `left` of an institution is what is still borne out."""
+    for row in sorted(requests, key=lambda row: (-row.urgency, row.needed_by, row.id)):
+        cap = left[row.institution]
+        borne_out = row.quantity if cap is None else min(row.quantity, cap)
+        if cap is not None:
+            left[row.institution] = cap - borne_out
+        raised = 0 if row.raise_reason is None else min(row.raised, row.quantity - borne_out)
+        yield row, borne_out + raised, raised
 
 
 def _lanes(

@@ -15,6 +15,7 @@ from itertools import pairwise
 from sharewell.domain.instance import MAX_WEIGHT, Fairness, Receiver, Rule
 
 SOFTENING = Decimal("0.1")
+LEAST_LEAN, MOST_LEAN = -500, 1000  #: per mille; credit at most doubles the worth of a unit, and at least halves it
 TOP = 1_000_000  #: price of the first unit of a request without anything, at the highest urgency and equity weight
 
 
@@ -22,9 +23,20 @@ def steps(fairness: Fairness, receiver: Receiver) -> tuple[tuple[int, int], ...]
     """The needed units of `receiver` as `(width, price)`, first unit first; prices never rise."""
     urgency = fairness.urgency_weights[receiver.urgency - 1]
     shares = _shares(_alpha(fairness), receiver.whole_need, receiver.held, _buckets(fairness, receiver))
-    # The best case of this instance's rule is worth TOP; the weights scale every other down from there.
+    # The best case of this instance's rule is worth TOP (twice that with credit); the weights scale down from there.
     scale = Decimal(urgency * receiver.weight) / (fairness.urgency_weights[-1] * MAX_WEIGHT)
+    scale *= Decimal(1000 + lean(fairness, receiver)) / 1000
     return tuple((width, max(1, int(TOP * scale * share))) for width, share in shares)
+
+
+def lean(fairness: Fairness, receiver: Receiver) -> int:
+    """Per mille by which credit for earlier runs lifts (below 0: lowers) the worth of a unit to `receiver`.
+
+    `fairness.credit` times its credit over its whole need, within LEAST_LEAN..MOST_LEAN.
+    """
+    if not fairness.credit or not receiver.credit or not receiver.whole_need:
+        return 0
+    return max(LEAST_LEAN, min(MOST_LEAN, fairness.credit * receiver.credit // (1000 * receiver.whole_need)))
 
 
 def price(fairness: Fairness, receiver: Receiver, unit: int) -> int:

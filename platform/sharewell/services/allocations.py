@@ -7,14 +7,24 @@ plan is refused as stale rather than bent to fit.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sharewell.domain import canonical
-from sharewell.domain.allocation import Instance, Plan, Status, check_certificate, check_plan
+from sharewell.domain import canonical, credit
+from sharewell.domain.allocation import (
+    Fairness,
+    Instance,
+    Movement,
+    Plan,
+    Reserve,
+    Status,
+    check_certificate,
+    check_plan,
+)
 from sharewell.domain.capacity import CapacityReport
+from sharewell.domain.choices import Choice
 from sharewell.domain.errors import StaleSnapshot
 from sharewell.domain.forecast import Forecast
 from sharewell.domain.institutions import Institution
@@ -22,8 +32,8 @@ from sharewell.domain.lanes import Reach
 from sharewell.domain.offers import Offer
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
-from sharewell.domain.requests import Request, RequestReason
-from sharewell.domain.snapshot import OfferRow, RequestRow, Standing, build_instance
+from sharewell.domain.requests import Request
+from sharewell.domain.snapshot import OfferRow, RequestRow, Standing, build_instance, moved_before
 from sharewell.domain.transfers import HOLD, Transfer, TransferState
 from sharewell.services.office import Act, Done, Office, new_id
 from sharewell.store.allocations import Allocation
@@ -51,13 +61,16 @@ class AllocationService:
             if not requests:
                 return None
             offers = await tx.offers.open_in_region(region, resource, at)
+            choice = await tx.choices.in_force(region, resource)
+            lapsed = await tx.transfers.lapsed([q.remainder_of for q in requests if q.remainder_of])
             day = max(at.date(), min(request.needed_by.date() for request in requests))
-            standings = await read_standings(tx, region, resource, day, requests, at)
+            standings = await read_standings(tx, region, resource, day, choice, at)
         return build_instance(
             resource=resource, kind=line.kind, at=at, seed=f"{region}/{resource}/{day}", reach=self._reach,
             offers=[offer_row(offer, standings.occupied) for offer in offers],
             requests=[request_row(request) for request in requests],
-            standings=standings.rows, forecasts=standings.forecasts,
+            standings=standings.rows, forecasts=standings.forecasts, in_force=_in_force(lapsed, requests),
+            fairness=_fairness(choice), reserves=_reserves(choice),
         )  # fmt: skip
 
     async def answered(self, instance: Instance) -> bool:
@@ -78,6 +91,7 @@ class AllocationService:
             check_certificate(instance, plan)
         async with self._office.act(caller, Action.ADOPT_PLAN, Target(kind="allocation", id="new")) as act:
             offers, requests = await lock_unchanged(act, instance)
+            await _same_rule(act, region, instance)
             instance_body, plan_body = canonical.encode(instance.to_json()), canonical.encode(plan.to_json())
             allocation = Allocation(
                 id=new_id(), region=region, resource=instance.resource,
@@ -87,16 +101,20 @@ class AllocationService:
                 needed=sum(row.need for row in instance.receivers),
                 assigned=sum(row.quantity for row in plan.assignments),
                 measures=measures, solver=plan.solver.to_json(), adopted_at=act.at,
-                rule=instance.fairness.rule, stages=plan.reached,
+                rule=instance.fairness.rule, stages=plan.reached, fairness=instance.fairness.to_json(),
+                reserves=[row.to_json() for row in instance.reserves],
             )  # fmt: skip
             decision = await act.record(
                 "plan.adopted", "allocation", allocation.id,
                 {"region": region, "resource": instance.resource, "instance_sha256": allocation.instance_sha256,
                  "plan_sha256": allocation.plan_sha256, "needed": allocation.needed,
                  "assigned": allocation.assigned, "solver": plan.solver.to_json(),
-                 "forecasts": len(instance.forecasts)},
+                 "forecasts": len(instance.forecasts), "fairness": instance.fairness.to_json()},
             )  # fmt: skip
             await act.tx.allocations.add(allocation, decision)
+            if instance.fairness.memory:
+                owed = {UUID(who): units for who, units in credit.carried(instance, plan).items()}
+                await act.tx.credit.add(allocation.id, instance.resource, owed, decision)
             await hold_units(act, plan, allocation.id, offers, requests, decision)
             await answer_requests(act, plan, requests, decision)
             return Done(allocation, decision, act.at)
@@ -141,20 +159,41 @@ class _Standings:
     forecasts: tuple[str, ...]  #: models that the expected needs rest on
 
 
+def _fairness(choice: Choice | None) -> Fairness:
+    return Fairness() if choice is None else choice.fairness
+
+
+def _reserves(choice: Choice | None) -> tuple[Reserve, ...]:
+    return () if choice is None else tuple(row.reserve for row in choice.reserves)
+
+
+def _in_force(lapsed: list[tuple[UUID, UUID, int]], requests: list[Request]) -> list[Movement]:
+    return moved_before(
+        [(str(offer), str(request), units) for offer, request, units in lapsed],
+        [(str(q.id), str(q.remainder_of), q.requested) for q in requests if q.remainder_of],
+    )
+
+
 async def read_standings(
-    tx: Transaction, region: str, resource: str, day: date, requests: list[Request], at: datetime
+    tx: Transaction, region: str, resource: str, day: date, choice: Choice | None, at: datetime
 ) -> _Standings:
     reports = await tx.capacity.latest_in_region(region, resource)
     expected = await tx.forecasts.newest_for(region, resource, day)
     promised = await tx.transfers.promised_in_region(region, resource, at)
-    foreseen = {q.institution for q in requests if q.reason is RequestReason.FORECAST_SHORTAGE}
+    incoming = await tx.transfers.incoming_in_region(region, resource)
+    institutions = await tx.institutions.in_region(region)
+    owed = await tx.credit.newest(resource, [row.id for row in institutions]) if _fairness(choice).memory else {}
     return _Standings(
         rows=[
-            _standing(
-                institution, reports.get(institution.id), expected.get(institution.id),
-                promised.get(institution.id, 0), capped=institution.id in foreseen,
+            replace(
+                _standing(
+                    institution, reports.get(institution.id), expected.get(institution.id),
+                    promised.get(institution.id, 0), incoming.get(institution.id, 0),
+                ),
+                credit=owed.get(institution.id, 0),
+                categories=() if choice is None else choice.categories_of(institution.id),
             )
-            for institution in await tx.institutions.in_region(region)
+            for institution in institutions
         ],
         occupied={who: report.occupied or 0 for who, report in reports.items()},
         forecasts=tuple(sorted({forecast.model for forecast in expected.values()})),
@@ -162,19 +201,20 @@ async def read_standings(
 
 
 def _standing(
-    institution: Institution, report: CapacityReport | None, forecast: Forecast | None, promised: int, *,
-    capped: bool,
-) -> Standing:  # fmt: skip
-    """The newest report and the forecast together: an owner keeps the larger of today's need and the expected one."""
+    institution: Institution, report: CapacityReport | None, forecast: Forecast | None, promised: int, incoming: int
+) -> Standing:
+    """The newest report and the forecast together: an owner keeps the larger of today's need and the expected one.
+
+    A request counts as far as they show a lack that nothing on its way will fill: without report and forecast not at
+    all, unless it is raised.
+    """
     stock = 0 if report is None else (report.staffed or 0) - (report.blocked or 0)
     need = 0 if report is None else report.need or 0
-    need_cap = None
-    if capped and forecast is not None:
-        need_cap = max(0, max(need, forecast.units(CAUTIOUS)) - stock)
+    borne_out = max(need, 0 if forecast is None else forecast.units(CAUTIOUS))
     return Standing(
         institution=str(institution.id), latitude=institution.latitude, longitude=institution.longitude,
         stock=max(0, stock - promised), own_need=max(need, 0 if forecast is None else forecast.units()),
-        need_cap=need_cap,
+        need_cap=max(0, borne_out - stock - incoming),
     )  # fmt: skip
 
 
@@ -191,6 +231,7 @@ def request_row(request: Request) -> RequestRow:
     return RequestRow(
         id=str(request.id), institution=str(request.institution), quantity=request.requested,
         urgency=request.urgency, needed_by=request.needed_by, needed_until=request.needed_until,
+        raised=request.raised, raise_reason=request.raise_reason,
     )  # fmt: skip
 
 
@@ -207,6 +248,18 @@ async def lock_unchanged(act: Act, instance: Instance) -> tuple[dict[UUID, Offer
         if request is None or request.status != "open" or request.requested != receiver.asked:
             raise StaleSnapshot(f"request {receiver.request} has changed since the snapshot.")
     return offers, requests
+
+
+async def _same_rule(act: Act, region: str, instance: Instance) -> None:
+    """Refuse the plan where its rule, or what earlier runs left to anyone, is no longer as in the snapshot."""
+    choice = await act.tx.choices.in_force(region, instance.resource)
+    if (instance.fairness, instance.reserves) != (_fairness(choice), _reserves(choice)):
+        raise StaleSnapshot(f"the fairness rule of {instance.resource} in {region} has changed since the snapshot.")
+    if instance.fairness.memory:
+        found = credit.before(instance)
+        owed = await act.tx.credit.newest(instance.resource, [UUID(who) for who in found])
+        if {who: owed.get(UUID(who), 0) for who in found} != found:
+            raise StaleSnapshot(f"credit for {instance.resource} in {region} has changed since the snapshot.")
 
 
 async def hold_units(

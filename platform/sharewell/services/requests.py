@@ -34,7 +34,8 @@ class RequestService:
             decision = await act.record(
                 "request.opened", "request", request.id,
                 {"resource": request.resource, "requested": request.requested, "urgency": request.urgency,
-                 "reason": request.reason, "needed_by": request.needed_by.isoformat(),
+                 "reason": request.reason, "raised": request.raised, "raise_reason": request.raise_reason or "",
+                 "needed_by": request.needed_by.isoformat(),
                  "needed_until": request.needed_until.isoformat()},
                 institution=institution,
             )  # fmt: skip

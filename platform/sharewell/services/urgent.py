@@ -63,7 +63,8 @@ class UrgentService:
         resource, next_run = asked.resource, at + self._next_run
         line = await tx.resources.get(resource)
         offers = await tx.offers.open_in_region(region, resource, at)
-        standings = await read_standings(tx, region, resource, next_run.date(), requests, at)
+        choice = await tx.choices.in_force(region, resource)
+        standings = await read_standings(tx, region, resource, next_run.date(), choice, at)
         foreseen, active = await _foreseen(tx, region, resource, next_run)
         expected = _expected(standings.rows, foreseen, requests, next_run)
         held = await tx.allocations.granted_since_run(region, resource, asked.institution)
@@ -100,6 +101,7 @@ class UrgentService:
                 owners=len(question.lanes), receivers=1, needed=question.receiver.need,
                 assigned=sum(row.quantity for row in plan.assignments), measures=measures, stages=plan.reached,
                 solver=plan.solver.to_json(), adopted_at=act.at,
+                fairness=question.instance.fairness.to_json(), reserves=[],
             )  # fmt: skip
             decision = await act.record(
                 "urgent_plan.adopted", "allocation", allocation.id,

@@ -13,15 +13,16 @@ from sharewell.domain.errors import NotFound, StaleSnapshot
 from sharewell.store.paging import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import asyncpg
 
 _COLUMNS = """id, region, resource, rule, instance_sha256, plan_sha256, owners, receivers, needed, assigned, measures,
-  stages, solver, adopted_at"""
+  stages, solver, adopted_at, fairness, reserves"""
 ADD = f"""
 insert into sharewell.allocation ({_COLUMNS}, decision_id)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12::text::jsonb, $13::text::jsonb, $14, $15)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12::text::jsonb, $13::text::jsonb, $14,
+  $15::text::jsonb, $16::text::jsonb, $17)
 on conflict (instance_sha256) do nothing returning true
 """
 BY_ID = f"select {_COLUMNS} from sharewell.allocation where id = $1"
@@ -37,6 +38,12 @@ select coalesce(sum(t.quantity), 0)::integer
                          order by r.id desc limit 1), '00000000-0000-0000-0000-000000000000')
 """
 ANSWERED = "select true from sharewell.allocation where instance_sha256 = $1"
+#: A run leaves its decision with each request it answers, until another deed follows; then its transfers tell.
+THAT_ANSWERED = """
+select coalesce(
+  (select a.id from sharewell.request q join sharewell.allocation a on a.decision_id = q.decision_id where q.id = $1),
+  (select t.allocation_id from sharewell.transfer t where t.request_id = $1 order by t.id desc limit 1))
+"""
 PAGE = f"""
 select {_COLUMNS} from sharewell.allocation
  where id < $1 and ($2::text is null or region = $2) and ($3::text is null or resource = $3) order by id desc limit $4
@@ -61,6 +68,8 @@ class Allocation:
     stages: list[dict[str, Any]]  #: what each stage reached over all parts
     solver: Mapping[str, Any]  #: name, version, status, bound, gap, seed, time, memory
     adopted_at: datetime
+    fairness: Mapping[str, Any]  #: the rule it was made by
+    reserves: Sequence[Mapping[str, Any]]  #: categories that supply was kept for
 
 
 class AllocationRepository:
@@ -75,9 +84,15 @@ class AllocationRepository:
         if not await self._conn.fetchval(
             ADD, a.id, a.region, a.resource, a.rule, a.instance_sha256, a.plan_sha256, a.owners, a.receivers, a.needed,
             a.assigned, orjson.dumps(dict(a.measures)).decode(), orjson.dumps(list(a.stages)).decode(),
-            orjson.dumps(dict(a.solver)).decode(), a.adopted_at, decision,
+            orjson.dumps(dict(a.solver)).decode(), a.adopted_at, orjson.dumps(dict(a.fairness)).decode(),
+            orjson.dumps(list(a.reserves)).decode(), decision,
         ):  # fmt: skip
             raise StaleSnapshot("a plan for this very instance is adopted already.")
+
+    async def that_answered(self, request: UUID) -> UUID | None:
+        """The run that answered a request last; None where none has."""
+        found: UUID | None = await self._conn.fetchval(THAT_ANSWERED, request)
+        return found
 
     async def answers(self, instance_sha256: str) -> bool:
         """Tell whether a plan for this instance is adopted already."""
@@ -111,5 +126,6 @@ def _allocation(row: asyncpg.Record) -> Allocation:
         instance_sha256=row["instance_sha256"], plan_sha256=row["plan_sha256"], owners=row["owners"],
         receivers=row["receivers"], needed=row["needed"], assigned=row["assigned"],
         measures=orjson.loads(row["measures"]), stages=orjson.loads(row["stages"]),
-        solver=orjson.loads(row["solver"]), adopted_at=row["adopted_at"],
+        solver=orjson.loads(row["solver"]), adopted_at=row["adopted_at"], fairness=orjson.loads(row["fairness"]),
+        reserves=orjson.loads(row["reserves"]),
     )  # fmt: skip

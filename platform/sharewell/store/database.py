@@ -14,7 +14,9 @@ from sharewell.store.allocations import AllocationRepository
 from sharewell.store.answered import AnsweredRepository
 from sharewell.store.audit import AuditRepository
 from sharewell.store.capacity import CapacityRepository
+from sharewell.store.choices import ChoiceRepository
 from sharewell.store.clients import ClientRepository
+from sharewell.store.credit import CreditRepository
 from sharewell.store.drift import DriftRepository
 from sharewell.store.feeds import FeedRepository
 from sharewell.store.forecasts import ForecastRepository
@@ -86,6 +88,14 @@ class Transaction:
     @cached_property
     def capacity(self) -> CapacityRepository:
         return CapacityRepository(self.conn)
+
+    @cached_property
+    def choices(self) -> ChoiceRepository:
+        return ChoiceRepository(self.conn)
+
+    @cached_property
+    def credit(self) -> CreditRepository:
+        return CreditRepository(self.conn)
 
     @cached_property
     def clients(self) -> ClientRepository:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sharewell.domain.errors import NotFound
-from sharewell.domain.requests import Request, RequestReason, RequestStatus
+from sharewell.domain.requests import RaiseReason, Request, RequestReason, RequestStatus
 from sharewell.store.paging import Page
 
 if TYPE_CHECKING:
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     import asyncpg
 
 _COLUMNS = """id, institution_id, resource, requested, approved, fulfilled, urgency, needed_by, needed_until, reason,
-  status, remainder_of, note, opened_at"""
+  status, remainder_of, note, opened_at, raised, raise_reason"""
 ADD = f"""
 insert into sharewell.request ({_COLUMNS}, decision_id)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 """
 UPDATE = """
 update sharewell.request set approved = $2, fulfilled = $3, status = $4, note = $5, decision_id = $6 where id = $1
@@ -52,7 +52,8 @@ class RequestRepository:
         q = request
         await self._conn.execute(
             ADD, q.id, q.institution, q.resource, q.requested, q.approved, q.fulfilled, q.urgency, q.needed_by,
-            q.needed_until, q.reason, q.status, q.remainder_of, q.note, q.opened_at, decision,
+            q.needed_until, q.reason, q.status, q.remainder_of, q.note, q.opened_at, q.raised,
+            q.raise_reason, decision,
         )  # fmt: skip
 
     async def update(self, request: Request, decision: UUID) -> None:
@@ -93,4 +94,5 @@ def _request(row: asyncpg.Record) -> Request:
         approved=row["approved"], fulfilled=row["fulfilled"], urgency=row["urgency"], needed_by=row["needed_by"],
         needed_until=row["needed_until"], reason=RequestReason(row["reason"]), status=RequestStatus(row["status"]),
         remainder_of=row["remainder_of"], note=row["note"], opened_at=row["opened_at"],
+        raised=row["raised"], raise_reason=None if row["raise_reason"] is None else RaiseReason(row["raise_reason"]),
     )  # fmt: skip

@@ -46,6 +46,21 @@ select t.giver_id, sum(t.quantity)::integer as units
    and o.available_until > $3
  group by t.giver_id
 """
+#: Units on their way to each receiver, or arrived since its newest report: no report shows them yet.
+INCOMING_IN_REGION = """
+select t.receiver_id, sum(t.quantity)::integer as units
+  from sharewell.transfer t join sharewell.institution i on i.id = t.receiver_id
+ where i.region = $1 and t.resource = $2
+   and t.state in ('held', 'confirmed', 'dispatched', 'received', 'return_due')
+   and (t.state not in ('received', 'return_due') or not exists (
+        select from sharewell.capacity_report c
+         where c.institution_id = t.receiver_id and c.resource = t.resource and c.as_of >= t.changed_at))
+ group by t.receiver_id
+"""
+LAPSED = """
+select offer_id, request_id, quantity from sharewell.transfer
+ where request_id = any ($1::uuid[]) and state = 'expired' order by id
+"""
 #: A plan proposes and holds in the same instant.
 STEPS = """
 select state, at, decision_id from sharewell.transfer_step where transfer_id = $1 order by at, state <> 'proposed'
@@ -97,6 +112,15 @@ class TransferRepository:
         """Units that each giver has promised to others at `at`."""
         rows = await self._conn.fetch(PROMISED_IN_REGION, region, resource, at)
         return {row["giver_id"]: row["units"] for row in rows}
+
+    async def incoming_in_region(self, region: str, resource: str) -> dict[UUID, int]:
+        """Units that each receiver is getting and has not reported yet."""
+        rows = await self._conn.fetch(INCOMING_IN_REGION, region, resource)
+        return {row["receiver_id"]: row["units"] for row in rows}
+
+    async def lapsed(self, requests: list[UUID]) -> list[tuple[UUID, UUID, int]]:
+        """Offer, request and units of every transfer to `requests` whose hold ran out unanswered."""
+        return [tuple(row) for row in await self._conn.fetch(LAPSED, requests)]
 
     async def update(self, transfer: Transfer, decision: UUID) -> None:
         t = transfer

@@ -222,6 +222,7 @@ NOT_FOR = {
     "openRequest": ("regulator", {"institution": "{own}", "resource": BEDS, "quantity": 1, "urgency": 1,
                                   "neededBy": "{now}", "neededUntil": "{later}", "reason": "SURGE"}),
     "cancelRequest": ("other", {"request": "{request}"}),
+    "chooseFairness": ("clinic", {"region": "us-nj", "resource": BEDS}),
     "startForecast": ("clinic", {"resource": BEDS}),
     "startAllocation": ("admin", {"region": "us-nj", "resource": BEDS}),
     "requeueJob": ("planner", {"job": "1"}),
@@ -379,7 +380,7 @@ async def test_an_idempotency_key_is_1_to_200_plain_characters(api: Api, key: st
 
 
 @pytest.mark.parametrize("name", ["registerInstitution", "setInstitutionStatus", "defineResource", "reportCapacity",
-                                  "openRequest", "startForecast", "registerClient"])  # fmt: skip
+                                  "openRequest", "chooseFairness", "startForecast", "registerClient"])  # fmt: skip
 async def test_every_noun_repeats_its_answer(api: Api, name: str) -> None:
     own = await api.institution("clinic")
     wishes: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -392,6 +393,9 @@ async def test_every_noun_repeats_its_answer(api: Api, name: str) -> None:
                            {"reports": [{"resource": BEDS, "asOf": text(api.at), "staffed": 1,
                                          "marks": [{"measure": "STAFFED", "mark": "IMPUTED"}]}]}),
         "openRequest": ("clinic", "request { id reason neededBy }", api.need_of(2)),
+        "chooseFairness": ("planner", "choice { id fairness { rule urgencyWeights } reserves { institutionIds } }",
+                           {"region": "us-nj", "resource": BEDS, "rule": "LEXIMIN",
+                            "reserves": [{"category": "rural", "share": 100, "institutions": [own]}]}),
         "startForecast": ("planner", "key", {"resource": BEDS}),
         "registerClient": ("admin", "client { clientId roles keys { thumbprint } createdAt }",
                            {"name": "x", "roles": ["REGULATOR"], "scopes": ["system/*.rs"], "jwks": a_key()}),

@@ -205,7 +205,7 @@ async def _promise_blindly(world: World, offer: Offer, request: Request, units: 
             Allocation(
                 id=run, region="us-nj", resource=offer.resource, rule="floor", instance_sha256=sha256,
                 plan_sha256=sha256, owners=1, receivers=1, needed=units, assigned=units, measures={}, stages=[],
-                solver={}, adopted_at=act.at,
+                solver={}, adopted_at=act.at, fairness={}, reserves=[],
             ),
             decision,
         )  # fmt: skip

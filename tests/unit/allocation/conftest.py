@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from sharewell.domain.allocation import Fairness, Instance, Lane, Owner, Receiver, Rule
+from sharewell.domain.allocation import Fairness, Instance, Lane, Movement, Owner, Receiver, Reserve, Rule
+from sharewell.domain.requests import RaiseReason
 from sharewell.domain.resources import ResourceKind
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -61,14 +62,22 @@ def drawn(draw: st.DrawFn, *, sides: int = 3, most: int = 3, rules: tuple[Rule, 
             Owner(offer=f"o{index}", institution=house, quantity=draw(some), stock=stocks[house][0],
                   own_need=stocks[house][1], minimum_kept=draw(seldom))
         )  # fmt: skip
+    reserves = [
+        Reserve(category=name, share=draw(st.sampled_from([100, 250, 500])))
+        for name in draw(st.sampled_from([(), (), ("burns",), ("burns", "rural")]))
+    ]
     receivers = []
     for index in range(draw(st.integers(1, sides))):
+        raised = draw(st.sampled_from([0, 0, 0, 1]))
         need, held = draw(st.sampled_from([*range(most + 1), most])), draw(seldom)
         house = draw(st.sampled_from(["marsupilami", "spirou", "zyglotrop"] * 4 + ["bobeline"]))
         receivers.append(
             Receiver(request=f"r{index}", institution=house, need=need, urgency=draw(st.integers(1, 5)),
                      asked=need + draw(st.sampled_from([0, 0, 1])), held=held,
-                     weight=draw(st.sampled_from([1000, 1000, 1500])))
+                     weight=draw(st.sampled_from([1000, 1000, 1500])),
+                     credit=draw(st.sampled_from([0, 0, 700, -1500, 9000])), raised=min(raised, need),
+                     raise_reason=RaiseReason.DISASTER if raised and need else None,
+                     categories=tuple(row.category for row in reserves if draw(st.booleans())))
         )  # fmt: skip
     lanes = [
         Lane(offer=o.offer, request=r.request, cap=draw(st.sampled_from([0, *range(1, most + 1)])),
@@ -77,7 +86,12 @@ def drawn(draw: st.DrawFn, *, sides: int = 3, most: int = 3, rules: tuple[Rule, 
         for r in receivers
         if o.institution != r.institution and draw(st.integers(0, 4)) > 0
     ]  # fmt: skip
+    in_force = [
+        Movement(offer=lane.offer, request=lane.request, quantity=draw(some))
+        for lane in lanes if draw(st.integers(0, 3)) == 0
+    ]  # fmt: skip
     fairness = Fairness(
+        memory=draw(st.sampled_from([0, 800])), credit=draw(st.sampled_from([0, 500, 1000])),
         rule=draw(st.sampled_from(rules)),
         alpha=draw(st.sampled_from([0, 500, 1000, 2000, 4000])),
         theta=draw(st.sampled_from([1000, 1000, 700, 0])),
@@ -86,6 +100,7 @@ def drawn(draw: st.DrawFn, *, sides: int = 3, most: int = 3, rules: tuple[Rule, 
     return Instance(
         resource="ventilator", kind=ResourceKind.DEVICE, at=NOON, seed=draw(st.sampled_from(["spip", "houba"])),
         owners=tuple(owners), receivers=tuple(receivers), lanes=tuple(lanes), fairness=fairness,
+        reserves=tuple(reserves), in_force=tuple(in_force),
     )  # fmt: skip
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
-from sharewell.domain.allocation import Fairness, Instance, Rule
-from sharewell.domain.frontier import picture
+from sharewell.domain.allocation import Fairness, Instance, Reserve, Rule
+from sharewell.domain.frontier import Family
+from sharewell.domain.frontier_picture import HEIGHT, WIDTH, picture
 from sharewell_workers.solving import frontier
 
 Build = Callable[..., Instance]
@@ -58,3 +60,28 @@ def test_the_picture_is_well_formed_and_shows_every_rule(an_instance: Build) -> 
 
 def test_the_picture_of_an_empty_instance_is_drawn_too(an_instance: Build) -> None:
     ET.fromstring(picture(list(frontier(an_instance({}, {})))))
+
+
+def test_reserve_shares_are_tried_around_those_chosen(an_instance: Build) -> None:
+    instance = an_instance({"o": 12}, {"city": (12, 5), "farm": (12, 1)}, fairness=Fairness(rule=Rule.UTILITARIAN))
+    rows = tuple(replace(r, categories=("rural",) if r.request == "farm" else ()) for r in instance.receivers)
+    instance = replace(instance, receivers=rows, reserves=(Reserve(category="rural", share=250),))
+    points = sorted(
+        (p for p in frontier(instance) if p.chosen or p.family is Family.RESERVE), key=lambda p: p.reserve_share
+    )
+    shares, fills = zip(*((p.reserve_share, p.smallest_fill) for p in points), strict=True)
+    assert (shares, fills) == ((0, 125, 250, 375, 500), (0, 83, 250, 333, 500))
+    assert "the share reserved" in picture(points)
+
+
+def test_rules_that_time_does_not_suffice_for_are_left_out_but_never_the_own(an_instance: Build) -> None:
+    (own,) = frontier(torn(an_instance), within=0)
+    assert own.chosen
+    assert not own.proven
+
+
+def test_no_label_of_the_picture_leaves_it(an_instance: Build) -> None:
+    points = list(frontier(torn(an_instance)))
+    for text in ET.fromstring(picture(points)).iter("{http://www.w3.org/2000/svg}text"):
+        assert 0 <= float(text.attrib["x"]) < WIDTH
+        assert 0 < float(text.attrib["y"]) < HEIGHT

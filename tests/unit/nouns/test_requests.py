@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sharewell.domain.errors import Conflict, Invalid
-from sharewell.domain.requests import Request, RequestDraft, RequestReason, RequestStatus
+from sharewell.domain.requests import RaiseReason, Request, RequestDraft, RequestReason, RequestStatus
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OVER = NOON + timedelta(days=2)
@@ -33,6 +33,10 @@ def opened(**said: Any) -> Request:
     [
         ({"quantity": 0}, "quantity"),
         ({"quantity": -1}, "quantity"),
+        ({"raised": -1}, "raised"),
+        ({"raised": 6, "raise_reason": RaiseReason.DISASTER}, "raised"),
+        ({"raised": 1}, "raiseReason"),
+        ({"raise_reason": RaiseReason.DISASTER}, "raiseReason"),
         ({"urgency": 0}, "urgency"),
         ({"urgency": 6}, "urgency"),
         ({"resource": "Bed"}, "resource"),
@@ -66,6 +70,16 @@ def test_a_request_that_gets_nothing_stays_open_itself_and_says_why() -> None:
     request = opened().approve(0, note="Everything within reach is in use.")
     assert (request.status, request.note) == (S.OPEN, "Everything within reach is in use.")
     assert request.remainder(id=UUID(int=2), at=NOON) is None
+
+
+@pytest.mark.parametrize("granted", [1, 2, 4])
+def test_a_remainder_raises_no_more_than_is_left_open(granted: int) -> None:
+    request = opened(raised=3, raise_reason=RaiseReason.STAFF_ABSENT).approve(granted, note="")
+    for rest in (request.remainder(id=UUID(int=2), at=NOON), request.release(granted, id=UUID(int=3), at=NOON)[1]):
+        assert rest is not None
+        assert rest.raised == min(3, rest.requested)
+        assert rest.raise_reason is RaiseReason.STAFF_ABSENT
+    assert opened().approve(granted, note="").remainder(id=UUID(int=2), at=NOON).raise_reason is None  # type: ignore[union-attr]
 
 
 def test_a_request_filled_whole_leaves_no_remainder() -> None:

@@ -48,16 +48,16 @@ class FlowNet:
     @cached_property
     def lane_room(self) -> np.ndarray:
         """Units each lane can carry."""
-        return np.array(self.program.upper[: self.program.lane_count], dtype=np.int64)
+        return np.array(self.program.lane_room, dtype=np.int64)
 
     @cached_property
     def _supply(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Tails, heads and capacities of the arcs above the lanes; nodes: 0 source, then the program's rows."""
-        receivers = len(self.part.receivers)
+        """Tails, heads and capacities of the arcs above the lanes; nodes: 0 source, then rows of the program."""
+        receivers, end = len(self.part.receivers), self.program.supply_end
         stock_of = dict(zip(self.program.lane_offer, self.program.lane_stock, strict=True))
-        heads = range(receivers, len(self.program.row_upper))
+        heads = range(receivers, end)
         tails = np.array([stock_of.get(row, -1) for row in heads], dtype=np.int64)
-        return tails + 1, np.array(heads) + 1, np.array(self.program.row_upper, dtype=np.int64)[receivers:]
+        return tails + 1, np.array(heads) + 1, np.array(self.program.row_upper[receivers:end], dtype=np.int64)
 
     @cached_property
     def _lanes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +66,7 @@ class FlowNet:
     @property
     def sink(self) -> int:
         """Index of the last node."""
-        return len(self.program.row_upper) + 1
+        return self.program.supply_end + 1
 
     def flow(self, wanted: np.ndarray, start: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Route as much of `wanted` (units per receiver) as fits, on top of the lane flows `start`.
@@ -94,7 +94,7 @@ class FlowNet:
 
     def _used(self, moved: np.ndarray) -> np.ndarray:
         """Units of `moved` that pass each supply arc."""
-        used = np.zeros(len(self.program.row_upper) + 1, dtype=np.int64)  # the last for row -1, no shared stock
+        used = np.zeros(self.program.supply_end + 1, dtype=np.int64)  # the last for row -1, no shared stock
         np.add.at(used, self.program.lane_offer, moved)
         np.add.at(used, self.program.lane_stock, moved)
         return used[len(self.part.receivers) : -1]

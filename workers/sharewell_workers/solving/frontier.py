@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 from sharewell.domain.errors import Invalid
-from sharewell.domain.frontier import Point, choices, point
+from sharewell.domain.frontier import Point, point, variants
 from sharewell.domain.instance import Instance, Rule
 from sharewell_workers.solving.solve import SECONDS, solve
 
 
-def frontier(instance: Instance, *, seconds: float = SECONDS) -> Iterator[Point]:
-    """Yield what each rule reaches on `instance`, its own among them, as soon as it is known.
+def frontier(instance: Instance, *, seconds: float = SECONDS, within: float = math.inf) -> Iterator[Point]:
+    """Yield what each rule reaches on `instance`, its own first, as soon as it is known.
 
-    `seconds` bounds each run. Leximin is left out where the instance is too large for it.
+    `seconds` bounds each run, `within` all of them: rules that time does not suffice for are left out, the instance's
+    own never. Leximin is left out where the instance is too large for it.
     """
-    for choice in choices(instance.fairness):
-        other = replace(instance, fairness=choice)
+    started = time.monotonic()
+    for along, other in variants(instance):
+        left = within - (time.monotonic() - started)
+        if other is not instance and left <= 0:
+            return
         try:
-            plan = solve(other, seconds=seconds)
+            plan = solve(other, seconds=min(seconds, max(0.0, left)))
         except Invalid:
-            if choice.rule is not Rule.LEXIMIN or choice == instance.fairness:
+            if other.fairness.rule is not Rule.LEXIMIN or other is instance:
                 raise
             continue
-        yield point(other, plan, chosen=choice == instance.fairness)
+        yield point(other, plan, along=along, chosen=other is instance)

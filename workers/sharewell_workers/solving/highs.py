@@ -90,6 +90,8 @@ class ArraySolver:
     ) -> tuple[Sequence[float] | np.ndarray, Sequence[float]]:
         """See `Solver`."""
         still_open = np.flatnonzero(bounds.lower < bounds.upper)
+        if not len(still_open):  # nothing left to decide: any prices prove it
+            return bounds.lower.astype(np.float64), [0.0] * self.matrix.shape[0]
         self._load(costs, bounds, still_open)
         self._begin_at(still_open)
         status = self.model.optimize(max_seconds=max(0.001, seconds))

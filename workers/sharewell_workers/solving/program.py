@@ -99,15 +99,34 @@ class Program:
 
 
 def _matrix(network: Network) -> csc_array:
-    lanes = np.arange(network.lane_count)
-    steps = np.arange(network.lane_count, len(network.upper))
-    stock = np.array(network.lane_stock, dtype=np.int64)
-    rows = np.concatenate([network.lane_receiver, network.lane_offer, stock[stock >= 0], network.step_receiver])
-    columns = np.concatenate([lanes, lanes, lanes[stock >= 0], steps])
-    signs = np.ones(len(rows), dtype=np.int64)
-    signs[len(rows) - len(steps) :] = -1
-    shape = (len(network.row_upper), len(network.upper))
-    return coo_array((signs, (rows.astype(np.int64), columns)), shape=shape).tocsc()
+    """Signs of the columns in the rows, in the columns' order: see `sharewell.domain.network`."""
+    kept, charges = network.kept_lane, len(network.charge_reserve)
+    lanes = np.concatenate([np.arange(network.lane_count), network.kept_start + np.arange(len(kept))])
+    steps = network.lane_count + np.arange(len(network.step_receiver))
+    charging = len(network.upper) - charges + np.arange(charges)
+    along = np.concatenate([np.arange(network.lane_count), np.array(kept, dtype=np.int64)])
+    entries = [
+        (_at(network.lane_receiver, along), lanes, 1),
+        (_at(network.lane_offer, along), lanes, 1),
+        (_at(network.lane_stock, along), lanes, 1),
+        (_array(network.step_receiver), steps, -1),
+        (_array(network.step_reserve), steps, 1),
+        (_array(network.charge_reserve), charging, -1),
+        (_array(network.charge_category), charging, 1),
+    ]
+    rows = np.concatenate([row[row >= 0] for row, _, _ in entries])
+    columns = np.concatenate([column[row >= 0] for row, column, _ in entries])
+    signs = np.concatenate([np.full((row >= 0).sum(), sign, dtype=np.int64) for row, _, sign in entries])
+    return coo_array((signs, (rows, columns)), shape=(len(network.row_upper), len(network.upper))).tocsc()
+
+
+def _array(values: Sequence[int]) -> np.ndarray:
+    return np.array(values, dtype=np.int64)
+
+
+def _at(values: Sequence[int], places: np.ndarray) -> np.ndarray:
+    found: np.ndarray = _array(values)[places]
+    return found
 
 
 def _whole(values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """From an instance to a plan, part by part: floor by max flow, then the stages of the rule by linear programs.
 
-There is always a plan: shortage is what is left over, and a part whose time runs out gets the plan of its floor,
-filled up as far as the units go, with the bound it did not reach.
+There is always a plan: shortage is what is left over, and a part whose time runs out before need is weighed gets the
+plan of what was decided, filled up as far as the units go, with the bound it did not reach.
 """
 
 from __future__ import annotations
@@ -106,8 +106,7 @@ def _solve_part(instance: Instance, part: Part, deadline: float, memory: Memory 
     witness = tuple(floor.moved) if instance.fairness.theta < 1000 else ()
     return PartPlan(
         program=program,
-        # Nothing decided yet: the floor's own flow, filled up as far as the units go.
-        moved=fill_up(net, floor.moved) if search.values is None else search.moved(),
+        moved=search.moved() if search.bound >= 0 else fill_up(net, search.moved() or floor.moved),
         floor=(floor.value, floor.over),
         bound=search.bound if search.bound >= 0 else search.program.ceiling("welfare", getattr(stopped, "rows", None)),
         proof=PartProof(part=part.index, blocking=floor.blocking, witness=witness, multipliers=tuple(search.proofs)),
@@ -146,10 +145,8 @@ class _Search:
             self.bound = sum(cost * int(units) for cost, units in zip(costs, self.values, strict=True))
 
     def moved(self) -> list[int]:
-        """Units per lane."""
-        assert self.values is not None
-        found: list[int] = self.values[: self.program.network.lane_count].tolist()
-        return found
+        """Units per lane; none where no stage is decided."""
+        return [] if self.values is None else self.program.network.moved(self.values.tolist())
 
 
 def _report(

@@ -5,14 +5,17 @@ Multipliers of the first run would be cheaper, but they mislead where plans tie,
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from sharewell.domain.canonical import Json
 from sharewell.domain.checks import MAX_UNITS
 from sharewell.domain.errors import NotFound
 from sharewell.domain.instance import Instance, Lane, Receiver
-from sharewell.domain.plan import Plan
+from sharewell.domain.plan import Plan, Status
 from sharewell_workers.solving.memory import Memory
 from sharewell_workers.solving.solve import SECONDS, solve
 
@@ -42,25 +45,41 @@ class _Question:
     got: int
     lacking: int  #: units that all requests of the run together lack
     seconds: float
+    deadline: float
     memory: Memory = field(default_factory=Memory)  #: the instances differ in one number, so each starts at the last
 
     def then(self, other: Instance) -> int:
-        """Units the request gets in `other`."""
-        return solve(other, seconds=self.seconds, memory=self.memory).received.get(self.receiver.request, 0)
+        """Units the request gets in `other`. Raises `_OutOfTime` where that cannot be told for certain in time."""
+        left = self.deadline - time.monotonic()
+        plan = solve(other, seconds=min(self.seconds, max(0.0, left)), memory=self.memory)
+        if plan.solver.status is not Status.OPTIMAL:
+            raise _OutOfTime
+        return plan.received.get(self.receiver.request, 0)
 
 
-def what_would_change(instance: Instance, plan: Plan, request: str, *, seconds: float = SECONDS) -> tuple[Change, ...]:
+class _OutOfTime(Exception):
+    """The time for all questions is over, or a run of one was cut short."""
+
+
+def what_would_change(
+    instance: Instance, plan: Plan, request: str, *, seconds: float = SECONDS, within: float = math.inf
+) -> tuple[Change, ...]:
     """Try single changes, each in runs of its own, and tell those that would bring `request` more, the best first.
 
     Tried are: more units at the nearest owners, wider lanes, the highest urgency, a need borne out in full.
-    `seconds` bounds each run. Raises `NotFound` where the instance has no such request.
+    `seconds` bounds each run, `within` all of them: changes that time does not suffice for are left out.
+    Raises `NotFound` where the instance has no such request.
     """
     receiver = instance.receiver.get(request)
     if receiver is None:
         raise NotFound(f"request {request} is not part of this instance.", field="request")
     lacking = sum(row.need for row in instance.receivers) - sum(plan.received.values())
-    question = _Question(instance, receiver, plan.received.get(request, 0), lacking, seconds)
-    return tuple(sorted(_changes(question), key=lambda row: -row.received))
+    got = plan.received.get(request, 0)
+    question = _Question(instance, receiver, got, lacking, seconds, time.monotonic() + within)
+    found: list[Change] = []
+    with suppress(_OutOfTime):
+        found.extend(_changes(question))
+    return tuple(sorted(found, key=lambda row: -row.received))
 
 
 def _changes(question: _Question) -> Iterator[Change]:
