@@ -7,7 +7,7 @@ plan is refused as stale rather than bent to fit.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,7 @@ from sharewell.domain import canonical
 from sharewell.domain.allocation import Instance, Plan, Status, check_certificate, check_plan
 from sharewell.domain.capacity import CapacityReport
 from sharewell.domain.errors import StaleSnapshot
+from sharewell.domain.fairness import receipts
 from sharewell.domain.forecast import Forecast
 from sharewell.domain.institutions import Institution
 from sharewell.domain.lanes import Reach
@@ -24,7 +25,9 @@ from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.domain.requests import Request, RequestReason
 from sharewell.domain.snapshot import OfferRow, RequestRow, Standing, build_instance
-from sharewell.domain.transfers import HOLD, Transfer, TransferState
+from sharewell.domain.surges import hold
+from sharewell.domain.transfers import Transfer, TransferState
+from sharewell.services.consents import confirm_by_consent
 from sharewell.services.office import Act, Done, Office, new_id
 from sharewell.store.allocations import Allocation
 from sharewell.store.artifacts import keep_artifact, read_artifact
@@ -78,6 +81,7 @@ class AllocationService:
             check_certificate(instance, plan)
         async with self._office.act(caller, Action.ADOPT_PLAN, Target(kind="allocation", id="new")) as act:
             offers, requests = await _unchanged(act, instance)
+            surge = await act.tx.surges.in_force(region, instance.resource, act.at)
             instance_body, plan_body = canonical.encode(instance.to_json()), canonical.encode(plan.to_json())
             allocation = Allocation(
                 id=new_id(), region=region, resource=instance.resource,
@@ -93,11 +97,17 @@ class AllocationService:
                 {"region": region, "resource": instance.resource, "instance_sha256": allocation.instance_sha256,
                  "plan_sha256": allocation.plan_sha256, "needed": allocation.needed,
                  "assigned": allocation.assigned, "solver": plan.solver.to_json(),
-                 "forecasts": len(instance.forecasts)},
+                 "forecasts": len(instance.forecasts), **({} if surge is None else {"surge": str(surge.id)})},
             )  # fmt: skip
             await act.tx.allocations.add(allocation, decision)
-            await _hold(act, plan, allocation.id, offers, requests, decision)
+            await act.tx.receipts.add(allocation.id, allocation.resource, act.at, receipts(instance, plan))
+            held = await _hold(act, plan, allocation.id, offers, requests, decision, act.at + hold(surge))
             await _answer(act, plan, requests, decision)
+            await act.tx.receipts.add_unfilled(
+                allocation.id, [(requests[UUID(row.request)].institution, row) for row in plan.unfilled]
+            )
+            if surge is not None:
+                await confirm_by_consent(self._office, act, surge, held)
             return Done(allocation, decision, act.at)
 
     async def get(self, caller: Caller, id: UUID) -> Allocation:  # noqa: A002
@@ -210,20 +220,21 @@ async def _unchanged(act: Act, instance: Instance) -> tuple[dict[UUID, Offer], d
 
 async def _hold(
     act: Act, plan: Plan, allocation: UUID, offers: Mapping[UUID, Offer], requests: Mapping[UUID, Request],
-    decision: UUID,
-) -> None:  # fmt: skip
+    decision: UUID, until: datetime,
+) -> list[Transfer]:  # fmt: skip
     transfers = [
         Transfer(
             id=new_id(), offer=UUID(row.offer), request=UUID(row.request),
             giver=offers[UUID(row.offer)].institution, receiver=requests[UUID(row.request)].institution,
             resource=offers[UUID(row.offer)].resource, quantity=row.quantity, state=TransferState.PROPOSED,
-            reason=row.reason, allocation=allocation, hold_until=act.at + HOLD, decline_reason=None,
+            reason=row.reason, allocation=allocation, hold_until=until, decline_reason=None,
             return_due_at=None, changed_at=act.at,
         )
         for row in plan.assignments
     ]  # fmt: skip
     await act.tx.transfers.add(transfers, decision)
     await act.tx.transfers.hold(allocation, decision)
+    return [replace(transfer, state=TransferState.HELD) for transfer in transfers]
 
 
 async def _answer(act: Act, plan: Plan, requests: Mapping[UUID, Request], decision: UUID) -> None:
