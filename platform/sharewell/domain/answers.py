@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Final
 from uuid import UUID
 
 from sharewell.domain.errors import Invalid
 from sharewell.domain.transfers import DeclineReason, TransferState
-
-NONE: Final[Mapping[UUID, tuple[DeclineReason, str | None]]] = MappingProxyType({})
 
 
 class PlanState(StrEnum):
@@ -58,7 +54,7 @@ class PlanAnswers:
 class PlanReply:
     """What an owner answers to all its open holds in one plan."""
 
-    declines: Mapping[UUID, tuple[DeclineReason, str | None]] = field(default=NONE)  #: by transfer; with a remark
+    declines: Mapping[UUID, tuple[DeclineReason, str | None]]  #: by transfer; with a remark
     others: DeclineReason | None = None  #: why the rest is declined; None confirms it
 
     def check(self, held: frozenset[UUID]) -> None:

@@ -1,12 +1,12 @@
 """The control chart of departures from plans: whose share of departed transfers chance does not explain.
 
-It is Shewhart's p chart with limits of three sigma for each operator's own number of transfers (Montgomery, Introduction
-to Statistical Quality Control, 8th ed., section 7.2, variable sample size): p +- 3 sqrt(p (1 - p) / n), p the share of all
-together. Its normal approximation fails where few departures are to be expected: a lower limit below 0 never speaks, and
-one departure among ten transfers lies outside of an upper one though chance brings it about every tenth time. Below
-`LEAST_EXPECTED` departures or non-departures the limits are therefore the exact binomial ones of the same tail,
-`TAIL` on either side (probability limits, ibid.). Wilson's interval is not used: it says how well an operator's own share
-is known, and not what chance brings at the share of all.
+It is Shewhart's p chart with limits of three sigma for each operator's own number of transfers (Montgomery,
+Introduction to Statistical Quality Control, ch. 7, fraction nonconforming with variable sample size):
+p +- 3 sqrt(p (1 - p) / n), p the share of all together. The normal approximation in it fails where few departures are
+to be expected: where one in a hundred departs, one of eight lies outside, though chance alone brings that about in one
+such case of thirteen. Below `LEAST_EXPECTED` departures or non-departures the limits are therefore the exact binomial
+ones, with the chance of three sigma, `TAIL`, on either side. Wilson's interval is not used: it says how well an
+operator's own share is known, and not what chance brings at the share of all.
 
 Whether a point lies outside is decided in whole numbers, with no rounding; limits are told per mille.
 """

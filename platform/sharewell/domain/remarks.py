@@ -1,7 +1,7 @@
 """Remarks: free text beside a coded reason, never instead of one, and never in the log.
 
-People write names into free text. So the log holds a salted hash of a remark, and the text stays where it can be removed;
-once text and salt are gone, the hash tells nobody what was written, however few words it may have been.
+People write names into free text. So the log holds a salted hash of a remark, and the text stays where it can be
+removed; once text and salt are gone, the hash tells nobody what was written, however few words it may have been.
 """
 
 from __future__ import annotations

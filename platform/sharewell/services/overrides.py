@@ -53,10 +53,11 @@ class OverrideService:
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.overrides.page(before=before, party=institution, code=code, first=first)
 
-    async def remarks(self, caller: Caller, overrides: list[Override]) -> dict[UUID, str]:
+    async def remarks(self, caller: Caller, ids: list[UUID]) -> dict[UUID, str]:
         """What was written about each, by override; those the caller may not see are left out."""
-        seen = [o.id for o in overrides if self._office.may(caller, Action.VIEW_OVERRIDE, _seen_by(caller, o))]
         async with self._office.database.transaction(read_only=True) as tx:
+            found = await tx.overrides.by_ids(ids)
+            seen = [o.id for o in found if self._office.may(caller, Action.VIEW_OVERRIDE, _seen_by(caller, o))]
             return await tx.overrides.remarks(seen)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -93,6 +93,11 @@ class TransferService:
         await self._office.allow(caller, Action.VIEW_TRANSFER, _target(transfer))
         return transfer
 
+    async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Transfer]:
+        """Several at once, for lists that name them; those the caller may not see are left out."""
+        async with self._office.database.transaction(read_only=True) as tx:
+            return self._seen(caller, await tx.transfers.by_ids(ids))
+
     async def steps(self, caller: Caller, id: UUID) -> list[TransferStep]:  # noqa: A002
         """Every step the transfer took, oldest first."""
         await self.get(caller, id)
@@ -102,10 +107,7 @@ class TransferService:
     async def steps_of(self, caller: Caller, ids: list[UUID]) -> dict[UUID, list[TransferStep]]:
         """Of several at once, the steps they took; transfers the caller may not see are left out."""
         async with self._office.database.transaction(read_only=True) as tx:
-            found = await tx.transfers.by_ids(ids)
-            parties = {(t.giver, t.receiver) for t in found.values()}
-            seen = {p for p in parties if self._office.may(caller, Action.VIEW_TRANSFER, _list_between(*p))}
-            return await tx.transfers.steps_of([id for id, t in found.items() if (t.giver, t.receiver) in seen])  # noqa: A001
+            return await tx.transfers.steps_of([*self._seen(caller, await tx.transfers.by_ids(ids))])
 
     async def page(
         self, caller: Caller, *, before: UUID, party: UUID | None, state: str | None, allocation: UUID | None,
@@ -115,6 +117,11 @@ class TransferService:
         await self._office.allow(caller, Action.VIEW_TRANSFER, target)
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.transfers.page(before=before, party=party, state=state, allocation=allocation, first=first)
+
+    def _seen(self, caller: Caller, found: Mapping[UUID, Transfer]) -> dict[UUID, Transfer]:
+        parties = {(t.giver, t.receiver) for t in found.values()}
+        seen = {p for p in parties if self._office.may(caller, Action.VIEW_TRANSFER, _list_between(*p))}
+        return {id: t for id, t in found.items() if (t.giver, t.receiver) in seen}  # noqa: A001
 
     async def _step(
         self, caller: Caller, id: UUID, action: Action, wish: Wish | None,  # noqa: A002

@@ -21,6 +21,7 @@ ADD = f"""
 insert into sharewell.override ({_COLUMNS}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 BY_ID = f"select {_COLUMNS} from sharewell.override where id = $1"
+BY_IDS = f"select {_COLUMNS} from sharewell.override where id = any ($1::uuid[])"
 PAGE = f"""
 select {_COLUMNS} from sharewell.override
  where id < $1 and ($2::uuid is null or giver_id = $2 or receiver_id = $2) and ($3::text is null or code = $3)
@@ -64,6 +65,9 @@ class OverrideRepository:
         if row is None:
             raise NotFound(f"no override has the id {id}.", field="override")
         return _override(row)
+
+    async def by_ids(self, ids: list[UUID]) -> list[Override]:
+        return [_override(row) for row in await self._conn.fetch(BY_IDS, ids)]
 
     async def page(self, *, before: UUID, party: UUID | None, code: str | None, first: int) -> Page[Override]:
         """Newest first."""
