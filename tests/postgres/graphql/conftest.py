@@ -130,6 +130,13 @@ class Api:
         payload = {"region": "us-nj", "resource": BEDS}
         await allocate(Job(id=1, name="allocate", payload=payload, request_id="r-2", attempt=1), self.workers)
 
+    async def expire(self) -> None:
+        """Run the sweep of what is over or was never done, as the worker does every minute."""
+        from sharewell_workers.expire import expire  # noqa: PLC0415
+        from sharewell_workers.jobs import Job  # noqa: PLC0415
+
+        await expire(Job(id=2, name="expire", payload={}, request_id="r-3", attempt=1), self.workers)
+
 
 def text(at: datetime) -> str:
     return at.isoformat().replace("+00:00", "Z")
