@@ -162,7 +162,7 @@ class DeviationQueries:
         until: Annotated[datetime | None, argument("Until when; by default now.")] = None,
     ) -> DeviationChart | None:  # fmt: skip
         context = info.context
-        ends = until or context.services.now()
+        ends = until or context.services.office.now()
         found = await context.services.deviations.rates(
             context.caller, since=since or ends - USUAL, until=ends,
             institution=institution or context.caller.institution,

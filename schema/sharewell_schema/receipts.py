@@ -102,7 +102,7 @@ class ReceiptQueries:
         first: First = FIRST, after: After = None,
     ) -> Connection[GiveAndTake] | None:  # fmt: skip
         context = info.context
-        ends = until or context.services.now()
+        ends = until or context.services.office.now()
         page = await context.services.receipts.ledger(
             context.caller, after=read_id(after, OLDEST), institution=institution or context.caller.institution,
             since=since or ends - USUAL, until=ends,

@@ -33,7 +33,7 @@ EDGES = {"remark": ("surge_remarks", "id")}
 
 
 def _in_force(self: Any, info: Info) -> bool:
-    return bool(self.in_force(info.context.services.now()))
+    return bool(self.in_force(info.context.services.office.now()))
 
 
 @strawberry.type(
