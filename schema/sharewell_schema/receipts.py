@@ -57,9 +57,15 @@ class ShortBy:
     units: int = field("Units they lack.")
 
 
+def _institution(self: Any) -> UUID:
+    return UUID(self.institution)
+
+
 @strawberry.type(description="What one run meant to one institution, against what it would have had alone.")
 class RunReceipt:
-    institution: UUID = field("Identifier of the institution.", name="institutionId")
+    institution: UUID = strawberry.field(
+        resolver=_institution, name="institutionId", description="Identifier of the institution."
+    )
     given: int = field("Units the plan takes from it.")
     received: int = field("Units the plan brings it.")
     stock: int = field("Units it had to give from.")

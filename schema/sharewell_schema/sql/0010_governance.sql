@@ -144,6 +144,7 @@ create table sharewell.surge_mode (
 create unique index one_surge_mode_at_a_time on sharewell.surge_mode (region, resource) nulls not distinct
   where ended_at is null;
 create index on sharewell.surge_mode (until) where ended_at is null;
+create index on sharewell.surge_mode (region, id);
 
 -- What an owner lets be confirmed in its name while surge mode is in force.
 create table sharewell.consent (
@@ -155,6 +156,7 @@ create table sharewell.consent (
   withdrawn_at   timestamptz,
   decision_id    uuid not null references audit.decision (id)
 );
+create index on sharewell.consent (institution_id, id);
 create index on sharewell.consent (institution_id, resource) where withdrawn_at is null;
 
 -- What one run meant to one institution, against what it would have had alone.

@@ -72,7 +72,8 @@ async def test_an_owner_answers_a_whole_plan_in_one_go(api: Api, migrator_pool: 
     found = await answers(api)
     assert (found["state"], found["accepted"], found["declined"], found["unitsLost"]) == ("CHANGED", 2, 1, 3)
     kinds = await migrator_pool.fetch(
-        "select kind, count(*) as n from audit.decision where kind like 'transfer.%' or kind = 'plan.answered' group by 1"
+        "select kind, count(*) as n from audit.decision"
+        " where kind like 'transfer.%' or kind = 'plan.answered' group by 1"
     )
     assert {row["kind"]: row["n"] for row in kinds} == {
         "plan.answered": 1, "transfer.confirmed": 2, "transfer.declined": 1,
@@ -142,7 +143,9 @@ async def test_a_remark_is_read_by_both_parties_and_nowhere_in_the_log(api: Api,
         found = await api.ask(who, STATES)
         (declined,) = [one for one in found["transfers"]["nodes"] if one["state"] == "DECLINED"]
         assert [step["remark"] for step in declined["steps"]] == [None, None, written]
-    holding = await migrator_pool.fetch("select body from audit.entry where position('Anna' in convert_from(body, 'UTF8')) > 0")
+    holding = await migrator_pool.fetch(
+        "select body from audit.entry where position('Anna' in convert_from(body, 'UTF8')) > 0"
+    )
     assert holding == []
     salt = await migrator_pool.fetchval("select salt from sharewell.remark")
     told = await migrator_pool.fetchval(

@@ -56,7 +56,7 @@ async def test_fewer_units_than_adopted_are_a_deviation_and_the_rest_is_asked_fo
     ]
     assert (await api.ask("giver", "{ offers { nodes { remaining } } }"))["offers"]["nodes"] == [{"remaining": 3}]
     recorded = await migrator_pool.fetch(
-        "select d.id::text, d.actor, d.action from audit.decision d where kind = 'deviation.detected' order by staged_id"
+        "select id::text, actor, action from audit.decision where kind = 'deviation.detected' order by staged_id"
     )
     assert [(row["actor"], row["action"]) for row in recorded] == [
         ("giver-client", "dispatchTransfer"), ("receiver-client", "receiveTransfer"),
@@ -148,7 +148,7 @@ async def test_either_party_tells_of_units_that_no_plan_asked_for(api: Api) -> N
 async def _answered(api: Api, plan: dict[str, list[int]]) -> None:
     """Each giver answers a transfer for each number: it sends that many of four, or takes its word back for 0."""
     for number, (giver, sends) in enumerate(plan.items()):
-        for turn, units in enumerate(sends):
+        for turn in range(len(sends)):
             api.at += timedelta(minutes=1)
             receiver = f"{giver}-{turn}"
             await api.institution(receiver, region=f"r-{number}", latitude=40.1)

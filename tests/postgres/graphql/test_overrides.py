@@ -57,7 +57,8 @@ async def test_units_are_reassigned_to_another_request_and_their_giver_is_asked_
     api.at += timedelta(hours=1)
     made = await api.done(
         "planner", "overridePlan",
-        "override { requestId transfer { state } replacement { id state quantity reason receiver { code } holdUntil } }",
+        "override { requestId transfer { state } "
+        "replacement { id state quantity reason receiver { code } holdUntil } }",
         transfer=transfer, kind="REASSIGN", code="LIFE_AT_STAKE", request=request,
     )  # fmt: skip
     replacement = made["override"]["replacement"]
@@ -116,7 +117,8 @@ async def test_an_override_that_does_not_add_up_is_refused(api: Api, asked: dict
 
 async def test_a_word_outside_of_the_list_is_no_code(api: Api) -> None:
     transfer = await api.held_transfer()
-    refused = await api.do("planner", "overridePlan", transfer=transfer, kind="CANCEL", code="OTHER", remark="Trust me.")
+    asked = {"kind": "CANCEL", "code": "OTHER", "remark": "Trust me."}
+    refused = await api.do("planner", "overridePlan", transfer=transfer, **asked)
     assert refused.refusal[0] == "INVALID"
 
 

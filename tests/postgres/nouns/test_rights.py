@@ -115,7 +115,9 @@ async def test_a_role_may_do_exactly_what_is_written_here(migrator_pool: Pool, r
     assert [row["name"] for row in granted if row["more"] or (row["insert"] and not row["read"])] == []
 
 
-async def test_only_the_gateway_may_ask_what_can_be_pledged_and_reassign_and_nobody_may_call_a_trigger(migrator_pool: Pool) -> None:
+async def test_only_the_gateway_may_ask_what_can_be_pledged_and_reassign_and_nobody_may_call_a_trigger(
+    migrator_pool: Pool,
+) -> None:
     callable_by = {
         role: [row["proname"] for row in await migrator_pool.fetch(FUNCTIONS, role)]
         for role in (GATEWAY, WORKER, SEQUENCER)
