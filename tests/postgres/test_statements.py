@@ -67,6 +67,7 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "capacity.LATELY": (WORKER,),
     "consents.STANDING": (WORKER,),
     "deviations.ADD": (GATEWAY, WORKER),
+    "deviations.ALONE": (WORKER,),
     "drift": (WORKER,),
     "drift.BY_KEYS": (GATEWAY,),
     "drift.DRIFTING": (GATEWAY,),

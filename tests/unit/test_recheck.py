@@ -11,7 +11,7 @@ import pytest
 
 from sharewell.audit.keys import LogKey
 from sharewell.domain import canonical, merkle
-from sharewell.domain.audit import Decision
+from sharewell.domain.audit import Decision, Json
 from sharewell.domain.bundle import Bundle, NotRepeatable, verify_bundle
 from sharewell.domain.checkpoint import Checkpoint, InclusionProof
 from sharewell.domain.errors import Invalid
@@ -41,11 +41,13 @@ INSTANCE = Instance(
 PLAN = solve(INSTANCE)
 
 
-def a_surge(hours: float = 72, **said: object) -> Decision:
+def a_surge(hours: float = 72, **said: Json) -> Decision:
     """A declaration of surge mode as its entry has it."""
     until = INSTANCE.at + timedelta(hours=hours)
-    details = {"region": "us-nj", "resource": None, "reason": "disaster", "until": until.isoformat(), "renews": None,
-               "hold_minutes": 120}  # fmt: skip
+    details: dict[str, Json] = {
+        "region": "us-nj", "resource": None, "reason": "disaster", "until": until.isoformat(), "renews": None,
+        "hold_minutes": 120,
+    }  # fmt: skip
     return Decision(
         id=UUID(int=2), kind="surge.declared", at=INSTANCE.at, actor="planner", institution=None,
         action="declareSurge", outcome="allowed", policy_set="", policies=(), subject_kind="surge", subject_id="s1",
@@ -64,7 +66,7 @@ def test_a_declaration_of_surge_mode_within_its_bounds_is_told() -> None:
     [(72.5, {}), (0, {}), (1, {"hold_minutes": 119}), (1, {"reason": "other"}), (1, {"until": "soon"}),
      (1, {"until": "2026-03-01T13:00:00"})],
 )  # fmt: skip
-def test_a_declaration_that_goes_too_far_is_refused_whoever_signed_it(hours: float, said: dict[str, object]) -> None:
+def test_a_declaration_that_goes_too_far_is_refused_whoever_signed_it(hours: float, said: dict[str, Json]) -> None:
     with pytest.raises(Invalid):
         recheck_surge(a_surge(hours, **said), {})
 

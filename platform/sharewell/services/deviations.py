@@ -44,6 +44,7 @@ class DeviationService:
     async def sweep(self, caller: Caller) -> int:
         """Record what was confirmed, is due and never left, each once; say how many."""
         async with self._office.act(caller, Action.DETECT_DEVIATION, Target.list("deviation")) as act:
+            await act.tx.deviations.alone()
             found = await act.tx.transfers.not_dispatched(act.at)
             for transfer in found:
                 await record_deviations(act, transfer, [DeviationKind.NOT_DISPATCHED])

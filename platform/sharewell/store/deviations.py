@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _COLUMNS = "id, kind, transfer_id, giver_id, receiver_id, resource, adopted, moved, detected_at, decision_id"
 ADD = f"insert into sharewell.deviation ({_COLUMNS}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+#: A sweep that waited for another would not see what that has just found; so they look one after the other.
+ALONE = "select pg_advisory_xact_lock(hashtextextended('deviations not dispatched', 0))"
 PAGE = f"""
 select {_COLUMNS} from sharewell.deviation
  where id < $1 and ($2::uuid is null or giver_id = $2 or receiver_id = $2) and ($3::text is null or kind = $3)
@@ -59,6 +61,10 @@ class DeviationRepository:
 
     def __init__(self, conn: asyncpg.Connection[Any]) -> None:
         self._conn = conn
+
+    async def alone(self) -> None:
+        """Wait until no other sweep looks, and keep others out until this transaction ends."""
+        await self._conn.execute(ALONE)
 
     async def add(self, deviation: Deviation) -> None:
         v = deviation

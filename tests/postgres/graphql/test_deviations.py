@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -89,8 +90,8 @@ async def test_what_is_confirmed_and_never_leaves_is_found_by_the_sweep_once(api
     await api.expire()
     assert await kinds(api) == []  # due in this very instant, not over it
     api.at += timedelta(minutes=1)
-    for _ in range(3):
-        await api.expire()
+    await asyncio.gather(*(api.expire() for _ in range(3)))
+    await api.expire()
     assert await kinds(api) == [("NOT_DISPATCHED", 4, 0)]
     actors = await migrator_pool.fetch("select actor, action from audit.decision where kind = 'deviation.detected'")
     assert [tuple(row) for row in actors] == [("expire", "detectDeviation")]

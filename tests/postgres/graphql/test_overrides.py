@@ -43,6 +43,7 @@ async def test_an_allocator_takes_a_transfer_out_of_its_plan(api: Api, migrator_
         "select d.action, d.actor, d.institution::text, convert_from(body, 'UTF8') as body from audit.decision d"
         " join audit.entry using (staged_id) where d.id = $1::uuid", made["decision"]["id"],
     )  # fmt: skip
+    assert entry is not None
     assert (entry["action"], entry["actor"], entry["institution"]) == (
         "overridePlan", "planner", str(api.callers["giver"].institution),
     )  # fmt: skip
