@@ -147,7 +147,7 @@ class Ceiling:
             return f"Sharing can meet all of the {self.needed} units needed."
         far = self.beyond_reach - self.beyond_all
         why = [f"all owners together are short of {self.beyond_all}"] if self.beyond_all else []
-        why += [f"{far} can be spared only where they cannot be brought from"] if far else []
+        why += [f"{far} lie out of reach of any unit that could be spared"] if far else []
         return (
             f"Of {self.needed} units needed, {self.beyond_reach} could not be met by any sharing: "
             f"{', and '.join(why)}."
