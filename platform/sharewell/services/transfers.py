@@ -34,9 +34,8 @@ class TransferService:
         remark: str | None = None,
     ) -> Done[Transfer]:  # fmt: skip
         """Take a pledge back for `reason`; `remark` is free text beside it, and stays out of the log."""
-        written = Remark.write(remark, salt=new_salt())
         return await self._step(
-            caller, id, Action.DECLINE_TRANSFER, wish, lambda t, at: t.decline(reason, at=at), written
+            caller, id, Action.DECLINE_TRANSFER, wish, lambda t, at: t.decline(reason, at=at), remark
         )
 
     async def dispatch(
@@ -125,14 +124,14 @@ class TransferService:
 
     async def _step(
         self, caller: Caller, id: UUID, action: Action, wish: Wish | None,  # noqa: A002
-        step: Callable[[Transfer, datetime], Transfer], remark: Remark | None = None,
+        step: Callable[[Transfer, datetime], Transfer], remark: str | None = None,
     ) -> Done[Transfer]:  # fmt: skip
         async with self._office.act(caller, action, _target(await self._find(id)), wish) as act:
             if act.repeated:
                 return act.again(Transfer)
             before = await act.tx.transfers.get(id, lock=True)
             after = step(before, act.at)
-            decision = await take_step(act, before, after, remark)
+            decision = await take_step(act, before, after, Remark.write(remark, salt=new_salt()))
             return await act.done(after, decision)
 
     async def _find(self, id: UUID) -> Transfer:  # noqa: A002
