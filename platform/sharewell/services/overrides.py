@@ -65,27 +65,28 @@ async def _carried_out(act: Act, draft: OverrideDraft) -> Override:
     before = await act.tx.transfers.get(draft.transfer, lock=True)
     # Everybody locks transfers, then offers, then requests, each by id: nobody waits for another in a circle.
     await act.tx.offers.lock([before.offer])
-    asked = [before.request] if draft.request is None else [before.request, draft.request]
-    requests = await act.tx.requests.lock(asked)
-    if draft.kind is OverrideKind.MOVE_UNCONFIRMED:
-        after = before.dispatch(draft.units, at=act.at, unconfirmed=True)
-    else:
-        after = before.cancel(at=act.at)
-    replacement = None
+    requests = await act.tx.requests.lock([id for id in (before.request, draft.request) if id is not None])  # noqa: A001
+    after, replacement = _departed(before, draft, act), None
     if draft.request is not None:
         replacement = await _replacement(act, after, requests.get(draft.request), draft)
-    remark = Remark.write(draft.remark, salt=new_salt())
-    override_id = new_id()
-    decision = await _recorded(act, override_id, draft, after, replacement, remark)
-    await act.tx.remarks.add(decision, remark)
+    override = new_id()
+    decision = await _recorded(act, override, draft, after, replacement)
     await store_step(act, after, decision)
     if replacement is not None:
         await _reassign(act, after, replacement, requests[replacement.request], decision)
     return Override(
-        id=override_id, kind=draft.kind, code=draft.code, transfer=after.id, request=draft.request,
+        id=override, kind=draft.kind, code=draft.code, transfer=after.id, request=draft.request,
         replacement=None if replacement is None else replacement.id, giver=after.giver, receiver=after.receiver,
         client=act.caller.principal, made_at=act.at, decision=decision,
     )  # fmt: skip
+
+
+def _departed(before: Transfer, draft: OverrideDraft, act: Act) -> Transfer:
+    match draft.kind:
+        case OverrideKind.MOVE_UNCONFIRMED:
+            return before.dispatch(draft.units, at=act.at, unconfirmed=True)
+        case OverrideKind.CANCEL | OverrideKind.REASSIGN:
+            return before.cancel(at=act.at)
 
 
 async def _replacement(act: Act, old: Transfer, request: Request | None, draft: OverrideDraft) -> Transfer:
@@ -109,9 +110,10 @@ async def _replacement(act: Act, old: Transfer, request: Request | None, draft: 
 
 
 async def _recorded(
-    act: Act, override: UUID, draft: OverrideDraft, transfer: Transfer, replacement: Transfer | None,
-    remark: Remark | None,
-) -> UUID:  # fmt: skip
+    act: Act, override: UUID, draft: OverrideDraft, transfer: Transfer, replacement: Transfer | None
+) -> UUID:
+    """Put the whole departure on record, and keep the remark beside it."""
+    remark = Remark.write(draft.remark, salt=new_salt())
     details: dict[str, Json] = {
         "kind": draft.kind, "code": draft.code, "transfer": str(transfer.id), "allocation": str(transfer.allocation),
         "giver": str(transfer.giver), "receiver": str(transfer.receiver), "resource": transfer.resource,
@@ -123,7 +125,9 @@ async def _recorded(
         details |= {"request": str(replacement.request), "replacement": str(replacement.id)}
     if remark is not None:
         details["remark_sha256"] = remark.sha256
-    return await act.record("plan.overridden", "override", override, details, institution=transfer.giver)
+    decision = await act.record("plan.overridden", "override", override, details, institution=transfer.giver)
+    await act.tx.remarks.add(decision, remark)
+    return decision
 
 
 async def _reassign(act: Act, old: Transfer, new: Transfer, request: Request, decision: UUID) -> None:

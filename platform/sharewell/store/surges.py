@@ -23,6 +23,8 @@ ADD = f"insert into sharewell.surge_mode ({_STORED}) values ($1, $2, $3, $4, $5,
 END = "update sharewell.surge_mode set ended_at = $2, ending = $3, ended_by = $4 where id = $1"
 BY_ID = f"select {_COLUMNS} from sharewell.surge_mode s where id = $1"
 BY_ID_LOCKED = f"{BY_ID} for update of s"
+#: Two declarations for one region come one after the other: the second renews the first.
+ALONE = "select pg_advisory_xact_lock(hashtextextended('surge mode ' || $1, 0))"
 #: The one that a declaration for the same region and resource would take the place of.
 OPEN_FOR = f"""
 select {_COLUMNS} from sharewell.surge_mode s
@@ -72,7 +74,8 @@ class SurgeRepository:
         return _surge(row)
 
     async def open_for(self, region: str, resource: str | None) -> SurgeMode | None:
-        """The one for just this region and resource that has not ended, locked."""
+        """The one for just this region and resource that has not ended, locked; and nobody else declares meanwhile."""
+        await self._conn.execute(ALONE, region)
         row = await self._conn.fetchrow(OPEN_FOR, region, resource)
         return None if row is None else _surge(row)
 

@@ -201,7 +201,6 @@ alter table sharewell.deviation enable always trigger never_rewritten;
 alter table sharewell.run_receipt enable always trigger never_rewritten;
 alter table sharewell.unfilled enable always trigger never_rewritten;
 
-revoke all on function sharewell.reassign_transfer from public;
 grant execute on function sharewell.reassign_transfer to sharewell_gateway;
 grant update (dispatched, dispatched_at, received, received_at) on sharewell.transfer
   to sharewell_gateway, sharewell_worker;

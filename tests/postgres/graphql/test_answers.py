@@ -134,7 +134,9 @@ async def test_an_answer_sent_twice_is_given_once(api: Api) -> None:
     assert await api.done("giver", "answerPlan", select, **asked) == first
 
 
-async def test_a_remark_is_read_by_both_parties_and_nowhere_in_the_log(api: Api, migrator_pool: Pool) -> None:
+async def test_a_remark_is_read_by_both_parties_and_nowhere_in_the_log(
+    api: Api, migrator_pool: Pool, capfd: pytest.CaptureFixture[str]
+) -> None:
     await a_plan(api)
     transfer = (await held(api))["receiver-2"]
     written = "Sister Anna called: the lift is broken."
@@ -158,6 +160,7 @@ async def test_a_remark_is_read_by_both_parties_and_nowhere_in_the_log(api: Api,
     await migrator_pool.execute("delete from sharewell.remark")
     found = await api.ask("giver", STATES)
     assert all(step["remark"] is None for one in found["transfers"]["nodes"] for step in one["steps"])
+    assert "Anna" not in "".join(capfd.readouterr())
 
 
 async def test_a_remark_is_no_reason_and_has_its_bounds(api: Api) -> None:

@@ -85,6 +85,10 @@ async def test_receipts_are_those_the_domain_draws_from_instance_and_plan(api: A
     told = {one["requestId"]: (one["quantity"], one["code"].lower(), one["reason"])
             for one in (await of_run(api, "regulator", UNFILLED))["unfilled"]}  # fmt: skip
     assert told == {row.request: (row.quantity, row.code, row.reason) for row in plan.unfilled}
+    asked = await api.ask("giver", "{ transfers { nodes { requestId quantity reason } } }")
+    assert {(one["requestId"], one["quantity"], one["reason"]) for one in asked["transfers"]["nodes"]} == {
+        (row.request, row.quantity, row.reason) for row in plan.assignments
+    }
     given = fairness.give_and_take([drawn])
     api.at += timedelta(minutes=1)
     assert {(one["institution"]["code"], one["plannedGiven"], one["plannedReceived"])

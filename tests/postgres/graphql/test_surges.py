@@ -224,6 +224,14 @@ async def test_a_second_declaration_takes_the_place_of_the_first(api: Api, log: 
     }  # fmt: skip
 
 
+async def test_of_declarations_at_once_each_takes_the_place_of_another(api: Api, log: Log) -> None:
+    await api.institution("giver")
+    made = await asyncio.gather(*(declared(api) for _ in range(4)))
+    assert len({one["renewsId"] for one in made}) == 4
+    (found,) = await current(api)
+    assert found["id"] not in {one["renewsId"] for one in made}
+
+
 @pytest.mark.parametrize(("hours", "message"), [(72.01, "at most 72 hours"), (0, "must lie ahead"), (-1, "ahead")])
 async def test_it_lasts_three_days_at_most(api: Api, hours: float, message: str) -> None:
     refused = await api.do(

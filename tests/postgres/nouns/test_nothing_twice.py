@@ -146,10 +146,11 @@ class Market:
             return
         steps = self.world.people.transfers
         counted = max(1, transfer.quantity + self.chance.choice([-2, 0, 0, 0, 1]))
-        take: Callable[..., Awaitable[Any]] = {
+        orderly: dict[TransferState, Callable[..., Awaitable[Any]]] = {
             TransferState.HELD: steps.confirm, TransferState.CONFIRMED: partial(steps.dispatch, units=counted),
             TransferState.DISPATCHED: partial(steps.receive, units=counted),
-        }.get(transfer.state, steps.give_back)  # fmt: skip
+        }  # fmt: skip
+        take = orderly.get(transfer.state, steps.give_back)
         who = transfer.receiver if transfer.state is TransferState.DISPATCHED else transfer.giver
         await take(self.world.callers[who], transfer.id)
 

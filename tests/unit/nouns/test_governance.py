@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -68,6 +69,17 @@ def test_every_departure_has_codes_that_explain_it_and_every_code_explains_one()
     assert set(CODES) == set(OverrideKind)
     assert all(CODES.values())
     assert frozenset().union(*CODES.values()) == frozenset(OverrideCode)
+
+
+def test_the_page_says_which_code_explains_which_departure() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "allocation.md").read_text(encoding="utf-8")
+    rows = page.split("| code | cancel | reassign | move unconfirmed |\n|---|---|---|---|\n")[1].split("\n\n")[0]
+    told: dict[str, set[OverrideCode]] = {kind: set() for kind in OverrideKind}
+    for row in rows.splitlines():
+        codes, *kinds = (cell.strip() for cell in row.strip("|").split("|"))
+        for kind, said in zip(OverrideKind, kinds, strict=True):
+            told[kind] |= {OverrideCode(code.strip("` ")) for code in codes.split(",") if said == "yes"}
+    assert told == CODES
 
 
 @given(st.sampled_from(OverrideKind), st.sampled_from(OverrideCode), st.booleans(), st.booleans())
