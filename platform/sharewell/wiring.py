@@ -15,10 +15,13 @@ from sharewell.domain.principals import Caller, Role
 from sharewell.domain.scopes import INTERNAL_SCOPES
 from sharewell.services.access import AccessService
 from sharewell.services.allocations import AllocationService
+from sharewell.services.answers import AnswerService
 from sharewell.services.audit import AuditService
 from sharewell.services.capacity import CapacityService
 from sharewell.services.choices import ChoiceService
 from sharewell.services.clients import ClientService
+from sharewell.services.consents import ConsentService
+from sharewell.services.deviations import DeviationService
 from sharewell.services.drift import DriftService
 from sharewell.services.feeds import FeedService
 from sharewell.services.forecasts import ForecastService
@@ -27,9 +30,12 @@ from sharewell.services.jobs import JobService
 from sharewell.services.lab import LabService
 from sharewell.services.offers import OfferService
 from sharewell.services.office import Office
+from sharewell.services.overrides import OverrideService
 from sharewell.services.policies import PolicyService
+from sharewell.services.receipts import ReceiptService
 from sharewell.services.requests import RequestService
 from sharewell.services.resources import ResourceService
+from sharewell.services.surges import SurgeService
 from sharewell.services.transfers import TransferService
 from sharewell.services.trials import TrialService
 from sharewell.services.urgent import UrgentService
@@ -49,10 +55,13 @@ class Services:
     now: Callable[[], datetime]
     access: AccessService
     allocations: AllocationService
+    answers: AnswerService
     audit: AuditService
     capacity: CapacityService
     choices: ChoiceService
     clients: ClientService
+    consents: ConsentService
+    deviations: DeviationService
     drift: DriftService
     feeds: FeedService
     forecasts: ForecastService
@@ -60,9 +69,12 @@ class Services:
     jobs: JobService
     lab: LabService
     offers: OfferService
+    overrides: OverrideService
     policies: PolicyService
+    receipts: ReceiptService
     requests: RequestService
     resources: ResourceService
+    surges: SurgeService
     transfers: TransferService
     trials: TrialService
     urgent: UrgentService
@@ -74,15 +86,16 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
     office = Office(database, authz or Authorizer.load(), now)
     return Services(
         settings=settings, database=database, office=office, now=now,
-        access=AccessService(office), allocations=AllocationService(office), audit=AuditService(office),
-        capacity=CapacityService(office), choices=ChoiceService(office), clients=ClientService(office),
-        drift=DriftService(office), feeds=FeedService(office),
-        forecasts=ForecastService(office), institutions=InstitutionService(office), jobs=JobService(office),
-        lab=LabService(office), offers=OfferService(office, allocate_after=settings.allocate_after),
-        policies=PolicyService(office),
+        access=AccessService(office), allocations=AllocationService(office), answers=AnswerService(office),
+        audit=AuditService(office), capacity=CapacityService(office), choices=ChoiceService(office),
+        clients=ClientService(office), consents=ConsentService(office), deviations=DeviationService(office),
+        drift=DriftService(office), feeds=FeedService(office), forecasts=ForecastService(office),
+        institutions=InstitutionService(office), jobs=JobService(office), lab=LabService(office),
+        offers=OfferService(office, allocate_after=settings.allocate_after),
+        overrides=OverrideService(office), policies=PolicyService(office), receipts=ReceiptService(office),
         requests=RequestService(office, allocate_after=settings.allocate_after),
-        resources=ResourceService(office), transfers=TransferService(office), trials=TrialService(office),
-        urgent=UrgentService(office, next_run=settings.allocate_after),
+        resources=ResourceService(office), surges=SurgeService(office), transfers=TransferService(office),
+        trials=TrialService(office), urgent=UrgentService(office, next_run=settings.allocate_after),
     )  # fmt: skip
 
 

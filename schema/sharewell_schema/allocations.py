@@ -8,12 +8,28 @@ from uuid import UUID
 
 import strawberry
 
-from sharewell.domain import checks
+from sharewell.domain import checks, fairness
+from sharewell.domain.answers import PlanState
 from sharewell.domain.instance import Rule
+from sharewell.store.receipts import MOST_OF_A_RUN
 from sharewell_schema.choices import FairnessRule, ReserveCategory
 from sharewell_schema.context import Info, shown
-from sharewell_schema.describe import argument, field, query
+from sharewell_schema.describe import argument, described, field, query
+from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.receipts import RunReceipt, ShortBy, Unfilled
+
+described(
+    PlanState, "How far the owners' answers to a plan have come.",
+    proposed="Some owner has still to answer.", confirmed="Every owner stood by all of it.",
+    changed="All is answered, and some of it fell away.",
+)  # fmt: skip
+EDGES = {
+    "answers": ("answers", "id"),
+    "shortBy": ("short_by", "id"),
+    "unfilled": ("run_unfilled", "id"),
+    "receipts": ("run_receipts", "id"),
+}
 
 
 @strawberry.type(description="What sharing changed, and how fairly. Shares are per mille, rounded down.")
@@ -30,6 +46,29 @@ class AllocationMeasures:
     donors_worse_off: int = field("Givers left with less than they must keep; always 0 in an adopted plan.")
     beyond_all_sharing: int = field("Units lacking even if distance were nothing: everyone together is short of them.")
     beyond_reach: int = field("Units no plan could bring within the lanes there are, those above included.")
+
+
+@strawberry.type(description="What no sharing could have met: who is short of it has to order more.")
+class Ceiling:
+    needed: int = field("Units needed by all requests of the run.")
+    beyond_all: int = field("Units lacking even if distance were nothing.", name="beyondAllSharing")
+    beyond_reach: int = field("Units no plan could bring within the lanes there are, those above included.")
+    share: int = field("Per mille of the need that no plan could bring.")
+    large: bool = field("Whether it is more than half: then it is to be said before anything else.")
+    sentence: str = field("All of this in words.")
+
+
+@strawberry.type(description="How the owners have answered a plan. It is a proposal until each of them has.")
+class PlanAnswers:
+    state: PlanState = field("How far the answers have come.")
+    open: int = field("Transfers whose giver has still to answer.")
+    accepted: int = field("Transfers confirmed, and not taken back since.")
+    declined: int = field("Transfers declined.")
+    expired: int = field("Transfers whose giver did not answer in time.")
+    cancelled: int = field("Transfers taken out of the plan by an override.")
+    units_open: int = field("Units in those still to answer.")
+    units_accepted: int = field("Units in those confirmed.")
+    units_lost: int = field("Units in those declined, expired or cancelled; they are asked for anew.")
 
 
 @strawberry.type(description="Who searched for the plan, and how the search ended.")
@@ -59,6 +98,10 @@ def _stages(self: Any) -> list[StageReached]:
     return [StageReached(**{name: str(value) for name, value in row.items()}) for row in self.stages]
 
 
+def _ceiling(self: Any) -> Ceiling:
+    return shown(Ceiling, fairness.Ceiling.of_measures(self.measures))
+
+
 def _solver(self: Any) -> SolverReport:
     return SolverReport(**self.solver | {"bound": str(self.solver["bound"])})
 
@@ -80,6 +123,22 @@ class Allocation:
         "By which rule: `floor`, `leximin`, `welfare` or `utilitarian` in a run; `projected_proportional` where an "
         "urgent request was answered at once."
     )
+    ceiling: Ceiling = strawberry.field(resolver=_ceiling, description="What no sharing could have met.")
+    answers: PlanAnswers | None = strawberry.field(
+        resolver=edge("answers", "id"), description="How the owners have answered its plan."
+    )
+    short_by: list[ShortBy] | None = strawberry.field(
+        resolver=edge("short_by", "id"), description="How much of it stayed open for which reason."
+    )
+    unfilled: list[Unfilled] | None = strawberry.field(
+        resolver=edge("run_unfilled", "id"),
+        description=f"What it left open of each request you may see, and why; at most {MOST_OF_A_RUN}.",
+    )  # fmt: skip
+    receipts: list[RunReceipt] | None = strawberry.field(
+        resolver=edge("run_receipts", "id"),
+        description="What it meant to each institution, against what that would have had alone: to yours, or to "
+        f"everybody if you may see that, at most {MOST_OF_A_RUN}.",
+    )  # fmt: skip
     instance_sha256: str = field("SHA-256 of the instance that was solved.", name="instanceSha256")
     plan_sha256: str = field("SHA-256 of the plan.", name="planSha256")
     owners: int = field("Offers that could give.")
@@ -120,6 +179,7 @@ class AllocationQueries:
             region=None if region is None else checks.code(region, "region"),
             resource=None if resource is None else checks.code(resource, "resource"), first=how_many(first),
         )  # fmt: skip
+        await fetch_edges(info, page.items, EDGES)
         return connection(Allocation, page, after, id_key)
 
     @query("The instance a run solved: canonical JSON whose SHA-256 is its instanceSha256.")

@@ -36,11 +36,14 @@ def mutation(sentence: str) -> Callable[[Resolver], Resolver]:
     return made  # type: ignore[no-any-return]
 
 
-def described(kind: Kind, sentence: str, **values: str) -> Kind:
-    """Put an enumeration of the domain into the API. `values`: by member in lower case, what it means; all of them."""
-    enum = strawberry.enum(kind, description=sentence)
+def described(kind: Kind, sentence: str, name: str | None = None, /, **values: str) -> Kind:
+    """Put an enumeration of the domain into the API, under `name` if its own says too little outside of its module.
+
+    `values`: by member in lower case, what it means; all of them.
+    """
+    enum = strawberry.enum(kind, name=name, description=sentence)
     definition = enum.__strawberry_definition__  # type: ignore[attr-defined]
-    said = {name.upper(): meaning for name, meaning in values.items()}
+    said = {member.upper(): meaning for member, meaning in values.items()}
     if said.keys() != {value.name for value in definition.values}:
         raise TypeError(f"{kind.__name__} has the values {', '.join(kind.__members__)}; describe these")
     for value in definition.values:

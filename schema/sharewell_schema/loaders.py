@@ -17,15 +17,19 @@ from sharewell.domain.errors import SharewellError
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from sharewell.domain.answers import PlanAnswers
     from sharewell.domain.capacity import CapacityReport
     from sharewell.domain.drift import Watch
+    from sharewell.domain.fairness import Receipt
     from sharewell.domain.institutions import Institution
     from sharewell.domain.offers import Offer
     from sharewell.domain.principals import Caller
     from sharewell.domain.requests import Request
     from sharewell.domain.resources import Resource
+    from sharewell.domain.transfers import Transfer
     from sharewell.domain.trial import ForecastTrial
     from sharewell.store.allocations import Allocation
+    from sharewell.store.receipts import LeftOpen, ShortBy
     from sharewell.store.transfers import TransferStep
     from sharewell.wiring import Services
 
@@ -74,6 +78,11 @@ class Loaders:
     def __init__(self, caller: Caller, services: Services) -> None:
         s = services
         self.allocations: Loader[UUID, Allocation] = Loader(lambda ids: s.allocations.by_ids(caller, ids))
+        self.answers: Loader[UUID, PlanAnswers] = Loader(lambda ids: s.answers.of_runs(caller, ids))
+        self.run_receipts: Loader[UUID, list[Receipt]] = Loader(lambda ids: s.receipts.of_runs(caller, ids))
+        self.run_unfilled: Loader[UUID, list[LeftOpen]] = Loader(lambda ids: s.receipts.unfilled_of_runs(caller, ids))
+        self.short_by: Loader[UUID, list[ShortBy]] = Loader(lambda ids: s.receipts.by_reason(caller, ids))
+        self.unfilled: Loader[UUID, LeftOpen] = Loader(lambda ids: s.receipts.unfilled_of_requests(caller, ids))
         self.institutions: Loader[UUID, Institution] = Loader(lambda ids: s.institutions.by_ids(caller, ids))
         self.offers: Loader[UUID, Offer] = Loader(lambda ids: s.offers.by_ids(caller, ids))
         self.reports: Loader[UUID, CapacityReport] = Loader(lambda ids: s.capacity.by_ids(caller, ids))
@@ -82,6 +91,9 @@ class Loaders:
         self.trials: Loader[str, ForecastTrial] = Loader(lambda models: s.trials.by_models(caller, models))
         self.watches: Loader[tuple[UUID, str], Watch] = Loader(lambda keys: s.drift.by_keys(caller, keys))
         self.steps: Loader[UUID, list[TransferStep]] = Loader(lambda ids: s.transfers.steps_of(caller, ids))
+        self.surge_remarks: Loader[UUID, str] = Loader(lambda ids: s.surges.remarks(caller, ids))
+        self.override_remarks: Loader[UUID, str] = Loader(lambda ids: s.overrides.remarks(caller, ids))
+        self.transfers: Loader[UUID, Transfer] = Loader(lambda ids: s.transfers.by_ids(caller, ids))
 
 
 def edge(loader: str, attribute: str) -> Callable[..., Any]:

@@ -15,6 +15,7 @@ import strawberry
 from sharewell.domain import checks
 from sharewell.domain.capacity import camel
 from sharewell.domain.errors import Invalid
+from sharewell.domain.remarks import MOST_CHARACTERS
 from sharewell.services.office import Done
 from sharewell.store.answered import Wish
 
@@ -22,6 +23,10 @@ LONGEST_KEY = 200
 KEY = (
     f"Names this wish, 1 to {LONGEST_KEY} characters of your choice. The same key with the same input gets the same "
     "answer and nothing is done twice, so after a lost connection send it again; with another input it is a CONFLICT."
+)
+REMARK = (
+    f"Free text beside the code, up to {MOST_CHARACTERS} characters, for people. It is no reason by itself, stays out "
+    "of the log, which has only its salted hash, and can be removed; name nobody in it all the same."
 )
 
 Payload = TypeVar("Payload")

@@ -16,6 +16,7 @@ from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import Receipt, key_field, paid, wish
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.receipts import Unfilled
 from sharewell_schema.resources import Resource
 
 described(
@@ -44,6 +45,7 @@ EDGES = {
     "institution": ("institutions", "institution"),
     "resourceLine": ("resources", "resource"),
     "remainderOf": ("requests", "remainder_of"),
+    "unfilled": ("unfilled", "id"),
 }
 
 
@@ -75,6 +77,10 @@ class Request:
     raised: int = field("Units that count as needed on the institution's word, where forecast and census fall short.")
     raise_reason: RaiseReason | None = field("Why; null where nothing is raised.")
     note: str = field("Why it was cut or refused, in words; empty while nothing was.")
+    unfilled: Unfilled | None = strawberry.field(
+        resolver=edge("unfilled", "id"),
+        description="What the newest run that answered it left open, and why; null where it left nothing.",
+    )  # fmt: skip
     opened_at: datetime = field("When it was opened.")
 
 

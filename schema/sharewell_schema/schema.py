@@ -13,10 +13,13 @@ from graphql import lexicographic_sort_schema, print_schema
 from strawberry.schema.config import StrawberryConfig
 
 from sharewell_schema.allocations import AllocationQueries
+from sharewell_schema.answers import AnswerMutations
 from sharewell_schema.audit import AuditQueries
 from sharewell_schema.capacity import CapacityMutations, CapacityQueries
 from sharewell_schema.choices import ChoiceMutations, ChoiceQueries
 from sharewell_schema.clients import ClientMutations, ClientQueries
+from sharewell_schema.consents import ConsentMutations, ConsentQueries
+from sharewell_schema.deviations import DeviationMutations, DeviationQueries
 from sharewell_schema.drift import DriftQueries
 from sharewell_schema.executor import FastExecutor
 from sharewell_schema.feeds import FeedQueries
@@ -25,10 +28,13 @@ from sharewell_schema.institutions import InstitutionMutations, InstitutionQueri
 from sharewell_schema.jobs import JobMutations, JobQueries
 from sharewell_schema.lab import LabQueries
 from sharewell_schema.offers import OfferMutations, OfferQueries
+from sharewell_schema.overrides import OverrideMutations, OverrideQueries
 from sharewell_schema.policies import PolicyQueries
+from sharewell_schema.receipts import ReceiptQueries
 from sharewell_schema.requests import RequestMutations, RequestQueries
 from sharewell_schema.resources import ResourceMutations, ResourceQueries
 from sharewell_schema.scalars import SCALARS
+from sharewell_schema.surges import SurgeMutations, SurgeQueries
 from sharewell_schema.transfers import TransferMutations, TransferQueries
 from sharewell_schema.trials import TrialQueries
 
@@ -36,8 +42,8 @@ from sharewell_schema.trials import TrialQueries
 @strawberry.type(description="What can be asked. Lists are pages, read forwards by cursor.")
 class Query(
     ClientQueries, InstitutionQueries, ResourceQueries, CapacityQueries, OfferQueries, RequestQueries, TransferQueries,
-    ForecastQueries, TrialQueries, DriftQueries, AllocationQueries, ChoiceQueries, LabQueries, AuditQueries,
-    FeedQueries, JobQueries, PolicyQueries,
+    OverrideQueries, DeviationQueries, SurgeQueries, ConsentQueries, ForecastQueries, TrialQueries, DriftQueries,
+    AllocationQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries, FeedQueries, JobQueries, PolicyQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 
@@ -45,7 +51,8 @@ class Query(
 @strawberry.type(description="What can be done. Each deed is permitted by the policies and put on record, or not done.")
 class Mutation(
     ClientMutations, InstitutionMutations, ResourceMutations, CapacityMutations, OfferMutations, RequestMutations,
-    TransferMutations, ChoiceMutations, JobMutations,
+    TransferMutations, ChoiceMutations, AnswerMutations, OverrideMutations, DeviationMutations, SurgeMutations,
+    ConsentMutations, JobMutations,
 ):  # fmt: skip
     """The nouns' mutations, all in one."""
 

@@ -14,7 +14,7 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.mutations import REMARK, Receipt, key_field, paid, wish
 from sharewell_schema.offers import Offer
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.requests import Request
@@ -26,6 +26,7 @@ described(
     held="Units are reserved until the hold ends; the giver confirms or declines.",
     confirmed="The giver stands by its pledge.", declined="The giver took its pledge back, with a reason.",
     expired="The hold ended before the giver answered; the units are free again.",
+    cancelled="An override took it out of its plan.",
     dispatched="The units (or, for a place, the people) have left.", received="They have arrived.",
     return_due="A loan whose end has come.", returned="The units are back with the giver.",
 )  # fmt: skip
@@ -52,6 +53,7 @@ class TransferStep:
     state: TransferState = field("Where it stood after the step.")
     at: datetime = field("When it took the step.")
     decision: UUID = field("Identifier of the decision on record for it.", name="decisionId")
+    remark: str | None = field("What was written beside a coded reason, if anything was, and while it is kept.")
 
 
 @strawberry.type(description="Units of one offer on their way to one request.")
@@ -77,7 +79,11 @@ class Transfer:
     resource_edge: Resource | None = strawberry.field(
         resolver=edge("resources", "resource"), name="resourceLine", description="The catalogue's line for it."
     )
-    quantity: int = field("Units on their way.")
+    quantity: int = field("Units adopted: as many as the plan moves.")
+    dispatched: int | None = field("Units that really left; null while none have.")
+    dispatched_at: datetime | None = field("When they left.")
+    received: int | None = field("Units that really arrived; null while none have.")
+    received_at: datetime | None = field("When they arrived.")
     state: TransferState = field("Where the transfer stands.")
     reason: str = field("Why the plan makes this transfer, in words.")
     allocation: UUID = field("Identifier of the run whose plan proposed it.", name="allocationId")
@@ -104,18 +110,27 @@ class DeclineTransferInput:
     idempotency_key: str = key_field()
     transfer: UUID = field("Which transfer; it must be HELD or CONFIRMED.")
     reason: DeclineReason = field("Why.")
+    remark: str | None = field(REMARK, default=None)
 
 
 @strawberry.input(description="A transfer whose units have left.")
 class DispatchTransferInput:
     idempotency_key: str = key_field()
     transfer: UUID = field("Which transfer; it must be CONFIRMED.")
+    units: int | None = field(
+        "How many have really left, 1 or more; by default as many as adopted. Any other number is recorded as a "
+        "deviation, and what is missing is asked for anew.", default=None,
+    )  # fmt: skip
 
 
 @strawberry.input(description="A transfer whose units have arrived.")
 class ReceiveTransferInput:
     idempotency_key: str = key_field()
     transfer: UUID = field("Which transfer; it must be DISPATCHED.")
+    units: int | None = field(
+        "How many have really arrived, 1 or more; by default as many as left. Any other number is recorded as a "
+        "deviation, and what is missing is asked for anew.", default=None,
+    )  # fmt: skip
 
 
 @strawberry.input(description="A transfer whose units are back with the giver.")
@@ -171,7 +186,7 @@ class TransferMutations:
         self, info: Info, input: Annotated[DeclineTransferInput, argument("Which transfer, and why.")]  # noqa: A002
     ) -> TransferPayload | None:
         done = await info.context.services.transfers.decline(
-            info.context.caller, input.transfer, input.reason, wish("declineTransfer", input)
+            info.context.caller, input.transfer, input.reason, wish("declineTransfer", input), remark=input.remark
         )
         return paid(TransferPayload, done, transfer=done.subject)
 
@@ -180,7 +195,7 @@ class TransferMutations:
         self, info: Info, input: Annotated[DispatchTransferInput, argument("Which transfer.")]  # noqa: A002
     ) -> TransferPayload | None:
         done = await info.context.services.transfers.dispatch(
-            info.context.caller, input.transfer, wish("dispatchTransfer", input)
+            info.context.caller, input.transfer, wish("dispatchTransfer", input), units=input.units
         )
         return paid(TransferPayload, done, transfer=done.subject)
 
@@ -189,7 +204,7 @@ class TransferMutations:
         self, info: Info, input: Annotated[ReceiveTransferInput, argument("Which transfer.")]  # noqa: A002
     ) -> TransferPayload | None:
         done = await info.context.services.transfers.receive(
-            info.context.caller, input.transfer, wish("receiveTransfer", input)
+            info.context.caller, input.transfer, wish("receiveTransfer", input), units=input.units
         )
         return paid(TransferPayload, done, transfer=done.subject)
 

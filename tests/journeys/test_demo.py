@@ -22,6 +22,8 @@ def test_the_demo_holds_and_leaves_nothing_running(sharewell: Sharewell) -> None
     assert done.returncode == 0, done.stdout + done.stderr
     assert sharewell.processes() == []
     assert "Every step held" in done.stdout
+    assert "could not be met by any sharing" in done.stdout
+    assert "was told: " in done.stdout
     assert "Traceback" not in done.stderr
     # What it leaves is enough for a stranger.
     folder = sharewell.home / "demo"

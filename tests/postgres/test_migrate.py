@@ -108,6 +108,44 @@ def test_two_files_with_one_number_are_refused(folder: Path) -> None:
         migrations(folder)
 
 
+#: A transfer that has left and one that is back, from before anybody counted what really moves.
+MOVED_BEFORE = """
+set session_replication_role = replica;
+insert into sharewell.transfer
+  select u.id, u.id, u.id, u.id, gen_random_uuid(), 'bed.adult', 4, u.state, '', u.id, now(), null, null, now(), u.id
+    from (values (gen_random_uuid(), 'dispatched'), (gen_random_uuid(), 'returned'), (gen_random_uuid(), 'held'))
+         u (id, state);
+insert into sharewell.transfer_step
+  select id, step, timestamptz '2026-03-01 12:00Z' + n * interval '1 hour', id from sharewell.transfer,
+         (values (1, 'confirmed'), (2, 'dispatched'), (3, 'received'), (4, 'returned')) s (n, step)
+   where state = 'returned' or (state = 'dispatched' and n <= 2);
+"""
+
+
+async def test_what_moved_before_it_was_counted_counts_as_adopted(
+    database_server: TestServer, empty_database_name: str, conn: Connection, tmp_path: Path
+) -> None:
+    ours = migrations(files("sharewell_schema") / "sql")
+    before = next(each.number for each in ours if each.name == "0010_governance.sql")
+    for each in ours:
+        if each.number < before:
+            (tmp_path / each.name).write_text(each.sql)
+    await migrate(conn, tmp_path)
+    admin = await asyncpg.connect(database_server.url(empty_database_name))
+    try:
+        await admin.execute(MOVED_BEFORE)
+    finally:
+        await admin.close()
+    await migrate(conn, files("sharewell_schema") / "sql")
+    rows = await conn.fetch(
+        "select state, dispatched, extract(hour from dispatched_at at time zone 'UTC')::integer as left_at, received,"
+        " extract(hour from received_at at time zone 'UTC')::integer as came_at from sharewell.transfer order by state"
+    )
+    assert [tuple(row) for row in rows] == [
+        ("dispatched", 4, 14, None, None), ("held", None, None, None, None), ("returned", 4, 14, 4, 15),
+    ]  # fmt: skip
+
+
 async def test_our_own_migrations_belong_to_the_migrator_alone(admin_dsn: str) -> None:
     conn = await asyncpg.connect(admin_dsn)
     try:

@@ -20,14 +20,19 @@ from sharewell.store import (
     audit,
     capacity,
     choices,
+    consents,
     credit,
+    deviations,
     drift,
     feeds,
     forecasts,
     institutions,
     log,
     offers,
+    overrides,
+    receipts,
     requests,
+    surges,
     transfers,
     trials,
 )
@@ -98,12 +103,42 @@ insert into sharewell.request
 insert into sharewell.transfer
   select pg_temp.id(5, n), pg_temp.id(3, n), pg_temp.id(4, n), pg_temp.id(1, n % {HOUSES}),
          pg_temp.id(1, (n + 1) % {HOUSES}), case when n % 2 = 0 then 'bed.adult' else 'ventilator' end, 3,
-         case when n > 19900 then 'held' when n > 19700 then 'received' else 'returned' end, '',
+         case when n > 19900 then 'held' when n > 19850 then 'confirmed' when n > 19700 then 'received'
+              else 'returned' end, '',
          pg_temp.id(6, n / 10), timestamptz '{NOW}' - (20000 - n) * interval '1 minute', null,
-         timestamptz '{NOW}' - (19800 - n) * interval '1 day', timestamptz '{NOW}', pg_temp.id(9, 1)
-    from generate_series(1, 20000) n;
+         timestamptz '{NOW}' - (19800 - n) * interval '1 day', timestamptz '{NOW}', pg_temp.id(9, 1),
+         x.units, x.at, x.units, x.at
+    from generate_series(1, 20000) n
+    left join lateral (select 3 as units, timestamptz '{NOW}' - (20000 - n) * interval '1 hour' as at) x on n <= 19850;
 insert into sharewell.transfer_step
   select id, state, changed_at, decision_id from sharewell.transfer;
+insert into sharewell.transfer_step
+  select id, 'confirmed', dispatched_at, pg_temp.id(9, 1) from sharewell.transfer where dispatched_at is not null;
+insert into sharewell.override
+  select pg_temp.id(11, n), 'cancel', 'need_ended', pg_temp.id(5, n * 3), null, null, pg_temp.id(1, n * 3 % {HOUSES}),
+         pg_temp.id(1, (n * 3 + 1) % {HOUSES}), 'client-' || n % 100, timestamptz '{NOW}' - n * interval '1 hour',
+         pg_temp.id(9, n) from generate_series(1, 6000) n;
+insert into sharewell.deviation
+  select pg_temp.id(12, n), case when n % 2 = 0 then 'dispatched_less' else 'not_dispatched' end, pg_temp.id(5, n * 3),
+         pg_temp.id(1, n * 3 % {HOUSES}), pg_temp.id(1, (n * 3 + 1) % {HOUSES}), 'bed.adult', 3, 2,
+         timestamptz '{NOW}' - n * interval '1 hour', pg_temp.id(9, n) from generate_series(1, 6000) n;
+insert into sharewell.surge_mode
+  select pg_temp.id(13, n), 'r-' || n % 20, null, 'disaster', timestamptz '{NOW}' - (6000 - n) * interval '1 hour',
+         timestamptz '{NOW}' - (5950 - n) * interval '1 hour', null, 'client',
+         case when n < 5990 then timestamptz '{NOW}' end, case when n < 5990 then 'expired' end, pg_temp.id(9, n),
+         case when n < 5990 then pg_temp.id(9, n) end from generate_series(1, 6000) n;
+insert into sharewell.consent
+  select pg_temp.id(14, n), pg_temp.id(1, n % {HOUSES}), case when n % 2 = 0 then 'bed.adult' else 'ventilator' end,
+         timestamptz '{NOW}' - interval '40 days', timestamptz '{NOW}' + interval '40 days',
+         case when n > 1000 then timestamptz '{NOW}' end, pg_temp.id(9, n) from generate_series(1, 6000) n;
+insert into sharewell.remark
+  select pg_temp.id(9, n * 2), lpad(n::text, 32, '0'), 'x' from generate_series(1, 6000) n;
+insert into sharewell.run_receipt
+  select pg_temp.id(6, n / 10), pg_temp.id(1, n % {HOUSES}), timestamptz '{NOW}' - (80000 - n) * interval '5 minutes',
+         'bed.adult', 0, 1, 0, 0, 1, 0 from generate_series(0, 80000) n;
+insert into sharewell.unfilled
+  select pg_temp.id(6, n / 4), pg_temp.id(4, 1 + n % 20000), pg_temp.id(1, n % {HOUSES}), 2, 'no_lane', ''
+    from generate_series(0, 30000) n;
 insert into sharewell.allocation
   select pg_temp.id(6, n), 'r-' || n % 20, 'bed.adult', lpad(n::text, 64, '0'), '', 1, 1, 1, 1, '{{}}', '{{}}',
          timestamptz '{NOW}', pg_temp.id(9, n), '{{}}', '[]',
@@ -195,6 +230,33 @@ QUERIES: Mapping[str, Query] = {
     "the run that answered": Query(allocations.THAT_ANSWERED, (an_id(4, 19_990),), 20, GATEWAY),
     "promises of a region": Query(transfers.PROMISED_IN_REGION, (REGION, BEDS, NOW), 1_000, WORKER),
     "steps": Query(transfers.STEPS, (an_id(5, 500),), 10),
+    "open holds of one in a plan": Query(transfers.OPEN_HOLDS, (an_id(6, 1999), an_id(1, 993), SINCE), 50),
+    "answers to plans": Query(transfers.ANSWERS, ([an_id(6, n) for n in range(50)],), 600),
+    "what never left": Query(transfers.NOT_DISPATCHED, (NOW,), 500, WORKER),
+    "overrides": Query(overrides.PAGE, (NEWEST, None, None, 51), 100),
+    "overrides of a party": Query(overrides.PAGE, (NEWEST, HOUSE, None, 51), 200),
+    "overrides of a week by code": Query(overrides.BY_CODE, (NOW - timedelta(days=7), NOW, None), 400),
+    "deviations": Query(deviations.PAGE, (NEWEST, None, None, None, 51), 100),
+    "deviations of a party": Query(deviations.PAGE, (NEWEST, HOUSE, None, None, 51), 200),
+    "deviations of a transfer": Query(deviations.PAGE, (NEWEST, None, None, an_id(5, 300), 51), 10),
+    "departures of a week": Query(
+        deviations.TALLIES, (NOW - timedelta(days=7), NOW, ["dispatched_less", "not_dispatched"]), 3_000
+    ),
+    "surge modes of a region": Query(surges.PAGE, (NEWEST, "r-7", False, NOW, 51), 3_000),
+    "surge modes that last": Query(surges.PAGE, (NEWEST, None, True, NOW, 51), 7_000),
+    "the surge mode in force": Query(surges.IN_FORCE, ("r-19", BEDS, NOW - timedelta(days=1)), 20, WORKER),
+    "surge modes whose time is over": Query(surges.OVER, (NOW,), 100, WORKER),
+    "consents of one": Query(consents.PAGE, (NEWEST, HOUSE, False, NOW, 51), 200),
+    "consents that stand": Query(consents.STANDING, ([an_id(1, n) for n in range(20)], BEDS, NOW), 200, WORKER),
+    "receipts of runs": Query(receipts.OF_RUNS, ([an_id(6, n) for n in range(50)], None), 700),
+    "receipts of runs, one's own": Query(receipts.OF_RUNS, ([an_id(6, n) for n in range(50)], HOUSE), 100),
+    "unfilled of runs": Query(receipts.UNFILLED_OF_RUNS, ([an_id(6, n) for n in range(50)], None), 500),
+    "unfilled of requests": Query(receipts.UNFILLED_OF_REQUESTS, ([an_id(4, n) for n in range(1, 51)],), 300),
+    "unfilled of runs by reason": Query(receipts.BY_REASON, ([an_id(6, n) for n in range(50)],), 500),
+    "give and take of one": Query(
+        receipts.LEDGER, (UUID(int=0), HOUSE, NOW - timedelta(days=7), NOW, None, 51), 100
+    ),
+    "give and take": Query(receipts.LEDGER, (UUID(int=0), None, NOW - timedelta(days=7), NOW, None, 51), 1_500),
     "forecasts of one": Query(forecasts.PAGE, (HOUSE, BEDS, TODAY, "", date.min, 51), 200),
     "forecasts for a day": Query(forecasts.NEWEST_FOR_DAY, (REGION, BEDS, TODAY), 1_500, WORKER),
     "forecasts of a region": Query(forecasts.SUMS, (BEDS, REGION, TODAY, "", date.min, 51), 200),

@@ -20,21 +20,28 @@ import sharewell.store
 from sharewell.domain.capacity import CapacityReport
 from sharewell.domain.choices import Choice
 from sharewell.domain.clients import Client
+from sharewell.domain.consents import Consent
+from sharewell.domain.deviations import Deviation
 from sharewell.domain.drift import Watch
 from sharewell.domain.institutions import Institution
 from sharewell.domain.offers import Offer
+from sharewell.domain.overrides import Override
 from sharewell.domain.requests import Request
 from sharewell.domain.resources import Resource
+from sharewell.domain.surges import SurgeMode
 from sharewell.domain.transfers import Transfer
 from sharewell.domain.trial import ForecastTrial
 from sharewell.settings import DatabaseRole
 from sharewell.store.allocations import Allocation
 from sharewell.store.audit import DecisionHeader
 from sharewell.store.capacity import SeriesPoint
+from sharewell.store.deviations import OperatorTally
 from sharewell.store.feeds import FeedRecord
 from sharewell.store.forecasts import ForecastRun
 from sharewell.store.log import Head, SignedHead, Staged
+from sharewell.store.overrides import OverrideCount
 from sharewell.store.queue import SetAside, Underway
+from sharewell.store.receipts import GiveAndTake, LeftOpen
 from sharewell.store.transfers import TransferStep
 
 if TYPE_CHECKING:
@@ -61,6 +68,9 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "capacity.LATELY": (WORKER,),
     "choices.IN_FORCE": (GATEWAY, WORKER),
     "credit": (WORKER,),
+    "consents.STANDING": (WORKER,),
+    "deviations.ADD": (GATEWAY, WORKER),
+    "deviations.ALONE": (WORKER,),
     "drift": (WORKER,),
     "drift.BY_KEYS": (GATEWAY,),
     "drift.DRIFTING": (GATEWAY,),
@@ -75,19 +85,25 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "forecasts.NEWEST_FOR_DAY": (WORKER,),
     "institutions.IN_REGION": (WORKER,),
     "offers.OPEN_IN_REGION": (WORKER,),
-    "offers.LOCK_THESE": (WORKER,),
+    "offers.LOCK_THESE": (GATEWAY, WORKER),
     "requests.OPEN_IN_REGION": (WORKER,),
-    "requests.LOCK_THESE": (WORKER,),
+    "receipts.ADD": (WORKER,),
+    "receipts.ADD_UNFILLED": (WORKER,),
+    "requests.LOCK_THESE": (GATEWAY, WORKER),
     "requests.ENDED": (WORKER,),
     "requests.ADD": (GATEWAY, WORKER),
     "requests.UPDATE": (GATEWAY, WORKER),
     "requests.BY_ID_LOCKED": (GATEWAY, WORKER),
+    "surges.END": (GATEWAY, WORKER),
+    "surges.IN_FORCE": (GATEWAY, WORKER),
+    "surges.OVER": (WORKER,),
     "transfers.ADD": (WORKER,),
     "transfers.HOLD": (WORKER,),
     "transfers.EXPIRED_HOLDS": (WORKER,),
     "transfers.DUE_BACK": (WORKER,),
     "transfers.INCOMING_IN_REGION": (WORKER,),
     "transfers.LAPSED": (WORKER,),
+    "transfers.NOT_DISPATCHED": (WORKER,),
     "transfers.PROMISED_IN_REGION": (WORKER,),
     "transfers.UPDATE": (GATEWAY, WORKER),
     "trials": (WORKER,),
@@ -127,10 +143,27 @@ SHAPES = (
         Request, "requests: BY_ID BY_ID_LOCKED OPEN_IN_REGION LOCK_THESE ENDED PAGE", "sharewell.request", WHOSE
     ),
     Shape(
-        Transfer, "transfers: BY_ID BY_ID_LOCKED EXPIRED_HOLDS DUE_BACK PAGE", "sharewell.transfer",
-        {f"{name}_id": name for name in ("offer", "request", "giver", "receiver", "allocation")},
+        Transfer, "transfers: BY_ID BY_ID_LOCKED BY_IDS EXPIRED_HOLDS DUE_BACK OPEN_HOLDS NOT_DISPATCHED PAGE",
+        "sharewell.transfer", {f"{name}_id": name for name in ("offer", "request", "giver", "receiver", "allocation")},
     ),
-    Shape(TransferStep, "transfers: STEPS", "sharewell.transfer_step", {"decision_id": "decision"}),
+    Shape(TransferStep, "transfers: STEPS", renamed={"decision_id": "decision"}),
+    Shape(
+        Override, "overrides: BY_ID BY_IDS PAGE", "sharewell.override",
+        {f"{name}_id": name for name in ("transfer", "request", "replacement", "giver", "receiver", "decision")},
+    ),
+    Shape(OverrideCount, "overrides: BY_CODE"),
+    Shape(
+        Deviation, "deviations: PAGE", "sharewell.deviation",
+        {f"{name}_id": name for name in ("transfer", "giver", "receiver", "decision")},
+    ),
+    Shape(OperatorTally, "deviations: TALLIES"),
+    Shape(SurgeMode, "surges: BY_ID BY_ID_LOCKED OPEN_FOR IN_FORCE OVER PAGE", renamed={"decision_id": "decision"}),
+    Shape(Consent, "consents: BY_ID BY_ID_LOCKED STANDING PAGE", "sharewell.consent", WHOSE),
+    Shape(
+        LeftOpen, "receipts: UNFILLED_OF_RUNS UNFILLED_OF_REQUESTS", "sharewell.unfilled",
+        {f"{name}_id": name for name in ("allocation", "request", "institution")},
+    ),
+    Shape(GiveAndTake, "receipts: LEDGER"),
     Shape(ForecastRun, "forecasts: RUN_BY_ORIGIN RUN_BY_ID RUNS", "sharewell.forecast_run"),
     Shape(ForecastTrial, "trials: BY_ID BY_MODELS NEWEST IN_FORCE PAGE", "sharewell.forecast_trial"),
     Shape(Watch, "drift: OF_RESOURCE BY_KEYS DRIFTING", "sharewell.forecast_watch", WHOSE),

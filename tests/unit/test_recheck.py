@@ -12,13 +12,14 @@ import pytest
 
 from sharewell.audit.keys import LogKey
 from sharewell.domain import canonical, merkle
-from sharewell.domain.audit import Decision
+from sharewell.domain.audit import Decision, Json
 from sharewell.domain.bundle import Bundle, NotRepeatable, verify_bundle
 from sharewell.domain.checkpoint import Checkpoint, InclusionProof
+from sharewell.domain.errors import Invalid
 from sharewell.domain.instance import Instance, Lane, Owner, Receiver
 from sharewell.domain.notes import sign_note
 from sharewell.domain.plan import Assignment, Plan, Status
-from sharewell.domain.recheck import recheck_plan
+from sharewell.domain.recheck import recheck_plan, recheck_surge
 from sharewell.domain.resources import ResourceKind
 from sharewell.domain.urgent import UrgentQuestion, urgent_plan
 from sharewell_workers.solving import solve
@@ -42,6 +43,36 @@ INSTANCE = Instance(
 PLAN = solve(INSTANCE)
 QUESTION = UrgentQuestion(instance=INSTANCE, request="r1", next_run=INSTANCE.at + timedelta(hours=1))
 AT_ONCE = urgent_plan(QUESTION)
+
+
+def a_surge(hours: float = 72, **said: Json) -> Decision:
+    """A declaration of surge mode as its entry has it."""
+    until = INSTANCE.at + timedelta(hours=hours)
+    details: dict[str, Json] = {
+        "region": "us-nj", "resource": None, "reason": "disaster", "until": until.isoformat(), "renews": None,
+        "hold_minutes": 120,
+    }  # fmt: skip
+    return Decision(
+        id=UUID(int=2), kind="surge.declared", at=INSTANCE.at, actor="planner", institution=None,
+        action="declareSurge", outcome="allowed", policy_set="", policies=(), subject_kind="surge", subject_id="s1",
+        details=details | said, request_id="", nonce="00" * 16,
+    )  # fmt: skip
+
+
+def test_a_declaration_of_surge_mode_within_its_bounds_is_told() -> None:
+    assert recheck_surge(a_surge(), {}) == (
+        "it declares surge mode for us-nj, every resource, until 2026-03-04T12:00:00+00:00"
+    )
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [(72.5, {}), (0, {}), (1, {"hold_minutes": 119}), (1, {"reason": "other"}), (1, {"until": "soon"}),
+     (1, {"until": "2026-03-01T13:00:00"})],
+)  # fmt: skip
+def test_a_declaration_that_goes_too_far_is_refused_whoever_signed_it(hours: float, said: dict[str, Json]) -> None:
+    with pytest.raises(Invalid):
+        recheck_surge(a_surge(hours, **said), {})
 
 
 def a_bundle_of(

@@ -1,4 +1,4 @@
-"""The expire job: end holds nobody answered, call in loans that are due, close requests whose time is over."""
+"""The expire job: end what is over (holds nobody answered, loans, requests, surge modes), find what was not done."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ log = structlog.get_logger(__name__)
 
 async def expire(job: Job, services: Services) -> None:
     """Handle one job; its payload is empty. What is done already is not done again."""
-    changed = await services.transfers.sweep(worker_caller("expire", job.request_id))
-    if changed:
-        log.info("holds, loans and requests ended", changed=changed)
+    caller = worker_caller("expire", job.request_id)
+    changed = await services.transfers.sweep(caller)
+    changed += await services.surges.sweep(caller)
+    deviations = await services.deviations.sweep(caller)
+    if changed or deviations:
+        log.info("holds, loans, requests and surge modes ended", changed=changed, deviations=deviations)

@@ -253,8 +253,8 @@ def _summary(task: Instance, plan: Plan) -> list[str]:
     limit = ceiling(task, plan)
     best = "the best by its rule" if plan.solver.status is Status.OPTIMAL else "valid, cut short before the proof"
     said = [f"{limit.reachable} of {limit.needed} units needed are assigned; the plan is {best}."]
-    if limit.beyond_all:
-        said.append(f"{limit.beyond_all} could not be met by any sharing: all owners together are short of them.")
+    if limit.beyond_reach:
+        said.insert(0 if limit.large else 1, limit.sentence)
     return said
 
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvloop
@@ -19,9 +19,11 @@ from sharewell.cli.ending import explained, unless_stopped
 from sharewell.cli.evidence import Evidence, take_evidence
 from sharewell.cli.picture import draw
 from sharewell.cli.stage import Stage, open_stage, stage_settings
+from sharewell.client import ApiClient
 from sharewell.clock import release_clock
 from sharewell.domain.errors import SharewellError
 from sharewell.domain.principals import Role
+from sharewell.replay import operations
 from sharewell.replay.figures import sentences
 from sharewell.replay.journey import Journey
 from sharewell.replay.ledger import Ledger
@@ -68,7 +70,8 @@ async def _demo(settings: Settings, invited: asyncio.Event | None) -> None:
         players, ledger = await _journey(stage, panel)
         regulator = await stage.client("regulator", Role.REGULATOR)
         evidence = await take_evidence(regulator, "plan.adopted", home)
-        _tell(panel, ledger, evidence, time.monotonic() - began)
+        plans = await _plans(regulator)
+        _tell(panel, ledger, evidence, plans, time.monotonic() - began)
         if invited is None:
             return
         assert stage.settings.clock_file is not None
@@ -92,7 +95,32 @@ async def _journey(stage: Stage, panel: Panel) -> tuple[dict[str, Player], Ledge
     return players, await Journey(panel, players, operator, stage.set_clock, told).play(HISTORY_DAYS)
 
 
-def _tell(panel: Panel, ledger: Ledger, evidence: Evidence, seconds: float) -> None:
+async def _plans(regulator: ApiClient) -> list[dict[str, Any]]:
+    """Every plan that was adopted, as a regulator reads it."""
+    plans: list[dict[str, Any]] = []
+    after, more = None, True
+    while more:
+        page = (await regulator.graphql(operations.PLANS, {"after": after}))["allocations"]
+        plans += page["nodes"]
+        after, more = page["pageInfo"]["endCursor"], page["pageInfo"]["hasNextPage"]
+    return plans
+
+
+def _of_plans(plans: list[dict[str, Any]]) -> list[str]:
+    """What the platform itself says of the plan that sharing could help least, and to a request left short."""
+    said = []
+    hardest = max(plans, key=lambda plan: int(plan["ceiling"]["beyondReach"]))
+    ceiling = hardest["ceiling"]
+    if ceiling["beyondReach"]:
+        said.append(f"The plan that sharing could help least, for {hardest['resource']}: {ceiling['sentence']}")
+    short = [one for plan in plans for one in plan["unfilled"]]
+    if short:
+        told = max(short, key=lambda one: (int(one["quantity"]), str(one["reason"])))
+        said.append(f"What the request left shortest was told: {told['reason']}")
+    return said
+
+
+def _tell(panel: Panel, ledger: Ledger, evidence: Evidence, plans: list[dict[str, Any]], seconds: float) -> None:
     played = ledger.panel = panel.cut(since=panel.periods[HISTORY_DAYS])
     figures = {
         "panel": panel.title, "from": str(played.periods[0]), "until": str(played.periods[-1]), **ledger.figures(),
@@ -100,7 +128,7 @@ def _tell(panel: Panel, ledger: Ledger, evidence: Evidence, seconds: float) -> N
     }  # fmt: skip
     screen.print()
     screen.print(draw(ledger))
-    for sentence in sentences(figures):
+    for sentence in (*sentences(figures), *_of_plans(plans)):
         screen.print(f"• {sentence}", soft_wrap=True)
     if figures["donors_worse_off"]:
         raise DemoFailed("a donor was left worse off.")

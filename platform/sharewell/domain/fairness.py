@@ -144,6 +144,38 @@ class Ceiling:
         """Units that no plan over these lanes can bring, those beyond all included."""
         return self.needed - self.reachable
 
+    @property
+    def share(self) -> int:
+        """Per mille of the need that no plan can bring."""
+        return self.beyond_reach * 1000 // max(1, self.needed)
+
+    @property
+    def large(self) -> bool:
+        """Whether this is to be said before anything else: sharing can fix less than half."""
+        return 2 * self.beyond_reach > self.needed
+
+    @property
+    def sentence(self) -> str:
+        """The ceiling in words, for whoever could order more instead."""
+        if not self.beyond_reach:
+            return f"Sharing can meet all of the {self.needed} units needed."
+        far = self.beyond_reach - self.beyond_all
+        why = [f"all owners together are short of {self.beyond_all}"] if self.beyond_all else []
+        why += [f"{far} lie out of reach of any unit that could be spared"] if far else []
+        return (
+            f"Of {self.needed} units needed, {self.beyond_reach} could not be met by any sharing: "
+            f"{', and '.join(why)}."
+        )
+
+    @classmethod
+    def of_measures(cls, measured: Mapping[str, int]) -> Ceiling:
+        """From what `measures` stored; what could be spared counts only as far as it is needed."""
+        needed = measured["shortage_without"]
+        return cls(
+            needed=needed, sparable=needed - measured["beyond_all_sharing"],
+            reachable=needed - measured["beyond_reach"],
+        )  # fmt: skip
+
 
 def ceiling(instance: Instance, plan: Plan) -> Ceiling:
     """The ceiling of `instance`. A valid plan leaves no idle unit that could still arrive, so it serves the maximum."""

@@ -54,8 +54,29 @@ class Action(StrEnum):
     DISPATCH_TRANSFER = "dispatchTransfer", "transfer", "u", "Record that the units have left."
     RECEIVE_TRANSFER = "receiveTransfer", "transfer", "u", "Record that the units have arrived."
     RETURN_TRANSFER = "returnTransfer", "transfer", "u", "Record that a loan is back with its giver."
+    ANSWER_PLAN = "answerPlan", "transfer", "u", "Answer all that a plan holds of one's units, in one go."
+    CONFIRM_BY_CONSENT = (
+        "confirmByConsent", "transfer", "u", "Confirm for an owner that consented to it, in surge mode."
+    )  # fmt: skip
     EXPIRE_HOLDS = "expireHolds", "transfer", "u", "End unanswered holds, and call in loans that are due."
     VIEW_TRANSFER = "viewTransfer", "transfer", "r", "See a transfer, its parties and its reason."
+
+    OVERRIDE_PLAN = "overridePlan", "override", "c", "Take a transfer out of its plan or reassign it, by a code."
+    MOVE_UNCONFIRMED = "moveUnconfirmed", "override", "c", "Send units before the pledge is confirmed, by a code."
+    VIEW_OVERRIDE = "viewOverride", "override", "r", "See who departed from which plan on purpose, and why."
+
+    DETECT_DEVIATION = "detectDeviation", "deviation", "c", "Find what was confirmed and never left."
+    REPORT_UNPLANNED = "reportUnplanned", "deviation", "c", "Tell of units that moved outside of any plan."
+    VIEW_DEVIATION = "viewDeviation", "deviation", "r", "See what was done otherwise than planned, and how often."
+
+    DECLARE_SURGE = "declareSurge", "surge", "c", "Put a region into surge mode, or renew it."
+    END_SURGE = "endSurge", "surge", "u", "End surge mode before its time."
+    EXPIRE_SURGE = "expireSurge", "surge", "u", "Record that the time of surge mode is over."
+    VIEW_SURGE = "viewSurge", "surge", "r", "See which surge modes are and were in force."
+
+    GIVE_CONSENT = "giveConsent", "consent", "c", "Let one's pledges be confirmed in surge mode, until further notice."
+    WITHDRAW_CONSENT = "withdrawConsent", "consent", "u", "Take such a consent back."
+    VIEW_CONSENT = "viewConsent", "consent", "r", "See which consents stand."
 
     INGEST_FEED = "ingestFeed", "feed", "c", "Take in a published file."
     VIEW_FEED = "viewFeed", "feed", "r", "See which files were taken in, and how good they were."
@@ -71,6 +92,8 @@ class Action(StrEnum):
 
     CHOOSE_FAIRNESS = "chooseFairness", "choice", "c", "Put a fairness rule into force for a region and resource."
     VIEW_CHOICE = "viewChoice", "choice", "r", "See by which rule is allocated."
+
+    VIEW_RECEIPT = "viewReceipt", "receipt", "r", "See what runs meant to an institution, and what it gave and got."
 
     SEAL_LOG = "sealLog", "log", "u", "Fold recorded decisions into the log and sign its head."
     READ_AUDIT = "readAudit", "decision", "r", "Read recorded decisions."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 from sharewell.domain.allocation import check_certificate, check_plan
@@ -14,6 +15,7 @@ from sharewell.domain.audit import Decision
 from sharewell.domain.errors import Invalid
 from sharewell.domain.instance import Instance
 from sharewell.domain.plan import Plan, Status
+from sharewell.domain.surges import LONGEST, SHORT_HOLD, SurgeReason
 from sharewell.domain.trial import verdict
 from sharewell.domain.urgent import UrgentQuestion, check_urgent
 
@@ -90,10 +92,26 @@ def recheck_trial(decision: Decision, _: Attachments) -> str:
     return f"by the scores of both, its model is {outcome}"
 
 
+def recheck_surge(decision: Decision, _: Attachments) -> str:
+    """Work out anew that surge mode was declared within its bounds. Raises `Invalid`."""
+    told = decision.details
+    try:
+        until = datetime.fromisoformat(str(told["until"]))
+        within = decision.at < until <= decision.at + LONGEST
+        whole = told["hold_minutes"] == SHORT_HOLD // timedelta(minutes=1) and told["reason"] in list(SurgeReason)
+    except (KeyError, TypeError, ValueError):
+        raise Invalid("The entry does not hold a declaration of surge mode.", field="details") from None
+    if not within or not whole:
+        raise Invalid("The declaration is longer, or shortens more, than surge mode may.", field="details")
+    resource = told.get("resource") or "every resource"
+    return f"it declares surge mode for {told['region']}, {resource}, until {until.isoformat()}"
+
+
 #: By kind of decision. Kinds without a line here have nothing to be worked out again.
 RECHECKS: Final[Rechecks] = {
     "plan.adopted": Recheck(inputs=("instance_sha256", "plan_sha256"), check=recheck_plan),
     "urgent_plan.adopted": Recheck(inputs=("instance_sha256", "plan_sha256"), check=recheck_urgent_plan),
     "model.adopted": Recheck(inputs=(), check=recheck_trial),
     "model.refused": Recheck(inputs=(), check=recheck_trial),
+    "surge.declared": Recheck(inputs=(), check=recheck_surge),
 }

@@ -1,6 +1,8 @@
 """Transfers: units on their way from an offer to a request, step by step, each step on record.
 
 proposed -> held (expires) -> confirmed or declined (coded reason) -> dispatched -> received -> return due -> returned.
+What leaves and what arrives is counted, and may differ from what was adopted; see `deviations`. Before anything has
+left, an override may take a transfer out of its plan, or let its units leave unconfirmed; see `overrides`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from sharewell.domain import checks
 from sharewell.domain.errors import HoldExpired, Invalid, WrongStep
 from sharewell.domain.resources import Resource, ResourceKind
 
@@ -26,6 +29,7 @@ class TransferState(StrEnum):
     CONFIRMED = "confirmed"
     DECLINED = "declined"
     EXPIRED = "expired"  #: the hold ran out unanswered
+    CANCELLED = "cancelled"  #: taken out of the plan by an override
     DISPATCHED = "dispatched"
     RECEIVED = "received"
     RETURN_DUE = "return_due"  #: a loan or a stay whose end has come
@@ -51,12 +55,19 @@ NEXT: Final[Mapping[TransferState, frozenset[TransferState]]] = {
     TransferState.RETURN_DUE: frozenset({TransferState.RETURNED}),
     TransferState.DECLINED: frozenset(),
     TransferState.EXPIRED: frozenset(),
+    TransferState.CANCELLED: frozenset(),
     TransferState.RETURNED: frozenset(),
+}
+
+#: Steps that only an override takes.
+BY_OVERRIDE: Final[Mapping[TransferState, frozenset[TransferState]]] = {
+    TransferState.HELD: frozenset({TransferState.CANCELLED, TransferState.DISPATCHED}),
+    TransferState.CONFIRMED: frozenset({TransferState.CANCELLED}),
 }
 
 #: In these states the units count against the offer; in the others they are free again or back.
 HOLDS_UNITS: Final = frozenset(TransferState) - {
-    TransferState.DECLINED, TransferState.EXPIRED, TransferState.RETURNED,
+    TransferState.DECLINED, TransferState.EXPIRED, TransferState.CANCELLED, TransferState.RETURNED,
 }  # fmt: skip
 
 
@@ -78,6 +89,20 @@ class Transfer:
     decline_reason: DeclineReason | None
     return_due_at: datetime | None
     changed_at: datetime
+    dispatched: int | None = None  #: units that really left
+    dispatched_at: datetime | None = None
+    received: int | None = None  #: units that really arrived
+    received_at: datetime | None = None
+
+    @property
+    def on_the_way(self) -> int:
+        """Units the request may count on: of those adopted, the ones that left, or all while none have."""
+        return self.quantity if self.dispatched is None else min(self.quantity, self.dispatched)
+
+    @property
+    def arrived(self) -> int:
+        """Units that the request has by this transfer; what arrived beyond those adopted answers no request."""
+        return 0 if self.received is None else min(self.on_the_way, self.received)
 
     def confirm(self, *, at: datetime) -> Transfer:
         """The giver stands by its pledge. Raises `HoldExpired` once the hold ran out."""
@@ -95,14 +120,25 @@ class Transfer:
             raise WrongStep(f"the hold lasts until {self.hold_until.isoformat()}.")
         return self._step(TransferState.EXPIRED, at)
 
-    def dispatch(self, *, at: datetime) -> Transfer:
-        """The units (or, for a place, the people) have left."""
-        return self._step(TransferState.DISPATCHED, at)
+    def cancel(self, *, at: datetime) -> Transfer:
+        """Take it out of its plan before anything has left. By override only."""
+        return self._step(TransferState.CANCELLED, at, BY_OVERRIDE)
 
-    def receive(self, resource: Resource, *, at: datetime) -> Transfer:
-        """The units have arrived; a device is due back after the catalogue's loan days."""
+    def dispatch(self, units: int | None = None, *, at: datetime, unconfirmed: bool = False) -> Transfer:
+        """So many units (or, for a place, people) have left; as many as adopted where not said otherwise.
+
+        `unconfirmed`: before the giver has confirmed, by override only.
+        """
+        left = checks.units(self.quantity if units is None else units, "units", least=1)
+        step = self._step(TransferState.DISPATCHED, at, BY_OVERRIDE if unconfirmed else NEXT)
+        return replace(step, dispatched=left, dispatched_at=at)
+
+    def receive(self, resource: Resource, units: int | None = None, *, at: datetime) -> Transfer:
+        """So many units have arrived, as many as left where not said; a device is due back after its loan days."""
+        came = checks.units(self.dispatched or self.quantity if units is None else units, "units", least=1)
         due = at + timedelta(days=resource.loan_days) if resource.kind is ResourceKind.DEVICE else None
-        return replace(self._step(TransferState.RECEIVED, at), return_due_at=due)
+        step = self._step(TransferState.RECEIVED, at)
+        return replace(step, return_due_at=due, received=came, received_at=at)
 
     def fall_due(self, *, at: datetime) -> Transfer:
         """The loan's time is over."""
@@ -116,8 +152,11 @@ class Transfer:
             raise Invalid("a consumable leaves for good and cannot be returned.", field="transfer")
         return self._step(TransferState.RETURNED, at)
 
-    def _step(self, state: TransferState, at: datetime) -> Transfer:
-        if state not in NEXT[self.state]:
-            allowed = ", ".join(sorted(NEXT[self.state])) or "nothing; it has ended"
+    def _step(
+        self, state: TransferState, at: datetime,
+        steps: Mapping[TransferState, frozenset[TransferState]] = NEXT,
+    ) -> Transfer:  # fmt: skip
+        if state not in steps.get(self.state, frozenset()):
+            allowed = ", ".join(sorted(steps.get(self.state, ()))) or "nothing; it has ended"
             raise WrongStep(f"the transfer is {self.state}; from there it can become {allowed}.")
         return replace(self, state=state, changed_at=at)

@@ -53,6 +53,14 @@ START_ALLOCATION: Final = """
 mutation ($input: StartAllocationInput!) { startAllocation(input: $input) { decision { id } } }
 """
 UNDERWAY: Final = "query { jobsUnderway { name } jobsSetAside { id name reason } }"
+PLANS: Final = """
+query ($after: String) {
+  allocations(first: 200, after: $after) {
+    nodes { resource ceiling { beyondReach large sentence } unfilled { quantity reason } }
+    pageInfo { hasNextPage endCursor }
+  }
+}
+"""
 DECISIONS: Final = """
 query ($kind: String!) { decisions(kind: $kind, first: 1) { nodes { id kind logIndex } } }
 """

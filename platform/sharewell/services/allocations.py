@@ -26,6 +26,7 @@ from sharewell.domain.allocation import (
 from sharewell.domain.capacity import CapacityReport
 from sharewell.domain.choices import Choice
 from sharewell.domain.errors import StaleSnapshot
+from sharewell.domain.fairness import receipts
 from sharewell.domain.forecast import Forecast
 from sharewell.domain.institutions import Institution
 from sharewell.domain.lanes import Reach
@@ -34,7 +35,9 @@ from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.domain.requests import Request
 from sharewell.domain.snapshot import OfferRow, RequestRow, Standing, build_instance, moved_before
-from sharewell.domain.transfers import HOLD, Transfer, TransferState
+from sharewell.domain.surges import SurgeMode, hold
+from sharewell.domain.transfers import Transfer, TransferState
+from sharewell.services.consents import confirm_by_consent
 from sharewell.services.office import Act, Done, Office, new_id
 from sharewell.store.allocations import Allocation
 from sharewell.store.artifacts import keep_artifact, read_artifact
@@ -92,6 +95,7 @@ class AllocationService:
         async with self._office.act(caller, Action.ADOPT_PLAN, Target(kind="allocation", id="new")) as act:
             offers, requests = await lock_unchanged(act, instance)
             await _same_rule(act, region, instance)
+            surge = await act.tx.surges.in_force(region, instance.resource, act.at)
             instance_body, plan_body = canonical.encode(instance.to_json()), canonical.encode(plan.to_json())
             allocation = Allocation(
                 id=new_id(), region=region, resource=instance.resource,
@@ -109,14 +113,14 @@ class AllocationService:
                 {"region": region, "resource": instance.resource, "instance_sha256": allocation.instance_sha256,
                  "plan_sha256": allocation.plan_sha256, "needed": allocation.needed,
                  "assigned": allocation.assigned, "solver": plan.solver.to_json(),
-                 "forecasts": len(instance.forecasts), "fairness": instance.fairness.to_json()},
+                 "forecasts": len(instance.forecasts), "fairness": instance.fairness.to_json(),
+                 **({} if surge is None else {"surge": str(surge.id)})},
             )  # fmt: skip
             await act.tx.allocations.add(allocation, decision)
             if instance.fairness.memory:
                 owed = {UUID(who): units for who, units in credit.carried(instance, plan).items()}
                 await act.tx.credit.add(allocation.id, instance.resource, owed, decision)
-            await hold_units(act, plan, allocation.id, offers, requests, decision)
-            await answer_requests(act, plan, requests, decision)
+            await bind(self._office, act, instance, plan, allocation.id, offers, requests, decision, surge)
             return Done(allocation, decision, act.at)
 
     async def get(self, caller: Caller, id: UUID) -> Allocation:  # noqa: A002
@@ -262,25 +266,41 @@ async def _same_rule(act: Act, region: str, instance: Instance) -> None:
             raise StaleSnapshot(f"credit for {instance.resource} in {region} has changed since the snapshot.")
 
 
-async def hold_units(
-    act: Act, plan: Plan, allocation: UUID, offers: Mapping[UUID, Offer], requests: Mapping[UUID, Request],
-    decision: UUID,
+async def bind(
+    office: Office, act: Act, instance: Instance, plan: Plan, allocation: UUID, offers: Mapping[UUID, Offer],
+    requests: Mapping[UUID, Request], decision: UUID, surge: SurgeMode | None,
 ) -> None:  # fmt: skip
+    """Hold the units of `plan`, answer its requests, and keep what it means to everybody; all for one decision."""
+    await act.tx.receipts.add(allocation, instance.resource, act.at, receipts(instance, plan))
+    held = await _hold(act, plan, allocation, offers, requests, decision, act.at + hold(surge))
+    await _answer(act, plan, requests, decision)
+    await act.tx.receipts.add_unfilled(
+        allocation, [(requests[UUID(row.request)].institution, row) for row in plan.unfilled]
+    )
+    if surge is not None:
+        await confirm_by_consent(office, act, surge, held)
+
+
+async def _hold(
+    act: Act, plan: Plan, allocation: UUID, offers: Mapping[UUID, Offer], requests: Mapping[UUID, Request],
+    decision: UUID, until: datetime,
+) -> list[Transfer]:  # fmt: skip
     transfers = [
         Transfer(
             id=new_id(), offer=UUID(row.offer), request=UUID(row.request),
             giver=offers[UUID(row.offer)].institution, receiver=requests[UUID(row.request)].institution,
             resource=offers[UUID(row.offer)].resource, quantity=row.quantity, state=TransferState.PROPOSED,
-            reason=row.reason, allocation=allocation, hold_until=act.at + HOLD, decline_reason=None,
+            reason=row.reason, allocation=allocation, hold_until=until, decline_reason=None,
             return_due_at=None, changed_at=act.at,
         )
         for row in plan.assignments
     ]  # fmt: skip
     await act.tx.transfers.add(transfers, decision)
     await act.tx.transfers.hold(allocation, decision)
+    return [replace(transfer, state=TransferState.HELD) for transfer in transfers]
 
 
-async def answer_requests(act: Act, plan: Plan, requests: Mapping[UUID, Request], decision: UUID) -> None:
+async def _answer(act: Act, plan: Plan, requests: Mapping[UUID, Request], decision: UUID) -> None:
     """Set what each request is granted, with the reason for the rest; the rest stays open and linked."""
     short = {UUID(row.request): row.reason for row in plan.unfilled}
     for id, request in requests.items():  # noqa: A001

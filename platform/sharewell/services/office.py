@@ -166,8 +166,13 @@ def _decision(
         id=new_id(), kind=kind, at=at, actor=caller.principal, institution=institution, action=action,
         outcome=outcome, policy_set=ruling.policy_set if ruling else "", policies=ruling.policies if ruling else (),
         subject_kind=subject[0], subject_id=subject[1], details=details, request_id=caller.request_id,
-        nonce=secrets.token_hex(16),
+        nonce=new_salt(),
     )  # fmt: skip
+
+
+def new_salt() -> str:
+    """16 random bytes in hex, for a hash from which nobody can guess what was hashed."""
+    return secrets.token_hex(16)
 
 
 def new_id() -> UUID:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from uuid import UUID
 
+from sharewell.domain.audit import Json
+from sharewell.domain.deviations import found_in_step
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
+from sharewell.domain.remarks import Remark
+from sharewell.domain.requests import Request
 from sharewell.domain.transfers import DeclineReason, Transfer, TransferState
-from sharewell.services.office import Act, Done, Office, new_id
+from sharewell.services.deviations import record_deviations
+from sharewell.services.office import Act, Done, Office, new_id, new_salt
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page
 from sharewell.store.transfers import TransferStep
@@ -25,18 +30,30 @@ class TransferService:
         return await self._step(caller, id, Action.CONFIRM_TRANSFER, wish, lambda t, at: t.confirm(at=at))
 
     async def decline(
-        self, caller: Caller, id: UUID, reason: DeclineReason, wish: Wish | None = None  # noqa: A002
+        self, caller: Caller, id: UUID, reason: DeclineReason, wish: Wish | None = None, *,  # noqa: A002
+        remark: str | None = None,
+    ) -> Done[Transfer]:  # fmt: skip
+        """Take a pledge back for `reason`; `remark` is free text beside it, and stays out of the log."""
+        return await self._step(
+            caller, id, Action.DECLINE_TRANSFER, wish, lambda t, at: t.decline(reason, at=at), remark
+        )
+
+    async def dispatch(
+        self, caller: Caller, id: UUID, wish: Wish | None = None, *, units: int | None = None  # noqa: A002
     ) -> Done[Transfer]:
-        return await self._step(caller, id, Action.DECLINE_TRANSFER, wish, lambda t, at: t.decline(reason, at=at))
+        """`units` that really left, if not as many as adopted; those that did not are asked for anew."""
+        return await self._step(caller, id, Action.DISPATCH_TRANSFER, wish, lambda t, at: t.dispatch(units, at=at))
 
-    async def dispatch(self, caller: Caller, id: UUID, wish: Wish | None = None) -> Done[Transfer]:  # noqa: A002
-        return await self._step(caller, id, Action.DISPATCH_TRANSFER, wish, lambda t, at: t.dispatch(at=at))
-
-    async def receive(self, caller: Caller, id: UUID, wish: Wish | None = None) -> Done[Transfer]:  # noqa: A002
+    async def receive(
+        self, caller: Caller, id: UUID, wish: Wish | None = None, *, units: int | None = None  # noqa: A002
+    ) -> Done[Transfer]:
+        """`units` that really arrived, if not as many as left."""
         transfer = await self._find(id)
         async with self._office.database.transaction(read_only=True) as tx:
             resource = await self._office.resource(tx, transfer.resource)
-        return await self._step(caller, id, Action.RECEIVE_TRANSFER, wish, lambda t, at: t.receive(resource, at=at))
+        return await self._step(
+            caller, id, Action.RECEIVE_TRANSFER, wish, lambda t, at: t.receive(resource, units, at=at)
+        )
 
     async def give_back(self, caller: Caller, id: UUID, wish: Wish | None = None) -> Done[Transfer]:  # noqa: A002
         transfer = await self._find(id)
@@ -50,13 +67,13 @@ class TransferService:
 
     async def _end_transfers(self, caller: Caller) -> int:
         async with self._office.act(caller, Action.EXPIRE_HOLDS, Target.list("transfer")) as act:
-            expired = [t.expire(at=act.at) for t in await act.tx.transfers.expired_holds(act.at)]
-            due = [t.fall_due(at=act.at) for t in await act.tx.transfers.due_back(act.at)]
+            expired = [(t, t.expire(at=act.at)) for t in await act.tx.transfers.expired_holds(act.at)]
+            due = [(t, t.fall_due(at=act.at)) for t in await act.tx.transfers.due_back(act.at)]
             # Everybody locks transfers, then offers, then requests, each by id: nobody waits for another in a circle.
-            await act.tx.offers.lock([t.offer for t in expired])
-            await act.tx.requests.lock([t.request for t in (*expired, *due)])
-            for transfer in (*expired, *due):
-                await _apply(act, transfer)
+            await act.tx.offers.lock([t.offer for t, _ in expired])
+            await act.tx.requests.lock([t.request for t, _ in (*expired, *due)])
+            for before, after in (*expired, *due):
+                await take_step(act, before, after)
             return len(expired) + len(due)
 
     async def _end_requests(self, caller: Caller) -> int:
@@ -75,6 +92,11 @@ class TransferService:
         await self._office.allow(caller, Action.VIEW_TRANSFER, _target(transfer))
         return transfer
 
+    async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Transfer]:
+        """Several at once, for lists that name them; those the caller may not see are left out."""
+        async with self._office.database.transaction(read_only=True) as tx:
+            return self._seen(caller, await tx.transfers.by_ids(ids))
+
     async def steps(self, caller: Caller, id: UUID) -> list[TransferStep]:  # noqa: A002
         """Every step the transfer took, oldest first."""
         await self.get(caller, id)
@@ -84,10 +106,7 @@ class TransferService:
     async def steps_of(self, caller: Caller, ids: list[UUID]) -> dict[UUID, list[TransferStep]]:
         """Of several at once, the steps they took; transfers the caller may not see are left out."""
         async with self._office.database.transaction(read_only=True) as tx:
-            found = await tx.transfers.by_ids(ids)
-            parties = {(t.giver, t.receiver) for t in found.values()}
-            seen = {p for p in parties if self._office.may(caller, Action.VIEW_TRANSFER, _list_between(*p))}
-            return await tx.transfers.steps_of([id for id, t in found.items() if (t.giver, t.receiver) in seen])  # noqa: A001
+            return await tx.transfers.steps_of([*self._seen(caller, await tx.transfers.by_ids(ids))])
 
     async def page(
         self, caller: Caller, *, before: UUID, party: UUID | None, state: str | None, allocation: UUID | None,
@@ -98,43 +117,73 @@ class TransferService:
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.transfers.page(before=before, party=party, state=state, allocation=allocation, first=first)
 
+    def _seen(self, caller: Caller, found: Mapping[UUID, Transfer]) -> dict[UUID, Transfer]:
+        parties = {(t.giver, t.receiver) for t in found.values()}
+        seen = {p for p in parties if self._office.may(caller, Action.VIEW_TRANSFER, _list_between(*p))}
+        return {id: t for id, t in found.items() if (t.giver, t.receiver) in seen}  # noqa: A001
+
     async def _step(
         self, caller: Caller, id: UUID, action: Action, wish: Wish | None,  # noqa: A002
-        step: Callable[[Transfer, datetime], Transfer],
+        step: Callable[[Transfer, datetime], Transfer], remark: str | None = None,
     ) -> Done[Transfer]:  # fmt: skip
         async with self._office.act(caller, action, _target(await self._find(id)), wish) as act:
             if act.repeated:
                 return act.again(Transfer)
-            transfer = step(await act.tx.transfers.get(id, lock=True), act.at)
-            decision = await _apply(act, transfer)
-            return await act.done(transfer, decision)
+            before = await act.tx.transfers.get(id, lock=True)
+            after = step(before, act.at)
+            decision = await take_step(act, before, after, Remark.write(remark, salt=new_salt()))
+            return await act.done(after, decision)
 
     async def _find(self, id: UUID) -> Transfer:  # noqa: A002
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.transfers.get(id)
 
 
-async def _apply(act: Act, transfer: Transfer) -> UUID:
-    """Record the step, store it, and let the request it answers follow."""
+async def take_step(act: Act, before: Transfer, after: Transfer, remark: Remark | None = None) -> UUID:
+    """Record the step, store it, let the request it answers follow, and record where it departs from the plan."""
+    details: dict[str, Json] = {
+        "giver": str(after.giver), "receiver": str(after.receiver), "resource": after.resource,
+        "quantity": after.quantity, "reason": after.decline_reason or "",
+    }  # fmt: skip
+    if after.state in {TransferState.DISPATCHED, TransferState.RECEIVED}:
+        details["units"] = after.dispatched if after.received is None else after.received
+    if remark is not None:
+        details["remark_sha256"] = remark.sha256
     decision = await act.record(
-        f"transfer.{transfer.state}", "transfer", transfer.id,
-        {"giver": str(transfer.giver), "receiver": str(transfer.receiver), "resource": transfer.resource,
-         "quantity": transfer.quantity, "reason": transfer.decline_reason or ""},
-        institution=act.caller.institution or transfer.giver,
-    )  # fmt: skip
-    await act.tx.transfers.update(transfer, decision)
-    request = await act.tx.requests.get(transfer.request, lock=True)
-    match transfer.state:
-        case TransferState.DECLINED | TransferState.EXPIRED:
-            request, remainder = request.release(transfer.quantity, id=new_id(), at=act.at)
-            await act.tx.requests.update(request, decision)
-            if remainder is not None:
-                await act.tx.requests.add(remainder, decision)
-        case TransferState.RECEIVED:
-            await act.tx.requests.update(request.fulfil(transfer.quantity), decision)
-        case _:
-            pass
+        f"transfer.{after.state}", "transfer", after.id, details, institution=act.caller.institution or after.giver
+    )
+    await act.tx.remarks.add(decision, remark)
+    request = await store_step(act, after, decision)
+    await record_deviations(act, after, found_in_step(before, after, request.needed_by))
     return decision
+
+
+async def store_step(act: Act, after: Transfer, decision: UUID) -> Request:
+    """Store a step that is on record as `decision`, and let the request follow; return the request."""
+    await act.tx.transfers.update(after, decision)
+    request = await act.tx.requests.get(after.request, lock=True)
+    match after.state:
+        case TransferState.DECLINED | TransferState.EXPIRED | TransferState.CANCELLED:
+            return await _release(act, request, after.quantity, decision)
+        case TransferState.DISPATCHED:
+            return await _release(act, request, after.quantity - after.on_the_way, decision)
+        case TransferState.RECEIVED:
+            request = request.fulfil(after.arrived)
+            await act.tx.requests.update(request, decision)
+            return await _release(act, request, after.on_the_way - after.arrived, decision)
+        case _:
+            return request
+
+
+async def _release(act: Act, request: Request, units: int, decision: UUID) -> Request:
+    """Ask anew for `units` that do not come."""
+    if units == 0:
+        return request
+    request, remainder = request.release(units, id=new_id(), at=act.at)
+    await act.tx.requests.update(request, decision)
+    if remainder is not None:
+        await act.tx.requests.add(remainder, decision)
+    return request
 
 
 def _list_between(giver: UUID, receiver: UUID) -> Target:

@@ -23,8 +23,7 @@ from sharewell.domain.snapshot import RequestRow, Standing, build_instance
 from sharewell.domain.urgent import RULE, UrgentQuestion, check_urgent, narrowed
 from sharewell.services.allocations import (
     UNLOCATED_METRES,
-    answer_requests,
-    hold_units,
+    bind,
     lock_unchanged,
     offer_row,
     read_standings,
@@ -93,6 +92,7 @@ class UrgentService:
         check_urgent(question, plan)
         async with self._office.act(caller, Action.ADOPT_PLAN, Target(kind="allocation", id="new")) as act:
             offers, requests = await lock_unchanged(act, question.alone)
+            surge = await act.tx.surges.in_force(region, question.instance.resource, act.at)
             keep, conn = keep_artifact, act.tx.conn
             allocation = Allocation(
                 id=new_id(), region=region, resource=question.instance.resource, rule=RULE,
@@ -107,11 +107,11 @@ class UrgentService:
                 "urgent_plan.adopted", "allocation", allocation.id,
                 {"region": region, "resource": allocation.resource, "request": question.request, "rule": RULE,
                  "instance_sha256": allocation.instance_sha256, "plan_sha256": allocation.plan_sha256,
-                 "needed": allocation.needed, "assigned": allocation.assigned, "foreseen": question.foreseen},
+                 "needed": allocation.needed, "assigned": allocation.assigned, "foreseen": question.foreseen,
+                 **({} if surge is None else {"surge": str(surge.id)})},
             )  # fmt: skip
             await act.tx.allocations.add(allocation, decision)
-            await hold_units(act, plan, allocation.id, offers, requests, decision)
-            await answer_requests(act, plan, requests, decision)
+            await bind(self._office, act, question.alone, plan, allocation.id, offers, requests, decision, surge)
             return Done(allocation, decision, act.at)
 
 

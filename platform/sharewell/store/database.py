@@ -16,15 +16,21 @@ from sharewell.store.audit import AuditRepository
 from sharewell.store.capacity import CapacityRepository
 from sharewell.store.choices import ChoiceRepository
 from sharewell.store.clients import ClientRepository
+from sharewell.store.consents import ConsentRepository
 from sharewell.store.credit import CreditRepository
+from sharewell.store.deviations import DeviationRepository
 from sharewell.store.drift import DriftRepository
 from sharewell.store.feeds import FeedRepository
 from sharewell.store.forecasts import ForecastRepository
 from sharewell.store.institutions import InstitutionRepository
 from sharewell.store.offers import OfferRepository
+from sharewell.store.overrides import OverrideRepository
 from sharewell.store.queue import Queue
+from sharewell.store.receipts import ReceiptRepository
+from sharewell.store.remarks import RemarkRepository
 from sharewell.store.requests import RequestRepository
 from sharewell.store.resources import ResourceRepository
+from sharewell.store.surges import SurgeRepository
 from sharewell.store.transfers import TransferRepository
 from sharewell.store.trials import TrialRepository
 
@@ -102,6 +108,14 @@ class Transaction:
         return ClientRepository(self.conn)
 
     @cached_property
+    def consents(self) -> ConsentRepository:
+        return ConsentRepository(self.conn)
+
+    @cached_property
+    def deviations(self) -> DeviationRepository:
+        return DeviationRepository(self.conn)
+
+    @cached_property
     def drift(self) -> DriftRepository:
         return DriftRepository(self.conn)
 
@@ -122,8 +136,20 @@ class Transaction:
         return OfferRepository(self.conn)
 
     @cached_property
+    def overrides(self) -> OverrideRepository:
+        return OverrideRepository(self.conn)
+
+    @cached_property
     def queue(self) -> Queue:
         return Queue(self.conn)
+
+    @cached_property
+    def receipts(self) -> ReceiptRepository:
+        return ReceiptRepository(self.conn)
+
+    @cached_property
+    def remarks(self) -> RemarkRepository:
+        return RemarkRepository(self.conn)
 
     @cached_property
     def requests(self) -> RequestRepository:
@@ -132,6 +158,10 @@ class Transaction:
     @cached_property
     def resources(self) -> ResourceRepository:
         return ResourceRepository(self.conn)
+
+    @cached_property
+    def surges(self) -> SurgeRepository:
+        return SurgeRepository(self.conn)
 
     @cached_property
     def transfers(self) -> TransferRepository:

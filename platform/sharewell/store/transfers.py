@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from sharewell.domain.answers import PlanAnswers
 from sharewell.domain.errors import NotFound
 from sharewell.domain.transfers import DeclineReason, Transfer, TransferState
 from sharewell.store.paging import Page
@@ -15,15 +16,19 @@ if TYPE_CHECKING:
     import asyncpg
 
 _COLUMNS = """id, offer_id, request_id, giver_id, receiver_id, resource, quantity, state, reason, allocation_id,
-  hold_until, decline_reason, return_due_at, changed_at"""
-ADD = f"""
-insert into sharewell.transfer ({_COLUMNS}, decision_id)
+  hold_until, decline_reason, return_due_at, changed_at, dispatched, dispatched_at, received, received_at"""
+ADD = """
+insert into sharewell.transfer (id, offer_id, request_id, giver_id, receiver_id, resource, quantity, state, reason,
+                                allocation_id, hold_until, decline_reason, return_due_at, changed_at, decision_id)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 """
 UPDATE = """
-update sharewell.transfer set state = $2, decline_reason = $3, return_due_at = $4, changed_at = $5, decision_id = $6
+update sharewell.transfer
+   set state = $2, decline_reason = $3, return_due_at = $4, changed_at = $5, decision_id = $6, dispatched = $7,
+       dispatched_at = $8, received = $9, received_at = $10
  where id = $1
 """
+REASSIGN = "select sharewell.reassign_transfer($1, $2, $3, $4, $5, $6, $7)"
 BY_ID = f"select {_COLUMNS} from sharewell.transfer where id = $1"
 BY_ID_LOCKED = f"{BY_ID} for update"
 EXPIRED_HOLDS = f"""
@@ -37,12 +42,30 @@ select {_COLUMNS} from sharewell.transfer where state = 'received' and return_du
 HOLD = """
 update sharewell.transfer set state = 'held', decision_id = $2 where allocation_id = $1 and state = 'proposed'
 """
+#: Of one plan, what an owner has still to answer.
+OPEN_HOLDS = f"""
+select {_COLUMNS} from sharewell.transfer
+ where allocation_id = $1 and giver_id = $2 and state = 'held' and hold_until > $3 order by id for update
+"""
+#: How many transfers of some plans stand where, and their units.
+ANSWERS = """
+select allocation_id, state, count(*)::integer as transfers, sum(quantity)::integer as units
+  from sharewell.transfer where allocation_id = any ($1::uuid[]) group by allocation_id, state
+"""
+#: Confirmed, due, and nothing has left; those on record as such already are left out.
+NOT_DISPATCHED = f"""
+select {", ".join("t." + c.strip() for c in _COLUMNS.split(","))}
+  from sharewell.transfer t join sharewell.request q on q.id = t.request_id
+ where t.state = 'confirmed' and t.hold_until < $1 and q.needed_by < $1
+   and not exists (select from sharewell.deviation v where v.transfer_id = t.id and v.kind = 'not_dispatched')
+ order by t.id limit 500 for update of t
+"""
 #: Units of each giver that are promised and not back, in offers whose window has not ended.
 PROMISED_IN_REGION = """
-select t.giver_id, sum(t.quantity)::integer as units
+select t.giver_id, sum(least(t.quantity, t.dispatched))::integer as units
   from sharewell.transfer t join sharewell.offer o on o.id = t.offer_id
        join sharewell.institution i on i.id = t.giver_id
- where i.region = $1 and t.resource = $2 and t.state not in ('declined', 'expired', 'returned')
+ where i.region = $1 and t.resource = $2 and t.state not in ('declined', 'expired', 'cancelled', 'returned')
    and o.available_until > $3
  group by t.giver_id
 """
@@ -61,13 +84,16 @@ LAPSED = """
 select offer_id, request_id, quantity from sharewell.transfer
  where request_id = any ($1::uuid[]) and state = 'expired' order by id
 """
-#: A plan proposes and holds in the same instant.
+#: A plan proposes and holds in the same instant, and in surge mode may confirm in it too.
 STEPS = """
-select state, at, decision_id from sharewell.transfer_step where transfer_id = $1 order by at, state <> 'proposed'
+select s.state, s.at, s.decision_id, r.body as remark
+  from sharewell.transfer_step s left join sharewell.remark r using (decision_id)
+ where s.transfer_id = $1 order by s.at, s.state <> 'proposed', s.state <> 'held'
 """
 STEPS_OF = """
-select transfer_id, state, at, decision_id from sharewell.transfer_step where transfer_id = any ($1::uuid[])
- order by at, state <> 'proposed'
+select s.transfer_id, s.state, s.at, s.decision_id, r.body as remark
+  from sharewell.transfer_step s left join sharewell.remark r using (decision_id)
+ where s.transfer_id = any ($1::uuid[]) order by s.at, s.state <> 'proposed', s.state <> 'held'
 """
 BY_IDS = f"select {_COLUMNS} from sharewell.transfer where id = any ($1::uuid[])"
 PAGE = f"""
@@ -85,6 +111,7 @@ class TransferStep:
     state: TransferState
     at: datetime
     decision: UUID
+    remark: str | None  #: what somebody wrote beside a coded reason
 
 
 class TransferRepository:
@@ -124,7 +151,32 @@ class TransferRepository:
 
     async def update(self, transfer: Transfer, decision: UUID) -> None:
         t = transfer
-        await self._conn.execute(UPDATE, t.id, t.state, t.decline_reason, t.return_due_at, t.changed_at, decision)
+        await self._conn.execute(
+            UPDATE, t.id, t.state, t.decline_reason, t.return_due_at, t.changed_at, decision, t.dispatched,
+            t.dispatched_at, t.received, t.received_at,
+        )  # fmt: skip
+
+    async def reassign(self, transfer: Transfer, replacement: Transfer, decision: UUID) -> None:
+        """Hold the units of `transfer`, which `decision` has just cancelled, for another request."""
+        r = replacement
+        await self._conn.execute(
+            REASSIGN, transfer.id, r.id, r.request, r.reason, r.hold_until, r.changed_at, decision
+        )  # fmt: skip
+
+    async def open_holds(self, allocation: UUID, giver: UUID, at: datetime) -> list[Transfer]:
+        """What `giver` has still to answer of one plan, locked."""
+        return [_transfer(row) for row in await self._conn.fetch(OPEN_HOLDS, allocation, giver, at)]
+
+    async def answers(self, allocations: list[UUID]) -> dict[UUID, PlanAnswers]:
+        """How the owners have answered each of these plans."""
+        counted: dict[UUID, dict[TransferState, tuple[int, int]]] = {id: {} for id in allocations}  # noqa: A001
+        for row in await self._conn.fetch(ANSWERS, allocations):
+            counted[row["allocation_id"]][TransferState(row["state"])] = (row["transfers"], row["units"])
+        return {id: PlanAnswers.count(states) for id, states in counted.items()}  # noqa: A001
+
+    async def not_dispatched(self, at: datetime) -> list[Transfer]:
+        """What was confirmed, is due at `at` and has not left, as far as that is not on record; locked."""
+        return [_transfer(row) for row in await self._conn.fetch(NOT_DISPATCHED, at)]
 
     async def get(self, id: UUID, *, lock: bool = False) -> Transfer:  # noqa: A002
         row = await self._conn.fetchrow(BY_ID_LOCKED if lock else BY_ID, id)
@@ -143,13 +195,13 @@ class TransferRepository:
     async def steps(self, id: UUID) -> list[TransferStep]:  # noqa: A002
         """Oldest first."""
         rows = await self._conn.fetch(STEPS, id)
-        return [TransferStep(TransferState(state), at, decision) for state, at, decision in rows]
+        return [TransferStep(TransferState(state), *rest) for state, *rest in rows]
 
     async def steps_of(self, ids: list[UUID]) -> dict[UUID, list[TransferStep]]:
         """By transfer, oldest first."""
         steps: dict[UUID, list[TransferStep]] = {id: [] for id in ids}  # noqa: A001
-        for transfer, state, at, decision in await self._conn.fetch(STEPS_OF, ids):
-            steps[transfer].append(TransferStep(TransferState(state), at, decision))
+        for transfer, state, *rest in await self._conn.fetch(STEPS_OF, ids):
+            steps[transfer].append(TransferStep(TransferState(state), *rest))
         return steps
 
     async def by_ids(self, ids: list[UUID]) -> dict[UUID, Transfer]:
@@ -170,5 +222,6 @@ def _transfer(row: asyncpg.Record) -> Transfer:
         state=TransferState(row["state"]), reason=row["reason"], allocation=row["allocation_id"],
         hold_until=row["hold_until"],
         decline_reason=None if row["decline_reason"] is None else DeclineReason(row["decline_reason"]),
-        return_due_at=row["return_due_at"], changed_at=row["changed_at"],
+        return_due_at=row["return_due_at"], changed_at=row["changed_at"], dispatched=row["dispatched"],
+        dispatched_at=row["dispatched_at"], received=row["received"], received_at=row["received_at"],
     )  # fmt: skip

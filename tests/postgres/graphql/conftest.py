@@ -122,13 +122,20 @@ class Api:
         id: str = found["transfers"]["nodes"][0]["id"]  # noqa: A001
         return id
 
-    async def allocate(self) -> None:
+    async def allocate(self, region: str = "us-nj") -> None:
         """Run the allocator, as the worker would."""
         from sharewell_workers.allocate import allocate  # noqa: PLC0415 - the solver loads slowly
         from sharewell_workers.jobs import Job  # noqa: PLC0415
 
-        payload = {"region": "us-nj", "resource": BEDS}
+        payload = {"region": region, "resource": BEDS}
         await allocate(Job(id=1, name="allocate", payload=payload, request_id="r-2", attempt=1), self.workers)
+
+    async def expire(self) -> None:
+        """Run the sweep of what is over or was never done, as the worker does every minute."""
+        from sharewell_workers.expire import expire  # noqa: PLC0415
+        from sharewell_workers.jobs import Job  # noqa: PLC0415
+
+        await expire(Job(id=2, name="expire", payload={}, request_id="r-3", attempt=1), self.workers)
 
 
 def text(at: datetime) -> str:

@@ -8,6 +8,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -16,9 +17,11 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from sharewell.audit.reconcile import reconcile
+from sharewell.domain.answers import PlanReply
 from sharewell.domain.errors import Conflict, OfferExhausted
+from sharewell.domain.overrides import CODES, OverrideDraft, OverrideKind
 from sharewell.domain.policy import Action, Target
-from sharewell.domain.transfers import NEXT, DeclineReason, Transfer, TransferState
+from sharewell.domain.transfers import BY_OVERRIDE, NEXT, DeclineReason, Transfer, TransferState
 from sharewell.store.allocations import Allocation
 from sharewell.store.artifacts import keep_artifact
 from sharewell.wiring import worker_caller
@@ -42,7 +45,8 @@ CLOCK = worker_caller("expire", "r-3")
 
 PROMISED = """
 select o.id, o.quantity, o.promised, o.status,
-       coalesce(sum(t.quantity) filter (where t.state not in ('declined', 'expired', 'returned')), 0) as alive
+       coalesce(sum(least(t.quantity, t.dispatched))
+                  filter (where t.state not in ('declined', 'expired', 'cancelled', 'returned')), 0) as alive
   from sharewell.offer o left join sharewell.transfer t on t.offer_id = o.id group by o.id
 """
 #: At the first instant of each offer's window: what its giver has pledged and promised for that instant.
@@ -54,19 +58,25 @@ select o.id, (select sum(case p.status when 'open' then p.quantity else p.promis
 """
 GRANTED = """
 select q.id, q.requested, q.approved, q.fulfilled, q.status, q.needed_until,
-       coalesce((select sum(t.quantity) from sharewell.transfer t
-                  where t.request_id = q.id and t.state not in ('declined', 'expired')), 0) as assigned,
-       coalesce((select sum(t.quantity) from sharewell.transfer t
+       coalesce((select sum(least(t.quantity, t.dispatched, t.received)) from sharewell.transfer t
+                  where t.request_id = q.id and t.state not in ('declined', 'expired', 'cancelled')), 0) as assigned,
+       coalesce((select sum(least(t.quantity, t.dispatched, t.received)) from sharewell.transfer t
                   where t.request_id = q.id and t.state in ('received', 'return_due', 'returned')), 0) as arrived,
        coalesce((select sum(r.requested) from sharewell.request r where r.remainder_of = q.id), 0) as left_over,
-       coalesce((select sum(t.quantity) from sharewell.transfer t
-                  where t.request_id = q.id and t.state in ('declined', 'expired')
-                    and t.changed_at >= q.needed_until), 0) as too_late,
+       coalesce((select sum(case when t.state in ('declined', 'expired', 'cancelled')
+                                      and t.changed_at >= q.needed_until then t.quantity else 0 end
+                            + case when t.dispatched_at >= q.needed_until
+                                   then t.quantity - least(t.quantity, t.dispatched) else 0 end
+                            + case when t.received_at >= q.needed_until
+                                   then least(t.quantity, t.dispatched) - least(t.quantity, t.dispatched, t.received)
+                                   else 0 end)
+                   from sharewell.transfer t where t.request_id = q.id), 0) as too_late,
        exists (select from sharewell.transfer t where t.request_id = q.id) as answered
   from sharewell.request q
 """
 STEPS = """
-select t.id, t.state, array_agg(s.state order by s.at, s.decision_id, s.state <> 'proposed') as steps
+select t.id, t.state, array_agg(s.state order by s.at, s.decision_id, s.state <> 'proposed') as steps,
+       exists (select from sharewell.override o where o.replacement_id = t.id) as reassigned
   from sharewell.transfer t join sharewell.transfer_step s on s.transfer_id = t.id group by t.id
 """
 
@@ -123,6 +133,7 @@ class Market:
 
     async def sweep(self) -> None:
         await self.world.workers.transfers.sweep(CLOCK)
+        await self.world.workers.deviations.sweep(CLOCK)
 
     async def decline(self) -> None:
         if (transfer := self.transfer()) is not None:
@@ -134,19 +145,42 @@ class Market:
         if (transfer := self.transfer()) is None:
             return
         steps = self.world.people.transfers
-        take: Callable[..., Awaitable[Any]] = {
-            TransferState.HELD: steps.confirm, TransferState.CONFIRMED: steps.dispatch,
-            TransferState.DISPATCHED: steps.receive,
-        }.get(transfer.state, steps.give_back)  # fmt: skip
+        counted = max(1, transfer.quantity + self.chance.choice([-2, 0, 0, 0, 1]))
+        orderly: dict[TransferState, Callable[..., Awaitable[Any]]] = {
+            TransferState.HELD: steps.confirm, TransferState.CONFIRMED: partial(steps.dispatch, units=counted),
+            TransferState.DISPATCHED: partial(steps.receive, units=counted),
+        }  # fmt: skip
+        take = orderly.get(transfer.state, steps.give_back)
         who = transfer.receiver if transfer.state is TransferState.DISPATCHED else transfer.giver
         await take(self.world.callers[who], transfer.id)
+
+    async def override(self) -> None:
+        """Some departure on purpose, whether it is possible just now or not."""
+        if (transfer := self.transfer()) is None:
+            return
+        kind = self.chance.choice(list(OverrideKind))
+        to = self.chance.choice(self.requests).id if self.requests and kind is OverrideKind.REASSIGN else None
+        if kind is OverrideKind.REASSIGN and to is None:
+            return
+        draft = OverrideDraft(
+            transfer=transfer.id, kind=kind, code=self.chance.choice(sorted(CODES[kind])), request=to
+        )
+        await self.world.people.overrides.make(self.world.callers[transfer.giver], draft)
+
+    async def answer(self) -> None:
+        """A giver answers all of some plan at once."""
+        if (transfer := self.transfer()) is not None:
+            reply = PlanReply(declines={}, others=self.chance.choice([None, DeclineReason.OWN_NEED_ROSE]))
+            giver = transfer.giver
+            await self.world.people.answers.reply(self.world.callers[giver], giver, transfer.allocation, reply)
 
     async def round(self, acts: int) -> None:
         """Many at once. The only answer anybody may get, besides success, is that the world has moved on."""
         await self.look()
         kinds = [
             self.pledge, self.withdraw, self.ask, self.ask, self.cancel, self.plan, self.plan, self.sweep, self.sweep,
-            self.decline, self.decline, self.advance, self.advance, self.advance, self.advance,
+            self.decline, self.decline, self.advance, self.advance, self.advance, self.advance, self.override,
+            self.override, self.override, self.override, self.answer,
         ]  # fmt: skip
         done = await asyncio.gather(*(self.chance.choice(kinds)() for _ in range(acts)), return_exceptions=True)
         crashes = [e for e in done if isinstance(e, BaseException) and not isinstance(e, Conflict)]
@@ -176,8 +210,11 @@ async def _assert_sound(pool: Pool) -> None:
             assert somewhere == request["requested"], dict(request)
     for transfer in await pool.fetch(STEPS):
         steps = [TransferState(step) for step in transfer["steps"]]
-        assert (steps[0], steps[-1]) == (TransferState.PROPOSED, transfer["state"])
-        assert all(after in NEXT[before] for before, after in pairwise(steps)), steps
+        first = TransferState.HELD if transfer["reassigned"] else TransferState.PROPOSED
+        assert (steps[0], steps[-1]) == (first, transfer["state"])
+        assert all(
+            after in NEXT[before] | BY_OVERRIDE.get(before, frozenset()) for before, after in pairwise(steps)
+        ), steps
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -192,7 +229,8 @@ async def test_whatever_happens_at_once_every_unit_is_promised_once_and_every_de
     async with migrator_pool.acquire() as conn:
         found = await reconcile(conn)  # type: ignore[arg-type]  # the proxy has every method of a connection
     assert found.complete, found.problems
-    assert await migrator_pool.fetchval("select count(*) from sharewell.transfer") > 5  # something did happen
+    for table, least in (("transfer", 5), ("override", 0), ("deviation", 0)):  # something did happen
+        assert await migrator_pool.fetchval(f"select count(*) from sharewell.{table}") > least, table
 
 
 async def _promise_blindly(world: World, offer: Offer, request: Request, units: int) -> None:

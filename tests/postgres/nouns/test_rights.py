@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 GATEWAY, WORKER, SEQUENCER = DatabaseRole.GATEWAY, DatabaseRole.WORKER, DatabaseRole.SEQUENCER
 REQUEST = frozenset({"approved", "fulfilled", "status", "note", "decision_id"})
-TRANSFER = frozenset({"state", "decline_reason", "return_due_at", "changed_at", "decision_id"})
+TRANSFER = frozenset(
+    {"state", "decline_reason", "return_due_at", "changed_at", "decision_id", "dispatched", "dispatched_at", "received",
+     "received_at"}
+)  # fmt: skip
+SURGE = frozenset({"ended_at", "ending", "ended_by"})
 WATCH = frozenset(
     {"state", "since", "last_target", "known_at", "model", "capital", "life", "level", "recent", "judged", "missed",
      "marked_by"}
@@ -42,6 +46,8 @@ MATRIX: dict[DatabaseRole, dict[str, Rights]] = {
         "capacity_report": ADD,
         "choice": ADD,
         "credit": READ,
+        "consent": Rights(insert=True, update=frozenset({"withdrawn_at", "decision_id"})),
+        "deviation": ADD,
         "feed": READ,
         "forecast": READ,
         "forecast_run": READ,
@@ -50,10 +56,15 @@ MATRIX: dict[DatabaseRole, dict[str, Rights]] = {
         "forecast_watch": READ,
         "institution": Rights(insert=True, update=frozenset({"status", "decision_id"})),
         "offer": Rights(insert=True, update=frozenset({"status"})),
+        "override": ADD,
+        "remark": ADD,
         "request": Rights(insert=True, update=REQUEST),
         "resource": ADD,
+        "run_receipt": READ,
+        "surge_mode": Rights(insert=True, update=SURGE),
         "transfer": Rights(update=TRANSFER),
         "transfer_step": READ,
+        "unfilled": READ,
     },
     WORKER: {
         "allocation": ADD,
@@ -61,6 +72,8 @@ MATRIX: dict[DatabaseRole, dict[str, Rights]] = {
         "capacity_report": ADD,
         "choice": READ,
         "credit": ADD,
+        "consent": READ,
+        "deviation": ADD,
         "feed": ADD,
         "forecast": ADD,
         "forecast_run": ADD,
@@ -69,10 +82,15 @@ MATRIX: dict[DatabaseRole, dict[str, Rights]] = {
         "forecast_watch": Rights(insert=True, update=WATCH),
         "institution": Rights(insert=True, update=frozenset({"latitude", "longitude"})),
         "offer": Rights(update=frozenset({"status"})),
+        "override": READ,
+        "remark": READ,
         "request": Rights(insert=True, update=REQUEST),
         "resource": READ,
+        "run_receipt": ADD,
+        "surge_mode": Rights(update=SURGE),
         "transfer": Rights(insert=True, update=TRANSFER),
         "transfer_step": READ,
+        "unfilled": ADD,
     },
     SEQUENCER: {},
 }
@@ -101,12 +119,14 @@ async def test_a_role_may_do_exactly_what_is_written_here(migrator_pool: Pool, r
     assert [row["name"] for row in granted if row["more"] or (row["insert"] and not row["read"])] == []
 
 
-async def test_only_the_gateway_may_ask_what_can_be_pledged_and_nobody_may_call_a_trigger(migrator_pool: Pool) -> None:
+async def test_only_the_gateway_may_ask_what_can_be_pledged_and_reassign_and_nobody_may_call_a_trigger(
+    migrator_pool: Pool,
+) -> None:
     callable_by = {
         role: [row["proname"] for row in await migrator_pool.fetch(FUNCTIONS, role)]
         for role in (GATEWAY, WORKER, SEQUENCER)
     }
-    assert callable_by == {GATEWAY: ["units_free_to_pledge"], WORKER: [], SEQUENCER: []}
+    assert callable_by == {GATEWAY: ["reassign_transfer", "units_free_to_pledge"], WORKER: [], SEQUENCER: []}
 
 
 async def test_the_migrator_owns_everything_and_whoever_else_logs_in_sees_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -13,7 +14,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from sharewell.domain.errors import HoldExpired, Invalid, WrongStep
 from sharewell.domain.resources import ResourceKind, catalogue
-from sharewell.domain.transfers import HOLD, HOLDS_UNITS, NEXT, DeclineReason, Transfer, TransferState
+from sharewell.domain.transfers import (
+    BY_OVERRIDE,
+    HOLD,
+    HOLDS_UNITS,
+    NEXT,
+    DeclineReason,
+    Transfer,
+    TransferState,
+)
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LINES = {line.kind: line for line in catalogue()}
@@ -32,8 +41,15 @@ received -> return_due
 received -> returned
 return_due -> returned
 """
+#: And what only an override does.
+BY_OVERRIDE_ALONE = """
+held -> cancelled
+held -> dispatched
+confirmed -> cancelled
+"""
 STEPS = {tuple(line.split(" -> ")) for line in LIFECYCLE.strip().splitlines()}
-ENDS = {S.DECLINED, S.EXPIRED, S.RETURNED}
+OVERRIDES = {tuple(line.split(" -> ")) for line in BY_OVERRIDE_ALONE.strip().splitlines()}
+ENDS = {S.DECLINED, S.EXPIRED, S.CANCELLED, S.RETURNED}
 
 
 def a_transfer(state: TransferState = S.HELD) -> Transfer:
@@ -48,12 +64,14 @@ def paths(state: TransferState, walked: tuple[TransferState, ...] = ()) -> Itera
     assert state not in walked, "a circle"
     if not NEXT[state]:
         yield (*walked, state)
-    for following in NEXT[state]:
+    for following in NEXT[state] | BY_OVERRIDE.get(state, frozenset()):
         yield from paths(following, (*walked, state))
 
 
 def test_the_steps_are_those_of_the_documented_lifecycle() -> None:
     assert {(one, other) for one, others in NEXT.items() for other in others} == STEPS
+    assert {(one, other) for one, others in BY_OVERRIDE.items() for other in others} == OVERRIDES
+    assert not STEPS & OVERRIDES
     assert set(NEXT) == set(TransferState)
 
 
@@ -110,6 +128,20 @@ def test_a_wrong_step_says_what_the_transfer_is_and_what_it_could_become() -> No
         a_transfer(S.RETURNED).dispatch(at=NOON)
 
 
+def test_units_that_are_not_counted_are_as_many_as_before() -> None:
+    left = a_transfer(S.CONFIRMED).dispatch(at=NOON)
+    assert left.dispatched == 3
+    assert replace(left, dispatched=2).receive(LINES[ResourceKind.PLACE], at=NOON).received == 2
+
+
+@pytest.mark.parametrize("units", [0, -1, 10**9, True])
+def test_a_count_that_cannot_be_is_refused(units: int) -> None:
+    with pytest.raises(Invalid, match="units is"):
+        a_transfer(S.CONFIRMED).dispatch(units, at=NOON)
+    with pytest.raises(Invalid, match="units is"):
+        a_transfer(S.DISPATCHED).receive(LINES[ResourceKind.PLACE], units, at=NOON)
+
+
 class Lifecycle(RuleBasedStateMachine):
     """Every step is tried in every state and at every time; those the lifecycle has work, the others change nothing."""
 
@@ -120,9 +152,11 @@ class Lifecycle(RuleBasedStateMachine):
         self.transfer = a_transfer(S.PROPOSED)
         self.walked = [S.PROPOSED]
 
-    def step(self, to: TransferState, take: Callable[[], Transfer], *, in_time: bool = True) -> None:
+    def step(
+        self, to: TransferState, take: Callable[[], Transfer], *, in_time: bool = True, by_override: bool = False
+    ) -> None:
         before = self.transfer
-        if (before.state, to) in STEPS and in_time:
+        if (before.state, to) in (OVERRIDES if by_override else STEPS) and in_time:
             self.transfer = take()
             assert (self.transfer.state, self.transfer.changed_at) == (to, self.at)
             self.walked.append(to)
@@ -152,13 +186,23 @@ class Lifecycle(RuleBasedStateMachine):
         in_time = self.at >= self.transfer.hold_until
         self.step(S.EXPIRED, lambda: self.transfer.expire(at=self.at), in_time=in_time)
 
-    @rule()
-    def dispatch(self) -> None:
-        self.step(S.DISPATCHED, lambda: self.transfer.dispatch(at=self.at))
+    @rule(units=st.none() | st.integers(1, 6))
+    def dispatch(self, units: int | None) -> None:
+        self.step(S.DISPATCHED, lambda: self.transfer.dispatch(units, at=self.at))
+
+    @rule(units=st.none() | st.integers(1, 6))
+    def dispatch_unconfirmed(self, units: int | None) -> None:
+        self.step(
+            S.DISPATCHED, lambda: self.transfer.dispatch(units, at=self.at, unconfirmed=True), by_override=True
+        )  # fmt: skip
 
     @rule()
-    def receive(self) -> None:
-        self.step(S.RECEIVED, lambda: self.transfer.receive(self.resource, at=self.at))
+    def cancel(self) -> None:
+        self.step(S.CANCELLED, lambda: self.transfer.cancel(at=self.at), by_override=True)
+
+    @rule(units=st.none() | st.integers(1, 6))
+    def receive(self, units: int | None) -> None:
+        self.step(S.RECEIVED, lambda: self.transfer.receive(self.resource, units, at=self.at))
 
     @rule()
     def fall_due(self) -> None:
@@ -178,6 +222,14 @@ class Lifecycle(RuleBasedStateMachine):
     def only_a_device_that_arrived_is_due_back(self) -> None:
         arrived = S.RECEIVED in self.walked and self.resource.kind is ResourceKind.DEVICE
         assert (self.transfer.return_due_at is not None) == arrived
+
+    @invariant()
+    def what_left_and_arrived_is_counted_exactly_from_then_on(self) -> None:
+        now = self.transfer
+        assert (now.dispatched is not None, now.received is not None) == (
+            S.DISPATCHED in self.walked, S.RECEIVED in self.walked,
+        )  # fmt: skip
+        assert 0 <= now.arrived <= now.on_the_way <= now.quantity
 
     @invariant()
     def units_and_parties_stay_the_same(self) -> None:

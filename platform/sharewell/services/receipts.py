@@ -1,0 +1,67 @@
+"""What runs meant to each institution, what they left open and why, and the ledger of give and take. Only read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sharewell.domain.errors import Invalid
+from sharewell.domain.fairness import Receipt
+from sharewell.domain.policy import Action, Target
+from sharewell.domain.principals import Caller
+from sharewell.services.office import Office
+from sharewell.store.paging import Page
+from sharewell.store.receipts import GiveAndTake, LeftOpen, ShortBy
+
+
+class ReceiptService:
+    """What runs meant to whom."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def of_runs(self, caller: Caller, runs: list[UUID]) -> dict[UUID, list[Receipt]]:
+        """By run, the receipts the caller may see: all, or its institution's own."""
+        institution = await self._all_or_own(caller, Action.VIEW_RECEIPT)
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.receipts.of_runs(runs, institution)
+
+    async def unfilled_of_runs(self, caller: Caller, runs: list[UUID]) -> dict[UUID, list[LeftOpen]]:
+        """By run, what it left open of the requests the caller may see."""
+        institution = await self._all_or_own(caller, Action.VIEW_REQUEST)
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.receipts.unfilled_of_runs(runs, institution)
+
+    async def unfilled_of_requests(self, caller: Caller, requests: list[UUID]) -> dict[UUID, LeftOpen]:
+        """By request, what the newest run left open of it; requests the caller may not see are left out."""
+        async with self._office.database.transaction(read_only=True) as tx:
+            found = await tx.receipts.unfilled_of_requests(requests)
+        owners = {row.institution for row in found.values()}
+        seen = {o for o in owners if self._office.may(caller, Action.VIEW_REQUEST, Target.list("request", owner=o))}
+        return {id: row for id, row in found.items() if row.institution in seen}  # noqa: A001
+
+    async def by_reason(self, caller: Caller, runs: list[UUID]) -> dict[UUID, list[ShortBy]]:
+        """By run, how much stayed open for which reason; names no institution."""
+        await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.receipts.by_reason(runs)
+
+    async def ledger(
+        self, caller: Caller, *, after: UUID, institution: UUID | None, since: datetime, until: datetime,
+        resource: str | None, first: int,
+    ) -> Page[GiveAndTake]:  # fmt: skip
+        """What `institution`, or each, gave and got in `since..until`: as planned, and what really moved."""
+        await self._office.allow(caller, Action.VIEW_RECEIPT, Target.list("receipt", owner=institution))
+        if until <= since:
+            raise Invalid("until must come after since.", field="until")
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.receipts.ledger(
+                after=after, institution=institution, since=since, until=until, resource=resource, first=first
+            )
+
+    async def _all_or_own(self, caller: Caller, action: Action) -> UUID | None:
+        """None where the caller may see everybody's, else its own institution; raises `Forbidden` where neither."""
+        if self._office.may(caller, action, Target.list(action.kind)):
+            return None
+        await self._office.allow(caller, action, Target.list(action.kind, owner=caller.institution))
+        return caller.institution

@@ -1,0 +1,173 @@
+"""Receipts of runs, what runs left open of requests, and the ledger of give and take, in PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from sharewell.domain.fairness import Receipt
+from sharewell.domain.plan import Reason
+from sharewell.store.paging import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    import asyncpg
+
+    from sharewell.domain.plan import Unfilled
+
+MOST_OF_A_RUN = 1000  #: lines shown of one run at once
+
+ADD = """
+insert into sharewell.run_receipt (allocation_id, institution_id, adopted_at, resource, given, received, stock, kept,
+                                   short_alone, short_shared)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+ADD_UNFILLED = """
+insert into sharewell.unfilled (allocation_id, request_id, institution_id, quantity, code, reason)
+values ($1, $2, $3, $4, $5, $6)
+"""
+OF_RUNS = f"""
+select r.* from unnest($1::uuid[]) run (id) cross join lateral (
+  select allocation_id, institution_id, given, received, stock, kept, short_alone, short_shared
+    from sharewell.run_receipt
+   where allocation_id = run.id and ($2::uuid is null or institution_id = $2)
+   order by institution_id limit {MOST_OF_A_RUN}) r
+"""
+_UNFILLED = "allocation_id, request_id, institution_id, quantity, code, reason"
+UNFILLED_OF_RUNS = f"""
+select u.* from unnest($1::uuid[]) run (id) cross join lateral (
+  select {_UNFILLED} from sharewell.unfilled
+   where allocation_id = run.id and ($2::uuid is null or institution_id = $2)
+   order by institution_id, request_id limit {MOST_OF_A_RUN}) u
+"""
+#: A request is left short by one run after another while it gets nothing; the newest counts.
+UNFILLED_OF_REQUESTS = f"""
+select u.* from unnest($1::uuid[]) asked (id) cross join lateral (
+  select {_UNFILLED} from sharewell.unfilled where request_id = asked.id order by allocation_id desc limit 1) u
+"""
+BY_REASON = """
+select allocation_id, code, count(*)::integer as requests, sum(quantity)::integer as units
+  from sharewell.unfilled where allocation_id = any ($1::uuid[]) group by allocation_id, code order by units desc, code
+"""
+#: By institution: what plans of the window proposed, and what really left and arrived in it.
+LEDGER = """
+select i.id as institution, p.runs, p.given as planned_given, p.received as planned_received, g.units as given,
+       t.units as received
+  from sharewell.institution i
+  cross join lateral (
+    select count(*)::integer as runs, coalesce(sum(given), 0)::integer as given,
+           coalesce(sum(received), 0)::integer as received
+      from sharewell.run_receipt r
+     where r.institution_id = i.id and r.adopted_at >= $3 and r.adopted_at < $4 and ($5::text is null or resource = $5)
+  ) p
+  cross join lateral (
+    select coalesce(sum(dispatched), 0)::integer as units from sharewell.transfer x
+     where x.giver_id = i.id and x.dispatched_at >= $3 and x.dispatched_at < $4 and ($5::text is null or resource = $5)
+  ) g
+  cross join lateral (
+    select coalesce(sum(received), 0)::integer as units from sharewell.transfer x
+     where x.receiver_id = i.id and x.received_at >= $3 and x.received_at < $4 and ($5::text is null or resource = $5)
+  ) t
+ where i.id > $1 and ($2::uuid is null or i.id = $2) order by i.id limit $6
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOpen:
+    """What one run left open of one request."""
+
+    allocation: UUID
+    request: UUID
+    institution: UUID
+    quantity: int
+    code: Reason
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShortBy:
+    """How much of a run stayed open for one reason."""
+
+    code: Reason
+    requests: int
+    units: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveAndTake:
+    """One institution's line in the ledger of a window."""
+
+    institution: UUID
+    runs: int  #: in which it had a part
+    planned_given: int
+    planned_received: int
+    given: int  #: units that really left
+    received: int  #: units that really arrived
+
+
+class ReceiptRepository:
+    """What runs meant to whom."""
+
+    def __init__(self, conn: asyncpg.Connection[Any]) -> None:
+        self._conn = conn
+
+    async def add(self, allocation: UUID, resource: str, at: datetime, receipts: Iterable[Receipt]) -> None:
+        """Keep one run's receipts; the database refuses one by which anybody is worse off."""
+        await self._conn.executemany(
+            ADD,
+            [(allocation, UUID(r.institution), at, resource, r.given, r.received, r.stock, r.kept, r.short_alone,
+              r.short_shared) for r in receipts],
+        )  # fmt: skip
+
+    async def add_unfilled(self, allocation: UUID, rows: Iterable[tuple[UUID, Unfilled]]) -> None:
+        """Keep what one run left open, each with the institution that asked."""
+        await self._conn.executemany(
+            ADD_UNFILLED,
+            [(allocation, UUID(row.request), who, row.quantity, row.code, row.reason) for who, row in rows],
+        )
+
+    async def of_runs(self, runs: list[UUID], institution: UUID | None) -> dict[UUID, list[Receipt]]:
+        """By run, the receipts of `institution` or of all."""
+        found: dict[UUID, list[Receipt]] = {run: [] for run in runs}
+        for run, institution_id, *numbers in await self._conn.fetch(OF_RUNS, runs, institution):
+            names = ("given", "received", "stock", "kept", "short_alone", "short_shared")
+            receipt = Receipt(institution=str(institution_id), **dict(zip(names, numbers, strict=True)))
+            found[run].append(receipt)
+        return found
+
+    async def unfilled_of_runs(self, runs: list[UUID], institution: UUID | None) -> dict[UUID, list[LeftOpen]]:
+        """By run, what it left open of the requests of `institution` or of all."""
+        found: dict[UUID, list[LeftOpen]] = {run: [] for run in runs}
+        for row in await self._conn.fetch(UNFILLED_OF_RUNS, runs, institution):
+            found[row["allocation_id"]].append(_left_open(row))
+        return found
+
+    async def unfilled_of_requests(self, requests: list[UUID]) -> dict[UUID, LeftOpen]:
+        """By request, what the newest run that answered it left open."""
+        rows = await self._conn.fetch(UNFILLED_OF_REQUESTS, requests)
+        return {row["request_id"]: _left_open(row) for row in rows}
+
+    async def by_reason(self, runs: list[UUID]) -> dict[UUID, list[ShortBy]]:
+        """By run, how much stayed open for which reason; most units first."""
+        found: dict[UUID, list[ShortBy]] = {run: [] for run in runs}
+        for run, code, requests, units in await self._conn.fetch(BY_REASON, runs):
+            found[run].append(ShortBy(code=Reason(code), requests=requests, units=units))
+        return found
+
+    async def ledger(
+        self, *, after: UUID, institution: UUID | None, since: datetime, until: datetime, resource: str | None,
+        first: int,
+    ) -> Page[GiveAndTake]:  # fmt: skip
+        """Give and take by institution, in order of their ids."""
+        rows = await self._conn.fetch(LEDGER, after, institution, since, until, resource, first + 1)
+        return Page.of([GiveAndTake(**row) for row in rows], first)
+
+
+def _left_open(row: asyncpg.Record) -> LeftOpen:
+    return LeftOpen(
+        allocation=row["allocation_id"], request=row["request_id"], institution=row["institution_id"],
+        quantity=row["quantity"], code=Reason(row["code"]), reason=row["reason"],
+    )  # fmt: skip

@@ -1,0 +1,93 @@
+"""Standing consents in the API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import strawberry
+
+from sharewell_schema.context import Info, shown
+from sharewell_schema.describe import argument, field, mutation, query
+from sharewell_schema.institutions import Institution
+from sharewell_schema.loaders import fetch_edges
+from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.receipts import EDGES, institution_edge
+
+
+@strawberry.type(
+    description="An owner lets what plans take from its pledges of a resource be confirmed at once while surge mode "
+    "is in force. It may still decline each before it leaves."
+)
+class Consent:
+    id: UUID = field("Its identifier.")
+    institution: UUID = field("Identifier of the institution.", name="institutionId")
+    institution_edge: Institution | None = institution_edge()
+    resource: str = field("Code of the resource.")
+    given_at: datetime = field("When it was given.")
+    until: datetime = field("Until when it stands.")
+    withdrawn_at: datetime | None = field("When it was taken back.")
+
+
+@strawberry.input(description="Consent to be given.")
+class GiveConsentInput:
+    idempotency_key: str = key_field()
+    institution: UUID | None = field("Who consents; by default the institution the client acts for.", default=None)
+    resource: str = field("Code of the resource.")
+    until: datetime = field("Until when it stands, at most 366 days ahead.")
+
+
+@strawberry.input(description="Consent to be taken back.")
+class WithdrawConsentInput:
+    idempotency_key: str = key_field()
+    consent: UUID = field("Which; what it confirmed already stays confirmed.")
+
+
+@strawberry.type(description="What became of a consent.")
+class ConsentPayload:
+    consent: Consent = field("The consent as it is now.")
+    decision: Receipt = field("The decision on record.")
+
+
+@strawberry.type
+class ConsentQueries:
+    @query("Standing consents, newest first.")
+    async def consents(
+        self, info: Info,
+        institution: Annotated[
+            UUID | None, argument("Only of this institution; by default of the one the client acts for, if any.")
+        ] = None,
+        only_standing: Annotated[bool, argument("Only those that count.")] = False,
+        first: First = FIRST, after: After = None,
+    ) -> Connection[Consent] | None:  # fmt: skip
+        page = await info.context.services.consents.page(
+            info.context.caller, before=read_id(after, NEWEST),
+            institution=institution or info.context.caller.institution, only_standing=only_standing,
+            first=how_many(first),
+        )  # fmt: skip
+        await fetch_edges(info, page.items, EDGES)
+        return connection(Consent, page, after, id_key)
+
+
+@strawberry.type
+class ConsentMutations:
+    @mutation("Let what plans take from one's pledges be confirmed at once, in surge mode only. For the owner.")
+    async def give_consent(
+        self, info: Info, input: Annotated[GiveConsentInput, argument("For what, until when.")]  # noqa: A002
+    ) -> ConsentPayload | None:
+        institution = info.context.acting_for(input.institution)
+        done = await info.context.services.consents.give(
+            info.context.caller, institution, input.resource, input.until, wish("giveConsent", input)
+        )
+        return paid(ConsentPayload, done, consent=shown(Consent, done.subject))
+
+    @mutation("Take a standing consent back. For the owner.")
+    async def withdraw_consent(
+        self, info: Info, input: Annotated[WithdrawConsentInput, argument("Which.")]  # noqa: A002
+    ) -> ConsentPayload | None:
+        done = await info.context.services.consents.withdraw(
+            info.context.caller, input.consent, wish("withdrawConsent", input)
+        )
+        return paid(ConsentPayload, done, consent=shown(Consent, done.subject))

@@ -1,0 +1,121 @@
+"""What runs meant to institutions in the API: receipts, what was left open and why, and the ledger of give and take."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+import strawberry
+
+from sharewell.domain import checks
+from sharewell.domain.plan import Reason
+from sharewell_schema.context import Info
+from sharewell_schema.describe import argument, described, field, query
+from sharewell_schema.institutions import Institution
+from sharewell_schema.loaders import edge, fetch_edges
+from sharewell_schema.paging import FIRST, OLDEST, After, Connection, First, connection, how_many, read_id
+
+USUAL = timedelta(days=90)  #: the window of a ledger or chart where none is asked for
+
+EDGES = {"institution": ("institutions", "institution")}
+
+described(
+    Reason, "Why a request stays short; a closed list, so that reasons can be counted.", "UnfilledReason",
+    no_lane="No owner is near enough to deliver in time.",
+    owners_at_minimum="Owners are in reach, and none has a unit above what it keeps.",
+    supply_exhausted="Every unit in reach came to this request, and it was not enough.",
+    lane_cap="Units are there, but the lanes are full.",
+    outcompeted="The units in reach do more elsewhere, by the rule of the run.",
+    reserved="The units in reach are kept for a category that the request does not qualify for.",
+    farther="An equal claim was nearer to the units.",
+    in_force="An equal claim at no greater distance is where the plan in force moves the unit already.",
+    lottery="An equal claim at equal distance won by the published seed.",
+    kept_back="Between runs only: units stay for needs that are expected before the next run.",
+    above_need="The forecast or the audited census does not bear out the rest of what was asked.",
+)  # fmt: skip
+
+
+def institution_edge() -> Any:
+    """The institution of a line, for types that have its id under `institution`."""
+    return strawberry.field(
+        resolver=edge("institutions", "institution"), name="institution", description="The institution."
+    )
+
+
+@strawberry.type(description="What one run left open of one request, and why.")
+class Unfilled:
+    allocation: UUID = field("Identifier of the run.", name="allocationId")
+    request: UUID = field("Identifier of the request.", name="requestId")
+    institution: UUID = field("Identifier of the institution that asked.", name="institutionId")
+    quantity: int = field("Units asked for and not assigned.")
+    code: Reason = field("Why.")
+    reason: str = field("Why, as a sentence about this request that names needs and never names.")
+
+
+@strawberry.type(description="How much of a run stayed open for one reason.")
+class ShortBy:
+    code: Reason = field("The reason.")
+    requests: int = field("Requests left short for it.")
+    units: int = field("Units they lack.")
+
+
+def _institution(self: Any) -> UUID:
+    return UUID(self.institution)
+
+
+@strawberry.type(description="What one run meant to one institution, against what it would have had alone.")
+class RunReceipt:
+    institution: UUID = strawberry.field(
+        resolver=_institution, name="institutionId", description="Identifier of the institution."
+    )
+    given: int = field("Units the plan takes from it.")
+    received: int = field("Units the plan brings it.")
+    stock: int = field("Units it had to give from.")
+    kept: int = field("Units it must keep: the larger of its own need and its stated minimum.")
+    short_alone: int = field("Units it lacks without sharing.")
+    short_shared: int = field("Units it lacks with the plan.")
+    worse_off: bool = field("Whether sharing costs it anything; always false, or the plan would not have been adopted.")
+    sentence: str = field("The receipt in words, for the institution itself.")
+
+
+@strawberry.type(description="One institution's line in the ledger of give and take.")
+class GiveAndTake:
+    institution: UUID = field("Identifier of the institution.", name="institutionId")
+    institution_edge: Institution | None = institution_edge()
+    runs: int = field("Runs of the window in which it had a part.")
+    planned_given: int = field("Units their plans took from it.")
+    planned_received: int = field("Units their plans brought it.")
+    given: int = field("Units that really left it in the window.")
+    received: int = field("Units that really arrived in it.")
+
+
+def ledger_key(item: Any) -> bytes:
+    """The key of lines that are listed by institution."""
+    key: bytes = item.institution.bytes
+    return key
+
+
+@strawberry.type
+class ReceiptQueries:
+    @query("What institutions gave and got in a window: as planned, and what really moved.")
+    async def give_and_take(
+        self, info: Info,
+        institution: Annotated[
+            UUID | None,
+            argument("Only this institution; by default the one the client acts for, or all if it acts for none."),
+        ] = None,
+        resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
+        since: Annotated[datetime | None, argument("From when on; by default 90 days before the end.")] = None,
+        until: Annotated[datetime | None, argument("Until when; by default now.")] = None,
+        first: First = FIRST, after: After = None,
+    ) -> Connection[GiveAndTake] | None:  # fmt: skip
+        context = info.context
+        ends = until or context.services.office.now()
+        page = await context.services.receipts.ledger(
+            context.caller, after=read_id(after, OLDEST), institution=institution or context.caller.institution,
+            since=since or ends - USUAL, until=ends,
+            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(first),
+        )  # fmt: skip
+        await fetch_edges(info, page.items, EDGES)
+        return connection(GiveAndTake, page, after, ledger_key)
