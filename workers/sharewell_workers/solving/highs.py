@@ -84,13 +84,13 @@ class ArraySolver:
 
     def _load(self, costs: np.ndarray, bounds: Bounds) -> None:
         rows, columns = self.matrix.shape
-        solver, c = self.model.solver, _Floats()
+        solver, c = self.model.solver, Floats()
         status = solver._lib.Highs_passLp(
             solver._model, columns, rows, self.matrix.nnz, COLUMN_WISE, MAXIMISE, 0.0,
             c(costs), c(bounds.lower), c(bounds.upper), c(bounds.row_lower), c(bounds.row_upper),
             c.ints(self.matrix.indptr), c.ints(self.matrix.indices), c(self.matrix.data),
         )  # fmt: skip
-        _expect_success(status)
+        expect_success(status)
         solver._col_committed, solver._row_committed = columns, rows
 
 
@@ -125,7 +125,7 @@ def best_solver(matrix: csc_array) -> Solver:
     return ArraySolver(matrix) if ArraySolver.works() else ExpressionSolver(matrix)
 
 
-class _Floats:
+class Floats:
     """Arrays as C pointers, kept alive as long as this object is."""
 
     def __init__(self) -> None:
@@ -157,6 +157,7 @@ def solver_version() -> str:
     return f"{release} by python-mip {version('mip')}"
 
 
-def _expect_success(status: int) -> None:
+def expect_success(status: int) -> None:
+    """Raise unless HiGHS took what it was handed."""
     if status < 0:
         raise RuntimeError("HiGHS refused the program it was handed.")
