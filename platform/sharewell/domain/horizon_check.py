@@ -18,10 +18,11 @@ from sharewell.domain.schedule import Schedule, worst_gap
 from sharewell.domain.horizon import Aim
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sharewell.domain.horizon import Horizon
     from sharewell.domain.horizon_rows import Shipment
+    from sharewell.domain.horizon_walk import Uses
 
 
 def check_schedule(horizon: Horizon, schedule: Schedule) -> None:
@@ -32,20 +33,27 @@ def check_schedule(horizon: Horizon, schedule: Schedule) -> None:
     (4) every owner keeps its pledge and its own need; (5) units received are not shipped on within the hold; (6) no
     site is worse off than alone, on any day; (7) everybody left short is told why; (8) values and gaps are as stated.
     """
-    problems = [*_foreign(horizon, schedule)]
+    # Each round relies on the one before: only known rows have limits, only what is possible has an outcome.
+    problems = list(_foreign(horizon, schedule))
     if not problems:
-        by_itself = alone(horizon)
-        result = walk(horizon, schedule.shipments, _uses(schedule))
-        problems += result.violations
-        for check in (_caps, _lots_of_units, _admitted, _keeps, _holds, _worse_off):
-            problems += check(horizon, schedule, by_itself, result)
+        uses = {(row.site, row.day, row.item, row.serves): row.units for row in schedule.uses}
+        by_itself, result = alone(horizon), walk(horizon, schedule.shipments, uses)
+        problems = _broken(horizon, schedule.shipments, by_itself, result)
         problems += [] if problems else _told(horizon, schedule, by_itself, result)
     if problems:
         raise PlanRefused(problems)
 
 
-def _uses(schedule: Schedule) -> dict[tuple[str, int, str, str], int]:
-    return {(row.site, row.day, row.item, row.serves): row.units for row in schedule.uses}
+def broken_rules(horizon: Horizon, shipments: Sequence[Shipment], uses: Uses) -> list[str]:
+    """What `shipments` along lanes of `horizon`, and `uses`, break of its limits and rules, in words."""
+    return _broken(horizon, shipments, alone(horizon), walk(horizon, shipments, uses))
+
+
+def _broken(horizon: Horizon, shipments: Sequence[Shipment], by_itself: Alone, result: Walk) -> list[str]:
+    problems = list(result.violations)
+    for check in (_caps, _lots_of_units, _admitted, _keeps, _pledges, _holds, _worse_off):
+        problems += check(horizon, shipments, by_itself, result)
+    return problems
 
 
 def _foreign(horizon: Horizon, schedule: Schedule) -> Iterator[str]:
@@ -73,9 +81,9 @@ def _foreign(horizon: Horizon, schedule: Schedule) -> Iterator[str]:
             yield f"{site} uses {item} for {serves} twice on day {day}"
 
 
-def _caps(horizon: Horizon, schedule: Schedule, *_: object) -> Iterator[str]:
+def _caps(horizon: Horizon, shipments: Sequence[Shipment], *_: object) -> Iterator[str]:
     along, sent, got, ever = Counter[object](), Counter[object](), Counter[object](), Counter[Node]()
-    for row in schedule.shipments:
+    for row in shipments:
         lane = horizon.lane[row.item, row.origin, row.destination]
         along[lane, row.day] += row.units
         sent[row.origin, row.item, row.day] += row.units
@@ -94,16 +102,16 @@ def _caps(horizon: Horizon, schedule: Schedule, *_: object) -> Iterator[str]:
                 yield f"{node[0]} receives {got[*node, day]} of {node[1]} on day {day}, at most {standing.takes}"
 
 
-def _lots_of_units(horizon: Horizon, schedule: Schedule, *_: object) -> Iterator[str]:
-    for row in schedule.shipments:
+def _lots_of_units(horizon: Horizon, shipments: Sequence[Shipment], *_: object) -> Iterator[str]:
+    for row in shipments:
         size = horizon.item[row.item].lot_size
         if row.units % size:
             yield f"{named(row)}: it is shipped in lots of {size}"
 
 
-def _admitted(horizon: Horizon, schedule: Schedule, *_: object) -> Iterator[str]:
+def _admitted(horizon: Horizon, shipments: Sequence[Shipment], *_: object) -> Iterator[str]:
     sent = Counter[tuple[str, str, int]]()
-    for row in schedule.shipments:
+    for row in shipments:
         if horizon.item[row.item].is_place:
             sent[row.origin, row.item, row.day] += row.units
     for (site, item, day), people in sent.items():
@@ -112,9 +120,9 @@ def _admitted(horizon: Horizon, schedule: Schedule, *_: object) -> Iterator[str]
             yield f"{site} sends {people} people on day {day} and admits {admitted}"
 
 
-def _keeps(horizon: Horizon, schedule: Schedule, by_itself: Alone, result: Walk) -> Iterator[str]:
+def _keeps(horizon: Horizon, shipments: Sequence[Shipment], by_itself: Alone, result: Walk) -> Iterator[str]:
     """Owners stay above their floor: only those who send (or take people in) can fall below it."""
-    for site, item in sorted(_givers(horizon, schedule)):
+    for site, item in sorted(_givers(horizon, shipments)):
         kind, keeps = horizon.item[item], by_itself.keeps[site, item]
         for day, kept in enumerate(keeps):
             if kind.is_place:
@@ -129,15 +137,15 @@ def _keeps(horizon: Horizon, schedule: Schedule, by_itself: Alone, result: Walk)
             if has < kept:
                 yield f"{site} would be left with {has} of {item} on day {day} and keeps {kept}"
     for (site, item, until), away in result.away.items():
+        own = by_itself.own.get((site, item, until), [0] * horizon.days)
         for day, units in enumerate(away[:until]):
-            if units > by_itself.own[site, item, until][day]:
+            if units > own[day]:
                 yield f"{site} lends {units} of {item} on day {day}, more than its own"
-    yield from _pledges(horizon, schedule, by_itself, result)
 
 
-def _pledges(horizon: Horizon, schedule: Schedule, by_itself: Alone, result: Walk) -> Iterator[str]:
+def _pledges(horizon: Horizon, shipments: Sequence[Shipment], by_itself: Alone, result: Walk) -> Iterator[str]:
     """Of what is used up, no more leaves than is pledged and what came in."""
-    sent = _sent(horizon, schedule)
+    sent = _sent(horizon, shipments)
     for node in sorted(set(sent) & set(by_itself.may_lack)):
         for day, units in enumerate(accumulate(a - b for a, b in zip(sent[node], result.received[node], strict=True))):
             if units > by_itself.may_lack[node][day]:
@@ -147,8 +155,8 @@ def _pledges(horizon: Horizon, schedule: Schedule, by_itself: Alone, result: Wal
                 )
 
 
-def _holds(horizon: Horizon, schedule: Schedule, by_itself: Alone, result: Walk) -> Iterator[str]:
-    for node, sent in sorted(_sent(horizon, schedule).items()):
+def _holds(horizon: Horizon, shipments: Sequence[Shipment], by_itself: Alone, result: Walk) -> Iterator[str]:
+    for node, sent in sorted(_sent(horizon, shipments).items()):
         item = horizon.item[node[1]]
         if item.is_place or item.loan_days or not item.hold_days:
             continue
@@ -162,7 +170,7 @@ def _holds(horizon: Horizon, schedule: Schedule, by_itself: Alone, result: Walk)
                 )
 
 
-def _worse_off(horizon: Horizon, _: Schedule, by_itself: Alone, result: Walk) -> Iterator[str]:
+def _worse_off(horizon: Horizon, _: object, by_itself: Alone, result: Walk) -> Iterator[str]:
     for node, short in result.short.items():
         before = by_itself.walk.short[node]
         worse = next((day for day in range(horizon.days) if short[day] > before[day]), None)
@@ -202,17 +210,17 @@ def _report(schedule: Schedule) -> Iterator[str]:
         yield "the schedule is called optimal and does not meet its bounds"
 
 
-def _givers(horizon: Horizon, schedule: Schedule) -> set[Node]:
+def _givers(horizon: Horizon, shipments: Sequence[Shipment]) -> set[Node]:
     """Sites whose own is used by others: those who ship, and of places those who take people in."""
     return {
-        (row.destination if horizon.item[row.item].is_place else row.origin, row.item) for row in schedule.shipments
+        (row.destination if horizon.item[row.item].is_place else row.origin, row.item) for row in shipments
     }
 
 
-def _sent(horizon: Horizon, schedule: Schedule) -> dict[Node, list[int]]:
+def _sent(horizon: Horizon, shipments: Sequence[Shipment]) -> dict[Node, list[int]]:
     """Units each sender ships, day by day."""
     sent: dict[Node, list[int]] = {}
-    for row in schedule.shipments:
+    for row in shipments:
         sent.setdefault((row.origin, row.item), [0] * horizon.days)[row.day] += row.units
     return sent
 

@@ -28,19 +28,20 @@ DEGREE_METRES: Final = 111_195  #: of a degree along a great circle
 
 
 def new_jersey(
-    folder: Path, *, lane_metres: int | None = None, places: Path | None = None, enough: int = 0,
+    data: Path, *, lane_metres: int | None = None, enough: int = 0,
     aims: Sequence[Aim] = (Aim.SHORTAGE, Aim.MOVES), seed: str = "nj",
 ) -> Horizon:  # fmt: skip
     """75 hospitals over 50 days (`bench_nj_transfers`), every one open to all, or to those within `lane_metres`.
 
-    `places` is a table of `hosp_name`, `latitude`, `longitude`, needed for a limit. People are whole: of fractional
-    admissions as many may be moved as have been admitted in full.
+    Where they stand is read from `us_nj_hospitals`, and from `us_hhs_facility` for those it does not know. People are
+    whole: of fractional admissions as many may be moved as have been admitted in full.
     """
+    folder = data / "bench_nj_transfers"
     census = table(folder, "instance.parquet").sort("hosp_name", "date")
     beds = dict(table(folder, "hospitals.parquet").select("hosp_name", "max_reported_beds").rows())
     names = sorted(beds)
     days = census.height // len(names)
-    spots = _spots(places, names) if lane_metres is not None else {}
+    spots = _spots(data, names) if lane_metres is not None else {}
     sites = {name: f"h{number:02}" for number, name in enumerate(names)}
     return Horizon(
         start=datetime.combine(census["date"].min(), datetime.min.time(), UTC),  # type: ignore[arg-type]
@@ -72,19 +73,24 @@ def _ward(site: str, rows: pl.DataFrame, beds: int) -> Ward:
     days = rows.height
     return Ward(
         site=site, item="bed", beds=(beds,) * days, kept=(0,) * days, pledge=1000,
-        occupied=tuple(round(1000 * people) for people in rows["active_fitted"]),
+        urgency=1, occupied=tuple(round(1000 * people) for people in rows["active_fitted"]),
         arrivals=tuple(b - a for a, b in zip([0, *admitted], admitted, strict=False)),
     )  # fmt: skip
 
 
-def _spots(places: Path | None, names: Iterable[str]) -> dict[str, Spot]:
-    if places is None:
-        raise Invalid("a limit of the lanes needs a table of places.", field="places")
-    found = {name: Spot(id=name, latitude=lat, longitude=long) for name, lat, long in table(places).rows()}
-    missing = [name for name in names if name not in found]
+def _spots(data: Path, names: Iterable[str]) -> dict[str, Spot]:
+    located = table(data, "us_nj_hospitals/locations.parquet")
+    facilities = table(data, "us_hhs_facility/hospital_meta.parquet").filter(pl.col("state") == "NJ")
+    rows = facilities.select("hospital_name", "latitude", "longitude").rows() + located.rows()
+    found = {_letters(name): Spot(id=name, latitude=lat, longitude=long) for name, lat, long in rows if lat is not None}
+    missing = [name for name in names if _letters(name) not in found]
     if missing:
-        raise Invalid(f"the table of places lacks {missing[0]}.", field="places")
-    return found
+        raise Invalid(f"no table says where {missing[0]} stands.", field="DATA")
+    return {name: found[_letters(name)] for name in names}
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).casefold()
 
 
 def _within(spots: dict[str, Spot], one: str, other: str, most: int | None) -> Iterable[int]:
@@ -93,13 +99,14 @@ def _within(spots: dict[str, Spot], one: str, other: str, most: int | None) -> I
 
 
 def ventilators(
-    folder: Path, *, forecast: str = "ode", pledge: int = 200, days_on_the_way: int = 3, hold: int = 10,
+    data: Path, *, forecast: str = "ode", pledge: int = 200, days_on_the_way: int = 3, hold: int = 10,
     a_day: int = 3000, aims: Sequence[Aim] = (Aim.SHORTAGE, Aim.DISTANCE), seed: str = "states",
 ) -> Horizon:  # fmt: skip
     """Fifty states over 47 days (`bench_ventilators`), no federal surge; half of each state's stock can be used.
 
     Lanes lead to states that would ever be short alone: a unit sent elsewhere only waits there.
     """
+    folder = data / "bench_ventilators"
     stock = {state: -(-units // 2) for state, units in table(folder, "supply.parquet").rows()}
     demand = table(folder, "demand.parquet").filter(pl.col("forecast") == forecast).sort("state", "date")
     needs = {
@@ -118,7 +125,7 @@ def ventilators(
             Lot(site=name[state], item="ventilator", units=units, since=0, until=days) for state, units in stock.items()
         ),
         standings=tuple(
-            Standing(site=name[state], item="ventilator", need=needs[state], kept=needs[state], pledge=pledge, gives=a_day)
+            Standing(site=name[state], item="ventilator", need=needs[state], kept=needs[state], urgency=1, pledge=pledge, gives=a_day)
             for state in stock
         ),
         lanes=tuple(
@@ -131,9 +138,9 @@ def ventilators(
     )  # fmt: skip
 
 
-def table(folder: Path, name: str = "") -> pl.DataFrame:
+def table(folder: Path, name: str) -> pl.DataFrame:
     """A published table. Raises `Invalid` where there is none."""
-    path = folder / name if name else folder
+    path = folder / name
     try:
         return pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError):

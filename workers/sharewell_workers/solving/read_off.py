@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import coo_array
 
+from sharewell.domain.horizon_program import pools
 from sharewell.domain.horizon_rows import Shipment
 from sharewell.domain.horizon_walk import Uses
+from sharewell_workers.solving.program import NotWhole
 from sharewell_workers.solving.whole import Problem, minimise
 
 if TYPE_CHECKING:
@@ -49,7 +51,10 @@ def read_off(program: Program, values: np.ndarray) -> tuple[list[Shipment], Uses
             site, item, _, serves, day = rest
             uses[site, day, item, serves] = uses.get((site, day, item, serves), 0) + value
     for (item, until, day), lanes in _by_day(program, out).items():
-        for lane, moved in _shortest(lanes, out[item, until, day, -1], _arrivals(into, item, until, day)).items():
+        leaves, arrives = out[item, until, day, -1], _arrivals(into, item, until, day)
+        if pools(program, item):
+            _stay(leaves, arrives)
+        for lane, moved in _shortest(lanes, leaves, arrives).items():
             units[lane, until, day] = moved
     rows = [
         Shipment(item=lane.item, origin=lane.origin, destination=lane.destination, day=day, until=until, units=moved)
@@ -74,17 +79,20 @@ def _arrivals(into: Sums, item: str, until: int, day: int) -> dict[tuple[str, in
     }  # fmt: skip
 
 
-def _shortest(lanes: Iterable[Way], out: Mapping[str, int], into: Mapping[tuple[str, int], int]) -> dict[Way, int]:
-    """Assign what leaves to what arrives along lanes of the least total length: a transport problem, so whole.
-
-    What a site would send to itself stays where it is: that is the same, less a pointless journey.
-    """
-    out, into = dict(out), dict(into)
-    for site, days in list(into):
+def _stay(out: dict[str, int], into: dict[tuple[str, int], int]) -> None:
+    """What a site would send to itself through the pool stays where it is: the same, less a pointless journey."""
+    for site, days in into:
         same = min(out.get(site, 0), into[site, days])
         if same:
             out[site] -= same
             into[site, days] -= same
+
+
+def _shortest(lanes: Iterable[Way], out: Mapping[str, int], into: Mapping[tuple[str, int], int]) -> dict[Way, int]:
+    """Assign what leaves to what arrives along lanes of the least total length: a transport problem, so whole.
+
+    Raises `NotWhole` where the lanes do not allow it.
+    """
     senders = {site: row for row, site in enumerate(site for site, units in sorted(out.items()) if units)}
     takers = {key: row + len(senders) for row, key in enumerate(key for key, units in sorted(into.items()) if units)}
     open_lanes = [
@@ -93,7 +101,7 @@ def _shortest(lanes: Iterable[Way], out: Mapping[str, int], into: Mapping[tuple[
         for key in ((lane.destination, lane.days), (lane.destination, -1))
         if lane.origin in senders and key in takers
     ]
-    if not open_lanes:
+    if not open_lanes and not senders:
         return {}
     rows = [senders[lane.origin] for lane, _ in open_lanes] + [takers[key] for _, key in open_lanes]
     columns = 2 * list(range(len(open_lanes)))
@@ -105,7 +113,7 @@ def _shortest(lanes: Iterable[Way], out: Mapping[str, int], into: Mapping[tuple[
     )  # fmt: skip
     found = minimise(problem, SECONDS).values
     if found is None:
-        return {}
+        raise NotWhole("what leaves on a day cannot arrive along the lanes.")
     return {lane: int(units) for (lane, _), units in zip(open_lanes, np.rint(found), strict=True) if units}
 
 

@@ -20,6 +20,7 @@ from sharewell.domain.horizon_measures import of_stretch, values
 from sharewell.domain.horizon_rules import program_of
 from sharewell.domain.horizon_walk import Uses, walk
 from sharewell.domain.schedule import Reached, StageProof, StretchProof
+from sharewell_workers.solving.program import NotWhole
 from sharewell_workers.solving.read_off import read_off
 from sharewell_workers.solving.whole import Answer, Problem, minimise
 
@@ -71,6 +72,7 @@ class _Search:
     proofs: dict[Aim, StageProof] = field(default_factory=dict)
     solver_bound: float = -np.inf
     start: np.ndarray | None = None
+    first: tuple[Answer, StageProof] | None = None  #: the first stage relaxed, which is asked for twice
 
     def run(self) -> Found:
         self.program = program_of(self.horizon, self.by_itself, self.stretch)
@@ -103,7 +105,7 @@ class _Search:
             bound = self.face.bound(costs, proof.over, proof.rows)
             if bound % proof.over or abs(bound / proof.over - self._costs(aim) @ answer.values) > 0.01:
                 return None
-            self.face.keep(costs, proof.over, proof.rows, bound // proof.over, bound)
+            self._keep(aim, bound // proof.over)
             values = answer.values
         assert values is not None
         if self._is_whole(values):
@@ -114,14 +116,17 @@ class _Search:
 
     def _bound(self, aim: Aim) -> Answer | None:
         """Solve the stage of `aim` relaxed and write its multipliers as fractions."""
+        if self.first is not None and aim is self.horizon.aims[0]:
+            answer, self.proofs[aim] = self.first
+            return answer
         if self.left() <= 0:
             return None
         answer = self._minimise(self._costs(aim), self.left(), whole=False)
         if answer.rows is None:
             return None
-        if aim is self.horizon.aims[0]:
-            self.solver_bound = answer.bound
         self.proofs[aim] = self._fractions(aim, answer.rows)
+        if aim is self.horizon.aims[0]:
+            self.solver_bound, self.first = answer.bound, (answer, self.proofs[aim])
         return answer
 
     def _fractions(self, aim: Aim, rows: np.ndarray) -> StageProof:
@@ -137,7 +142,7 @@ class _Search:
                 best = (bound, proof)
             if near:
                 break
-        return best[1] if best else StageProof(aim=aim, over=1, rows=())
+        return best[1] if best else _unproven(aim)
 
     def _signed(self, rows: np.ndarray) -> list[int]:
         """Multipliers without those that stand, by rounding, on a side where the row has no limit."""
@@ -152,29 +157,39 @@ class _Search:
         self.face, self.proofs = Face.start(self.program), {}
         values = self.start
         for number, aim in enumerate(self.horizon.aims):
-            self._bound(aim)
-            share = self.left() / (len(self.horizon.aims) - number)
-            if share <= 0:
+            relaxed, costs = self._bound(aim), self._costs(aim)
+            until = time.monotonic() + self.left() / (len(self.horizon.aims) - number)
+            if relaxed is not None and relaxed.values is not None and self.left() > 0:
+                seconds = (until - time.monotonic()) / 2
+                answer = self._minimise(costs, seconds, whole=True, start=values, near=relaxed.values)
+                values = values if answer.values is None else answer.values
+            if self.left() <= 0:
                 break
-            answer = self._minimise(self._costs(aim), share, whole=True, start=values)
-            if answer.values is None:
+            answer = self._minimise(costs, until - time.monotonic(), whole=True, start=values)
+            values = values if answer.values is None else answer.values
+            if values is None:
                 break
-            values = answer.values
             if number == 0:
                 self.solver_bound = max(self.solver_bound, answer.bound)
-            reached = round(float(self._costs(aim) @ values))
-            proof = self.proofs.get(aim) or StageProof(aim=aim, over=1, rows=())
-            costs = self.program.costs[aim]
-            bound = self.face.bound(costs, proof.over, proof.rows)
-            self.face.keep(costs, proof.over, proof.rows, reached, bound)
+            self._keep(aim, round(float(costs @ values)))
             candidates += self._from(values)
         return values
 
+    def _keep(self, aim: Aim, value: int) -> None:
+        """Go on to the stage after `aim`, in which `value` was reached."""
+        proof, costs = self.proofs.get(aim) or _unproven(aim), self.program.costs[aim]
+        self.face.keep(costs, proof.over, proof.rows, value, self.face.bound(costs, proof.over, proof.rows))
+
     def _minimise(
         self, costs: np.ndarray, seconds: float, *, whole: bool, start: np.ndarray | None = None,
-        fixed: np.ndarray | None = None,
+        fixed: np.ndarray | None = None, near: np.ndarray | None = None,
     ) -> Answer:  # fmt: skip
         problem = self._problem(costs, fixed)
+        if near is not None:
+            # Only what the relaxed optimum moves at all (or the start does), rounded up: far smaller, nearly as good.
+            moves = np.array([name[0] in {"lane", "out", "in"} for name in self.program.names])
+            most = np.ceil(near - NEAR) if start is None else np.maximum(np.ceil(near - NEAR), start)
+            problem.upper[moves] = np.minimum(problem.upper, np.maximum(most, problem.lower))[moves]
         seed = int.from_bytes(hashlib.sha256(self.horizon.seed.encode()).digest()[:3], "big")
         return minimise(problem if whole else problem.relaxed(), seconds, seed=seed, start=start)
 
@@ -242,8 +257,10 @@ class _Search:
             if answer.values is None:
                 return []
             values = np.where(uses, answer.values, values)
-        shipments, used = read_off(self.program, values)
-        return self._candidate(shipments, used)
+        try:
+            return self._candidate(*read_off(self.program, values))
+        except NotWhole:
+            return []
 
     def _candidate(self, shipments: list[Shipment], uses: Uses) -> list[_Candidate]:
         result = walk(self.horizon, shipments, uses, self.stretch.nodes)
@@ -260,13 +277,13 @@ class _Search:
         face, stages, reached = Face.start(self.program), [], []
         for aim in self.horizon.aims:
             costs, value = self.program.costs[aim], best.values[aim]
-            proof = self.proofs.get(aim) or StageProof(aim=aim, over=1, rows=())
+            proof = self.proofs.get(aim) or _unproven(aim)
             if proof.rows and len(proof.rows) != len(face.row_lower) + len(face.locks):
-                proof = StageProof(aim=aim, over=1, rows=())
+                proof = _unproven(aim)
             try:
                 bound = face.bound(costs, proof.over, proof.rows)
             except NotProven:
-                proof = StageProof(aim=aim, over=1, rows=())
+                proof = _unproven(aim)
                 bound = face.bound(costs, 1, ())
             face.keep(costs, proof.over, proof.rows, value, bound)
             stages.append(proof)
@@ -275,3 +292,8 @@ class _Search:
             )
         proof_of_all = StretchProof(stretch=self.stretch.index, stages=tuple(stages))
         return Found(best.shipments, best.uses, reached, proof_of_all, self.solver_bound)
+
+
+def _unproven(aim: Aim) -> StageProof:
+    """No multipliers: bounds by the columns alone."""
+    return StageProof(aim=aim, over=1, rows=())
