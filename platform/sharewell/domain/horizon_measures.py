@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sharewell.domain.horizon import URGENCY_WEIGHTS, Aim, Horizon
 from sharewell.domain.horizon_program import Stretch, stretches, ticket, whole_need
+from sharewell.domain.horizon_walk import Walk, alone, walk
 from sharewell.domain.schedule import Cause, Schedule, Unmet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sharewell.domain.canonical import Json
-    from sharewell.domain.horizon_rows import Shipment
-    from sharewell.domain.horizon_walk import Alone, Node, Walk
+    from sharewell.domain.horizon_rows import Shipment, Way
+    from sharewell.domain.horizon_walk import Alone, Node
 
 _WORDS = {
     Cause.NO_LANE: "No lane reaches it.",
@@ -52,7 +52,7 @@ def of_stretch(stretch: Stretch, shipments: Iterable[Shipment]) -> list[Shipment
     return [row for row in shipments if (row.item, row.origin, row.destination) in lanes]
 
 
-def _lane(horizon: Horizon, row: Shipment):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _lane(horizon: Horizon, row: Shipment) -> Way:
     return horizon.lane[row.item, row.origin, row.destination]
 
 
@@ -107,24 +107,39 @@ def _ever_spares(horizon: Horizon, by_itself: Alone, node: Node) -> bool:
     return any(room > 0 and beds > kept for room, beds, kept in zip(free, ward.beds, keeps, strict=True))
 
 
-def share_table(horizon: Horizon, schedule: Schedule, by_itself: Alone, result: Walk) -> dict[str, Json]:
-    """Unit-days short per item alone, with sharing, and at least; and which share no sharing can fix.
+def share_table(horizon: Horizon, schedule: Schedule) -> dict[str, Any]:
+    """What a valid `schedule` changes: unit-days short per item, and which share of the shortage can be fixed at all.
 
-    The least is proven where the shortage is the first aim: what the multipliers rule out, weighted by urgency.
+    Shares are per mille of the shortage alone, weighted by urgency. What is redistributable is at most what the
+    multipliers do not rule out; with a status of optimal and shortage as the first aim it is exactly that.
     """
-    items = {}
-    for item in horizon.items:
-        nodes = [node for node in by_itself.walk.short if node[1] == item.item]
-        items[item.item] = {
-            "alone": sum(by_itself.walk.total_short(node) for node in nodes),
-            "shared": sum(result.total_short(node) for node in nodes),
-            "worse_off": sum(result.total_short(node) > by_itself.walk.total_short(node) for node in nodes),
-            "moved": sum(row.units for row in schedule.shipments if row.item == item.item),
-        }
-    weighted = sum(
-        weight(horizon, node) * by_itself.walk.total_short(node) for part in stretches(horizon) for node in part.nodes
+    by_itself = alone(horizon).walk
+    result = walk(horizon, schedule.shipments, {(u.site, u.day, u.item, u.serves): u.units for u in schedule.uses})
+    items = {item.item: _of_item(horizon, schedule, item.item, by_itself, result) for item in horizon.items}
+    before, after = (
+        sum(weight(horizon, node) * outcome.total_short(node) for node in outcome.short)
+        for outcome in (by_itself, result)
     )
     value, bound = schedule.total(Aim.SHORTAGE)
-    least = bound + horizon.enough * bool(bound)
-    reached = {"weighted_alone": weighted, "weighted_value": value, "weighted_bound": least}
-    return {**reached, "items": items}
+    # Where some shortage is enough, nobody has looked how much less there could be.
+    least = None if horizon.enough else after - (value - bound)
+    return {
+        "weighted_alone": before, "weighted_shared": after, "weighted_least": least,
+        "fixed_per_mille": _per_mille(before - after, before),
+        "redistributable_per_mille": None if least is None else _per_mille(before - least, before), "items": items,
+    }  # fmt: skip
+
+
+def _of_item(horizon: Horizon, schedule: Schedule, item: str, by_itself: Walk, result: Walk) -> dict[str, Any]:
+    nodes = [node for node in result.short if node[1] == item]
+    unit = 1000 if horizon.item[item].is_place else 1
+    return {
+        "alone": sum(map(by_itself.total_short, nodes)) / unit,
+        "shared": sum(map(result.total_short, nodes)) / unit,
+        "worse_off": sum(result.total_short(node) > by_itself.total_short(node) for node in nodes),
+        "moved": sum(row.units for row in schedule.shipments if row.item == item),
+    }
+
+
+def _per_mille(part: int, whole: int) -> int:
+    return round(1000 * part / whole) if whole else 0
