@@ -99,9 +99,7 @@ def explain(
 ) -> None:
     """Say why each request left short is short, and what would change it."""
     if allocate_horizon.is_horizon(instance):
-        if request:
-            raise typer.BadParameter("a horizon has no requests; leave this out.", param_hint="--request")
-        allocate_horizon.explain(instance, plan, as_json=as_json)
+        allocate_horizon.explain(instance, plan, request, as_json=as_json)
         return
     task, answer = _read(instance, Instance), _read(plan, Plan)
     _require_valid(task, answer)
@@ -115,13 +113,17 @@ def explain(
         typer.echo(json.dumps({"unfilled": rows}))
         return
     for row in rows:
-        typer.echo(f"{row['request']}  [{row['code']}]  {row['reason']}")
-        for change in row.get("would_change", ()):
-            typer.echo(f"    {change['sentence']}")
-        if request and not row["would_change"]:
-            typer.echo("    No single change that was tried would have brought it more.")
+        _tell(row)
     if not rows:
         typer.echo("Nothing that was asked for is left open.")
+
+
+def _tell(row: dict[str, Any]) -> None:
+    typer.echo(f"{row['request']}  [{row['code']}]  {row['reason']}")
+    for change in row.get("would_change", ()):
+        typer.echo(f"    {change['sentence']}")
+    if not row.get("would_change", True):
+        typer.echo("    No single change that was tried would have brought it more.")
 
 
 @app.command(name="receipts")

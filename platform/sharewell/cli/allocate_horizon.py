@@ -79,14 +79,15 @@ def _verdict(found: dict[str, Any], schedule: Schedule) -> list[str]:
         return ["VALID, and proven to be the best, aim by aim.", f"Instance {found['instance']}, plan {found['plan']}."]
     said = [f"VALID; no schedule has {schedule.search.gap / 10_000:.2f} % less shortage: that much is proven."]
     if schedule.search.solver_gap < schedule.search.gap:
-        said.append(
-            f"The solver says {schedule.search.solver_gap / 10_000:.2f} %; that rests on its word, no proof is attached."
-        )
+        told = schedule.search.solver_gap / 10_000
+        said.append(f"The solver says {told:.2f} %; that rests on its word, no proof is attached.")
     return said
 
 
-def explain(instance: Path, plan: Path, *, as_json: bool) -> None:
+def explain(instance: Path, plan: Path, request: str, *, as_json: bool) -> None:
     """Say for every need that stays open how much and why."""
+    if request:
+        raise typer.BadParameter("a horizon has no requests; leave this out.", param_hint="--request")
     horizon, schedule = read(instance, Horizon), read(plan, Schedule)
     try:
         check_schedule(horizon, schedule)

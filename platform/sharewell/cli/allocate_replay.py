@@ -25,7 +25,8 @@ Seconds = Annotated[float, typer.Option(min=0, help="Time for each schedule.")]
 Keep = Annotated[Path | None, typer.Option(help="Folder for every horizon and schedule.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")]
 
-STEPS = (0, 20, 40, 60, 80, 84, 88, 90, 91)  #: per cent of the overflow taken away, for which the fewest moves are sought
+#: Per cent of the overflow taken away, for each of which the fewest moves are sought.
+STEPS = (20, 40, 60, 80, 84, 88, 90, 91)
 KILOMETRES = 60
 PLEDGES = (50, 100, 200)  #: per mille
 
@@ -65,7 +66,7 @@ def nj(
         typer.echo(json.dumps({"case": "nj", "admitted": admitted, "rows": rows}))
         return
     typer.echo(f"{admitted} people admitted; patient-days over capacity {alone:,.0f} without sharing.")
-    typer.echo("Published (72 days, other capacities): -88.6 % moving 14.25 % of patients; relaxed optimum here -92.2 %.")
+    typer.echo("Published for 72 days and other capacities: -88.6 % moving 14.25 % of patients.")
     typer.echo(f"{'':34} overflow    change  at best   moved   share  at least  worse off  seconds")
     for row in rows:
         typer.echo(
@@ -80,7 +81,8 @@ def nj(
 def ventilators(data: Data, *, seconds: Seconds = 60, keep: Keep = None, as_json: AsJson = False) -> None:
     """Fifty US states, spring 2020: a share of half the ventilators may help elsewhere; no federal surge.
 
-    3 days on the way, 3,000 a day and state, units received stay 10 days, nobody worse off. DATA holds bench_ventilators.
+    3 days on the way, 3,000 a day and state, units received stay 10 days,
+    nobody worse off. DATA holds bench_ventilators.
     """
     from sharewell_workers.solving.published import ventilators as case  # noqa: PLC0415  see nj
 

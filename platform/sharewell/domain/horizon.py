@@ -224,11 +224,11 @@ def _check_items(horizon: Horizon) -> None:
         for day, share in enumerate(row.stay):
             strict.whole(share, f"{path}.stay[{day}]", most=1000)
         if row.is_place != bool(row.stay) or list(row.stay) != sorted(row.stay, reverse=True):
-            raise Invalid(f"{path}.stay must be falling shares for places, and empty for all else.", field=f"{path}.stay")
+            raise Invalid(f"{path}.stay must be falling shares for places, else empty.", field=f"{path}.stay")
         if (row.is_place or row.is_used_up) and (row.loan_days or row.home_by_end):
             raise Invalid(f"{path}.loan_days must be 0: only devices and staff come back.", field=f"{path}.loan_days")
         if row.home_by_end and not row.loan_days:
-            raise Invalid(f"{path}.loan_days must be 1 or more where units are home by the end.", field=f"{path}.loan_days")
+            raise Invalid(f"{path}.home_by_end is for loans; loan_days is 0.", field=f"{path}.home_by_end")
         if row.is_place and (row.lot_size > 1 or row.hold_days):
             raise Invalid(f"{path}: people are moved one by one, and once.", field=path)
 
@@ -272,8 +272,8 @@ def _check_substitutes(horizon: Horizon) -> None:
             path = f"substitutes[{row.item},{row.serves}]"
             raise Invalid(f"{path}: only things of the same kind, and no places, stand in for another.", field=path)
         after.setdefault(row.item, []).append(row.serves)
-    for start in after:
-        reached, ahead = set[str](), list(after[start])
+    for start, next_ones in after.items():
+        reached, ahead = set[str](), list(next_ones)
         while ahead:
             here = ahead.pop()
             if here == start:

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from sharewell.domain.certificate import NotProven
 from sharewell.domain.horizon_program import Program, stretches
-from sharewell.domain.horizon_walk import alone
 from sharewell.domain.horizon_rules import program_of
+from sharewell.domain.horizon_walk import alone
 from sharewell.domain.plan import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sharewell.domain.horizon import Aim, Horizon
+    from sharewell.domain.horizon import Horizon
     from sharewell.domain.schedule import Schedule, StageProof
 
 
@@ -112,16 +112,14 @@ def check_bounds(horizon: Horizon, schedule: Schedule) -> None:
             raise NotProven(f"stretch {part.index}: the proofs do not have every aim in order.", field="proofs")
         face = Face.start(program_of(horizon, by_itself, part))
         for stage in proof.stages:
-            told = reached[part.index, stage.aim]
-            found = _stage(face, stage, told.value, f"stretch {part.index}, {stage.aim}")
+            told, where = reached[part.index, stage.aim], f"stretch {part.index}, {stage.aim}"
+            found = _stage(face, stage, told.value, where)
             if found != told.bound:
-                raise NotProven(f"stretch {part.index}, {stage.aim}: the multipliers prove {found}, not {told.bound}.")
+                raise NotProven(f"{where}: the multipliers prove {found}, not {told.bound}.")
             if told.value < told.bound:
-                raise NotProven(f"stretch {part.index}, {stage.aim}: {told.value} lies below its bound {told.bound}.")
+                raise NotProven(f"{where}: {told.value} lies below its bound {told.bound}.")
             if schedule.search.status is Status.OPTIMAL and told.value != told.bound:
-                raise NotProven(
-                    f"stretch {part.index}, {stage.aim}: the schedule reaches {told.value}, {told.bound} is not ruled out."
-                )
+                raise NotProven(f"{where}: the schedule reaches {told.value}, {told.bound} is not ruled out.")
 
 
 def _stage(face: Face, stage: StageProof, value: int, where: str) -> int:

@@ -10,18 +10,18 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from sharewell.domain.allocation import PlanRefused
+from sharewell.domain.horizon import Aim
 from sharewell.domain.horizon_measures import of_stretch, unmet, values
 from sharewell.domain.horizon_program import stretches
 from sharewell.domain.horizon_walk import Alone, Node, Walk, alone, is_stated, named, walk
 from sharewell.domain.plan import Status
 from sharewell.domain.schedule import Schedule, worst_gap
-from sharewell.domain.horizon import Aim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sharewell.domain.horizon import Horizon
-    from sharewell.domain.horizon_rows import Shipment
+    from sharewell.domain.horizon_rows import Shipment, Standing, Ward, Way
     from sharewell.domain.horizon_walk import Uses
 
 
@@ -67,7 +67,8 @@ def _foreign(horizon: Horizon, schedule: Schedule) -> Iterator[str]:
             continue
         if row.units < 1 or row.day + horizon.lane[key].days >= horizon.days:
             yield f"{named(row)}: a shipment is of 1 unit or more and arrives within the horizon"
-        if (row.until == 0) != horizon.item[row.item].is_place or (row.until and not row.day < row.until <= horizon.days):
+        ends = row.until == 0 if horizon.item[row.item].is_place else row.day < row.until <= horizon.days
+        if not ends:
             yield f"{named(row)}: there is no lot that ends on day {row.until}"
         if (*key, row.day, row.until) in seen:
             yield f"{named(row)}: the same lane, day and lot stand in two rows"
@@ -82,17 +83,22 @@ def _foreign(horizon: Horizon, schedule: Schedule) -> Iterator[str]:
 
 
 def _caps(horizon: Horizon, shipments: Sequence[Shipment], *_: object) -> Iterator[str]:
-    along, sent, got, ever = Counter[object](), Counter[object](), Counter[object](), Counter[Node]()
+    along: Counter[tuple[Way, int]] = Counter()
+    sent: Counter[tuple[str, str, int]] = Counter()
+    got: Counter[tuple[str, str, int]] = Counter()
+    ever: Counter[Node] = Counter()
     for row in shipments:
         lane = horizon.lane[row.item, row.origin, row.destination]
         along[lane, row.day] += row.units
         sent[row.origin, row.item, row.day] += row.units
         got[row.destination, row.item, row.day + lane.days] += row.units
         ever[row.destination, row.item] += row.units
-    for (lane, day), units in along.items():  # type: ignore[misc]
+    for (lane, day), units in along.items():
         if units > lane.cap:
-            yield f"lane {lane.origin}-{lane.destination} carries {units} of {lane.item} on day {day}, at most {lane.cap}"
-    for node, standing in {**horizon.standing, **horizon.ward}.items():
+            way = f"lane {lane.origin}-{lane.destination}"
+            yield f"{way} carries {units} of {lane.item} on day {day}, at most {lane.cap}"
+    limits: dict[Node, Standing | Ward] = {**horizon.standing, **horizon.ward}
+    for node, standing in limits.items():
         if ever[node] > standing.ceiling:
             yield f"{node[0]} receives {ever[node]} of {node[1]}, at most {standing.ceiling}"
         for day in range(horizon.days):
@@ -226,4 +232,5 @@ def _sent(horizon: Horizon, shipments: Sequence[Shipment]) -> dict[Node, list[in
 
 
 def _away(result: Walk, node: Node, day: int) -> int:
-    return sum(series[day] for (site, item, until), series in result.away.items() if (site, item) == node and day < until)
+    lent = (series[day] for (*of, until), series in result.away.items() if tuple(of) == node and day < until)
+    return sum(lent)

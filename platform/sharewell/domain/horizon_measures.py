@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sharewell.domain.horizon import URGENCY_WEIGHTS, Aim, Horizon
-from sharewell.domain.horizon_program import Stretch, stretches, ticket, whole_need
+from sharewell.domain.horizon_program import Stretch, ticket, whole_need
 from sharewell.domain.horizon_walk import Walk, alone, walk
 from sharewell.domain.schedule import Cause, Schedule, Unmet
 
@@ -29,10 +29,11 @@ def values(
     """What `stretch` reaches in every aim of the horizon, given the shipments along its lanes."""
     short = {node: result.total_short(node) for node in stretch.nodes}
     weighted = sum(weight(horizon, node) * units for node, units in short.items())
+    fills = (-(-1000 * units // whole_need(horizon, node)) for node, units in short.items() if units)
     found = {
         Aim.SHORTAGE: max(0, weighted - horizon.enough),
         Aim.MOVES: sum(row.units for row in shipments),
-        Aim.FILL: max((-(-1000 * units // whole_need(horizon, node)) for node, units in short.items() if units), default=0),
+        Aim.FILL: max(fills, default=0),
         Aim.DISTANCE: sum(row.units * _lane(horizon, row).metres for row in shipments),
         Aim.STABILITY: _changes(horizon, stretch, shipments),
         Aim.LOTTERY: sum(row.units * ticket(horizon.seed, _lane(horizon, row)) for row in shipments),

@@ -9,20 +9,19 @@ The rows of each kind of item are written in `horizon_stock` and `horizon_wards`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sharewell.domain.horizon import PER_LANE, URGENCY_WEIGHTS, Aim, Horizon
 from sharewell.domain.horizon_rows import UNLIMITED, Way
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
 
     from sharewell.domain.horizon_walk import Alone, Node
 
 TICKETS = 1024  #: in the lottery
 Entries = list[tuple[int, int]]  #: row and coefficient
+Name = tuple[Any, ...]  #: of a row or column: its kind, then what it is about
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +43,18 @@ class Program:
     lower: list[int] = field(default_factory=list)
     upper: list[int] = field(default_factory=list)
     whole: list[bool] = field(default_factory=list)
-    names: list[tuple[Hashable, ...]] = field(default_factory=list)  #: of columns; the first part says the kind
+    names: list[Name] = field(default_factory=list)  #: of columns; the first part says the kind
     starts: list[int] = field(default_factory=lambda: [0])
     rows: list[int] = field(default_factory=list)
     values: list[int] = field(default_factory=list)
     row_lower: list[int | None] = field(default_factory=list)
     row_upper: list[int | None] = field(default_factory=list)
-    row_at: dict[tuple[Hashable, ...], int] = field(default_factory=dict)
+    row_at: dict[Name, int] = field(default_factory=dict)
     costs: dict[Aim, dict[int, int]] = field(default_factory=dict)  #: by aim, in order; column -> cost
     fills: Entries = field(default_factory=list)  #: of the column of the worst fill
     most_short: int = 0  #: weighted shortage without sharing
 
-    def row(self, name: tuple[Hashable, ...], low: int | None, high: int | None) -> int:
+    def row(self, name: Name, low: int | None, high: int | None) -> int:
         """Add a row; `row_at` finds it by name."""
         self.row_at[name] = len(self.row_lower)
         self.row_lower.append(low)
@@ -63,8 +62,8 @@ class Program:
         return len(self.row_lower) - 1
 
     def column(
-        self, name: tuple[Hashable, ...], low: int, high: int, entries: Iterable[tuple[int, int]], *, whole: bool = False
-    ) -> int:
+        self, name: Name, low: int, high: int, entries: Entries, *, whole: bool = False
+    ) -> int:  # fmt: skip
         """Add a column with its `entries`."""
         for at, value in entries:
             self.rows.append(at)
@@ -76,7 +75,7 @@ class Program:
         self.whole.append(whole)
         return len(self.names) - 1
 
-    def at(self, *name: Hashable, sign: int = 1) -> Entries:
+    def at(self, *name: Any, sign: int = 1) -> Entries:
         """The entry of a row, or none where there is no such row."""
         found = self.row_at.get(name)
         return [] if found is None else [(found, sign)]
@@ -86,7 +85,7 @@ class Program:
         if aim in self.costs and price:
             self.costs[aim][column] = self.costs[aim].get(column, 0) + price
 
-    def lacking(self, node: Node, day: int, most: int, entries: Iterable[tuple[int, int]]) -> None:
+    def lacking(self, node: Node, day: int, most: int, entries: Entries) -> None:
         """Add what `node` lacks on `day`, at most `most`: nobody is worse off on any day."""
         standing = self.horizon.standing.get(node) or self.horizon.ward[node]
         weight = URGENCY_WEIGHTS[standing.urgency - 1]

@@ -125,7 +125,8 @@ def ventilators(
             Lot(site=name[state], item="ventilator", units=units, since=0, until=days) for state, units in stock.items()
         ),
         standings=tuple(
-            Standing(site=name[state], item="ventilator", need=needs[state], kept=needs[state], urgency=1, pledge=pledge, gives=a_day)
+            Standing(site=name[state], item="ventilator", need=needs[state], kept=needs[state], urgency=1,
+                     pledge=pledge, gives=a_day)
             for state in stock
         ),
         lanes=tuple(
@@ -144,4 +145,4 @@ def table(folder: Path, name: str) -> pl.DataFrame:
     try:
         return pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError):
-        raise Invalid(f"{path} is no such table; see docs/allocation.md for where it comes from.", field="DATA") from None
+        raise Invalid(f"there is no table {path}; docs/allocation.md says where it comes from.", field="DATA") from None

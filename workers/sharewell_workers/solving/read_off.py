@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,11 +82,11 @@ def _arrivals(into: Sums, item: str, until: int, day: int) -> dict[tuple[str, in
 
 def _stay(out: dict[str, int], into: dict[tuple[str, int], int]) -> None:
     """What a site would send to itself through the pool stays where it is: the same, less a pointless journey."""
-    for site, days in into:
-        same = min(out.get(site, 0), into[site, days])
+    for (site, days), arriving in list(into.items()):
+        same = min(out.get(site, 0), arriving)
         if same:
             out[site] -= same
-            into[site, days] -= same
+            into[site, days] = arriving - same
 
 
 def _shortest(lanes: Iterable[Way], out: Mapping[str, int], into: Mapping[tuple[str, int], int]) -> dict[Way, int]:
@@ -141,7 +142,7 @@ def fresh_last(horizon: Horizon, rows: list[Shipment], uses: Uses) -> list[Shipm
         # What arrives on the day it leaves can go on that same day, so senders come before those they send to.
         for row in _in_order(horizon, today):
             for until, units in _take(stock[row.origin, row.item], row.until, row.units):
-                sent = Shipment(**{**_members(row), "until": until, "units": units})
+                sent = replace(row, until=until, units=units)
                 kept.append(sent)
                 days = horizon.lane[row.item, row.origin, row.destination].days
                 _add(stock, sent) if not days else arriving[day + days].append(sent)
@@ -186,9 +187,8 @@ def _merged(rows: list[Shipment]) -> list[Shipment]:
     for row in rows:
         key = (row.item, row.origin, row.destination, row.day, row.until)
         merged[key] = merged.get(key, 0) + row.units
-    names = ("item", "origin", "destination", "day", "until")
-    return [Shipment(**dict(zip(names, key, strict=True)), units=units) for key, units in merged.items()]
+    return [
+        Shipment(item=item, origin=origin, destination=destination, day=day, until=until, units=units)
+        for (item, origin, destination, day, until), units in merged.items()
+    ]
 
-
-def _members(row: Shipment) -> dict[str, object]:
-    return {name: getattr(row, name) for name in ("item", "origin", "destination", "day", "until", "units")}

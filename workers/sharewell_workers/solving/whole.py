@@ -14,7 +14,7 @@ import mip
 import numpy as np
 from mip import highs
 
-from sharewell_workers.solving.highs import COLUMN_WISE, ArraySolver, expect_success, Floats, quiet_model
+from sharewell_workers.solving.highs import COLUMN_WISE, ArraySolver, Floats, expect_success, quiet_model
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array
@@ -104,10 +104,11 @@ def _load_arrays(model: mip.Model, problem: Problem, start: np.ndarray | None) -
 
 
 def _load_expressions(model: mip.Model, problem: Problem, start: np.ndarray | None) -> None:
+    kinds = [mip.INTEGER if whole else mip.CONTINUOUS for whole in problem.whole]
     # The model maximises, so signs are turned here and back in the answer.
     columns = [
-        model.add_var(lb=float(low), ub=float(high), obj=-float(cost), var_type=mip.INTEGER if whole else mip.CONTINUOUS)
-        for low, high, cost, whole in zip(problem.lower, problem.upper, problem.costs, problem.whole, strict=True)
+        model.add_var(lb=float(low), ub=float(high), obj=-float(cost), var_type=kind)
+        for low, high, cost, kind in zip(problem.lower, problem.upper, problem.costs, kinds, strict=True)
     ]
     by_row = problem.matrix.tocsr()
     for row, (low, high) in enumerate(zip(problem.row_lower, problem.row_upper, strict=True)):
