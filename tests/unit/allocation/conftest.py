@@ -171,3 +171,35 @@ def drawn_horizon(
 def horizons() -> Callable[..., st.SearchStrategy[Horizon]]:
     """The strategy: horizons(kinds=(ResourceKind.DEVICE,), sites=3, days=4, items=2, most=3, aims=None)."""
     return drawn_horizon
+
+
+def a_small_horizon(**more: Any) -> Horizon:
+    """Champignac has 5 ventilators and 5 patients' masks to spare, Bobeline lacks both; four days, a day's journey."""
+    rows: dict[str, Any] = {
+        "start": NOON, "days": 4, "seed": "spip",
+        "items": (Item(item="ventilator", kind=ResourceKind.DEVICE, hold_days=2),
+                  Item(item="mask", kind=ResourceKind.CONSUMABLE)),
+        "sites": (Site(site="champignac"), Site(site="bobeline")),
+        "lots": (
+            Lot(site="champignac", item="ventilator", units=5, since=0, until=4),
+            Lot(site="champignac", item="mask", units=4, since=0, until=2),
+            Lot(site="champignac", item="mask", units=6, since=0, until=4),
+        ),
+        "standings": (
+            Standing(site="champignac", item="ventilator", need=(1, 1, 1, 1), kept=(2, 2, 2, 2), pledge=600),
+            Standing(site="bobeline", item="ventilator", need=(0, 2, 4, 4), kept=(0, 0, 0, 0)),
+            Standing(site="champignac", item="mask", need=(1, 1, 1, 1), kept=(0, 0, 0, 0), pledge=500),
+            Standing(site="bobeline", item="mask", need=(1, 1, 3, 3), kept=(0, 0, 0, 0)),
+        ),
+        "lanes": (
+            Way(item="ventilator", origin="champignac", destination="bobeline", days=1, metres=1000),
+            Way(item="mask", origin="champignac", destination="bobeline", days=1, metres=1000),
+        ),
+    }  # fmt: skip
+    return Horizon(**(rows | more))
+
+
+@pytest.fixture(scope="session")
+def a_horizon() -> Callable[..., Horizon]:
+    """The builder: a_horizon(**members that differ)."""
+    return a_small_horizon
