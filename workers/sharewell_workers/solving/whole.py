@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 MINIMISE, WHOLE_COLUMN = 1, 1  # of the HiGHS C API
 MANY = 30_000  #: columns from which the interior point method is faster than the simplex method
-DONE = (mip.OptimizationStatus.OPTIMAL,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,10 @@ def _answer(model: mip.Model, problem: Problem, status: mip.OptimizationStatus, 
     usable = done or (not relaxed and status is mip.OptimizationStatus.FEASIBLE)
     values = np.array(solver._x) if usable and len(solver._x) == problem.matrix.shape[1] else None
     rows = sign * np.array(solver._pi) if done and relaxed else None
-    bound = -np.inf if relaxed and not done else sign * float(model.objective_bound or 0)
+    if relaxed:
+        bound = float(problem.costs @ values) if values is not None else -np.inf
+    else:
+        bound = sign * float(model.objective_bound or 0)
     impossible = status in (mip.OptimizationStatus.INFEASIBLE, mip.OptimizationStatus.INT_INFEASIBLE)
     return Answer(values, rows, bound, done=done, possible=not impossible)
 
