@@ -29,6 +29,7 @@ BENCHMARKS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "ingest-stored": ("ingest", "measure_stored", True),
     "forecasting": ("forecasting", "measure", False),
     "allocation": ("allocation", "measure", False),
+    "allocation-horizon": ("horizon", "measure", False),
     "audit": ("audit", "measure", True),
     "api": ("api", "measure", True),
 }
