@@ -62,14 +62,15 @@ def _search_all(horizon: Horizon, by_itself: Alone, deadline: float, processes: 
             share = (deadline - time.monotonic()) / (len(parts) - number)
             found.append(search(horizon, by_itself, part, share))
         return found
-    share = (deadline - time.monotonic()) * processes / len(parts)
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(partial(_search_one, horizon, share), range(len(parts))))
+        return list(pool.map(partial(_search_one, horizon, deadline, processes), range(len(parts))))
 
 
-def _search_one(horizon: Horizon, seconds: float, number: int) -> Found:
-    by_itself = alone(horizon)
-    return search(horizon, by_itself, stretches(horizon)[number], seconds)
+def _search_one(horizon: Horizon, deadline: float, processes: int, number: int) -> Found:
+    """In a process of its own, where the monotonic clock is the same."""
+    parts = stretches(horizon)
+    share = (deadline - time.monotonic()) * min(1.0, processes / (len(parts) - number))
+    return search(horizon, alone(horizon), parts[number], share)
 
 
 def _told(horizon: Horizon, found: list[Found], reached: list[Reached], started: float) -> Search:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from scipy.sparse import csc_array
 
 MINIMISE, WHOLE_COLUMN = 1, 1  # of the HiGHS C API
-MANY = 30_000  #: columns from which the interior point method is faster than the simplex method
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +61,6 @@ def minimise(
     model.solver._set_int_option_value("random_seed", seed)
     model.max_mip_gap, model.max_mip_gap_abs = 1e-9, 0.999  # values are whole, so less than 1 apart is the same
     relaxed = not problem.whole.any()
-    if relaxed and problem.matrix.shape[1] > MANY:
-        model.lp_method = mip.LP_Method.BARRIER
     by_arrays = ArraySolver.works() if arrays is None else arrays
     load = _load_arrays if by_arrays else _load_expressions
     load(model, problem, start)
