@@ -46,9 +46,9 @@ def measure() -> list[dict[str, Any]]:
 
 
 def _solved(name: str, made: Horizon, seconds: float, processes: int = 1) -> tuple[Schedule, dict[str, Any]]:
-    begun = time.perf_counter()
+    begun, spent = time.perf_counter(), _cpu_seconds()
     schedule = solve_horizon(made, seconds=seconds, processes=processes)
-    solved = time.perf_counter()
+    solved, spent = time.perf_counter(), _cpu_seconds() - spent
     check_schedule(made, schedule)
     checked = time.perf_counter()
     check_bounds(made, schedule)
@@ -65,11 +65,17 @@ def _solved(name: str, made: Horizon, seconds: float, processes: int = 1) -> tup
         "weighted_value": table["weighted_shared"], "weighted_bound": table["weighted_least"],
         "moves_bound": sum(row.bound for row in schedule.stages if row.aim is Aim.MOVES),
         "status": schedule.search.status.value, "gap": schedule.search.gap, "solver_gap": schedule.search.solver_gap,
-        "solve_s": round(solved - begun, 2), "check_s": round(checked - solved, 3),
+        "solve_s": round(solved - begun, 2), "solve_cpu_s": round(spent, 2), "check_s": round(checked - solved, 3),
         "certificate_s": round(proven - checked, 3),
         "solve_to_certificate_ratio": round((solved - begun) / (proven - checked), 1),
         "peak_mib": max(schedule.search.peak_kilobytes, of_children) // 1024,
     }  # fmt: skip
+
+
+def _cpu_seconds() -> float:
+    """Of this process and those it waited for: what a busy machine does not stretch."""
+    rows = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(row.ru_utime + row.ru_stime for row in rows)
 
 
 def _published(name: str, make: Callable[[Path], Horizon], seconds: float) -> dict[str, Any]:
@@ -159,7 +165,7 @@ def _most_used(made: Horizon) -> int:
 
 def many(sites: int = 500, days: int = 8, items: int = 8, processes: int = 2) -> dict[str, Any]:
     """Size: devices (half of them held), lent ones, staff and consumables, each with 15 lanes a site."""
-    _, record = _solved("many", _many(sites, days, items), 60, processes)
+    _, record = _solved("many", _many(sites, days, items), 300, processes)
     return record | {"processes": processes}
 
 

@@ -19,6 +19,7 @@ from sharewell.domain.plan import Status
 from sharewell.domain.resources import ResourceKind
 from sharewell.domain.schedule import Cause
 from sharewell_workers.solving import solve_horizon
+from sharewell_workers.solving.read_off import fresh_last
 
 Build = Callable[..., Horizon]
 HERE, THERE, AFAR = "champignac", "bobeline", "marsupilami"
@@ -183,6 +184,59 @@ def test_units_received_are_held_before_they_are_shipped_on(a_horizon: Build) ->
         idle = replace(horizon, standings=tuple(replace(row, need=(0,) * 6) for row in horizon.standings))
         on = Shipment(item="x", origin=THERE, destination=HERE, day=day, until=6, units=2)
         assert (not broken_rules(idle, [there, on], {})) is allowed
+
+
+def relay(a_horizon: Build, item: Item, pledge: int = 1000) -> Horizon:
+    """Units can reach Marsupilami, who needs them daily, only through Bobeline, who needs none."""
+    return a_horizon(
+        days=6, items=(item,), sites=(Site(site=HERE), Site(site=THERE), Site(site=AFAR)),
+        lots=(Lot(site=HERE, item="x", units=4, since=0, until=6),),
+        standings=tuple(
+            Standing(site=site, item="x", need=(need,) * 6, kept=(0,) * 6, pledge=pledge)
+            for site, need in ((HERE, 0), (THERE, 0), (AFAR, 1))
+        ),
+        lanes=tuple(
+            Way(item="x", origin=a, destination=b, days=1, metres=1) for a, b in ((HERE, THERE), (THERE, AFAR))
+        ),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("hold", "short"), [(0, 2), (1, 3), (2, 4), (3, 5), (5, 6)])
+def test_the_best_schedule_waits_for_the_hold(a_horizon: Build, hold: int, short: int) -> None:
+    """Shipped on day 0, at the relay on day 1, shipped on when held, there a day later, and used from then on."""
+    schedule = best(relay(a_horizon, Item(item="x", kind=ResourceKind.DEVICE, hold_days=hold)))
+    assert [row.units for row in schedule.unmet] == [short]
+
+
+@pytest.mark.parametrize(("pledge", "short"), [(1000, 2), (500, 4), (250, 5), (0, 6)])
+def test_the_best_schedule_ships_no_more_of_a_consumable_than_is_pledged(
+    a_horizon: Build, pledge: int, short: int
+) -> None:
+    schedule = best(relay(a_horizon, Item(item="x", kind=ResourceKind.CONSUMABLE), pledge))
+    assert [row.units for row in schedule.unmet] == [short]
+
+
+def test_lots_are_chosen_anew_where_old_ones_are_used_first() -> None:
+    """Bobeline would use the fresh unit and ship the old one; used first, the old one is gone, so the fresh one goes."""
+    horizon = a_perishable()
+    used = {(HERE, 0, "x", "x"): 1, (THERE, 1, "x", "x"): 1}
+    old = Shipment(item="x", origin=HERE, destination=THERE, day=1, until=2, units=1)
+    assert "ships 1 more" in "; ".join(broken_rules(horizon, [old], used))
+    assert fresh_last(horizon, [old], used) == [replace(old, until=4)]
+    assert not broken_rules(horizon, fresh_last(horizon, [old], used), used)
+
+
+def a_perishable() -> Horizon:
+    return Horizon(
+        start=datetime(2026, 1, 31, 12, tzinfo=UTC), days=4, seed="spip",
+        items=(Item(item="x", kind=ResourceKind.CONSUMABLE),), sites=(Site(site=HERE), Site(site=THERE)),
+        lots=tuple(Lot(site=HERE, item="x", units=1, since=0, until=until) for until in (2, 4)),
+        standings=(
+            Standing(site=HERE, item="x", need=(1, 0, 0, 0), kept=(0,) * 4, pledge=1000),
+            Standing(site=THERE, item="x", need=(0, 1, 0, 0), kept=(0,) * 4),
+        ),
+        lanes=(Way(item="x", origin=HERE, destination=THERE, days=0, metres=1),),
+    )  # fmt: skip
 
 
 def test_staff_go_only_in_their_window_and_are_home_when_it_ends(a_horizon: Build) -> None:

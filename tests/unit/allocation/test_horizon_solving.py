@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from sharewell.domain.allocation import NotProven, PlanRefused
 from sharewell.domain.canonical import encode
-from sharewell.domain.horizon import URGENCY_WEIGHTS, Aim, Horizon
+from sharewell.domain.horizon import Aim, Horizon
 from sharewell.domain.horizon_certificate import check_bounds
 from sharewell.domain.horizon_check import broken_rules, check_schedule
 from sharewell.domain.horizon_measures import weight
 from sharewell.domain.horizon_program import stretches
 from sharewell.domain.horizon_rows import Shipment
-from sharewell.domain.horizon_walk import alone, is_stated, walk
+from sharewell.domain.horizon_walk import alone, walk
 from sharewell.domain.plan import Status
 from sharewell.domain.resources import ResourceKind
 from sharewell.domain.schedule import Schedule
@@ -180,19 +180,6 @@ def test_an_idle_schedule_that_claims_to_be_best_is_refused(horizons: Horizons, 
             check_bounds(horizon, claim)
 
 
-@settings(max_examples=40, deadline=None)
-@given(data=st.data())
-def test_what_expires_first_is_used_first(horizons: Horizons, data: st.DataObject) -> None:
-    """No unit expires at a site while a fresher one was used there: it would have served instead."""
-    horizon = data.draw(horizons(kinds=(ResourceKind.CONSUMABLE,), items=1))
-    schedule = solve_horizon(horizon)
-    used = {(u.site, u.day, u.item, u.serves): u.units for u in schedule.uses}
-    assert not walk(horizon, schedule.shipments, used).violations
-    with_lots_swapped = solve_horizon(replace(horizon, aims=(Aim.SHORTAGE, Aim.MOVES)))
-    assert with_lots_swapped.total(Aim.SHORTAGE)[0] == schedule.total(Aim.SHORTAGE)[0]
-    assert is_stated(horizon, horizon.items[0].item)
-
-
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_the_schedule_in_force_stays_where_nothing_has_changed(horizons: Horizons, data: st.DataObject) -> None:
@@ -208,6 +195,3 @@ def test_the_schedule_in_force_stays_where_nothing_has_changed(horizons: Horizon
     idle = solve_horizon(again, seconds=0.000001)
     assert idle.total(Aim.SHORTAGE)[0] <= shortage(horizon)
 
-
-def test_urgency_weighs() -> None:
-    assert list(URGENCY_WEIGHTS) == sorted(URGENCY_WEIGHTS)
