@@ -26,7 +26,8 @@ Build = Callable[..., Instance]
 Instances = Callable[..., st.SearchStrategy[Instance]]
 
 READERS: dict[str, Callable[[Any], object]] = {
-    "instance": Instance.from_json, "plan": Plan.from_json, "horizon": Horizon.from_json, "schedule": Schedule.from_json,
+    "instance": Instance.from_json, "plan": Plan.from_json, "horizon": Horizon.from_json,
+    "schedule": Schedule.from_json,
 }  # fmt: skip
 
 

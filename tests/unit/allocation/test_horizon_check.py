@@ -46,7 +46,9 @@ def one_item(a_horizon: Build, kind: ResourceKind, days: int = 4, **more: Any) -
             Standing(site=HERE, item="x", need=(0,) * days, kept=(0,) * days, pledge=1000),
             Standing(site=THERE, item="x", need=(2,) * days, kept=(0,) * days, pledge=1000),
         ),
-        "lanes": tuple(Way(item="x", origin=a, destination=b, days=1, metres=1) for a, b in [(HERE, THERE), (THERE, HERE)]),
+        "lanes": tuple(
+            Way(item="x", origin=a, destination=b, days=1, metres=1) for a, b in [(HERE, THERE), (THERE, HERE)]
+        ),
     }  # fmt: skip
     return a_horizon(**(members | more))
 
@@ -217,7 +219,7 @@ def test_the_best_schedule_ships_no_more_of_a_consumable_than_is_pledged(
 
 
 def test_lots_are_chosen_anew_where_old_ones_are_used_first() -> None:
-    """Bobeline would use the fresh unit and ship the old one; used first, the old one is gone, so the fresh one goes."""
+    """Champignac was to use the fresh unit and ship the old one; used first, the old is gone, so the fresh one goes."""
     horizon = a_perishable()
     used = {(HERE, 0, "x", "x"): 1, (THERE, 1, "x", "x"): 1}
     old = Shipment(item="x", origin=HERE, destination=THERE, day=1, until=2, units=1)

@@ -60,7 +60,6 @@ def minimise(
     model = quiet_model()
     model.solver._set_int_option_value("random_seed", seed)
     model.max_mip_gap, model.max_mip_gap_abs = 1e-9, 0.999  # values are whole, so less than 1 apart is the same
-    relaxed = not problem.whole.any()
     by_arrays = ArraySolver.works() if arrays is None else arrays
     load = _load_arrays if by_arrays else _load_expressions
     load(model, problem, start)
