@@ -172,12 +172,12 @@ def many(sites: int = 500, days: int = 8, items: int = 8, processes: int = 2) ->
 def _many(sites: int, days: int, items: int) -> Horizon:
     chance = random.Random(11)
     places = _places(chance, sites)
-    kinds = [
+    kinds: list[dict[str, Any]] = [
         {"kind": ResourceKind.DEVICE}, {"kind": ResourceKind.DEVICE, "hold_days": 2},
         {"kind": ResourceKind.CONSUMABLE}, {"kind": ResourceKind.STAFF, "loan_days": 2},
     ]  # fmt: skip
     rows = [Item(item=f"i{number}", **kinds[number % len(kinds)]) for number in range(items)]
-    standings, lots, lanes = [], [], []
+    standings, lots, lanes = list[Standing](), list[Lot](), list[Way]()
     for item in rows:
         for name in places:
             size, crowded = chance.randint(5, 60), chance.random() < 0.4

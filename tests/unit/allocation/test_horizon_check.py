@@ -26,9 +26,8 @@ HERE, THERE, AFAR = "champignac", "bobeline", "marsupilami"
 
 
 def sent(day: int, units: int, item: str = "ventilator", **more: Any) -> Shipment:
-    return Shipment(
-        **({"item": item, "origin": HERE, "destination": THERE, "day": day, "until": 4, "units": units} | more)
-    )
+    row = Shipment(item=item, origin=HERE, destination=THERE, day=day, until=4, units=units)
+    return replace(row, **more)
 
 
 def rows(horizon: Horizon, name: str, **changes: Any) -> tuple[Any, ...]:
@@ -101,7 +100,8 @@ def test_a_limit_that_was_typed_is_never_ignored(
 ) -> None:
     horizon = a_horizon()
     assert not broken_rules(horizon, [shipment], {("champignac", day, "mask", "mask"): 1 for day in range(4)})
-    tight = replace(horizon, **{name: rows(horizon, name, **changes)})
+    one_list: dict[str, Any] = {name: rows(horizon, name, **changes)}
+    tight = replace(horizon, **one_list)
     assert any(words in problem for problem in broken_rules(tight, [shipment], {}))
     assert not set(best(tight).shipments) & {shipment}
 

@@ -27,12 +27,12 @@ def problems(horizon: Horizon) -> list[Problem]:
         costs = np.zeros(shape[1])
         for column, cost in program.costs[Aim.SHORTAGE].items():
             costs[column] = cost
-        limits = [
+        low, high = (
             np.array([float("inf") * sign if value is None else value for value in values], dtype=float)
             for sign, values in ((-1, program.row_lower), (1, program.row_upper))
-        ]
-        bounds = (np.array(program.lower, dtype=float), np.array(program.upper, dtype=float))
-        found.append(Problem(matrix, costs, *bounds, *limits, np.array(program.whole)))
+        )
+        lower, upper = np.array(program.lower, dtype=float), np.array(program.upper, dtype=float)
+        found.append(Problem(matrix, costs, lower, upper, low, high, np.array(program.whole)))
     return found
 
 
