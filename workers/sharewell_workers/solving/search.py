@@ -9,7 +9,7 @@ import hashlib
 import time
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csc_array, csr_array, vstack
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 NEAR = 1e-5  #: a value this near to a whole number is that number; whatever comes of it is checked in whole numbers
 DENOMINATORS = (1, 2, 6, 60, 10**6, 10**9)  #: tried in turn to write multipliers as fractions
+WINDOWS = 12  #: parts of the horizon; one at a time is free to change
 POLISH = 5.0  #: seconds for programs whose whole columns are all decided
 
 
@@ -84,7 +85,7 @@ class _Search:
         candidates = self._candidate([], self._uses_alone())
         if self.left() > 0:
             candidates += self._in_force()
-            found = self._relaxed()
+            found = self._relaxed(candidates)
             if found is None:
                 found = self._in_whole_numbers(candidates)
             candidates += self._from(found)
@@ -94,12 +95,13 @@ class _Search:
     def left(self) -> float:
         return self.deadline - time.monotonic()
 
-    def _relaxed(self) -> np.ndarray | None:
+    def _relaxed(self, candidates: list[_Candidate]) -> np.ndarray | None:
         """Decide every stage without asking for whole columns; the values if they are whole all the same."""
         values = None
         for aim in self.horizon.aims:
             answer = self._bound(aim)
-            if answer is None or answer.values is None:
+            if answer is None or answer.values is None:  # no time left: what the stages before left is better than none
+                candidates += self._from(values) if values is not None and self._is_whole(values) else []
                 return None
             proof, costs = self.proofs[aim], self.program.costs[aim]
             bound = self.face.bound(costs, proof.over, proof.rows)
@@ -160,9 +162,11 @@ class _Search:
             relaxed, costs = self._bound(aim), self._costs(aim)
             until = time.monotonic() + self.left() / (len(self.horizon.aims) - number)
             if relaxed is not None and relaxed.values is not None and self.left() > 0:
-                seconds = (until - time.monotonic()) / 2
+                seconds = (until - time.monotonic()) / 3
                 answer = self._minimise(costs, seconds, whole=True, start=values, near=relaxed.values)
                 values = values if answer.values is None else answer.values
+            if values is not None:
+                values = self._by_windows(costs, values, time.monotonic() + (until - time.monotonic()) * 2 / 3)
             if self.left() <= 0:
                 break
             answer = self._minimise(costs, until - time.monotonic(), whole=True, start=values)
@@ -173,6 +177,26 @@ class _Search:
                 self.solver_bound = max(self.solver_bound, answer.bound)
             self._keep(aim, round(float(costs @ values)))
             candidates += self._from(values)
+        return values
+
+    def _by_windows(self, costs: np.ndarray, values: np.ndarray, until: float) -> np.ndarray:
+        """Improve whole `values`, each time free to change what leaves in a few days, while that helps.
+
+        Late days first: what leaves then touches little else, so those programs are small.
+        """
+        days = np.array([_departure(name) for name in self.program.names])
+        width = max(2, self.horizon.days // WINDOWS)
+        while width < self.horizon.days:
+            before = costs @ values
+            for first in range(0, self.horizon.days, max(1, width // 2))[::-1]:
+                if time.monotonic() >= until:
+                    return values
+                fixed = np.where((days >= first) & (days < first + width), np.nan, np.rint(values))
+                seconds = (until - time.monotonic()) / 4
+                answer = self._minimise(costs, seconds, whole=True, start=values, fixed=fixed)
+                values = values if answer.values is None or costs @ answer.values > costs @ values else answer.values
+            if costs @ values >= before:
+                break
         return values
 
     def _keep(self, aim: Aim, value: int) -> None:
@@ -197,7 +221,7 @@ class _Search:
         matrix, face = self.matrix, self.face
         lower, upper = np.array(face.lower, dtype=float), np.array(face.upper, dtype=float)
         if fixed is not None:
-            mask = np.array(self.program.whole)
+            mask = np.array(self.program.whole) & ~np.isnan(fixed)
             lower[mask] = upper[mask] = fixed[mask]
         if face.locks:
             matrix = csc_array(vstack([matrix, *(csr_array(self._vector(lock)[None, :]) for lock, _ in face.locks)]))
@@ -292,6 +316,12 @@ class _Search:
             )
         proof_of_all = StretchProof(stretch=self.stretch.index, stages=tuple(stages))
         return Found(best.shipments, best.uses, reached, proof_of_all, self.solver_bound)
+
+
+def _departure(name: tuple[Any, ...]) -> int:
+    """Day on which a column's units leave; -1 for columns that are no movement."""
+    places = {"lane": 3, "out": 4, "in": 4}
+    return int(name[places[name[0]]]) if name[0] in places else -1
 
 
 def _unproven(aim: Aim) -> StageProof:
