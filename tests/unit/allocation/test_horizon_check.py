@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sharewell.domain.allocation import NotProven, PlanRefused
@@ -14,12 +15,15 @@ from sharewell.domain.horizon import Aim, Horizon
 from sharewell.domain.horizon_certificate import check_bounds
 from sharewell.domain.horizon_check import broken_rules, check_schedule
 from sharewell.domain.horizon_measures import share_table
+from sharewell.domain.horizon_program import stretches
 from sharewell.domain.horizon_rows import Item, Lot, Shipment, Site, Standing, Substitute, Ward, Way
+from sharewell.domain.horizon_rules import program_of
+from sharewell.domain.horizon_walk import alone
 from sharewell.domain.plan import Status
 from sharewell.domain.resources import ResourceKind
 from sharewell.domain.schedule import Cause
 from sharewell_workers.solving import solve_horizon
-from sharewell_workers.solving.read_off import fresh_last
+from sharewell_workers.solving.read_off import fresh_last, read_off
 
 Build = Callable[..., Horizon]
 HERE, THERE, AFAR = "champignac", "bobeline", "marsupilami"
@@ -226,6 +230,18 @@ def test_lots_are_chosen_anew_where_old_ones_are_used_first() -> None:
     assert "ships 1 more" in "; ".join(broken_rules(horizon, [old], used))
     assert fresh_last(horizon, [old], used) == [replace(old, until=4)]
     assert not broken_rules(horizon, fresh_last(horizon, [old], used), used)
+
+
+def test_columns_that_use_the_fresh_unit_first_become_a_schedule_all_the_same() -> None:
+    horizon = a_perishable()
+    (part,) = stretches(horizon)
+    program = program_of(horizon, alone(horizon), part)
+    (lane,) = part.lanes
+    chosen = {("use", HERE, "x", 4, "x", 0), ("lane", lane, 2, 1), ("use", THERE, "x", 2, "x", 1)}
+    shipments, uses = read_off(program, np.array([float(name in chosen) for name in program.names]))
+    assert uses == {(HERE, 0, "x", "x"): 1, (THERE, 1, "x", "x"): 1}
+    assert [row.until for row in shipments] == [4]
+    assert not broken_rules(horizon, shipments, uses)
 
 
 def a_perishable() -> Horizon:

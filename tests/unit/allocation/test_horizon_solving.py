@@ -180,6 +180,18 @@ def test_an_idle_schedule_that_claims_to_be_best_is_refused(horizons: Horizons, 
             check_bounds(horizon, claim)
 
 
+@settings(max_examples=120, deadline=None)
+@given(data=st.data())
+def test_using_first_what_expires_first_costs_nothing(horizons: Horizons, data: st.DataObject) -> None:
+    """The bound knows nothing of the order in which lots are used, and is met all the same."""
+    drawn = data.draw(horizons(kinds=(ResourceKind.CONSUMABLE,), items=1, days=5, aims=(Aim.SHORTAGE, Aim.DISTANCE)))
+    items = tuple(replace(item, lot_size=1, hold_days=0) for item in drawn.items)
+    standings = tuple(replace(row, pledge=1000, kept=(0,) * drawn.days) for row in drawn.standings)
+    schedule = solve_horizon(replace(drawn, items=items, standings=standings, enough=0))
+    value, bound = schedule.total(Aim.SHORTAGE)
+    assert value == bound
+
+
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_the_schedule_in_force_stays_where_nothing_has_changed(horizons: Horizons, data: st.DataObject) -> None:
