@@ -113,11 +113,16 @@ def drawn_horizon(
     items: int = 2,
     most: int = 3,
     aims: tuple[Aim, ...] | None = None,
+    one_lot: bool = False,
 ) -> Horizon:
-    """Any small horizon of items of `kinds`; limits are mostly loose, now and then tight."""
+    """Any small horizon of items of `kinds`; limits are mostly loose, now and then tight.
+
+    Mostly the first site has what the others lack, or nothing would move.
+    """
+    uneven = draw(st.sampled_from([True, True, True, False]))
     names = ["bobeline", "champignac", "marsupilami"][: draw(st.integers(2, sites))]
     length = draw(st.integers(2, days))
-    some, seldom = st.integers(0, most), st.sampled_from([10, 10, 10, 1, 0])
+    some, seldom = st.integers(0, most), st.sampled_from([10] * 8 + [1, 0])
     series = st.lists(some, min_size=length, max_size=length).map(tuple)
     kind = draw(st.sampled_from(kinds))
     count = 1 if kind is ResourceKind.PLACE else draw(st.integers(1, items))
@@ -129,17 +134,26 @@ def drawn_horizon(
     for number in range(count):
         for name in names:
             row = draw(limits)
+            gives, takes = uneven and name == names[0], uneven and name != names[0]
+            nothing, full = (0,) * length, (most,) * length
             if kind is ResourceKind.PLACE:
                 wards.append(
-                    Ward(site=name, item=f"i{number}", beds=draw(series), arrivals=draw(series),
-                         occupied=tuple(draw(st.integers(0, 1000 * most)) for _ in range(length)),
+                    Ward(site=name, item=f"i{number}", beds=full if gives else nothing if takes else draw(series),
+                         arrivals=full if takes else draw(series),
+                         occupied=nothing if gives else tuple(
+                             draw(st.integers(0, 1000 * most)) for _ in range(length)
+                         ),
                          kept=(draw(st.sampled_from([0, 0, 1])),) * length, **row)
                 )  # fmt: skip
                 continue
             kept = tuple(draw(st.sampled_from([0, 0, 1])) for _ in range(length))
-            standings.append(Standing(site=name, item=f"i{number}", need=draw(series), kept=kept, **row))
-            for since, until in {draw(st.sampled_from([(0, length), (0, length), (0, 1), (1, length)])) for _ in "ab"}:
-                lots.append(Lot(site=name, item=f"i{number}", units=draw(some), since=since, until=until))
+            need = nothing if gives else draw(series)
+            standings.append(Standing(site=name, item=f"i{number}", need=need, kept=kept, **row))
+            span = st.just((0, length)) if one_lot else st.sampled_from([(0, length)] * 2 + [(0, 1), (1, length)])
+            spans = {draw(span) for _ in "ab"}
+            for since, until in spans:
+                units = most if gives else draw(st.sampled_from([0, 0, 1])) if takes else draw(some)
+                lots.append(Lot(site=name, item=f"i{number}", units=units, since=since, until=until))
         lanes += [
             Way(item=f"i{number}", origin=one, destination=other, days=draw(st.sampled_from([0, 1, 1, 2])),
                 metres=draw(st.integers(0, 3)), cap=draw(seldom))
@@ -169,7 +183,7 @@ def drawn_horizon(
 
 @pytest.fixture(scope="session")
 def horizons() -> Callable[..., st.SearchStrategy[Horizon]]:
-    """The strategy: horizons(kinds=(ResourceKind.DEVICE,), sites=3, days=4, items=2, most=3, aims=None)."""
+    """The strategy: horizons(kinds=..., sites=3, days=4, items=2, most=3, aims=None, one_lot=False)."""
     return drawn_horizon
 
 
