@@ -77,11 +77,23 @@ def _verdict(found: dict[str, Any], schedule: Schedule) -> list[str]:
         return ["REFUSED: the schedule is valid, but its multipliers do not prove what it states.", *problems]
     if found["claims_best"]:
         return ["VALID, and proven to be the best, aim by aim.", f"Instance {found['instance']}, plan {found['plan']}."]
-    said = [f"VALID; no schedule has {schedule.search.gap / 10_000:.2f} % less shortage: that much is proven."]
+    if not schedule.search.gap:
+        said = ["VALID, and proven that no schedule has less shortage; a later aim might be reached better."]
+        return [*said, *_bounds(schedule)]
+    most = schedule.search.gap / 10_000
+    said = [f"VALID; another schedule could avoid at most {most:.2f} % of the shortage that is left: that is proven."]
     if schedule.search.solver_gap < schedule.search.gap:
         told = schedule.search.solver_gap / 10_000
         said.append(f"The solver says {told:.2f} %; that rests on its word, no proof is attached.")
-    return said
+    return [*said, *_bounds(schedule)]
+
+
+def _bounds(schedule: Schedule) -> list[str]:
+    return [
+        f"  - {aim}: {value} reached, {bound} at least."
+        for aim in dict.fromkeys(row.aim for row in schedule.stages)
+        for value, bound in [schedule.total(aim)]
+    ]
 
 
 def explain(instance: Path, plan: Path, request: str, *, as_json: bool) -> None:
