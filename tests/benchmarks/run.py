@@ -33,6 +33,7 @@ BENCHMARKS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "allocation-queue": ("allocation_queue", "measure", True),
     "allocation-inflation": ("fairness", "measure_inflation", False),
     "allocation-credit": ("fairness", "measure_credit", False),
+    "allocation-horizon": ("horizon", "measure", False),
     "audit": ("audit", "measure", True),
     "api": ("api", "measure", True),
 }

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
+from sharewell.cli import allocate_horizon, allocate_replay
 from sharewell.domain import canonical
 from sharewell.domain.allocation import (
     Instance,
@@ -29,6 +30,7 @@ from sharewell.domain.urgent import measures as measures_at_once
 
 screen = Console(stderr=True)
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app.add_typer(allocate_replay.app, name="replay")
 Document = TypeVar("Document", Instance, Plan, UrgentQuestion)
 
 InstanceFile = Annotated[Path, typer.Argument(help="Instance as JSON.", show_default=False)]
@@ -51,8 +53,12 @@ def solve(
     *,
     output: Annotated[Path, typer.Option("-o", "--output", help="Where to put the plan.", show_default=False)],
     seconds: Annotated[float, typer.Option(min=0, help="Time for the search; a plan comes out in any case.")] = 60,
+    processes: Annotated[int, typer.Option(min=1, help="Of a horizon: parts to solve side by side.")] = 1,
 ) -> None:
-    """Find the best plan for an instance by the rule that stands in it."""
+    """Find the best plan for an instance, or schedule for a horizon, by the rule or the aims that stand in it."""
+    if allocate_horizon.is_horizon(instance):
+        allocate_horizon.solve(instance, output, seconds, processes)
+        return
     from sharewell_workers.solving import cores  # noqa: PLC0415  the checks below load no solver
     from sharewell_workers.solving import solve as find  # noqa: PLC0415
 
@@ -77,6 +83,8 @@ def check(instance: InstanceFile, plan: PlanFile, as_json: AsJson = False) -> No
     the rule. The exit status is 0 if the plan is valid and, where it claims
     to be best, proven so; 1 if not; 2 if a file cannot be read.
     """
+    if allocate_horizon.is_horizon(instance):
+        raise typer.Exit(0 if allocate_horizon.check(instance, plan, as_json=as_json) else 1)
     answer = _read(plan, Plan)
     at_once = _is_question(instance)
     found = _verdict_at_once(instance, answer) if at_once else _verdict(_read(instance, Instance), answer)
@@ -100,6 +108,9 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say why each request left short is short, and what would change it."""
+    if allocate_horizon.is_horizon(instance):
+        allocate_horizon.explain(instance, plan, request, as_json=as_json)
+        return
     task, answer = _read(instance, Instance), _read(plan, Plan)
     _require_valid(task, answer)
     rows: list[dict[str, Any]] = [dict(row.to_json()) for row in answer.unfilled if request in ("", row.request)]
@@ -112,13 +123,17 @@ def explain(
         typer.echo(json.dumps({"unfilled": rows}))
         return
     for row in rows:
-        typer.echo(f"{row['request']}  [{row['code']}]  {row['reason']}")
-        for change in row.get("would_change", ()):
-            typer.echo(f"    {change['sentence']}")
-        if request and not row["would_change"]:
-            typer.echo("    No single change that was tried would have brought it more.")
+        _tell(row)
     if not rows:
         typer.echo("Nothing that was asked for is left open.")
+
+
+def _tell(row: dict[str, Any]) -> None:
+    typer.echo(f"{row['request']}  [{row['code']}]  {row['reason']}")
+    for change in row.get("would_change", ()):
+        typer.echo(f"    {change['sentence']}")
+    if not row.get("would_change", True):
+        typer.echo("    No single change that was tried would have brought it more.")
 
 
 @app.command(name="receipts")

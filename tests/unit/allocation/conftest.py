@@ -10,6 +10,8 @@ import pytest
 from hypothesis import strategies as st
 
 from sharewell.domain.allocation import Fairness, Instance, Lane, Movement, Owner, Receiver, Reserve, Rule
+from sharewell.domain.horizon import Aim, Horizon
+from sharewell.domain.horizon_rows import Item, Lot, Site, Standing, Substitute, Ward, Way
 from sharewell.domain.requests import RaiseReason
 from sharewell.domain.resources import ResourceKind
 
@@ -114,3 +116,119 @@ def _an_instance() -> Callable[..., Instance]:
 def instances() -> Callable[..., st.SearchStrategy[Instance]]:
     """The strategy: instances(sides=3, most=3, rules=(Rule.FLOOR,))."""
     return drawn
+
+
+@st.composite
+def drawn_horizon(
+    draw: st.DrawFn,
+    *,
+    kinds: tuple[ResourceKind, ...],
+    sites: int = 3,
+    days: int = 4,
+    items: int = 2,
+    most: int = 3,
+    aims: tuple[Aim, ...] | None = None,
+    one_lot: bool = False,
+) -> Horizon:
+    """Any small horizon of items of `kinds`; limits are mostly loose, now and then tight.
+
+    Mostly the first site has what the others lack, or nothing would move.
+    """
+    uneven = draw(st.sampled_from([True, True, True, False]))
+    names = ["bobeline", "champignac", "marsupilami"][: draw(st.integers(2, sites))]
+    length = draw(st.integers(2, days))
+    some, seldom = st.integers(0, most), st.sampled_from([10] * 8 + [1, 0])
+    series = st.lists(some, min_size=length, max_size=length).map(tuple)
+    kind = draw(st.sampled_from(kinds))
+    count = 1 if kind is ResourceKind.PLACE else draw(st.integers(1, items))
+    limits = st.fixed_dictionaries(
+        {"pledge": st.sampled_from([1000, 1000, 500]), "gives": seldom, "takes": seldom, "ceiling": seldom,
+         "urgency": st.integers(1, 5)}
+    )  # fmt: skip
+    lots, standings, wards, lanes = [], [], [], []
+    for number in range(count):
+        for name in names:
+            row = draw(limits)
+            gives, takes = uneven and name == names[0], uneven and name != names[0]
+            nothing, full = (0,) * length, (most,) * length
+            if kind is ResourceKind.PLACE:
+                wards.append(
+                    Ward(site=name, item=f"i{number}", beds=full if gives else nothing if takes else draw(series),
+                         arrivals=full if takes else draw(series),
+                         occupied=nothing if gives else tuple(
+                             draw(st.integers(0, 1000 * most)) for _ in range(length)
+                         ),
+                         kept=(draw(st.sampled_from([0, 0, 1])),) * length, **row)
+                )  # fmt: skip
+                continue
+            kept = tuple(draw(st.sampled_from([0, 0, 1])) for _ in range(length))
+            need = nothing if gives else draw(series)
+            standings.append(Standing(site=name, item=f"i{number}", need=need, kept=kept, **row))
+            span = st.just((0, length)) if one_lot else st.sampled_from([(0, length)] * 2 + [(0, 1), (1, length)])
+            spans = {draw(span) for _ in "ab"}
+            for since, until in spans:
+                units = most if gives else draw(st.sampled_from([0, 0, 1])) if takes else draw(some)
+                lots.append(Lot(site=name, item=f"i{number}", units=units, since=since, until=until))
+        lanes += [
+            Way(item=f"i{number}", origin=one, destination=other, days=draw(st.sampled_from([0, 1, 1, 2])),
+                metres=draw(st.integers(0, 3)), cap=draw(seldom))
+            for one in names for other in names if one != other and draw(st.integers(0, 3))
+        ]  # fmt: skip
+    loan = draw(st.sampled_from([0, 1, 2])) if kind in (ResourceKind.DEVICE, ResourceKind.STAFF) else 0
+    thing = kind is not ResourceKind.PLACE
+    return Horizon(
+        start=NOON, days=length, seed=draw(st.sampled_from(["spip", "houba"])),
+        items=tuple(
+            Item(item=f"i{number}", kind=kind, loan_days=loan, home_by_end=draw(st.integers(0, 1)) if loan else 0,
+                 hold_days=draw(st.sampled_from([0, 0, 1, 2])) if thing else 0,
+                 lot_size=draw(st.sampled_from([1, 1, 2])) if thing else 1, stay=() if thing else (1000, 700, 200))
+            for number in range(count)
+        ),
+        sites=tuple(Site(site=name) for name in names), lots=tuple(lots), standings=tuple(standings),
+        wards=tuple(wards), lanes=tuple(lanes),
+        substitutes=(Substitute(item="i0", serves="i1"),) if count > 1 and draw(st.booleans()) else (),
+        aims=aims or draw(
+            st.sampled_from(
+                [(Aim.SHORTAGE, Aim.MOVES), (Aim.SHORTAGE, Aim.DISTANCE, Aim.LOTTERY), (Aim.FILL, Aim.SHORTAGE)]
+            )
+        ),
+        enough=draw(st.sampled_from([0, 0, 0, 2])),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def horizons() -> Callable[..., st.SearchStrategy[Horizon]]:
+    """The strategy: horizons(kinds=..., sites=3, days=4, items=2, most=3, aims=None, one_lot=False)."""
+    return drawn_horizon
+
+
+def a_small_horizon(**more: Any) -> Horizon:
+    """Champignac has 5 ventilators and 5 patients' masks to spare, Bobeline lacks both; four days, a day's journey."""
+    rows: dict[str, Any] = {
+        "start": NOON, "days": 4, "seed": "spip",
+        "items": (Item(item="ventilator", kind=ResourceKind.DEVICE, hold_days=2),
+                  Item(item="mask", kind=ResourceKind.CONSUMABLE)),
+        "sites": (Site(site="champignac"), Site(site="bobeline")),
+        "lots": (
+            Lot(site="champignac", item="ventilator", units=5, since=0, until=4),
+            Lot(site="champignac", item="mask", units=4, since=0, until=2),
+            Lot(site="champignac", item="mask", units=6, since=0, until=4),
+        ),
+        "standings": (
+            Standing(site="champignac", item="ventilator", need=(1, 1, 1, 1), kept=(2, 2, 2, 2), pledge=600),
+            Standing(site="bobeline", item="ventilator", need=(0, 2, 4, 4), kept=(0, 0, 0, 0)),
+            Standing(site="champignac", item="mask", need=(1, 1, 1, 1), kept=(0, 0, 0, 0), pledge=500),
+            Standing(site="bobeline", item="mask", need=(1, 1, 3, 3), kept=(0, 0, 0, 0)),
+        ),
+        "lanes": (
+            Way(item="ventilator", origin="champignac", destination="bobeline", days=1, metres=1000),
+            Way(item="mask", origin="champignac", destination="bobeline", days=1, metres=1000),
+        ),
+    }  # fmt: skip
+    return Horizon(**(rows | more))
+
+
+@pytest.fixture(scope="session")
+def a_horizon() -> Callable[..., Horizon]:
+    """The builder: a_horizon(**members that differ)."""
+    return a_small_horizon

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -28,15 +29,18 @@ from sharewell.domain.allocation import (
     check_plan,
 )
 from sharewell.domain.errors import Invalid
+from sharewell.domain.horizon import Aim, Horizon
 from sharewell.domain.requests import RaiseReason
 from sharewell.domain.resources import ResourceKind
-from sharewell_workers.solving import solve
+from sharewell.domain.schedule import Cause, Schedule
+from sharewell_workers.solving import solve, solve_horizon
 
 Build = Callable[..., Instance]
 Instances = Callable[..., st.SearchStrategy[Instance]]
 
 READERS: dict[str, Callable[[Any], object]] = {
     "instance-1": Instance.from_json, "instance-2": Instance.from_json, "plan-1": Plan.from_json,
+    "horizon-1": Horizon.from_json, "schedule-1": Schedule.from_json,
 }  # fmt: skip
 
 
@@ -60,6 +64,20 @@ def test_what_is_written_fits_the_schemas(instances: Instances, data: st.DataObj
     schema("plan-1").validate(json.loads(json.dumps(solve(instance).to_json())))
 
 
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_what_is_written_over_a_horizon_fits_the_schemas_and_is_read_back(
+    horizons: Callable[..., st.SearchStrategy[Horizon]], data: st.DataObject
+) -> None:
+    horizon = data.draw(horizons(kinds=tuple(ResourceKind)))
+    schedule = solve_horizon(horizon)
+    horizon = replace(horizon, in_force=schedule.shipments)
+    for name, document in (("horizon-1", horizon), ("schedule-1", schedule)):
+        written = json.loads(json.dumps(document.to_json()))
+        schema(name).validate(written)
+        assert READERS[name](written) == document
+
+
 def test_the_closed_lists_are_the_same() -> None:
     instance, plan = (schema(name).schema["properties"] for name in ("instance-2", "plan-1"))
     assert instance["fairness"]["properties"]["rule"]["enum"] == list(Rule)
@@ -67,6 +85,11 @@ def test_the_closed_lists_are_the_same() -> None:
     assert instance["receivers"]["items"]["properties"]["raise_reason"]["enum"] == ["", *RaiseReason]
     assert plan["unfilled"]["items"]["properties"]["code"]["enum"] == list(Reason)
     assert plan["solver"]["properties"]["status"]["enum"] == list(Status)
+    horizon, schedule = (schema(name).schema["properties"] for name in ("horizon-1", "schedule-1"))
+    assert horizon["aims"]["items"]["enum"] == list(Aim)
+    assert horizon["items"]["items"]["properties"]["kind"]["enum"] == list(ResourceKind)
+    assert schedule["unmet"]["items"]["properties"]["code"]["enum"] == list(Cause)
+    assert schedule["search"]["properties"]["status"]["enum"] == list(Status)
 
 
 def paths(value: object, way: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
@@ -84,10 +107,15 @@ def paths(value: object, way: tuple[str | int, ...] = ()) -> list[tuple[str | in
     data=st.data(), wrong=st.sampled_from([None, -1, 1.5, 2**53, "", " ", "x y", [], {}, True, "2026-02-30T00:00:00Z"])
 )
 def test_what_the_schema_refuses_the_reader_refuses(
-    an_instance: Build, name: str, data: st.DataObject, wrong: object
+    an_instance: Build, a_horizon: Callable[..., Horizon], name: str, data: st.DataObject, wrong: object
 ) -> None:
     made = an_instance({"o": 3, "p": 1}, {"r": (4, 2), "s": 3}, **(SECOND if name != "instance-1" else {"version": 1}))
-    document = json.loads(json.dumps((solve(made) if name == "plan-1" else made).to_json()))
+    ahead = a_horizon()
+    documents: dict[str, Callable[[], Instance | Plan | Horizon | Schedule]] = {
+        "instance-1": lambda: made, "instance-2": lambda: made, "plan-1": lambda: solve(made),
+        "horizon-1": lambda: ahead, "schedule-1": lambda: solve_horizon(ahead),
+    }  # fmt: skip
+    document = json.loads(json.dumps(documents[name]().to_json()))
     *way, last = data.draw(st.sampled_from(paths(document)[1:]))
     changed = copy.deepcopy(document)
     at = changed

@@ -3,7 +3,8 @@
 from sharewell_workers.solving.frontier import frontier
 from sharewell_workers.solving.memory import Memory
 from sharewell_workers.solving.pool import cores
+from sharewell_workers.solving.schedule import solve_horizon
 from sharewell_workers.solving.solve import solve
 from sharewell_workers.solving.whatif import Change, what_would_change
 
-__all__ = ["Change", "Memory", "cores", "frontier", "solve", "what_would_change"]
+__all__ = ["Change", "Memory", "cores", "frontier", "solve", "solve_horizon", "what_would_change"]

@@ -106,7 +106,7 @@ class ArraySolver:
     def _begin_at(self, columns: np.ndarray) -> None:
         # A basis that no longer fits is mended by HiGHS; one it refuses altogether is simply not used.
         if self.start is not None:
-            solver, c = self.model.solver, _Floats()
+            solver, c = self.model.solver, Floats()
             solver._lib.Highs_setBasis(solver._model, c.ints(self.start.columns[columns]), c.ints(self.start.rows))
 
     def _vertex(self, columns: np.ndarray) -> Basis:
@@ -123,14 +123,14 @@ class ArraySolver:
         closed = bounds.lower.copy()
         closed[columns] = 0
         carried = self.matrix @ closed
-        solver, c = self.model.solver, _Floats()
+        solver, c = self.model.solver, Floats()
         status = solver._lib.Highs_passLp(
             solver._model, len(columns), matrix.shape[0], matrix.nnz, COLUMN_WISE, MAXIMISE, 0.0,
             c(costs[columns]), c(bounds.lower[columns]), c(bounds.upper[columns]),
             c(bounds.row_lower - carried), c(bounds.row_upper - carried),
             c.ints(matrix.indptr), c.ints(matrix.indices), c(matrix.data),
         )  # fmt: skip
-        _expect_success(status)
+        expect_success(status)
         solver._col_committed, solver._row_committed = len(columns), matrix.shape[0]
 
 
@@ -167,7 +167,7 @@ def best_solver(matrix: csc_array) -> Solver:
     return ArraySolver(matrix) if ArraySolver.works() else ExpressionSolver(matrix)
 
 
-class _Floats:
+class Floats:
     """Arrays as C pointers, kept alive as long as this object is."""
 
     def __init__(self) -> None:
@@ -199,6 +199,7 @@ def solver_version() -> str:
     return f"{release} by python-mip {version('mip')}"
 
 
-def _expect_success(status: int) -> None:
+def expect_success(status: int) -> None:
+    """Raise unless HiGHS took what it was handed."""
     if status < 0:
         raise RuntimeError("HiGHS refused the program it was handed.")

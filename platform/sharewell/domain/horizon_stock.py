@@ -1,0 +1,216 @@
+"""Rows and columns of what travels itself: devices, consumables, staff.
+
+Balance of every site, item and lot end (units that end on the same day are alike), in units:
+hand_t = hand_(t-1) - used up_(t-1) + own_t + arrived_t + home_t - gone back_t - shipped_t.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sharewell.domain.horizon import Aim
+from sharewell.domain.horizon_program import Entries, Program, lane_costs, pools
+from sharewell.domain.horizon_rows import UNLIMITED, Item, Standing, Way
+from sharewell.domain.horizon_walk import is_stated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sharewell.domain.horizon_walk import Node
+
+_NOTHING = partial(Standing, need=(), kept=(), gives=0, takes=0)
+
+
+class Stock:
+    """Writes the part of a program that is of things: first all rows, then the columns that stand in them."""
+
+    def __init__(self, program: Program) -> None:
+        self.program, self.horizon, self.alone = program, program.horizon, program.alone
+        self.days = self.horizon.days
+        self.nodes = [node for node in program.stretch.nodes if not self.horizon.item[node[1]].is_place]
+        self.lanes = [lane for lane in program.stretch.lanes if not self.horizon.item[lane.item].is_place]
+        self.sends = {(lane.origin, lane.item) for lane in self.lanes}
+        self.gets = {(lane.destination, lane.item) for lane in self.lanes}
+        lots = [lot for node in self.nodes for lot in self.horizon.lots_of.get(node, ())]
+        self.total = {item: sum(lot.units for lot in lots if lot.item == item) for item in {n[1] for n in self.nodes}}
+        self.ends = {item: sorted({lot.until for lot in lots if lot.item == item}) for item in self.total}
+
+    def write(self) -> None:
+        """Add everything."""
+        for node in self.nodes:
+            self._balance(node)
+            self._limits(node)
+            self._chains(node)
+            self._need_rows(node)
+        for node in self.nodes:
+            for until in self.ends[node[1]]:
+                self._hands(node, until)
+            self._sums(node)
+            self._needs(node)
+        for item in sorted({lane.item for lane in self.lanes}):
+            self._lanes(self.horizon.item[item], [lane for lane in self.lanes if lane.item == item])
+
+    def _standing(self, node: Node) -> Standing:
+        return self.horizon.standing.get(node) or _NOTHING(site=node[0], item=node[1])
+
+    def _own(self, node: Node, until: int) -> list[int]:
+        return self.alone.own.get((*node, until), [0] * self.days)
+
+    def _balance(self, node: Node) -> None:
+        for until in self.ends[node[1]]:
+            starting = [0] * self.days
+            for lot in self.horizon.lots_of.get(node, ()):
+                starting[lot.since] += lot.units * (lot.until == until)
+            for day in range(until):
+                self.program.row(("balance", *node, until, day), starting[day], starting[day])
+
+    def _limits(self, node: Node) -> None:
+        """Caps of a day, the ceiling, and what is kept, where they bind at all."""
+        standing, row = self._standing(node), self.program.row
+        for day in range(self.days):
+            if standing.gives < UNLIMITED and node in self.sends:
+                row(("gives", *node, day), None, standing.gives)
+            if standing.takes < UNLIMITED and node in self.gets:
+                row(("takes", *node, day), None, standing.takes)
+            if node in self.sends and self.alone.keeps[node][day]:
+                self._keep_row(node, day)
+        if standing.ceiling < UNLIMITED and node in self.gets:
+            row(("ceiling", *node), None, standing.ceiling)
+
+    def _keep_row(self, node: Node, day: int) -> None:
+        kept = self.alone.keeps[node][day]
+        if self.horizon.item[node[1]].loan_days:  # what is kept are own units, not borrowed ones
+            self.program.row(("keeps", *node, day), None, self.alone.walk.on_hand[node][day] - kept)
+        else:
+            self.program.row(("keeps", *node, day), kept, None)
+
+    def _chains(self, node: Node) -> None:
+        """Rows of sums that go on from day to day."""
+        item = self.horizon.item[node[1]]
+        if node not in self.sends:
+            return
+        for until in self.ends[item.item] if item.loan_days else ():
+            for day in range(until):
+                self.program.row(("away", *node, until, day), 0, 0)
+        for day in range(self.days):
+            if item.hold_days and not item.loan_days and node in self.gets:
+                self.program.row(("held", *node, day), 0, 0)
+            if item.is_used_up:
+                self.program.row(("lent", *node, day), 0, 0)
+
+    def _need_rows(self, node: Node) -> None:
+        """Rows that say what is lacking; and, where it matters who uses what, that use has to be there."""
+        stated, item = is_stated(self.horizon, node[1]), self.horizon.item[node[1]]
+        for day, need in enumerate(self._standing(node).need):
+            if need and (stated or self.alone.walk.short[node][day] or node in self.sends):
+                self.program.row(("need", *node, day), need, need if stated else None)
+        if not stated:
+            return
+        for day in range(self.days):
+            for until in self.ends[item.item] if item.is_used_up else [0]:
+                if not until or day < until:
+                    self.program.row(("use", *node, until, day), None, 0)
+
+    def _hands(self, node: Node, until: int) -> None:
+        """What is on hand of one lot end, and how much of the own is away."""
+        at, item = self.program.at, self.horizon.item[node[1]]
+        own = self._own(node, until)
+        for day in range(until):
+            entries = at("balance", *node, until, day) + at("balance", *node, until, day + 1, sign=-1)
+            entries += [] if item.loan_days else at("keeps", *node, day)
+            entries += at("use", *node, until if item.is_used_up else 0, day, sign=-1)
+            entries += [] if is_stated(self.horizon, item.item) else at("need", *node, day)
+            self.program.column(("hand", *node, until, day), 0, self.total[item.item], entries)
+            chain = at("away", *node, until, day)
+            if chain:
+                entries = chain + at("away", *node, until, day + 1, sign=-1) + at("keeps", *node, day)
+                self.program.column(("away", *node, until, day), 0, own[day], entries)
+
+    def _sums(self, node: Node) -> None:
+        """What was shipped less what came in, for the hold and for the pledge."""
+        least = -self.total[node[1]] * self.days
+        for chain, most in (("held", self.alone.supply), ("lent", self.alone.may_lack)):
+            for day in range(self.days):
+                entries = self.program.at(chain, *node, day)
+                if entries:
+                    entries += self.program.at(chain, *node, day + 1, sign=-1)
+                    self.program.column((chain, *node, day), least, most[node][day], entries)
+
+    def _needs(self, node: Node) -> None:
+        """Columns of what is lacking and of the uses that prevent it."""
+        for day, need in enumerate(self._standing(node).need):
+            row = self.program.at("need", *node, day)
+            if not row:
+                continue
+            for item in self.horizon.serving[node[1]] if is_stated(self.horizon, node[1]) else ():
+                self._uses((node[0], item), node[1], day, need)
+            self.program.lacking(node, day, self.alone.walk.short[node][day], row)
+
+    def _uses(self, node: Node, serves: str, day: int, need: int) -> None:
+        at, item = self.program.at, self.horizon.item[node[1]]
+        for until in self.ends.get(item.item, ()) if item.is_used_up else [0]:
+            use = at("use", *node, until, day)
+            if use:
+                gone = at("balance", *node, until, day + 1) if item.is_used_up else []
+                entries = use + gone + at("need", node[0], serves, day)
+                self.program.column(("use", *node, until, serves, day), 0, need, entries)
+
+    def _lanes(self, item: Item, lanes: list[Way]) -> None:
+        if not pools(self.program, item.item):
+            for lane in lanes:
+                for until, day in self._departures(lane):
+                    self._lane(item, lane, until, day)
+            return
+        for until, day in self._departures(lanes[0]):
+            self.program.row(("pool", item.item, until, day), 0, 0)
+            self._pooled(item, lanes, until, day)
+
+    def _departures(self, lane: Way) -> Iterator[tuple[int, int]]:
+        """Lot ends, and days of departure, with which a unit can be of use."""
+        for until in self.ends[lane.item]:
+            for day in range(until):
+                if self.horizon.loan(lane, day, until) is not None:
+                    yield until, day
+
+    def _lane(self, item: Item, lane: Way, until: int, day: int) -> None:
+        program, size = self.program, item.lot_size
+        if lane.cap < UNLIMITED and ("cap", lane, day) not in program.row_at:
+            program.row(("cap", lane, day), None, lane.cap)
+        entries = self._leaving(lane, until, day, size) + self._arriving(lane, until, day, size)
+        entries += program.at("cap", lane, day, sign=size) + program.at("change", lane, day, sign=size)
+        most = min(lane.cap, self.total[item.item]) // size
+        column = program.column(("lane", lane, until, day), 0, most, entries, whole=True)
+        program.cost(Aim.MOVES, column, size)
+        lane_costs(program, column, lane, day, size)
+
+    def _pooled(self, item: Item, lanes: list[Way], until: int, day: int) -> None:
+        program, size = self.program, item.lot_size
+        most = self.total[item.item] // size
+        for origin, lane in sorted({lane.origin: lane for lane in lanes}.items()):
+            entries = self._leaving(lane, until, day, size) + program.at("pool", item.item, until, day)
+            column = program.column(("out", origin, item.item, until, day), 0, most, entries, whole=True)
+            program.cost(Aim.MOVES, column, size)
+        for destination, lane in sorted({lane.destination: lane for lane in lanes}.items()):
+            entries = self._arriving(lane, until, day, size)
+            entries += program.at("pool", item.item, until, day, sign=-1)
+            program.column(("in", destination, item.item, until, day), 0, most, entries, whole=True)
+
+    def _leaving(self, lane: Way, until: int, day: int, size: int) -> Entries:
+        at, node, term = self.program.at, (lane.origin, lane.item), self.horizon.loan(lane, day, until)
+        entries = at("balance", *node, until, day, sign=size) + at("gives", *node, day, sign=size)
+        entries += at("held", *node, day, sign=-size) + at("lent", *node, day, sign=-size)
+        entries += at("away", *node, until, day, sign=-size)
+        if self.horizon.item[lane.item].loan_days and term is not None:
+            entries += at("balance", *node, until, term[1], sign=-size) + at("away", *node, until, term[1], sign=size)
+        return entries
+
+    def _arriving(self, lane: Way, until: int, day: int, size: int) -> Entries:
+        at, node, item = self.program.at, (lane.destination, lane.item), self.horizon.item[lane.item]
+        arrival, term = day + lane.days, self.horizon.loan(lane, day, until)
+        entries = at("balance", *node, until, arrival, sign=-size) + at("takes", *node, arrival, sign=size)
+        entries += at("ceiling", *node, sign=size) + at("held", *node, arrival + item.hold_days, sign=size)
+        entries += at("lent", *node, arrival, sign=size)
+        if item.loan_days and term is not None:
+            entries += at("balance", *node, until, term[0], sign=size)
+        return entries
