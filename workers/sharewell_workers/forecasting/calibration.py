@@ -51,15 +51,13 @@ def shape(
     *,
     trained: Sequence[int] = TRAINED,
     guess: Floats | None = None,
-    worth: float = PRIOR_OUTCOMES,
     still: bool = False,
 ) -> Floats:
     """Where each level lies, in heights from the middle, by horizon (rows) and level (columns).
 
     `trees` [N, K] are predictions at the levels `trained`, `outcome` [N] what came, `weight` [N] how much each says.
     The shape of a horizon is drawn towards that of all horizons, and this towards `guess` [L], by default `prior`,
-    while outcomes are few; or at once towards its own row of a `guess` [H, L]. A guess is `worth` as much as so many
-    outcomes. The median stays at 0. A series that never moves is told exactly and says nothing of how far
+    while outcomes are few. The median stays at 0. A series that never moves is told exactly and says nothing of how far
     others stray: unless `still`, ladders narrower than `STILL` do not count.
     """
     score = _climb(trees, outcome, heights(trained))
@@ -67,13 +65,8 @@ def shape(
     if not still:
         w = np.where(np.ptp(trees, axis=1) < STILL, 0.0, w)
     overlap = float(horizon.mean()) if len(horizon) else 1.0
-    guess = prior(levels, trained) if guess is None else guess
-    if guess.ndim == 1:
-        guess = np.tile(_blend(score, w, guess, levels, overlap, worth), (len(horizons), 1))
-    rows = [
-        _blend(score[horizon == h], w[horizon == h], known, levels, max(h, 1), worth)
-        for h, known in zip(horizons, guess, strict=True)
-    ]
+    pooled = _blend(score, w, prior(levels, trained) if guess is None else guess, levels, overlap)
+    rows = [_blend(score[horizon == h], w[horizon == h], pooled, levels, max(h, 1)) for h in horizons]
     return np.maximum.accumulate(np.stack(rows), axis=1)
 
 
@@ -120,9 +113,7 @@ def _through(x: Floats, start: Floats, end: Floats, middle: int) -> Floats:
     return np.asarray(result)
 
 
-def _blend(
-    score: Floats, weight: Floats, guess: Floats, levels: Sequence[int], overlap: float, worth: float
-) -> Floats:
+def _blend(score: Floats, weight: Floats, guess: Floats, levels: Sequence[int], overlap: float) -> Floats:
     """Quantiles of the scores about their median, weighed against a guess by how many there are.
 
     Outcomes `overlap` steps ahead share all but one of these steps with the next day's, so that only one in `overlap`
@@ -134,7 +125,7 @@ def _blend(
     wanted = np.array([500, *levels]) / 1000
     outwards = np.clip(0.5 + (wanted - 0.5) * (1 + 1 / effective), 0.0, 1.0)
     found = _quantiles(score, weight, outwards)
-    return np.asarray((effective * (found[1:] - found[0]) + worth * guess) / (effective + worth))
+    return np.asarray((effective * (found[1:] - found[0]) + PRIOR_OUTCOMES * guess) / (effective + PRIOR_OUTCOMES))
 
 
 def _quantiles(value: Floats, weight: Floats, at: Floats) -> Floats:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 STRETCH = 26  #: weeks; half a season, since waves of one season are alike
 MEDIAN = 0.5
 LEAST_FREEDOM = 5  #: degrees of freedom of Student's t; otherwise one less than there are stretches
-RECENT = 8.0  #: weeks after which a real miss weighs half in how wide bands are
-LASTING = 200.0  #: recent misses that what all misses show is worth
 SHARE = 0.65  #: of the stretches a bag learns from
 SPARED = 5  #: one invented row in so many is asked what the trees make of it
 THINNED, MOST = 0.4, 30_000  #: share and number of the rows in them: neighbours in space tell nearly the same too
@@ -83,21 +81,16 @@ def _tails(lessons: Lessons, recipe: Recipe) -> Floats:
 
 
 def _shape(lessons: Lessons, said: Floats, heard: Floats, wanted: Rows, recipe: Recipe) -> Floats:
-    """Where levels lie on the trees' ladder, by horizon: as invented misses show while real ones are few, as all real
-    ones show, and, most of all, as the newest do: seasons differ in how well they can be foretold.
-    """
-    horizons, rows, real = np.unique(wanted.horizon), lessons.rows, lessons.real
-    came = rows.week + rows.horizon
-    recent = 0.5 ** ((came[real].max(initial=0) - came) / RECENT)
-    asked, alike = heard > 0, np.ones(len(heard))
+    """Where levels lie on the trees' ladder, by horizon: as real misses show, and invented ones while those are few."""
+    horizons, rows = np.unique(wanted.horizon), lessons.rows
     found = np.tile(calibration.prior(recipe.levels, recipe.trained), (len(horizons), 1))
-    few = calibration.PRIOR_OUTCOMES
-    for kind, weight, worth in (~real, alike, few), (real, alike, few), (real, recent, LASTING):
-        these = kind & asked
+    guess: Floats | None = None
+    for kind in (~lessons.real, lessons.real):
+        these = kind & (heard > 0)
         if these.any():
             found = calibration.shape(
                 said[these] / heard[these][:, None], rows.target[these], rows.horizon[these], recipe.levels,
-                tuple(horizons), weight[these], trained=recipe.trained, still=True, worth=worth,
-                guess=found if weight is recent else found.mean(axis=0),
+                tuple(horizons), trained=recipe.trained, guess=guess, still=True,
             )  # fmt: skip
+            guess = found.mean(axis=0)
     return found
