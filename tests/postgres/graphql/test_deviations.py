@@ -197,7 +197,7 @@ async def test_each_operator_stands_on_a_control_chart_and_only_chance_is_forgiv
 async def test_overrides_count_with_the_client_that_made_them(api: Api) -> None:
     first = await api.held_transfer()
     await api.done("giver", "overridePlan", transfer=first, kind="MOVE_UNCONFIRMED", code="LIFE_AT_STAKE")
-    await api.done("receiver", "openRequest", **api.need_of(2))
+    await api.done("receiver", "openRequest", **api.need_of(2, raised=2, raiseReason="INCOMING_PATIENTS"))
     await api.allocate()
     (second,) = (await api.ask("giver", "{ transfers(state: HELD) { nodes { id } } }"))["transfers"]["nodes"]
     await api.done("giver", "confirmTransfer", transfer=second["id"])
