@@ -11,6 +11,7 @@ import strawberry
 from sharewell.domain import checks, fairness
 from sharewell.domain.answers import PlanState
 from sharewell.domain.instance import Rule
+from sharewell.domain.urgent import RULE as URGENT
 from sharewell.store.receipts import MOST_OF_A_RUN
 from sharewell_schema.choices import FairnessRule, ReserveCategory
 from sharewell_schema.context import Info, shown
@@ -106,7 +107,9 @@ def _solver(self: Any) -> SolverReport:
     return SolverReport(**self.solver | {"bound": str(self.solver["bound"])})
 
 
-def _fairness(self: Any) -> FairnessRule:
+def _fairness(self: Any) -> FairnessRule | None:
+    if self.rule == URGENT:
+        return None
     return FairnessRule(**self.fairness | {"rule": Rule(self.fairness["rule"])})
 
 
@@ -152,7 +155,9 @@ class Allocation:
         resolver=_stages, description="What each stage reached, in the order they were decided."
     )
     solver: SolverReport = strawberry.field(resolver=_solver, description="Who searched, and how the search ended.")
-    fairness: FairnessRule = strawberry.field(resolver=_fairness, description="The rule the plan was made by.")
+    fairness: FairnessRule | None = strawberry.field(
+        resolver=_fairness, description="The fairness rule the run went by; none where an urgent request was answered."
+    )
     reserves: list[ReserveCategory] = strawberry.field(
         resolver=_reserves, description="Categories that some of the supply was kept for first."
     )

@@ -75,6 +75,10 @@ class RunReceipt:
     kept: int = field("Units it must keep: the larger of its own need and its stated minimum.")
     short_alone: int = field("Units it lacks without sharing.")
     short_shared: int = field("Units it lacks with the plan.")
+    credit_before: int = field(
+        "Thousandths of a unit that earlier runs left it worse off than others, or better where below 0."
+    )
+    credit_after: int = field("The same, this run included.")
     worse_off: bool = field("Whether sharing costs it anything; always false, or the plan would not have been adopted.")
     sentence: str = field("The receipt in words, for the institution itself.")
 

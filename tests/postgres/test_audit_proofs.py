@@ -290,4 +290,5 @@ async def test_every_noun_names_its_decision(owner: Connection) -> None:
     # check that names one (`marked_by`) once it has led to it.
     assert {row["relname"] for row in silent} <= {
         "artifact", "answered", "transfer_step", "forecast", "feed_row", "forecast_watch", "forecast_sum",
+        "run_receipt", "unfilled",
     }  # fmt: skip

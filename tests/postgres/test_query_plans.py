@@ -135,7 +135,7 @@ insert into sharewell.remark
   select pg_temp.id(9, n * 2), lpad(n::text, 32, '0'), 'x' from generate_series(1, 6000) n;
 insert into sharewell.run_receipt
   select pg_temp.id(6, n / 10), pg_temp.id(1, n % {HOUSES}), timestamptz '{NOW}' - (80000 - n) * interval '5 minutes',
-         'bed.adult', 0, 1, 0, 0, 1, 0 from generate_series(0, 80000) n;
+         'bed.adult', 0, 1, 0, 0, 1, 0, 0, 0 from generate_series(0, 80000) n;
 insert into sharewell.unfilled
   select pg_temp.id(6, n / 4), pg_temp.id(4, 1 + n % 20000), pg_temp.id(1, n % {HOUSES}), 2, 'no_lane', ''
     from generate_series(0, 30000) n;
@@ -270,7 +270,7 @@ QUERIES: Mapping[str, Query] = {
     "runs": Query(allocations.PAGE, (NEWEST, None, None, 51), 100),
     "runs of a region": Query(allocations.PAGE, (NEWEST, REGION, None, 51), 1_500),
     "runs for an instance": Query(allocations.ANSWERED, ("7" * 64,), 5, WORKER),
-    "units answered since a run": Query(allocations.GRANTED_SINCE_RUN, (REGION, BEDS, HOUSE), 300, WORKER),
+    "units answered since a run": Query(allocations.GRANTED_SINCE_RUN, (REGION, BEDS), 300, WORKER),
     "institutions": Query(institutions.PAGE, (UUID(int=0), None, 51), 100),
     "institutions of a region": Query(institutions.IN_REGION, (REGION,), 100, WORKER),
     "an institution by code": Query(institutions.BY_CODE, ("house-77",), 5),

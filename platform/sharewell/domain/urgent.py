@@ -114,6 +114,7 @@ class UrgentQuestion:
             owners=tuple(replace(row, stock=0) if row.institution in short else row for row in self.instance.owners),
             receivers=(self.receiver,),
             lanes=self.lanes,
+            in_force=(),
         )
 
     def _units(self, lanes: Iterable[Lane]) -> dict[str, int]:
@@ -164,6 +165,7 @@ def narrowed(instance: Instance, request: str) -> Instance:
         # An owner that asks for units itself gives none, so its requests matter too.
         receivers=tuple(row for row in instance.receivers if row.request in rivals or row.institution in houses),
         lanes=lanes,
+        in_force=(),
     )
 
 

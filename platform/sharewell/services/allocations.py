@@ -6,7 +6,7 @@ plan is refused as stale rather than bent to fit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -26,7 +26,7 @@ from sharewell.domain.allocation import (
 from sharewell.domain.capacity import CapacityReport
 from sharewell.domain.choices import Choice
 from sharewell.domain.errors import StaleSnapshot
-from sharewell.domain.fairness import receipts
+from sharewell.domain.fairness import Receipt, receipts
 from sharewell.domain.forecast import Forecast
 from sharewell.domain.institutions import Institution
 from sharewell.domain.lanes import Reach
@@ -65,13 +65,14 @@ class AllocationService:
                 return None
             offers = await tx.offers.open_in_region(region, resource, at)
             choice = await tx.choices.in_force(region, resource)
+            granted = await tx.allocations.granted_since_run(region, resource)
             lapsed = await tx.transfers.lapsed([q.remainder_of for q in requests if q.remainder_of])
             day = max(at.date(), min(request.needed_by.date() for request in requests))
             standings = await read_standings(tx, region, resource, day, choice, at)
         return build_instance(
             resource=resource, kind=line.kind, at=at, seed=f"{region}/{resource}/{day}", reach=self._reach,
             offers=[offer_row(offer, standings.occupied) for offer in offers],
-            requests=[request_row(request) for request in requests],
+            requests=list(_request_rows(requests, granted)),
             standings=standings.rows, forecasts=standings.forecasts, in_force=_in_force(lapsed, requests),
             fairness=_fairness(choice), reserves=_reserves(choice),
         )  # fmt: skip
@@ -120,7 +121,8 @@ class AllocationService:
             if instance.fairness.memory:
                 owed = {UUID(who): units for who, units in credit.carried(instance, plan).items()}
                 await act.tx.credit.add(allocation.id, instance.resource, owed, decision)
-            await bind(self._office, act, instance, plan, allocation.id, offers, requests, decision, surge)
+            told = receipts(instance, plan)
+            await bind(self._office, act, plan, allocation, told, offers, requests, decision, surge)
             return Done(allocation, decision, act.at)
 
     async def get(self, caller: Caller, id: UUID) -> Allocation:  # noqa: A002
@@ -239,6 +241,13 @@ def request_row(request: Request) -> RequestRow:
     )  # fmt: skip
 
 
+def _request_rows(requests: list[Request], granted: Mapping[UUID, int]) -> Iterator[RequestRow]:
+    """What is asked for; what urgent plans brought since the last run is held by the most urgent of the same house."""
+    left = dict(granted)
+    for request in sorted(requests, key=lambda row: (-row.urgency, row.needed_by, row.id)):
+        yield replace(request_row(request), held=left.pop(request.institution, 0))
+
+
 async def lock_unchanged(act: Act, instance: Instance) -> tuple[dict[UUID, Offer], dict[UUID, Request]]:
     """Lock what the plan rests on, and refuse it where any of it is not as it was."""
     offers = await act.tx.offers.lock([UUID(row.offer) for row in instance.owners])
@@ -267,15 +276,15 @@ async def _same_rule(act: Act, region: str, instance: Instance) -> None:
 
 
 async def bind(
-    office: Office, act: Act, instance: Instance, plan: Plan, allocation: UUID, offers: Mapping[UUID, Offer],
-    requests: Mapping[UUID, Request], decision: UUID, surge: SurgeMode | None,
+    office: Office, act: Act, plan: Plan, allocation: Allocation, told: Iterable[Receipt],
+    offers: Mapping[UUID, Offer], requests: Mapping[UUID, Request], decision: UUID, surge: SurgeMode | None,
 ) -> None:  # fmt: skip
-    """Hold the units of `plan`, answer its requests, and keep what it means to everybody; all for one decision."""
-    await act.tx.receipts.add(allocation, instance.resource, act.at, receipts(instance, plan))
-    held = await _hold(act, plan, allocation, offers, requests, decision, act.at + hold(surge))
+    """Hold the units of `plan`, answer its requests, and keep what it means to whom; all for one decision."""
+    await act.tx.receipts.add(allocation.id, allocation.resource, act.at, told)
+    held = await _hold(act, plan, allocation.id, offers, requests, decision, act.at + hold(surge))
     await _answer(act, plan, requests, decision)
     await act.tx.receipts.add_unfilled(
-        allocation, [(requests[UUID(row.request)].institution, row) for row in plan.unfilled]
+        allocation.id, [(requests[UUID(row.request)].institution, row) for row in plan.unfilled]
     )
     if surge is not None:
         await confirm_by_consent(office, act, surge, held)

@@ -21,6 +21,7 @@ from sharewell.domain.allocation import Instance
 from sharewell.domain.errors import Invalid, NotFound, Unavailable
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
+from sharewell.domain.urgent import RULE
 from sharewell.services.office import Office
 from sharewell.store.artifacts import read_artifact
 
@@ -90,6 +91,11 @@ class LabService:
         """Instance and plan of a run; raises `Invalid` where they are too large to be solved again here."""
         async with self._office.database.transaction(read_only=True) as tx:
             run = await tx.allocations.get(allocation)
+            if run.rule == RULE:
+                raise Invalid(
+                    "an urgent plan is not solved again: it follows one rule, and its reason says what it rests on.",
+                    field="id",
+                )
             instance = await read_artifact(tx.conn, run.instance_sha256)
             plan = await read_artifact(tx.conn, run.plan_sha256)
         lanes = await asyncio.to_thread(lambda: len(Instance.read(instance).lanes))

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from sharewell.domain import canonical
+from sharewell.domain.fairness import receipts
 from sharewell.domain.institutions import InstitutionStatus
 from sharewell.domain.lanes import Reach
 from sharewell.domain.moves import total
@@ -62,13 +63,13 @@ class UrgentService:
         resource, next_run = asked.resource, at + self._next_run
         line = await tx.resources.get(resource)
         offers = await tx.offers.open_in_region(region, resource, at)
-        choice = await tx.choices.in_force(region, resource)
-        standings = await read_standings(tx, region, resource, next_run.date(), choice, at)
+        # No choice: reserves and credit are for runs, and the rule between them has no place for either.
+        standings = await read_standings(tx, region, resource, next_run.date(), None, at)
         foreseen, active = await _foreseen(tx, region, resource, next_run)
         expected = _expected(standings.rows, foreseen, requests, next_run)
-        held = await tx.allocations.granted_since_run(region, resource, asked.institution)
+        held = await tx.allocations.granted_since_run(region, resource)
         rows = {row.id: request_row(row) for row in requests}
-        rows[asked.id] = replace(rows[asked.id], held=held)
+        rows[asked.id] = replace(rows[asked.id], held=held.get(asked.institution, 0))
         instance = build_instance(
             resource=resource, kind=line.kind, at=at, seed=f"{region}/{resource}/{at.date()}", reach=self._reach,
             offers=[offer_row(offer, standings.occupied) for offer in offers],
@@ -111,7 +112,8 @@ class UrgentService:
                  **({} if surge is None else {"surge": str(surge.id)})},
             )  # fmt: skip
             await act.tx.allocations.add(allocation, decision)
-            await bind(self._office, act, question.alone, plan, allocation.id, offers, requests, decision, surge)
+            told = [row for row in receipts(question.alone, plan) if row.given or row.received or row.short_alone]
+            await bind(self._office, act, plan, allocation, told, offers, requests, decision, surge)
             return Done(allocation, decision, act.at)
 
 

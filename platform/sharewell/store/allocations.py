@@ -29,20 +29,23 @@ BY_ID = f"select {_COLUMNS} from sharewell.allocation where id = $1"
 BY_IDS = f"select {_COLUMNS} from sharewell.allocation where id = any ($1::uuid[])"
 #: Units on their way or arrived that an institution got by urgent plans since all were last planned for.
 GRANTED_SINCE_RUN = """
-select coalesce(sum(t.quantity), 0)::integer
+select t.receiver_id, sum(least(t.quantity, t.dispatched, t.received))::integer as units
   from sharewell.transfer t join sharewell.allocation a on a.id = t.allocation_id
- where a.region = $1 and a.resource = $2 and a.rule = 'projected_proportional' and t.receiver_id = $3
-   and t.state not in ('declined', 'expired', 'returned')
+ where a.region = $1 and a.resource = $2 and a.rule = 'projected_proportional'
+   and t.state not in ('declined', 'expired', 'cancelled', 'returned')
    and a.id > coalesce((select r.id from sharewell.allocation r
                          where r.region = $1 and r.resource = $2 and r.rule <> 'projected_proportional'
                          order by r.id desc limit 1), '00000000-0000-0000-0000-000000000000')
+ group by t.receiver_id
 """
 ANSWERED = "select true from sharewell.allocation where instance_sha256 = $1"
 #: A run leaves its decision with each request it answers, until another deed follows; then its transfers tell.
 THAT_ANSWERED = """
 select coalesce(
   (select a.id from sharewell.request q join sharewell.allocation a on a.decision_id = q.decision_id where q.id = $1),
-  (select t.allocation_id from sharewell.transfer t where t.request_id = $1 order by t.id desc limit 1))
+  (select t.allocation_id from sharewell.transfer t
+    where t.request_id = $1 and not exists (select from sharewell.override o where o.replacement_id = t.id)
+    order by t.id desc limit 1))
 """
 PAGE = f"""
 select {_COLUMNS} from sharewell.allocation
@@ -98,10 +101,10 @@ class AllocationRepository:
         """Tell whether a plan for this instance is adopted already."""
         return bool(await self._conn.fetchval(ANSWERED, instance_sha256))
 
-    async def granted_since_run(self, region: str, resource: str, institution: UUID) -> int:
-        """Units that urgent plans brought `institution` since all of the region were last planned for."""
-        units: int = await self._conn.fetchval(GRANTED_SINCE_RUN, region, resource, institution)
-        return units
+    async def granted_since_run(self, region: str, resource: str) -> dict[UUID, int]:
+        """Units that urgent plans brought to each institution since all of the region were last planned for."""
+        rows = await self._conn.fetch(GRANTED_SINCE_RUN, region, resource)
+        return {row["receiver_id"]: row["units"] for row in rows}
 
     async def get(self, id: UUID) -> Allocation:  # noqa: A002
         row = await self._conn.fetchrow(BY_ID, id)

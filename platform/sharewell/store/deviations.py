@@ -23,8 +23,9 @@ select {_COLUMNS} from sharewell.deviation
    and ($4::uuid is null or transfer_id = $4)
  order by id desc limit $5
 """
-#: A transfer counts where it was first answered: confirmed, declined, or sent unconfirmed. It counts with the giver and
-#: the client that answered, and an override of somebody else is not held against them.
+#: A transfer counts where it was first answered: confirmed, declined, sent unconfirmed, or taken out of its plan by a
+#: client of the giver's own. It counts with the giver and the client that answered, and an override of somebody else is
+#: not held against them.
 TALLIES = """
 select t.giver_id as institution, d.actor as client, count(*)::integer as decided,
        count(*) filter (where x.detected)::integer as detected,
@@ -37,9 +38,11 @@ select t.giver_id as institution, d.actor as client, count(*)::integer as decide
                   as detected,
                 exists (select from sharewell.override o where o.transfer_id = t.id and o.client = d.actor)
                   as overridden) x
- where s.at >= $1 and s.at < $2 and s.state in ('confirmed', 'declined', 'dispatched')
+ where s.at >= $1 and s.at < $2 and s.state in ('confirmed', 'declined', 'dispatched', 'cancelled')
    and (s.state = 'confirmed' or not exists (
          select from sharewell.transfer_step c where c.transfer_id = t.id and c.state = 'confirmed'))
+   and (s.state <> 'cancelled' or exists (
+         select from oauth.client c where c.client_id = d.actor and c.institution = t.giver_id))
  group by t.giver_id, d.actor
 """
 

@@ -22,8 +22,8 @@ MOST_OF_A_RUN = 1000  #: lines shown of one run at once
 
 ADD = """
 insert into sharewell.run_receipt (allocation_id, institution_id, adopted_at, resource, given, received, stock, kept,
-                                   short_alone, short_shared)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                                   short_alone, short_shared, credit_before, credit_after)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 """
 ADD_UNFILLED = """
 insert into sharewell.unfilled (allocation_id, request_id, institution_id, quantity, code, reason)
@@ -31,7 +31,8 @@ values ($1, $2, $3, $4, $5, $6)
 """
 OF_RUNS = f"""
 select r.* from unnest($1::uuid[]) run (id) cross join lateral (
-  select allocation_id, institution_id, given, received, stock, kept, short_alone, short_shared
+  select allocation_id, institution_id, given, received, stock, kept, short_alone, short_shared,
+         credit_before, credit_after
     from sharewell.run_receipt
    where allocation_id = run.id and ($2::uuid is null or institution_id = $2)
    order by institution_id limit {MOST_OF_A_RUN}) r
@@ -119,7 +120,7 @@ class ReceiptRepository:
         await self._conn.executemany(
             ADD,
             [(allocation, UUID(r.institution), at, resource, r.given, r.received, r.stock, r.kept, r.short_alone,
-              r.short_shared) for r in receipts],
+              r.short_shared, r.credit_before, r.credit_after) for r in receipts],
         )  # fmt: skip
 
     async def add_unfilled(self, allocation: UUID, rows: Iterable[tuple[UUID, Unfilled]]) -> None:
@@ -133,7 +134,9 @@ class ReceiptRepository:
         """By run, the receipts of `institution` or of all."""
         found: dict[UUID, list[Receipt]] = {run: [] for run in runs}
         for run, institution_id, *numbers in await self._conn.fetch(OF_RUNS, runs, institution):
-            names = ("given", "received", "stock", "kept", "short_alone", "short_shared")
+            names = (
+                "given", "received", "stock", "kept", "short_alone", "short_shared", "credit_before", "credit_after"
+            )
             receipt = Receipt(institution=str(institution_id), **dict(zip(names, numbers, strict=True)))
             found[run].append(receipt)
         return found

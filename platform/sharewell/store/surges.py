@@ -30,12 +30,15 @@ OPEN_FOR = f"""
 select {_COLUMNS} from sharewell.surge_mode s
  where region = $1 and resource is not distinct from $2 and ended_at is null for update of s
 """
-#: That of the resource itself before that of all resources; one that is not signed yet is not there.
+#: That of the resource itself before that of all resources; one that is not signed yet is not there, and the one it
+#: renews stays until it is.
 IN_FORCE = f"""
 select * from (
   select {_COLUMNS} from sharewell.surge_mode s
-   where region = $1 and (resource = $2 or resource is null) and ended_at is null and until > $3) found
- where signed order by resource is null, id limit 1
+   where region = $1 and (resource = $2 or resource is null) and until > $3
+     and (ended_at is null or ending = 'renewed' and exists (
+       select from sharewell.surge_mode n where n.renews = s.id and n.ended_at is null and n.until > $3))) found
+ where signed order by resource is null, ended_at is not null, id limit 1
 """
 OVER = f"""
 select {_COLUMNS} from sharewell.surge_mode s where ended_at is null and until <= $1 order by id for update of s

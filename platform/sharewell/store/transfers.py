@@ -71,7 +71,7 @@ select t.giver_id, sum(least(t.quantity, t.dispatched))::integer as units
 """
 #: Units on their way to each receiver, or arrived since its newest report: no report shows them yet.
 INCOMING_IN_REGION = """
-select t.receiver_id, sum(t.quantity)::integer as units
+select t.receiver_id, sum(least(t.quantity, t.dispatched, t.received))::integer as units
   from sharewell.transfer t join sharewell.institution i on i.id = t.receiver_id
  where i.region = $1 and t.resource = $2
    and t.state in ('held', 'confirmed', 'dispatched', 'received', 'return_due')

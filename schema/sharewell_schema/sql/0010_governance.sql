@@ -29,7 +29,8 @@ create index on sharewell.transfer (resource, giver_id)
 create index on sharewell.transfer (hold_until) where state = 'confirmed';
 create index on sharewell.transfer (giver_id, dispatched_at) where dispatched_at is not null;
 create index on sharewell.transfer (receiver_id, received_at) where received_at is not null;
-create index on sharewell.transfer_step (at) where state in ('confirmed', 'declined', 'dispatched');
+create index on sharewell.transfer_step (at)
+  where state in ('confirmed', 'declined', 'dispatched', 'cancelled');
 
 -- As before; units that did not leave are free again, and units beyond the pledge were never promised.
 create or replace function sharewell.count_promised_units() returns trigger

@@ -43,6 +43,12 @@ alter table sharewell.request
   add check ((raised > 0) = (raise_reason is not null));
 alter table sharewell.request alter column raised drop default;
 
+-- Credit as it stood before a run and after it, in thousandths of a unit; runs so far remembered none.
+alter table sharewell.run_receipt
+  add column credit_before integer not null default 0,
+  add column credit_after  integer not null default 0;
+alter table sharewell.run_receipt alter column credit_before drop default, alter column credit_after drop default;
+
 -- What is coming to an institution, and no report of its own shows yet.
 create index on sharewell.transfer (resource, receiver_id)
   where state in ('held', 'confirmed', 'dispatched', 'received', 'return_due');

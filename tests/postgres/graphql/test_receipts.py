@@ -200,5 +200,5 @@ async def test_the_database_itself_refuses_a_receipt_by_which_somebody_is_worse_
     with pytest.raises(asyncpg.CheckViolationError, match="nobody_is_worse_off"):
         await migrator_pool.execute(
             "insert into sharewell.run_receipt select allocation_id, $1, adopted_at, resource, given, received, stock,"
-            " stock, short_alone, short_shared from sharewell.run_receipt where given > 0", UUID(other),
+            " stock, short_alone, short_shared, 0, 0 from sharewell.run_receipt where given > 0", UUID(other),
         )  # fmt: skip

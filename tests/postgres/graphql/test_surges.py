@@ -283,6 +283,7 @@ async def test_every_write_in_surge_mode_has_its_entry(
     async def journey() -> dict[str, int]:
         """What is done, and by kind how many entries it left."""
         before = await entries()
+        await api.report("receiver", staffed=5, occupied=5, waiting=4)
         await api.done("receiver", "openRequest", **api.need_of(4))
         await api.report("giver", staffed=20, occupied=5)
         await api.allocate()

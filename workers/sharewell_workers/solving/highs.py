@@ -89,6 +89,7 @@ class ArraySolver:
         self, costs: np.ndarray, bounds: Bounds, seconds: float
     ) -> tuple[Sequence[float] | np.ndarray, Sequence[float]]:
         """See `Solver`."""
+        self.ended = None
         still_open = np.flatnonzero(bounds.lower < bounds.upper)
         if not len(still_open):  # nothing left to decide: any prices prove it
             return bounds.lower.astype(np.float64), [0.0] * self.matrix.shape[0]
