@@ -46,11 +46,12 @@ class Aim(StrEnum):
     SHORTAGE = "shortage"  #: unit-days short, weighted by urgency; of places in thousandths
     MOVES = "moves"  #: units shipped, or people moved
     DISTANCE = "distance"  #: unit-metres
+    CHARGES = "charges"  #: what lanes cost for every day on which they carry anything, however much
     STABILITY = "stability"  #: units by which lanes differ from the schedule in force, day by day
     LOTTERY = "lottery"  #: tickets drawn from the seed
 
 
-PER_LANE = frozenset({Aim.DISTANCE, Aim.STABILITY, Aim.LOTTERY})  #: aims that look at single lanes
+PER_LANE = frozenset({Aim.DISTANCE, Aim.CHARGES, Aim.STABILITY, Aim.LOTTERY})  #: aims that look at single lanes
 
 ROWS: Mapping[str, tuple[type[Row], int, Callable[..., tuple[object, ...]]]] = {
     "items": (Item, 1000, lambda row: (row.item,)),

@@ -35,6 +35,7 @@ def values(
         Aim.MOVES: sum(row.units for row in shipments),
         Aim.FILL: max(fills, default=0),
         Aim.DISTANCE: sum(row.units * _lane(horizon, row).metres for row in shipments),
+        Aim.CHARGES: sum(lane.charge for lane, _ in {(_lane(horizon, row), row.day) for row in shipments}),
         Aim.STABILITY: _changes(horizon, stretch, shipments),
         Aim.LOTTERY: sum(row.units * ticket(horizon.seed, _lane(horizon, row)) for row in shipments),
     }

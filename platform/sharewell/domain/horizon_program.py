@@ -134,6 +134,7 @@ def pools(program: Program, item: str) -> bool:
     origins, destinations = {lane.origin for lane in lanes}, {lane.destination for lane in lanes}
     everywhere = len(lanes) == len(origins) * len(destinations) - len(origins & destinations)
     alike = len({lane.days for lane in lanes}) == 1 and all(lane.cap == UNLIMITED for lane in lanes)
+    alike = alike and not any(is_lumpy(program.horizon, lane) for lane in lanes)
     return everywhere and alike and len(lanes) > 2 and not PER_LANE & set(program.horizon.aims)
 
 
@@ -178,6 +179,25 @@ def ticket(seed: str, lane: Way) -> int:
     """A number from 1 to `TICKETS` for a lane, drawn by SHA-256 from the published seed; low ones win."""
     text = f"{seed}|{lane.item}|{lane.origin}|{lane.destination}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % TICKETS + 1
+
+
+def is_lumpy(horizon: Horizon, lane: Way) -> bool:
+    """Whether it matters on which days `lane` carries anything, and not only how much."""
+    return lane.least > 1 or bool(lane.charge and Aim.CHARGES in horizon.aims)
+
+
+def carries(program: Program, lane: Way, day: int, units: int, most: int) -> Entries:
+    """Entries for a column of `units` along a lumpy lane, which carries `most` at most on any day.
+
+    least * used <= carried <= most * used, where used is 0 or 1 and costs the charge.
+    """
+    if ("carries", lane, day) not in program.row_at:
+        program.row(("carries", lane, day), None, 0)
+        program.row(("least", lane, day), None, 0)
+        entries = program.at("carries", lane, day, sign=-most) + program.at("least", lane, day, sign=lane.least)
+        column = program.column(("used", lane, day), 0, 1, [row for row in entries if row[1]], whole=True)
+        program.cost(Aim.CHARGES, column, lane.charge)
+    return program.at("carries", lane, day, sign=units) + program.at("least", lane, day, sign=-units)
 
 
 def lane_costs(program: Program, column: int, lane: Way, day: int, units: int) -> None:

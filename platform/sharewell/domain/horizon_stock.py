@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sharewell.domain.horizon import Aim
-from sharewell.domain.horizon_program import Entries, Program, lane_costs, pools
+from sharewell.domain.horizon_program import Entries, Program, carries, is_lumpy, lane_costs, pools
 from sharewell.domain.horizon_rows import UNLIMITED, Item, Standing, Way
 from sharewell.domain.horizon_walk import is_stated
 
@@ -179,10 +179,20 @@ class Stock:
             program.row(("cap", lane, day), None, lane.cap)
         entries = self._leaving(lane, until, day, size) + self._arriving(lane, until, day, size)
         entries += program.at("cap", lane, day, sign=size) + program.at("change", lane, day, sign=size)
-        most = min(lane.cap, self.total[item.item]) // size
+        most = self._most(lane) // size
+        if is_lumpy(self.horizon, lane):
+            entries += carries(program, lane, day, size, most * size)
         column = program.column(("lane", lane, until, day), 0, most, entries, whole=True)
         program.cost(Aim.MOVES, column, size)
         lane_costs(program, column, lane, day, size)
+
+    def _most(self, lane: Way) -> int:
+        """Units that `lane` can carry on any day."""
+        origin, destination = (self._standing((at, lane.item)) for at in (lane.origin, lane.destination))
+        has = self.total[lane.item]
+        if (lane.origin, lane.item) not in self.gets:
+            has = sum(lot.units for lot in self.horizon.lots_of.get((lane.origin, lane.item), ()))
+        return min(has, lane.cap, origin.gives, destination.takes, destination.ceiling)
 
     def _pooled(self, item: Item, lanes: list[Way], until: int, day: int) -> None:
         program, size = self.program, item.lot_size

@@ -129,10 +129,12 @@ def drawn_horizon(
     most: int = 3,
     aims: tuple[Aim, ...] | None = None,
     one_lot: bool = False,
+    lumpy: bool = False,
 ) -> Horizon:
     """Any small horizon of items of `kinds`; limits are mostly loose, now and then tight.
 
-    Mostly the first site has what the others lack, or nothing would move.
+    `lumpy` lanes carry now and then no less than some, and cost something on each day they carry any. Mostly the first
+    site has what the others lack, or nothing would move.
     """
     uneven = draw(st.sampled_from([True, True, True, False]))
     names = ["bobeline", "champignac", "marsupilami"][: draw(st.integers(2, sites))]
@@ -145,6 +147,7 @@ def drawn_horizon(
         {"pledge": st.sampled_from([1000, 1000, 500]), "gives": seldom, "takes": seldom, "ceiling": seldom,
          "urgency": st.integers(1, 5)}
     )  # fmt: skip
+    lumps = st.fixed_dictionaries({"least": st.sampled_from([0, 2, 2, 3]), "charge": st.sampled_from([0, 1, 5])})
     lots, standings, wards, lanes = [], [], [], []
     for number in range(count):
         for name in names:
@@ -171,7 +174,7 @@ def drawn_horizon(
                 lots.append(Lot(site=name, item=f"i{number}", units=units, since=since, until=until))
         lanes += [
             Way(item=f"i{number}", origin=one, destination=other, days=draw(st.sampled_from([0, 1, 1, 2])),
-                metres=draw(st.integers(0, 3)), cap=draw(seldom))
+                metres=draw(st.integers(0, 3)), cap=draw(seldom), **(draw(lumps) if lumpy else {}))
             for one in names for other in names if one != other and draw(st.integers(0, 3))
         ]  # fmt: skip
     loan = draw(st.sampled_from([0, 1, 2])) if kind in (ResourceKind.DEVICE, ResourceKind.STAFF) else 0
@@ -198,7 +201,7 @@ def drawn_horizon(
 
 @pytest.fixture(scope="session")
 def horizons() -> Callable[..., st.SearchStrategy[Horizon]]:
-    """The strategy: horizons(kinds=..., sites=3, days=4, items=2, most=3, aims=None, one_lot=False)."""
+    """The strategy: horizons(kinds=..., sites=3, days=4, items=2, most=3, aims=None, one_lot=False, lumpy=False)."""
     return drawn_horizon
 
 

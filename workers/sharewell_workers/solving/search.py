@@ -9,7 +9,7 @@ import hashlib
 import time
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import csc_array, csr_array, vstack
@@ -17,6 +17,7 @@ from scipy.sparse import csc_array, csr_array, vstack
 from sharewell.domain.certificate import NotProven
 from sharewell.domain.horizon_certificate import Face
 from sharewell.domain.horizon_measures import of_stretch, values
+from sharewell.domain.horizon_program import is_lumpy
 from sharewell.domain.horizon_rules import program_of
 from sharewell.domain.horizon_walk import Uses, walk
 from sharewell.domain.schedule import Reached, StageProof, StretchProof
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sharewell.domain.horizon import Aim, Horizon
-    from sharewell.domain.horizon_program import Program, Stretch
+    from sharewell.domain.horizon_program import Name, Program, Stretch
     from sharewell.domain.horizon_rows import Shipment
     from sharewell.domain.horizon_walk import Alone
 
@@ -191,7 +192,8 @@ class _Search:
             for first in range(0, self.horizon.days, max(1, width // 2))[::-1]:
                 if time.monotonic() >= until:
                     return values
-                fixed = np.where((days >= first) & (days < first + width), np.nan, np.rint(values))
+                inside = (days < 0) | ((days >= first) & (days < first + width))
+                fixed = np.where(inside, np.nan, np.rint(values))
                 seconds = (until - time.monotonic()) / 4
                 answer = self._minimise(costs, seconds, whole=True, start=values, fixed=fixed)
                 values = values if answer.values is None or costs @ answer.values > costs @ values else answer.values
@@ -211,11 +213,15 @@ class _Search:
         problem = self._problem(costs, fixed)
         if near is not None:
             # Only what the relaxed optimum moves at all (or the start does), rounded up: far smaller, nearly as good.
-            moves = np.array([name[0] in {"lane", "out", "in"} for name in self.program.names])
+            # Lumpy lanes stay open: a little more than the optimum may be less than they carry at all.
+            moves = np.array([self._follows(name) for name in self.program.names])
             most = np.ceil(near - NEAR) if start is None else np.maximum(np.ceil(near - NEAR), start)
             problem.upper[moves] = np.minimum(problem.upper, np.maximum(most, problem.lower))[moves]
         seed = int.from_bytes(hashlib.sha256(self.horizon.seed.encode()).digest()[:3], "big")
         return minimise(problem if whole else problem.relaxed(), seconds, seed=seed, start=start)
+
+    def _follows(self, name: Name) -> bool:
+        return name[0] in {"out", "in"} or (name[0] == "lane" and not is_lumpy(self.horizon, name[1]))
 
     def _problem(self, costs: np.ndarray, fixed: np.ndarray | None) -> Problem:
         matrix, face = self.matrix, self.face
@@ -249,7 +255,8 @@ class _Search:
         shipments = of_stretch(self.stretch, self.horizon.in_force)
         if not shipments:
             return []
-        fixed = np.zeros(len(self.program.lower))
+        moves = np.array([_departure(name) >= 0 for name in self.program.names])
+        fixed = np.where(moves, 0.0, np.nan)
         column = {name: place for place, name in enumerate(self.program.names)}
         for row in shipments:
             lane = self.horizon.lane[row.item, row.origin, row.destination]
@@ -262,6 +269,8 @@ class _Search:
             for name in names:
                 if name in column:
                     fixed[column[name]] += units
+            if ("used", lane, row.day) in column:
+                fixed[column["used", lane, row.day]] = 1
         if (fixed > np.array(self.program.upper)).any():
             return []
         answer = self._minimise(self._costs(self.horizon.aims[0]), POLISH, whole=False, fixed=fixed)
@@ -318,9 +327,9 @@ class _Search:
         return Found(best.shipments, best.uses, reached, proof_of_all, self.solver_bound)
 
 
-def _departure(name: tuple[Any, ...]) -> int:
+def _departure(name: Name) -> int:
     """Day on which a column's units leave; -1 for columns that are no movement."""
-    places = {"lane": 3, "out": 4, "in": 4}
+    places = {"lane": 3, "used": 2, "out": 4, "in": 4}
     return int(name[places[name[0]]]) if name[0] in places else -1
 
 
