@@ -13,7 +13,7 @@ from sharewell.domain.allocation import PlanRefused
 from sharewell.domain.horizon import Aim
 from sharewell.domain.horizon_measures import of_stretch, unmet, values
 from sharewell.domain.horizon_program import stretches
-from sharewell.domain.horizon_walk import Alone, Node, Walk, alone, is_stated, named, walk
+from sharewell.domain.horizon_walk import Alone, Node, Walk, alone, named, walk
 from sharewell.domain.plan import Status
 from sharewell.domain.schedule import Schedule, worst_gap
 
@@ -77,7 +77,7 @@ def _foreign(horizon: Horizon, schedule: Schedule) -> Iterator[str]:
     told = Counter((row.site, row.day, row.item, row.serves) for row in schedule.uses)
     for site, day, item, serves in told:
         known = item in horizon.item and serves in horizon.item and site in horizon.site and day < horizon.days
-        if not known or item not in horizon.serving[serves] or not is_stated(horizon, item):
+        if not known or item not in horizon.serving[serves] or item not in horizon.stated:
             yield f"{site} cannot use {item} for {serves} on day {day}"
         elif told[site, day, item, serves] > 1:
             yield f"{site} uses {item} for {serves} twice on day {day}"

@@ -218,6 +218,18 @@ class Substitute(Row):
     NAMES = ("item", "serves")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part(Row):
+    """What one unit of `item` in use takes for a day: of a kit, what it is made of; else what is fitted to it."""
+
+    item: str
+    part: str
+    units: int
+
+    NAMES = ("item", "part")
+    WHOLE: ClassVar = {"units": (1, MAX_UNITS)}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Shipment(Row):
     """Units, or people, that leave on one day."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from sharewell.domain.horizon import Aim
 from sharewell.domain.horizon_program import Entries, Program, carries, is_lumpy, lane_costs, pools
 from sharewell.domain.horizon_rows import UNLIMITED, Item, Standing, Way
-from sharewell.domain.horizon_walk import is_stated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,11 +100,11 @@ class Stock:
 
     def _need_rows(self, node: Node) -> None:
         """Rows that say what is lacking; and, where it matters who uses what, that use has to be there."""
-        stated, item = is_stated(self.horizon, node[1]), self.horizon.item[node[1]]
+        item, stated = self.horizon.item[node[1]], node[1] in self.horizon.stated
         for day, need in enumerate(self._standing(node).need):
             if need and (stated or self.alone.walk.short[node][day] or node in self.sends):
                 self.program.row(("need", *node, day), need, need if stated else None)
-        if not stated:
+        if not stated or node[1] not in self.horizon.recipe[node[1]]:  # of a kit nothing is there but its parts
             return
         for day in range(self.days):
             for until in self.ends[item.item] if item.is_used_up else [0]:
@@ -120,7 +119,7 @@ class Stock:
             entries = at("balance", *node, until, day) + at("balance", *node, until, day + 1, sign=-1)
             entries += [] if item.loan_days else at("keeps", *node, day)
             entries += at("use", *node, until if item.is_used_up else 0, day, sign=-1)
-            entries += [] if is_stated(self.horizon, item.item) else at("need", *node, day)
+            entries += [] if item.item in self.horizon.stated else at("need", *node, day)
             self.program.column(("hand", *node, until, day), 0, self.total[item.item], entries)
             chain = at("away", *node, until, day)
             if chain:
@@ -143,11 +142,14 @@ class Stock:
             row = self.program.at("need", *node, day)
             if not row:
                 continue
-            for item in self.horizon.serving[node[1]] if is_stated(self.horizon, node[1]) else ():
+            for item in self.horizon.serving[node[1]] if node[1] in self.horizon.stated else ():
                 self._uses((node[0], item), node[1], day, need)
             self.program.lacking(node, day, self.alone.walk.short[node][day], row)
 
     def _uses(self, node: Node, serves: str, day: int, need: int) -> None:
+        if self.horizon.takes_more(node[1]):
+            self._uses_together(node, serves, day, need)
+            return
         at, item = self.program.at, self.horizon.item[node[1]]
         for until in self.ends.get(item.item, ()) if item.is_used_up else [0]:
             use = at("use", *node, until, day)
@@ -155,6 +157,30 @@ class Stock:
                 gone = at("balance", *node, until, day + 1) if item.is_used_up else []
                 entries = use + gone + at("need", node[0], serves, day)
                 self.program.column(("use", *node, until, serves, day), 0, need, entries)
+
+    def _uses_together(self, node: Node, serves: str, day: int, need: int) -> None:
+        """One whole column for units whose use takes several things, and of what is used up one for each lot end."""
+        program, entries = self.program, self.program.at("need", node[0], serves, day)
+        recipe = self.horizon.recipe[node[1]]
+        ends = {part: self._there(node[0], part, day) for part in recipe}
+        if not all(ends.values()):
+            return
+        for part, units in recipe.items():
+            if not self.horizon.item[part].is_used_up:
+                entries += program.at("use", node[0], part, 0, day, sign=units)
+                continue
+            row = program.row(("together", *node, serves, part, day), 0, 0)
+            entries.append((row, -units))
+            for until in ends[part]:
+                taken = [*program.at("use", node[0], part, until, day), (row, 1)]
+                taken += program.at("balance", node[0], part, until, day + 1)
+                program.column(("taken", *node, serves, part, until, day), 0, units * need, taken)
+        program.column(("use", *node, 0, serves, day), 0, need, entries, whole=True)
+
+    def _there(self, site: str, part: str, day: int) -> list[int]:
+        """Lot ends of which `part` can be used on `day`; 0 for what is not used up."""
+        ends = self.ends.get(part, []) if self.horizon.item[part].is_used_up else [0]
+        return [until for until in ends if self.program.at("use", site, part, until, day)]
 
     def _lanes(self, item: Item, lanes: list[Way]) -> None:
         if not pools(self.program, item.item):

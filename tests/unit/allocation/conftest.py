@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sharewell.domain.allocation import Fairness, Instance, Lane, Movement, Owner, Receiver, Reserve, Rule
 from sharewell.domain.horizon import Aim, Horizon
-from sharewell.domain.horizon_rows import Item, Lot, Site, Standing, Substitute, Ward, Way
+from sharewell.domain.horizon_rows import Item, Lot, Part, Site, Standing, Substitute, Ward, Way
 from sharewell.domain.requests import RaiseReason
 from sharewell.domain.resources import ResourceKind
 
@@ -177,6 +177,10 @@ def drawn_horizon(
                 metres=draw(st.integers(0, 3)), cap=draw(seldom), **(draw(lumps) if lumpy else {}))
             for one in names for other in names if one != other and draw(st.integers(0, 3))
         ]  # fmt: skip
+    kits = ["team"] if count > 1 and draw(st.booleans()) else []
+    standings += [
+        Standing(site=name, item=kit, need=draw(series), kept=(0,) * length) for kit in kits for name in names[1:]
+    ]
     loan = draw(st.sampled_from([0, 1, 2])) if kind in (ResourceKind.DEVICE, ResourceKind.STAFF) else 0
     thing = kind is not ResourceKind.PLACE
     return Horizon(
@@ -186,6 +190,9 @@ def drawn_horizon(
                  hold_days=draw(st.sampled_from([0, 0, 1, 2])) if thing else 0,
                  lot_size=draw(st.sampled_from([1, 1, 2])) if thing else 1, stay=() if thing else (1000, 700, 200))
             for number in range(count)
+        ) + tuple(Item(item=name, kind=kind) for name in kits),
+        kits=tuple(
+            Part(item=name, part=f"i{number}", units=draw(st.integers(1, 2))) for name in kits for number in range(2)
         ),
         sites=tuple(Site(site=name) for name in names), lots=tuple(lots), standings=tuple(standings),
         wards=tuple(wards), lanes=tuple(lanes),

@@ -131,7 +131,8 @@ def fresh_last(horizon: Horizon, rows: list[Shipment], uses: Uses) -> list[Shipm
     arriving: dict[int, list[Shipment]] = defaultdict(list)
     used: dict[tuple[int, str, str], int] = defaultdict(int)
     for (site, day, item, _), units in uses.items():
-        used[day, site, item] += units
+        for part, each in horizon.recipe[item].items():
+            used[day, site, part] += each * units
     for day in range(horizon.days):
         for lot in horizon.lots:
             if lot.since == day and lot.item in perishable:

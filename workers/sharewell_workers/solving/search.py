@@ -273,7 +273,7 @@ class _Search:
                 fixed[column["used", lane, row.day]] = 1
         if (fixed > np.array(self.program.upper)).any():
             return []
-        answer = self._minimise(self._costs(self.horizon.aims[0]), POLISH, whole=False, fixed=fixed)
+        answer = self._minimise(self._costs(self.horizon.aims[0]), POLISH, whole=True, fixed=fixed)
         self.start = answer.values
         return self._from(answer.values)
 
