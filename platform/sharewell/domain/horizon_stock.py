@@ -215,10 +215,16 @@ class Stock:
     def _most(self, lane: Way) -> int:
         """Units that `lane` can carry on any day."""
         origin, destination = (self._standing((at, lane.item)) for at in (lane.origin, lane.destination))
-        has = self.total[lane.item]
-        if (lane.origin, lane.item) not in self.gets:
-            has = sum(lot.units for lot in self.horizon.lots_of.get((lane.origin, lane.item), ()))
+        own = self.horizon.item[lane.item].loan_days or (lane.origin, lane.item) not in self.gets
+        has = self._spare((lane.origin, lane.item)) if own else self.total[lane.item]
         return min(has, lane.cap, origin.gives, destination.takes, destination.ceiling)
+
+    def _spare(self, node: Node) -> int:
+        """Units of its own that may ever leave a site."""
+        if self.horizon.item[node[1]].is_used_up:
+            return max(self.alone.may_lack[node])
+        there = zip(self.alone.walk.on_hand[node], self.alone.keeps[node], strict=True)
+        return max(units - kept for units, kept in there)
 
     def _pooled(self, item: Item, lanes: list[Way], until: int, day: int) -> None:
         program, size = self.program, item.lot_size

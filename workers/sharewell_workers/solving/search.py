@@ -166,6 +166,7 @@ class _Search:
                 seconds = (until - time.monotonic()) / 3
                 answer = self._minimise(costs, seconds, whole=True, start=values, near=relaxed.values)
                 values = values if answer.values is None else answer.values
+            values = self._idle() if values is None else values
             if values is not None:
                 values = self._by_windows(costs, values, time.monotonic() + (until - time.monotonic()) * 2 / 3)
             if self.left() <= 0:
@@ -213,15 +214,16 @@ class _Search:
         problem = self._problem(costs, fixed)
         if near is not None:
             # Only what the relaxed optimum moves at all (or the start does), rounded up: far smaller, nearly as good.
-            # Lumpy lanes stay open: a little more than the optimum may be less than they carry at all.
-            moves = np.array([self._follows(name) for name in self.program.names])
-            most = np.ceil(near - NEAR) if start is None else np.maximum(np.ceil(near - NEAR), start)
+            # Of lumpy lanes as much as they carry: a little more than the optimum may be less than their least.
+            moves = np.array([name[0] in {"lane", "out", "in"} for name in self.program.names])
+            most = np.where(self._lumpy() & (near > NEAR), problem.upper, np.ceil(near - NEAR))
+            most = most if start is None else np.maximum(most, start)
             problem.upper[moves] = np.minimum(problem.upper, np.maximum(most, problem.lower))[moves]
         seed = int.from_bytes(hashlib.sha256(self.horizon.seed.encode()).digest()[:3], "big")
         return minimise(problem if whole else problem.relaxed(), seconds, seed=seed, start=start)
 
-    def _follows(self, name: Name) -> bool:
-        return name[0] in {"out", "in"} or (name[0] == "lane" and not is_lumpy(self.horizon, name[1]))
+    def _lumpy(self) -> np.ndarray:
+        return np.array([name[0] == "lane" and is_lumpy(self.horizon, name[1]) for name in self.program.names])
 
     def _problem(self, costs: np.ndarray, fixed: np.ndarray | None) -> Problem:
         matrix, face = self.matrix, self.face
@@ -250,13 +252,21 @@ class _Search:
         inside = values[np.array(self.program.whole)]
         return bool(np.abs(inside - np.rint(inside)).max(initial=0) < NEAR)
 
+    def _idle(self) -> np.ndarray | None:
+        """Nothing is shipped: to begin from where the solver finds no beginning of its own."""
+        still = np.where(self._moves(), 0.0, np.nan)
+        return self._minimise(self._costs(self.horizon.aims[0]), POLISH, whole=True, fixed=still).values
+
+    def _moves(self) -> np.ndarray:
+        """Which columns are movements."""
+        return np.array([_departure(name) >= 0 for name in self.program.names])
+
     def _in_force(self) -> list[_Candidate]:
         """What is in force, if it still fits: to begin from, and to fall back on."""
         shipments = of_stretch(self.stretch, self.horizon.in_force)
         if not shipments:
             return []
-        moves = np.array([_departure(name) >= 0 for name in self.program.names])
-        fixed = np.where(moves, 0.0, np.nan)
+        fixed = np.where(self._moves(), 0.0, np.nan)
         column = {name: place for place, name in enumerate(self.program.names)}
         for row in shipments:
             lane = self.horizon.lane[row.item, row.origin, row.destination]
