@@ -22,6 +22,7 @@ from sharewell.domain.plan import Status
 from sharewell.domain.resources import ResourceKind
 from sharewell.domain.schedule import Cause, Schedule
 from sharewell_workers.solving import solve_horizon
+from sharewell_workers.solving.read_off import fresh_last
 
 HERE, THERE = "champignac", "bobeline"
 LARGEST_SEARCH = 5000  #: sets of shipments and uses tried one by one
@@ -113,6 +114,24 @@ def test_a_device_serves_only_as_far_as_what_is_fitted_to_it_is_there() -> None:
     assert [(row.item, row.units) for row in schedule.unmet] == [("ventilator", 1)]
     bare = best(together({"ventilator": (2, 2)}, {"ventilator": 2, "circuit": 3}))
     assert moved(bare) == {"ventilator": 2}
+
+
+def test_of_what_is_fitted_the_old_is_used_first_so_that_the_fresh_is_shipped() -> None:
+    """Champignac uses two circuits on the first day; the two to be shipped afterwards are those that last."""
+    horizon = together({"circuit": (0, 0, 2)}, {"ventilator": 1}, lanes=("circuit",), fittings=(
+        Part(item="ventilator", part="circuit", units=2),
+    ))  # fmt: skip
+    lots = tuple(Lot(site=HERE, item="circuit", units=2, since=0, until=until) for until in (2, 3))
+    used = tuple(
+        replace(row, need=(1, 0, 0)) if (row.site, row.item) == (HERE, "ventilator") else row
+        for row in horizon.standings
+    )
+    horizon = replace(horizon, lots=horizon.lots + lots, standings=used)
+    uses = {(HERE, 0, "ventilator", "ventilator"): 1, (THERE, 2, "circuit", "circuit"): 2}
+    old = Shipment(item="circuit", origin=HERE, destination=THERE, day=1, until=2, units=2)
+    assert fresh_last(horizon, [old], uses) == [replace(old, until=3)]
+    assert not broken_rules(horizon, fresh_last(horizon, [old], uses), uses)
+    assert not best(horizon).unmet
 
 
 def test_a_kit_takes_the_fittings_of_its_parts() -> None:

@@ -13,7 +13,7 @@ from sharewell.domain.horizon import Aim, Horizon
 from sharewell.domain.horizon_certificate import check_bounds
 from sharewell.domain.horizon_check import broken_rules, check_schedule
 from sharewell.domain.horizon_rows import Lot, Shipment, Site, Standing, Way
-from sharewell_workers.solving import solve_horizon
+from sharewell_workers.solving import search, solve_horizon
 
 Build = Callable[..., Horizon]
 HERE, THERE, AFAR = "champignac", "bobeline", "marsupilami"
@@ -71,11 +71,26 @@ def test_a_lane_that_carries_less_than_its_least_is_told_in_words(a_horizon: Bui
 
 
 def test_lots_of_several_ends_together_are_one_load(a_horizon: Build) -> None:
-    horizon = two_givers(a_horizon, least=3)
+    horizon = two_givers(a_horizon, least=3, charge=50)
     ends = [(1, 3), (2, 4)]
     lots = tuple(Lot(site=HERE, item="ventilator", units=units, since=0, until=until) for units, until in ends)
     schedule = solve_horizon(replace(horizon, lots=lots))
     assert {(row.until, row.units) for row in schedule.shipments} == {(3, 1), (4, 2)}
+    assert schedule.total(Aim.CHARGES) == (50, 50)
+
+
+def test_a_load_in_force_remains_where_the_search_finds_nothing(
+    a_horizon: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    horizon = two_givers(a_horizon, least=2, charge=50)
+    planned = (replace(sent(2), day=1),)
+    for step in ("_relaxed", "_in_whole_numbers"):
+        monkeypatch.setattr(search._Search, step, lambda *_: None)
+    again = replace(horizon, in_force=planned)
+    schedule = solve_horizon(again)
+    check_schedule(again, schedule)
+    assert schedule.shipments == planned
+    assert not solve_horizon(replace(horizon, in_force=(replace(sent(1), day=1),))).shipments
 
 
 def test_a_least_that_nobody_can_reach_leaves_the_need_open_with_a_bound_by_fractions(a_horizon: Build) -> None:
