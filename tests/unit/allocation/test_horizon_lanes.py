@@ -12,7 +12,8 @@ from sharewell.domain.allocation import PlanRefused
 from sharewell.domain.horizon import Aim, Horizon
 from sharewell.domain.horizon_certificate import check_bounds
 from sharewell.domain.horizon_check import broken_rules, check_schedule
-from sharewell.domain.horizon_rows import Lot, Shipment, Site, Standing, Way
+from sharewell.domain.horizon_rows import Item, Lot, Shipment, Site, Standing, Ward, Way
+from sharewell.domain.resources import ResourceKind
 from sharewell_workers.solving import search, solve_horizon
 
 Build = Callable[..., Horizon]
@@ -77,6 +78,27 @@ def test_lots_of_several_ends_together_are_one_load(a_horizon: Build) -> None:
     schedule = solve_horizon(replace(horizon, lots=lots))
     assert {(row.until, row.units) for row in schedule.shipments} == {(3, 1), (4, 2)}
     assert schedule.total(Aim.CHARGES) == (50, 50)
+
+
+def test_people_go_the_way_that_charges_less_though_another_is_shorter(a_horizon: Build) -> None:
+    wards = tuple(
+        Ward(site=site, item="bed", beds=(beds,) * 4, occupied=(occupied,) * 4, arrivals=(2, 0, 0, 0), kept=(0,) * 4,
+             pledge=1000)
+        for site, beds, occupied in ((HERE, 0, 2000), (THERE, 0, 2000), (AFAR, 2, 0), ("zyglotrop", 2, 0))
+    )  # fmt: skip
+    ways = {(HERE, AFAR): (1, 90), (HERE, "zyglotrop"): (5, 1), (THERE, AFAR): (5, 1), (THERE, "zyglotrop"): (1, 90)}
+    horizon = a_horizon(
+        items=(Item(item="bed", kind=ResourceKind.PLACE, stay=(1000,) * 4),), aims=(Aim.SHORTAGE, Aim.CHARGES),
+        sites=tuple(Site(site=ward.site) for ward in wards), wards=wards, lots=(), standings=(),
+        lanes=tuple(
+            Way(item="bed", origin=origin, destination=destination, days=0, metres=metres, charge=charge)
+            for (origin, destination), (metres, charge) in ways.items()
+        ),
+    )  # fmt: skip
+    schedule = solve_horizon(horizon)
+    assert not schedule.unmet
+    assert schedule.total(Aim.CHARGES) == (2, 2)
+    assert {(row.origin, row.destination) for row in schedule.shipments} == {(HERE, "zyglotrop"), (THERE, AFAR)}
 
 
 def test_a_load_in_force_remains_where_the_search_finds_nothing(
