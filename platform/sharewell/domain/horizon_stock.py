@@ -31,6 +31,9 @@ class Stock:
         self.lanes = [lane for lane in program.stretch.lanes if not self.horizon.item[lane.item].is_place]
         self.sends = {(lane.origin, lane.item) for lane in self.lanes}
         self.gets = {(lane.destination, lane.item) for lane in self.lanes}
+        self.lanes_from: dict[Node, list[Way]] = {node: [] for node in self.nodes}
+        for lane in self.lanes:
+            self.lanes_from[lane.origin, lane.item].append(lane)
         lots = [lot for node in self.nodes for lot in self.horizon.lots_of.get(node, ())]
         self.total = {item: sum(lot.units for lot in lots if lot.item == item) for item in {n[1] for n in self.nodes}}
         self.ends = {item: sorted({lot.until for lot in lots if lot.item == item}) for item in self.total}
@@ -97,6 +100,17 @@ class Stock:
                 self.program.row(("held", *node, day), 0, 0)
             if item.is_used_up:
                 self.program.row(("lent", *node, day), 0, 0)
+        self._loads(node)
+
+    def _loads(self, node: Node) -> None:
+        """Rows that hold lumpy lanes to what their origin has of its own and what came to it."""
+        lumpy = [lane for lane in self.lanes_from[node] if is_lumpy(self.horizon, lane)]
+        if not lumpy or node not in self.gets or self.horizon.item[node[1]].loan_days:
+            return
+        for day in range(self.days):
+            self.program.row(("came", *node, day), 0, 0)
+            for lane in lumpy:
+                self.program.row(("own", lane, day), None, 0)
 
     def _need_rows(self, node: Node) -> None:
         """Rows that say what is lacking; and, where it matters who uses what, that use has to be there."""
@@ -128,6 +142,7 @@ class Stock:
 
     def _sums(self, node: Node) -> None:
         """What was shipped less what came in, for the hold and for the pledge."""
+        self._came(node)
         least = -self.total[node[1]] * self.days
         for chain, most in (("held", self.alone.supply), ("lent", self.alone.may_lack)):
             for day in range(self.days):
@@ -135,6 +150,16 @@ class Stock:
                 if entries:
                     entries += self.program.at(chain, *node, day + 1, sign=-1)
                     self.program.column((chain, *node, day), least, most[node][day], entries)
+
+    def _came(self, node: Node) -> None:
+        """All that came in by each day."""
+        at, most = self.program.at, self.total[node[1]] * self.days * len(self.lanes)
+        for day in range(self.days):
+            entries = at("came", *node, day, sign=-1)
+            if entries:
+                entries += at("came", *node, day + 1)
+                entries += [row for lane in self.lanes_from[node] for row in at("own", lane, day, sign=-1)]
+                self.program.column(("came", *node, day), 0, most, entries)
 
     def _needs(self, node: Node) -> None:
         """Columns of what is lacking and of the uses that prevent it."""
@@ -205,26 +230,26 @@ class Stock:
             program.row(("cap", lane, day), None, lane.cap)
         entries = self._leaving(lane, until, day, size) + self._arriving(lane, until, day, size)
         entries += program.at("cap", lane, day, sign=size) + program.at("change", lane, day, sign=size)
-        most = self._most(lane) // size
+        most = self._most(lane, day) // size
         if is_lumpy(self.horizon, lane):
-            entries += carries(program, lane, day, size, most * size)
+            own = self._spare((lane.origin, lane.item), day)
+            entries += carries(program, lane, day, size, most * size, own)
         column = program.column(("lane", lane, until, day), 0, most, entries, whole=True)
         program.cost(Aim.MOVES, column, size)
         lane_costs(program, column, lane, day, size)
 
-    def _most(self, lane: Way) -> int:
-        """Units that `lane` can carry on any day."""
+    def _most(self, lane: Way, day: int) -> int:
+        """Units that `lane` can carry on `day`."""
         origin, destination = (self._standing((at, lane.item)) for at in (lane.origin, lane.destination))
         own = self.horizon.item[lane.item].loan_days or (lane.origin, lane.item) not in self.gets
-        has = self._spare((lane.origin, lane.item)) if own else self.total[lane.item]
+        has = self._spare((lane.origin, lane.item), day) if own else self.total[lane.item]
         return min(has, lane.cap, origin.gives, destination.takes, destination.ceiling)
 
-    def _spare(self, node: Node) -> int:
-        """Units of its own that may ever leave a site."""
+    def _spare(self, node: Node, day: int) -> int:
+        """Units of its own that may have left a site by `day`."""
         if self.horizon.item[node[1]].is_used_up:
-            return max(self.alone.may_lack[node])
-        there = zip(self.alone.walk.on_hand[node], self.alone.keeps[node], strict=True)
-        return max(units - kept for units, kept in there)
+            return self.alone.may_lack[node][day]
+        return self.alone.walk.on_hand[node][day] - self.alone.keeps[node][day]
 
     def _pooled(self, item: Item, lanes: list[Way], until: int, day: int) -> None:
         program, size = self.program, item.lot_size
@@ -252,7 +277,7 @@ class Stock:
         arrival, term = day + lane.days, self.horizon.loan(lane, day, until)
         entries = at("balance", *node, until, arrival, sign=-size) + at("takes", *node, arrival, sign=size)
         entries += at("ceiling", *node, sign=size) + at("held", *node, arrival + item.hold_days, sign=size)
-        entries += at("lent", *node, arrival, sign=size)
+        entries += at("lent", *node, arrival, sign=size) + at("came", *node, arrival, sign=size)
         if item.loan_days and term is not None:
             entries += at("balance", *node, until, term[0], sign=size)
         return entries

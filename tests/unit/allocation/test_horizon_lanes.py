@@ -101,6 +101,26 @@ def test_people_go_the_way_that_charges_less_though_another_is_shorter(a_horizon
     assert {(row.origin, row.destination) for row in schedule.shipments} == {(HERE, "zyglotrop"), (THERE, AFAR)}
 
 
+def test_a_load_is_of_what_its_origin_has_and_of_what_came_to_it(a_horizon: Build) -> None:
+    """Two of Champignac's go on at once with Bobeline's own one: two loads, and no fraction of a load does the same."""
+    members = two_givers(a_horizon)
+    horizon = replace(
+        members, aims=(Aim.SHORTAGE, Aim.CHARGES), items=tuple(replace(row, hold_days=0) for row in members.items),
+        lots=tuple(
+            Lot(site=site, item="ventilator", units=units, since=0, until=4) for site, units in ((HERE, 2), (THERE, 1))
+        ),
+        standings=tuple(replace(row, pledge=1000) for row in members.standings),
+        lanes=tuple(
+            Way(item="ventilator", origin=origin, destination=destination, days=0, metres=1, charge=50, least=2)
+            for origin, destination in ((HERE, THERE), (THERE, AFAR))
+        ),
+    )  # fmt: skip
+    schedule = solve_horizon(horizon)
+    check_bounds(horizon, schedule)
+    assert [(row.origin, row.units) for row in schedule.shipments] == [(THERE, 3), (HERE, 2)]
+    assert (schedule.total(Aim.SHORTAGE), schedule.total(Aim.CHARGES)) == ((0, 0), (100, 100))
+
+
 def test_a_load_in_force_remains_where_the_search_finds_nothing(
     a_horizon: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
