@@ -76,7 +76,7 @@ def _foreign(horizon: Horizon, schedule: Schedule) -> Iterator[str]:
         seen.add((*key, row.day, row.until))
     told = Counter((row.site, row.day, row.item, row.serves) for row in schedule.uses)
     for site, day, item, serves in told:
-        known = item in horizon.item and serves in horizon.item and site in horizon.site and day < horizon.days
+        known = item in horizon.item and (site, serves) in horizon.standing and day < horizon.days
         if not known or item not in horizon.serving[serves] or item not in horizon.stated:
             yield f"{site} cannot use {item} for {serves} on day {day}"
         elif told[site, day, item, serves] > 1:

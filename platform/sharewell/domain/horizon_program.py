@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sharewell.domain.horizon import PER_LANE, URGENCY_WEIGHTS, Aim, Horizon
+from sharewell.domain.horizon_loads import is_lumpy
 from sharewell.domain.horizon_rows import UNLIMITED, Way
 
 if TYPE_CHECKING:
@@ -181,28 +182,6 @@ def ticket(seed: str, lane: Way) -> int:
     """A number from 1 to `TICKETS` for a lane, drawn by SHA-256 from the published seed; low ones win."""
     text = f"{seed}|{lane.item}|{lane.origin}|{lane.destination}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % TICKETS + 1
-
-
-def is_lumpy(horizon: Horizon, lane: Way) -> bool:
-    """Whether it matters on which days `lane` carries anything, and not only how much."""
-    return lane.least > 1 or bool(lane.charge and Aim.CHARGES in horizon.aims)
-
-
-def carries(program: Program, lane: Way, day: int, units: int, most: int, own: int = 0) -> Entries:
-    """Entries for a column of `units` along a lumpy lane, which carries `most` at most on `day`.
-
-    least * used <= carried <= most * used, where used is 0 or 1 and costs the charge. Where there is a row "own",
-    carried <= own * used + what came to the origin by then as well: nearer to whole loads than `most`.
-    """
-    if ("carries", lane, day) not in program.row_at:
-        program.row(("carries", lane, day), None, 0)
-        program.row(("least", lane, day), None, 0)
-        entries = program.at("carries", lane, day, sign=-most) + program.at("least", lane, day, sign=lane.least)
-        entries += program.at("own", lane, day, sign=-own)
-        column = program.column(("used", lane, day), 0, 1, [row for row in entries if row[1]], whole=True)
-        program.cost(Aim.CHARGES, column, lane.charge)
-    entries = program.at("carries", lane, day, sign=units) + program.at("least", lane, day, sign=-units)
-    return entries + program.at("own", lane, day, sign=units)
 
 
 def lane_costs(program: Program, column: int, lane: Way, day: int, units: int) -> None:

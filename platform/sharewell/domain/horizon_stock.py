@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sharewell.domain.horizon import Aim
-from sharewell.domain.horizon_program import Entries, Program, carries, is_lumpy, lane_costs, pools
+from sharewell.domain.horizon_loads import came, carries, is_lumpy, load_rows
+from sharewell.domain.horizon_program import Entries, Program, lane_costs, pools
 from sharewell.domain.horizon_rows import UNLIMITED, Item, Standing, Way
 
 if TYPE_CHECKING:
@@ -100,17 +101,9 @@ class Stock:
                 self.program.row(("held", *node, day), 0, 0)
             if item.is_used_up:
                 self.program.row(("lent", *node, day), 0, 0)
-        self._loads(node)
-
-    def _loads(self, node: Node) -> None:
-        """Rows that hold lumpy lanes to what their origin has of its own and what came to it."""
         lumpy = [lane for lane in self.lanes_from[node] if is_lumpy(self.horizon, lane)]
-        if not lumpy or node not in self.gets or self.horizon.item[node[1]].loan_days:
-            return
-        for day in range(self.days):
-            self.program.row(("came", *node, day), 0, 0)
-            for lane in lumpy:
-                self.program.row(("own", lane, day), None, 0)
+        if lumpy and node in self.gets and not item.loan_days:
+            load_rows(self.program, node, lumpy)
 
     def _need_rows(self, node: Node) -> None:
         """Rows that say what is lacking; and, where it matters who uses what, that use has to be there."""
@@ -142,7 +135,7 @@ class Stock:
 
     def _sums(self, node: Node) -> None:
         """What was shipped less what came in, for the hold and for the pledge."""
-        self._came(node)
+        came(self.program, node, self.lanes_from[node], self.total[node[1]] * self.days * len(self.lanes))
         least = -self.total[node[1]] * self.days
         for chain, most in (("held", self.alone.supply), ("lent", self.alone.may_lack)):
             for day in range(self.days):
@@ -150,16 +143,6 @@ class Stock:
                 if entries:
                     entries += self.program.at(chain, *node, day + 1, sign=-1)
                     self.program.column((chain, *node, day), least, most[node][day], entries)
-
-    def _came(self, node: Node) -> None:
-        """All that came in by each day."""
-        at, most = self.program.at, self.total[node[1]] * self.days * len(self.lanes)
-        for day in range(self.days):
-            entries = at("came", *node, day, sign=-1)
-            if entries:
-                entries += at("came", *node, day + 1)
-                entries += [row for lane in self.lanes_from[node] for row in at("own", lane, day, sign=-1)]
-                self.program.column(("came", *node, day), 0, most, entries)
 
     def _needs(self, node: Node) -> None:
         """Columns of what is lacking and of the uses that prevent it."""

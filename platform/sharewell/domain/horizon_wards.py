@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sharewell.domain.horizon import Aim
-from sharewell.domain.horizon_program import Entries, Program, carries, is_lumpy, lane_costs, pools
+from sharewell.domain.horizon_loads import carries, is_lumpy
+from sharewell.domain.horizon_program import Entries, Program, lane_costs, pools
 from sharewell.domain.horizon_rows import UNLIMITED, Item, Ward, Way
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sharewell.domain.allocation import PlanRefused
 from sharewell.domain.horizon import Aim, Horizon
 from sharewell.domain.horizon_certificate import check_bounds
 from sharewell.domain.horizon_check import broken_rules, check_schedule
@@ -172,6 +173,16 @@ def test_what_is_used_together_is_decided_together() -> None:
     horizon = together({"team": (1,)}, {"ventilator": 1, "nurse": 2})
     assert [len(part.nodes) for part in stretches(horizon)] == [2, 2]
     assert [len(part.nodes) for part in stretches(replace(horizon, kits=TEAM))] == [6]
+
+
+def test_a_kit_is_not_used_where_nobody_needs_one() -> None:
+    horizon = together({"team": (1,)}, {"ventilator": 1, "nurse": 2}, kits=TEAM)
+    horizon = replace(
+        horizon, standings=tuple(row for row in horizon.standings if (row.site, row.item) != (HERE, "team"))
+    )
+    schedule = best(horizon)
+    with pytest.raises(PlanRefused, match="champignac cannot use team for team on day 0"):
+        check_schedule(horizon, replace(schedule, uses=(*schedule.uses, replace(schedule.uses[0], site=HERE))))
 
 
 @st.composite

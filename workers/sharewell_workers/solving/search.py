@@ -16,8 +16,8 @@ from scipy.sparse import csc_array, csr_array, vstack
 
 from sharewell.domain.certificate import NotProven
 from sharewell.domain.horizon_certificate import Face
+from sharewell.domain.horizon_loads import is_lumpy
 from sharewell.domain.horizon_measures import of_stretch, values
-from sharewell.domain.horizon_program import is_lumpy
 from sharewell.domain.horizon_rules import program_of
 from sharewell.domain.horizon_walk import Uses, walk
 from sharewell.domain.schedule import Reached, StageProof, StretchProof
