@@ -28,7 +28,7 @@ from sharewell.domain.horizon import Aim, Horizon
 from sharewell.domain.horizon_certificate import check_bounds
 from sharewell.domain.horizon_check import check_schedule
 from sharewell.domain.horizon_measures import share_table
-from sharewell.domain.horizon_rows import Item, Lot, Site, Standing, Way
+from sharewell.domain.horizon_rows import Item, Lot, Part, Site, Standing, Way
 from sharewell.domain.horizon_walk import alone
 from sharewell.domain.resources import ResourceKind
 from sharewell.domain.schedule import Schedule
@@ -193,6 +193,27 @@ def _many(sites: int, days: int, items: int) -> Horizon:
     )  # fmt: skip
 
 
+def together(sites: int = 30, days: int = 8) -> dict[str, Any]:
+    """Whole numbers everywhere: kits, fittings, lanes with a least load and a charge."""
+    made = _many(sites, days, 3)
+    chance = random.Random(3)
+    kits = [
+        Standing(site=row.site, item="team", need=tuple(chance.randint(0, 3) for _ in range(days)), kept=(0,) * days,
+                 urgency=5)
+        for row in made.sites
+    ]  # fmt: skip
+    made = replace(
+        made, aims=(Aim.SHORTAGE, Aim.CHARGES, Aim.DISTANCE),
+        items=(*made.items, Item(item="team", kind=ResourceKind.DEVICE)), standings=(*made.standings, *kits),
+        kits=(Part(item="team", part="i0", units=1), Part(item="team", part="i1", units=2)),
+        fittings=(Part(item="i0", part="i2", units=1),),
+        lanes=tuple(replace(row, least=4, charge=100 + row.metres // 1000) for row in made.lanes),
+    )  # fmt: skip
+    schedule, record = _solved("together", made, 30)
+    reached, bound = schedule.total(Aim.CHARGES)
+    return record | {"charges": reached, "charges_bound": bound}
+
+
 def _places(chance: random.Random, sites: int) -> dict[str, tuple[float, float]]:
     side = METRES_EACH * sites**0.5
     return {f"h{number:03}": (chance.uniform(0, side), chance.uniform(0, side)) for number in range(sites)}
@@ -208,6 +229,7 @@ def _lanes(places: dict[str, tuple[float, float]], item: str, nearest: int, days
 CASES: dict[str, Callable[[], dict[str, Any]]] = {
     "new_jersey": new_jersey_case, "fewest_moves": fewest_moves, "near_only": near_only,
     "ventilators": ventilators_case, "system_short": system_short, "many": many,
+    "together": together,
 }  # fmt: skip
 
 

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, cast
 
 from sharewell.domain import canonical, strict
 from sharewell.domain.errors import Invalid
+from sharewell.domain.horizon_recipes import Recipe, check_recipes, recipes
 from sharewell.domain.horizon_rows import (
     MAX_DAYS,
     MAX_THOUSANDTHS,
     Item,
     Lot,
+    Part,
     Row,
     Shipment,
     Site,
@@ -46,11 +48,12 @@ class Aim(StrEnum):
     SHORTAGE = "shortage"  #: unit-days short, weighted by urgency; of places in thousandths
     MOVES = "moves"  #: units shipped, or people moved
     DISTANCE = "distance"  #: unit-metres
+    CHARGES = "charges"  #: what lanes cost for every day on which they carry anything, however much
     STABILITY = "stability"  #: units by which lanes differ from the schedule in force, day by day
     LOTTERY = "lottery"  #: tickets drawn from the seed
 
 
-PER_LANE = frozenset({Aim.DISTANCE, Aim.STABILITY, Aim.LOTTERY})  #: aims that look at single lanes
+PER_LANE = frozenset({Aim.DISTANCE, Aim.CHARGES, Aim.STABILITY, Aim.LOTTERY})  #: aims that look at single lanes
 
 ROWS: Mapping[str, tuple[type[Row], int, Callable[..., tuple[object, ...]]]] = {
     "items": (Item, 1000, lambda row: (row.item,)),
@@ -60,6 +63,8 @@ ROWS: Mapping[str, tuple[type[Row], int, Callable[..., tuple[object, ...]]]] = {
     "wards": (Ward, MAX_ROWS, lambda row: (row.site, row.item)),
     "lanes": (Way, MAX_LANES, lambda row: (row.item, row.origin, row.destination)),
     "substitutes": (Substitute, 1000, lambda row: (row.item, row.serves)),
+    "kits": (Part, 1000, lambda row: (row.item, row.part)),
+    "fittings": (Part, 1000, lambda row: (row.item, row.part)),
     "in_force": (
         Shipment, MAX_LANES, lambda row: (row.item, row.origin, row.destination, row.day, row.until),
     ),
@@ -80,6 +85,8 @@ class Horizon:
     wards: tuple[Ward, ...] = ()
     lanes: tuple[Way, ...] = ()
     substitutes: tuple[Substitute, ...] = ()
+    kits: tuple[Part, ...] = ()  #: what each kit is made of
+    fittings: tuple[Part, ...] = ()  #: consumables that a device, or somebody, in use uses up a day
     in_force: tuple[Shipment, ...] = ()  #: of the schedule in force, days counted from this start
     aims: tuple[Aim, ...] = (Aim.SHORTAGE, Aim.DISTANCE)
     enough: int = 0  #: shortage, in the unit of that aim and in each part, below which the next aim comes first
@@ -135,6 +142,22 @@ class Horizon:
             row.item: (row.item, *(other.item for other in self.substitutes if other.serves == row.item))
             for row in self.items
         }
+
+    @cached_property
+    def recipe(self) -> Mapping[str, Recipe]:
+        """What one unit of each item in use takes at its site for a day."""
+        return recipes(self)
+
+    def takes_more(self, item: str) -> bool:
+        """Whether the use of a unit takes more than itself: of kits, and of what has fittings."""
+        return self.recipe[item] != {item: 1}
+
+    @cached_property
+    def stated(self) -> frozenset[str]:
+        """Items whose use a schedule states; all else is used as far as it is there and needed."""
+        chosen = {name for row in self.substitutes for name in (row.item, row.serves)}
+        chosen |= {name for row in (*self.kits, *self.fittings) for name in (row.item, row.part)}
+        return frozenset(chosen | {row.item for row in self.items if row.is_used_up})
 
     def loan(self, lane: Way, day: int, until: int) -> tuple[int, int] | None:
         """First day after the loan at the destination, and day home, of a unit that leaves on `day`.
@@ -204,14 +227,15 @@ def _check(horizon: Horizon) -> None:
     _check_lots(horizon)
     _check_lanes(horizon)
     _check_substitutes(horizon)
+    check_recipes(horizon)
     _check_totals(horizon)
 
 
 def _check_known(horizon: Horizon, row: Row, path: str) -> None:
     for name in row.NAMES:
         known: Mapping[str, object] | None = {
-            "item": horizon.item, "serves": horizon.item, "site": horizon.site, "origin": horizon.site,
-            "destination": horizon.site,
+            "item": horizon.item, "serves": horizon.item, "part": horizon.item, "site": horizon.site,
+            "origin": horizon.site, "destination": horizon.site,
         }.get(name)  # fmt: skip
         value = getattr(row, name)
         if known is not None and value not in known:

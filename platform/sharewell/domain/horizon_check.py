@@ -13,7 +13,7 @@ from sharewell.domain.allocation import PlanRefused
 from sharewell.domain.horizon import Aim
 from sharewell.domain.horizon_measures import of_stretch, unmet, values
 from sharewell.domain.horizon_program import stretches
-from sharewell.domain.horizon_walk import Alone, Node, Walk, alone, is_stated, named, walk
+from sharewell.domain.horizon_walk import Alone, Node, Walk, alone, named, walk
 from sharewell.domain.plan import Status
 from sharewell.domain.schedule import Schedule, worst_gap
 
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 def check_schedule(horizon: Horizon, schedule: Schedule) -> None:
     """Raise `PlanRefused`, listing the violations, unless `schedule` is a valid answer to `horizon`.
 
-    Checked: (1) it speaks of this horizon, and of its lanes, days and lots; (2) caps of lanes and owners, lot sizes,
-    ceilings; (3) nothing is shipped, used or lent that is not there, nobody is moved who was not admitted that day;
-    (4) every owner keeps its pledge and its own need; (5) units received are not shipped on within the hold; (6) no
-    site is worse off than alone, on any day; (7) everybody left short is told why; (8) values and gaps are as stated.
+    Checked: (1) it speaks of this horizon, and of its lanes, days and lots; (2) caps of lanes and owners, the least a
+    lane carries, lot sizes, ceilings; (3) nothing is shipped, used or lent that is not there, nobody is moved who was
+    not admitted that day; (4) every owner keeps its pledge and its own need; (5) units received are not shipped on
+    within the hold; (6) no site is worse off than alone, on any day; (7) everybody left short is told why; (8) values
+    and gaps are as stated.
     """
     # Each round relies on the one before: only known rows have limits, only what is possible has an outcome.
     problems = list(_foreign(horizon, schedule))
@@ -75,8 +76,8 @@ def _foreign(horizon: Horizon, schedule: Schedule) -> Iterator[str]:
         seen.add((*key, row.day, row.until))
     told = Counter((row.site, row.day, row.item, row.serves) for row in schedule.uses)
     for site, day, item, serves in told:
-        known = item in horizon.item and serves in horizon.item and site in horizon.site and day < horizon.days
-        if not known or item not in horizon.serving[serves] or not is_stated(horizon, item):
+        known = item in horizon.item and (site, serves) in horizon.standing and day < horizon.days
+        if not known or item not in horizon.serving[serves] or item not in horizon.stated:
             yield f"{site} cannot use {item} for {serves} on day {day}"
         elif told[site, day, item, serves] > 1:
             yield f"{site} uses {item} for {serves} twice on day {day}"
@@ -94,9 +95,11 @@ def _caps(horizon: Horizon, shipments: Sequence[Shipment], *_: object) -> Iterat
         got[row.destination, row.item, row.day + lane.days] += row.units
         ever[row.destination, row.item] += row.units
     for (lane, day), units in along.items():
+        way = f"lane {lane.origin}-{lane.destination}"
         if units > lane.cap:
-            way = f"lane {lane.origin}-{lane.destination}"
             yield f"{way} carries {units} of {lane.item} on day {day}, at most {lane.cap}"
+        if units < lane.least:
+            yield f"{way} carries {units} of {lane.item} on day {day}, at least {lane.least} where it carries any"
     limits: dict[Node, Standing | Ward] = {**horizon.standing, **horizon.ward}
     for node, standing in limits.items():
         if ever[node] > standing.ceiling:

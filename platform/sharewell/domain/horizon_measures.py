@@ -10,7 +10,7 @@ from sharewell.domain.horizon_walk import Walk, alone, walk
 from sharewell.domain.schedule import Cause, Schedule, Unmet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sharewell.domain.horizon_rows import Shipment, Way
     from sharewell.domain.horizon_walk import Alone, Node
@@ -19,8 +19,12 @@ _WORDS = {
     Cause.NO_LANE: "No lane reaches it.",
     Cause.NOT_IN_TIME: "It is short only before the first help could arrive.",
     Cause.OWNERS_AT_FLOOR: "All in its reach keep what they have, by their pledge and their own need.",
-    Cause.ELSEWHERE: "What is in its reach does more elsewhere by the aims of the run, or a cap or hold keeps it.",
+    Cause.ELSEWHERE: (
+        "What is in its reach does more elsewhere by the aims of the run, or a cap, a hold or the least load of a lane "
+        "keeps it."
+    ),
 }
+_ORDER = {cause: number for number, cause in enumerate(Cause)}  #: the less can be done about it, the earlier
 
 
 def values(
@@ -35,6 +39,7 @@ def values(
         Aim.MOVES: sum(row.units for row in shipments),
         Aim.FILL: max(fills, default=0),
         Aim.DISTANCE: sum(row.units * _lane(horizon, row).metres for row in shipments),
+        Aim.CHARGES: sum(lane.charge for lane, _ in {(_lane(horizon, row), row.day) for row in shipments}),
         Aim.STABILITY: _changes(horizon, stretch, shipments),
         Aim.LOTTERY: sum(row.units * ticket(horizon.seed, _lane(horizon, row)) for row in shipments),
     }
@@ -79,14 +84,32 @@ def unmet(horizon: Horizon, by_itself: Alone, result: Walk) -> tuple[Unmet, ...]
     rows = []
     for node in sorted(result.short):
         if result.total_short(node):
-            helpers = [
-                helper for item in horizon.serving[node[1]] for helper in into.get((node[0], item), ())
-            ]
-            cause = _cause(result.short[node], helpers, spare)
-            rows.append(
-                Unmet(site=node[0], item=node[1], units=result.total_short(node), code=cause, reason=_WORDS[cause])
-            )
+            chances = list(_chances(horizon, node, result, into, spare))
+            cause, words = max(chances, key=lambda chance: _ORDER[chance[0]])
+            rows.append(Unmet(site=node[0], item=node[1], units=result.total_short(node), code=cause, reason=words))
     return tuple(rows)
+
+
+def _chances(
+    horizon: Horizon, node: Node, result: Walk, into: Mapping[Node, Sequence[tuple[int, Node]]], spare: set[Node]
+) -> Iterator[tuple[Cause, str]]:
+    """Why the need of `node` is not met by plain items; and for each other that could meet it, by its scarcest part."""
+    site, short = node[0], result.short[node]
+    plain = [item for item in horizon.serving[node[1]] if not horizon.takes_more(item)]
+    if plain:
+        cause = _cause(short, [helper for item in plain for helper in into.get((site, item), ())], spare)
+        yield cause, _WORDS[cause]
+    for item in horizon.serving[node[1]]:
+        if item in plain:
+            continue
+        need, causes = horizon.standing[node].need, [(Cause.ELSEWHERE, _WORDS[Cause.ELSEWHERE])]
+        for part, units in horizon.recipe[item].items():
+            there = result.on_hand.get((site, part), [0] * horizon.days)
+            days = [lacks if units * wanted > has else 0 for lacks, wanted, has in zip(short, need, there, strict=True)]
+            if any(days):
+                cause = _cause(days, into.get((site, part), ()), spare)
+                causes.append((cause, f"Of {part}: {_WORDS[cause]}"))
+        yield min(causes, key=lambda found: (_ORDER[found[0]], found[1]))
 
 
 def _cause(short: Sequence[int], helpers: Sequence[tuple[int, Node]], spare: set[Node]) -> Cause:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sharewell.domain.horizon import PER_LANE, URGENCY_WEIGHTS, Aim, Horizon
+from sharewell.domain.horizon_loads import is_lumpy
 from sharewell.domain.horizon_rows import UNLIMITED, Way
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ Name = tuple[Any, ...]  #: of a row or column: its kind, then what it is about
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Sites and items joined by lanes or by standing in for one another; stretches are decided independently."""
+    """Sites and items joined by lanes, by standing in for one another or by use together; decided independently."""
 
     index: int
     nodes: tuple[Node, ...]
@@ -113,10 +114,12 @@ def stretches(horizon: Horizon) -> tuple[Stretch, ...]:
         return node
 
     nodes = sorted({*horizon.standing, *horizon.lots_of, *horizon.ward})
-    for row in horizon.substitutes:
+    pairs = {(row.item, row.serves) for row in horizon.substitutes}
+    pairs |= {(item, part) for item, recipe in horizon.recipe.items() for part in recipe if part != item}
+    for item, other in sorted(pairs):
         for site in horizon.site:
-            if (site, row.item) in horizon.lots_of or (site, row.item) in horizon.standing:
-                parent[root((site, row.item))] = root((site, row.serves))
+            if (site, item) in horizon.lots_of or (site, item) in horizon.standing:
+                parent[root((site, item))] = root((site, other))
     for lane in horizon.lanes:
         parent[root((lane.origin, lane.item))] = root((lane.destination, lane.item))
     joined: dict[Node, tuple[list[Node], list[Way]]] = {}
@@ -134,6 +137,7 @@ def pools(program: Program, item: str) -> bool:
     origins, destinations = {lane.origin for lane in lanes}, {lane.destination for lane in lanes}
     everywhere = len(lanes) == len(origins) * len(destinations) - len(origins & destinations)
     alike = len({lane.days for lane in lanes}) == 1 and all(lane.cap == UNLIMITED for lane in lanes)
+    alike = alike and not any(is_lumpy(program.horizon, lane) for lane in lanes)
     return everywhere and alike and len(lanes) > 2 and not PER_LANE & set(program.horizon.aims)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 UNLIMITED = MAX_UNITS  #: stands for no cap: more than any site holds of anything
 MAX_DAYS = 400  #: longest horizon
 MAX_THOUSANDTHS = 1000 * MAX_UNITS
+MAX_CHARGE = 1_000_000  #: of a lane and day
 
 
 class Row:
@@ -197,9 +198,14 @@ class Way(Row):
     days: int  #: from departure to arrival
     metres: int
     cap: int = UNLIMITED  #: most units a day
+    least: int = 0  #: fewest units on a day on which it carries any
+    charge: int = 0  #: cost of a day on which it carries anything, however much; in the money of the region
 
     NAMES = ("item", "origin", "destination")
-    WHOLE: ClassVar = {"days": (0, MAX_DAYS), "metres": (0, MAX_METRES), "cap": (0, UNLIMITED)}
+    WHOLE: ClassVar = {
+        "days": (0, MAX_DAYS), "metres": (0, MAX_METRES), "cap": (0, UNLIMITED), "least": (0, UNLIMITED),
+        "charge": (0, MAX_CHARGE),
+    }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +216,18 @@ class Substitute(Row):
     serves: str
 
     NAMES = ("item", "serves")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part(Row):
+    """What one unit of `item` in use takes for a day: of a kit, what it is made of; else what is fitted to it."""
+
+    item: str
+    part: str
+    units: int
+
+    NAMES = ("item", "part")
+    WHOLE: ClassVar = {"units": (1, MAX_UNITS)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -10,9 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sharewell.domain.horizon import Aim
+from sharewell.domain.horizon_loads import came, carries, is_lumpy, load_rows
 from sharewell.domain.horizon_program import Entries, Program, lane_costs, pools
 from sharewell.domain.horizon_rows import UNLIMITED, Item, Standing, Way
-from sharewell.domain.horizon_walk import is_stated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,9 @@ class Stock:
         self.lanes = [lane for lane in program.stretch.lanes if not self.horizon.item[lane.item].is_place]
         self.sends = {(lane.origin, lane.item) for lane in self.lanes}
         self.gets = {(lane.destination, lane.item) for lane in self.lanes}
+        self.lanes_from: dict[Node, list[Way]] = {node: [] for node in self.nodes}
+        for lane in self.lanes:
+            self.lanes_from[lane.origin, lane.item].append(lane)
         lots = [lot for node in self.nodes for lot in self.horizon.lots_of.get(node, ())]
         self.total = {item: sum(lot.units for lot in lots if lot.item == item) for item in {n[1] for n in self.nodes}}
         self.ends = {item: sorted({lot.until for lot in lots if lot.item == item}) for item in self.total}
@@ -98,14 +101,17 @@ class Stock:
                 self.program.row(("held", *node, day), 0, 0)
             if item.is_used_up:
                 self.program.row(("lent", *node, day), 0, 0)
+        lumpy = [lane for lane in self.lanes_from[node] if is_lumpy(self.horizon, lane)]
+        if lumpy and node in self.gets and not item.loan_days:
+            load_rows(self.program, node, lumpy)
 
     def _need_rows(self, node: Node) -> None:
         """Rows that say what is lacking; and, where it matters who uses what, that use has to be there."""
-        stated, item = is_stated(self.horizon, node[1]), self.horizon.item[node[1]]
+        item, stated = self.horizon.item[node[1]], node[1] in self.horizon.stated
         for day, need in enumerate(self._standing(node).need):
             if need and (stated or self.alone.walk.short[node][day] or node in self.sends):
                 self.program.row(("need", *node, day), need, need if stated else None)
-        if not stated:
+        if not stated or node[1] not in self.horizon.recipe[node[1]]:  # of a kit nothing is there but its parts
             return
         for day in range(self.days):
             for until in self.ends[item.item] if item.is_used_up else [0]:
@@ -120,7 +126,7 @@ class Stock:
             entries = at("balance", *node, until, day) + at("balance", *node, until, day + 1, sign=-1)
             entries += [] if item.loan_days else at("keeps", *node, day)
             entries += at("use", *node, until if item.is_used_up else 0, day, sign=-1)
-            entries += [] if is_stated(self.horizon, item.item) else at("need", *node, day)
+            entries += [] if item.item in self.horizon.stated else at("need", *node, day)
             self.program.column(("hand", *node, until, day), 0, self.total[item.item], entries)
             chain = at("away", *node, until, day)
             if chain:
@@ -129,6 +135,7 @@ class Stock:
 
     def _sums(self, node: Node) -> None:
         """What was shipped less what came in, for the hold and for the pledge."""
+        came(self.program, node, self.lanes_from[node], self.total[node[1]] * self.days * len(self.lanes))
         least = -self.total[node[1]] * self.days
         for chain, most in (("held", self.alone.supply), ("lent", self.alone.may_lack)):
             for day in range(self.days):
@@ -143,11 +150,14 @@ class Stock:
             row = self.program.at("need", *node, day)
             if not row:
                 continue
-            for item in self.horizon.serving[node[1]] if is_stated(self.horizon, node[1]) else ():
+            for item in self.horizon.serving[node[1]] if node[1] in self.horizon.stated else ():
                 self._uses((node[0], item), node[1], day, need)
             self.program.lacking(node, day, self.alone.walk.short[node][day], row)
 
     def _uses(self, node: Node, serves: str, day: int, need: int) -> None:
+        if self.horizon.takes_more(node[1]):
+            self._uses_together(node, serves, day, need)
+            return
         at, item = self.program.at, self.horizon.item[node[1]]
         for until in self.ends.get(item.item, ()) if item.is_used_up else [0]:
             use = at("use", *node, until, day)
@@ -155,6 +165,30 @@ class Stock:
                 gone = at("balance", *node, until, day + 1) if item.is_used_up else []
                 entries = use + gone + at("need", node[0], serves, day)
                 self.program.column(("use", *node, until, serves, day), 0, need, entries)
+
+    def _uses_together(self, node: Node, serves: str, day: int, need: int) -> None:
+        """One whole column for units whose use takes several things, and of what is used up one for each lot end."""
+        program, entries = self.program, self.program.at("need", node[0], serves, day)
+        recipe = self.horizon.recipe[node[1]]
+        ends = {part: self._there(node[0], part, day) for part in recipe}
+        if not all(ends.values()):
+            return
+        for part, units in recipe.items():
+            if not self.horizon.item[part].is_used_up:
+                entries += program.at("use", node[0], part, 0, day, sign=units)
+                continue
+            row = program.row(("together", *node, serves, part, day), 0, 0)
+            entries.append((row, -units))
+            for until in ends[part]:
+                taken = [*program.at("use", node[0], part, until, day), (row, 1)]
+                taken += program.at("balance", node[0], part, until, day + 1)
+                program.column(("taken", *node, serves, part, until, day), 0, units * need, taken)
+        program.column(("use", *node, 0, serves, day), 0, need, entries, whole=True)
+
+    def _there(self, site: str, part: str, day: int) -> list[int]:
+        """Lot ends of which `part` can be used on `day`; 0 for what is not used up."""
+        ends = self.ends.get(part, []) if self.horizon.item[part].is_used_up else [0]
+        return [until for until in ends if self.program.at("use", site, part, until, day)]
 
     def _lanes(self, item: Item, lanes: list[Way]) -> None:
         if not pools(self.program, item.item):
@@ -179,10 +213,26 @@ class Stock:
             program.row(("cap", lane, day), None, lane.cap)
         entries = self._leaving(lane, until, day, size) + self._arriving(lane, until, day, size)
         entries += program.at("cap", lane, day, sign=size) + program.at("change", lane, day, sign=size)
-        most = min(lane.cap, self.total[item.item]) // size
+        most = self._most(lane, day) // size
+        if is_lumpy(self.horizon, lane):
+            own = self._spare((lane.origin, lane.item), day)
+            entries += carries(program, lane, day, size, most * size, own)
         column = program.column(("lane", lane, until, day), 0, most, entries, whole=True)
         program.cost(Aim.MOVES, column, size)
         lane_costs(program, column, lane, day, size)
+
+    def _most(self, lane: Way, day: int) -> int:
+        """Units that `lane` can carry on `day`."""
+        origin, destination = (self._standing((at, lane.item)) for at in (lane.origin, lane.destination))
+        own = self.horizon.item[lane.item].loan_days or (lane.origin, lane.item) not in self.gets
+        has = self._spare((lane.origin, lane.item), day) if own else self.total[lane.item]
+        return min(has, lane.cap, origin.gives, destination.takes, destination.ceiling)
+
+    def _spare(self, node: Node, day: int) -> int:
+        """Units of its own that may have left a site by `day`."""
+        if self.horizon.item[node[1]].is_used_up:
+            return self.alone.may_lack[node][day]
+        return self.alone.walk.on_hand[node][day] - self.alone.keeps[node][day]
 
     def _pooled(self, item: Item, lanes: list[Way], until: int, day: int) -> None:
         program, size = self.program, item.lot_size
@@ -210,7 +260,7 @@ class Stock:
         arrival, term = day + lane.days, self.horizon.loan(lane, day, until)
         entries = at("balance", *node, until, arrival, sign=-size) + at("takes", *node, arrival, sign=size)
         entries += at("ceiling", *node, sign=size) + at("held", *node, arrival + item.hold_days, sign=size)
-        entries += at("lent", *node, arrival, sign=size)
+        entries += at("lent", *node, arrival, sign=size) + at("came", *node, arrival, sign=size)
         if item.loan_days and term is not None:
             entries += at("balance", *node, until, term[0], sign=size)
         return entries

@@ -42,9 +42,10 @@ def walk(
 ) -> Walk:
     """Play `shipments` and `uses`; impossible ones are told in `violations`.
 
-    `uses` states the use of consumables and of items with substitutes. Without it (a site alone) each site meets each
-    need with the item itself first, then lets what is left stand in, in the order of the substitutes' names. `only`
-    are the sites and items to look at, where not all; shipments and uses then have to be among them.
+    `uses` states the use of consumables, of items with substitutes or fittings, of kits and their parts. Without it (a
+    site alone) each site meets each need with the item itself first, items that take more than themselves after the
+    others, then lets what is left stand in, in the order of the substitutes' names. `only` are the sites and items to
+    look at, where not all; shipments and uses then have to be among them.
     """
     shipments = tuple(shipments)
     result = Walk({}, {}, {}, {}, {} if uses is None else uses)
@@ -56,11 +57,6 @@ def walk(
     return result
 
 
-def is_stated(horizon: Horizon, item: str) -> bool:
-    """Whether a schedule states the use of `item`; all else is used as far as it is there and needed."""
-    return horizon.item[item].is_used_up or any(item in (row.item, row.serves) for row in horizon.substitutes)
-
-
 class _Things:
     """Everything that travels itself."""
 
@@ -70,11 +66,10 @@ class _Things:
         self.horizon, self.result, self.automatic = horizon, result, automatic
         self.nodes = [node for node in nodes if not horizon.item[node[1]].is_place]
         self.stock: dict[Node, dict[int, int]] = {node: {} for node in self.nodes}
-        self.stated = {row.item for row in horizon.items if is_stated(horizon, row.item)}
         self.changes: list[list[tuple[Node, int, int]]] = [[] for _ in range(horizon.days)]
         self.leaving: list[list[Shipment]] = [[] for _ in range(horizon.days)]
         self.sites: dict[str, list[Node]] = defaultdict(list)
-        for node in self.nodes:
+        for node in sorted(self.nodes, key=lambda node: (horizon.takes_more(node[1]), node)):
             self.sites[node[0]].append(node)
             for series in (result.on_hand, result.short, result.received):
                 series[node] = [0] * horizon.days
@@ -136,7 +131,7 @@ class _Things:
         lacking = {node: self._need(node, day) for node in nodes}
         left = {node: self.result.on_hand[node][day] for node in nodes}
         for site, item in nodes:
-            if self.automatic or item not in self.stated:
+            if self.automatic or item not in self.horizon.stated:
                 self._meet(day, (site, item), (site, item), lacking, left)
         for row in self.horizon.substitutes if self.automatic else ():
             self._meet(day, (nodes[0][0], row.item), (nodes[0][0], row.serves), lacking, left)
@@ -148,27 +143,37 @@ class _Things:
                 self._use_up(node, self.result.on_hand[node][day] - left[node])
 
     def _meet(self, day: int, giver: Node, taker: Node, lacking: dict[Node, int], left: dict[Node, int]) -> None:
-        units = min(left.get(giver, 0), lacking.get(taker, 0))
+        units = min(self._ready(giver, left), lacking.get(taker, 0))
         if units:
-            left[giver] -= units
+            self._take(giver, units, left)
             lacking[taker] -= units
-            if self.automatic and giver[1] in self.stated:
+            if self.automatic and giver[1] in self.horizon.stated:
                 self.result.uses[giver[0], day, giver[1], taker[1]] = units
+
+    def _ready(self, node: Node, left: dict[Node, int]) -> int:
+        """Units that can be used, with all that one takes."""
+        site, item = node
+        return min(left.get((site, part), 0) // units for part, units in self.horizon.recipe[item].items())
+
+    def _take(self, node: Node, units: int, left: dict[Node, int]) -> None:
+        for part, each in self.horizon.recipe[node[1]].items():
+            left[node[0], part] -= each * units
 
     def _as_stated(self, day: int, nodes: list[Node], lacking: dict[Node, int], left: dict[Node, int]) -> None:
         for site, serves in nodes:
-            if serves not in self.stated:
+            if serves not in self.horizon.stated:
                 continue
             for item in self.horizon.serving[serves]:
                 units = self.result.uses.get((site, day, item, serves), 0)
                 if not units:
                     continue
-                if units > left.get((site, item), 0) or units > lacking[site, serves]:
+                if units > self._ready((site, item), left) or units > lacking[site, serves]:
+                    has = "has all parts for" if self.horizon.takes_more(item) else "has"
                     self.result.violations.append(
-                        f"{site} uses {units} of {item} for {serves} on day {day}, more than it has or needs"
+                        f"{site} uses {units} of {item} for {serves} on day {day}, more than it {has} or needs"
                     )
                     continue
-                left[site, item] -= units
+                self._take((site, item), units, left)
                 lacking[site, serves] -= units
 
     def _need(self, node: Node, day: int) -> int:

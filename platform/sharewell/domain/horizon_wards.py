@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sharewell.domain.horizon import Aim
+from sharewell.domain.horizon_loads import carries, is_lumpy
 from sharewell.domain.horizon_program import Entries, Program, lane_costs, pools
 from sharewell.domain.horizon_rows import UNLIMITED, Item, Ward, Way
 
@@ -66,9 +67,10 @@ class Wards:
                 if day + days < self.days:
                     self._in(item, destination, day, days, admitted[day], pooled=pooled)
         if not pooled:
+            lumpy = any(is_lumpy(self.horizon, lane) for lane in lanes)
             for lane in lanes:
                 for day in range(self.days - lane.days):
-                    self._lane(lane, day)
+                    self._lane(lane, day, whole=lumpy)
 
     def _admitted(self, lanes: Sequence[Way]) -> list[int]:
         origins = sorted({(lane.origin, lane.item) for lane in lanes})
@@ -105,12 +107,14 @@ class Wards:
             entries += self.program.at(row, *node, day, sign=sign * item.stay[day - admitted])
         return [(at, value) for at, value in entries if value]
 
-    def _lane(self, lane: Way, day: int) -> None:
+    def _lane(self, lane: Way, day: int, *, whole: bool) -> None:
+        """Where no lane is lumpy, whole people follow from whole numbers who leave and arrive (`read_off`)."""
         program = self.program
         most = min(lane.cap, self._may_leave(self.horizon.ward[lane.origin, lane.item], day))
         entries = program.at("from", lane.origin, lane.item, day) + program.at("change", lane, day)
         entries += program.at("to", lane.destination, lane.item, day, lane.days)
         if most or ("change", lane, day) in program.row_at:
-            column = program.column(("lane", lane, 0, day), 0, most, entries)
+            entries += carries(program, lane, day, 1, most) if is_lumpy(self.horizon, lane) else []
+            column = program.column(("lane", lane, 0, day), 0, most, entries, whole=whole)
             lane_costs(program, column, lane, day, 1)
 

@@ -36,7 +36,7 @@ class Cause(StrEnum):
     NO_LANE = "no_lane"  #: nothing of the kind can come here, or nobody can be sent away
     NOT_IN_TIME = "not_in_time"  #: every day it is short lies before the first possible arrival
     OWNERS_AT_FLOOR = "owners_at_floor"  #: all in reach keep what they have: pledge, own need
-    ELSEWHERE = "elsewhere"  #: units in reach do more elsewhere by the aims of the run, or a cap or hold keeps them
+    ELSEWHERE = "elsewhere"  #: units in reach do more elsewhere by the aims, or a cap, hold or least load keeps them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

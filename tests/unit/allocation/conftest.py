@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sharewell.domain.allocation import Fairness, Instance, Lane, Movement, Owner, Receiver, Reserve, Rule
 from sharewell.domain.horizon import Aim, Horizon
-from sharewell.domain.horizon_rows import Item, Lot, Site, Standing, Substitute, Ward, Way
+from sharewell.domain.horizon_rows import Item, Lot, Part, Site, Standing, Substitute, Ward, Way
 from sharewell.domain.requests import RaiseReason
 from sharewell.domain.resources import ResourceKind
 
@@ -129,10 +129,12 @@ def drawn_horizon(
     most: int = 3,
     aims: tuple[Aim, ...] | None = None,
     one_lot: bool = False,
+    lumpy: bool = False,
 ) -> Horizon:
     """Any small horizon of items of `kinds`; limits are mostly loose, now and then tight.
 
-    Mostly the first site has what the others lack, or nothing would move.
+    `lumpy` lanes carry now and then no less than some, and cost something on each day they carry any. Mostly the first
+    site has what the others lack, or nothing would move.
     """
     uneven = draw(st.sampled_from([True, True, True, False]))
     names = ["bobeline", "champignac", "marsupilami"][: draw(st.integers(2, sites))]
@@ -145,6 +147,7 @@ def drawn_horizon(
         {"pledge": st.sampled_from([1000, 1000, 500]), "gives": seldom, "takes": seldom, "ceiling": seldom,
          "urgency": st.integers(1, 5)}
     )  # fmt: skip
+    lumps = st.fixed_dictionaries({"least": st.sampled_from([0, 2, 2, 3]), "charge": st.sampled_from([0, 1, 5])})
     lots, standings, wards, lanes = [], [], [], []
     for number in range(count):
         for name in names:
@@ -171,9 +174,13 @@ def drawn_horizon(
                 lots.append(Lot(site=name, item=f"i{number}", units=units, since=since, until=until))
         lanes += [
             Way(item=f"i{number}", origin=one, destination=other, days=draw(st.sampled_from([0, 1, 1, 2])),
-                metres=draw(st.integers(0, 3)), cap=draw(seldom))
+                metres=draw(st.integers(0, 3)), cap=draw(seldom), **(draw(lumps) if lumpy else {}))
             for one in names for other in names if one != other and draw(st.integers(0, 3))
         ]  # fmt: skip
+    kits = ["team"] if count > 1 and draw(st.booleans()) else []
+    standings += [
+        Standing(site=name, item=kit, need=draw(series), kept=(0,) * length) for kit in kits for name in names[1:]
+    ]
     loan = draw(st.sampled_from([0, 1, 2])) if kind in (ResourceKind.DEVICE, ResourceKind.STAFF) else 0
     thing = kind is not ResourceKind.PLACE
     return Horizon(
@@ -183,6 +190,9 @@ def drawn_horizon(
                  hold_days=draw(st.sampled_from([0, 0, 1, 2])) if thing else 0,
                  lot_size=draw(st.sampled_from([1, 1, 2])) if thing else 1, stay=() if thing else (1000, 700, 200))
             for number in range(count)
+        ) + tuple(Item(item=name, kind=kind) for name in kits),
+        kits=tuple(
+            Part(item=name, part=f"i{number}", units=draw(st.integers(1, 2))) for name in kits for number in range(2)
         ),
         sites=tuple(Site(site=name) for name in names), lots=tuple(lots), standings=tuple(standings),
         wards=tuple(wards), lanes=tuple(lanes),
@@ -198,7 +208,7 @@ def drawn_horizon(
 
 @pytest.fixture(scope="session")
 def horizons() -> Callable[..., st.SearchStrategy[Horizon]]:
-    """The strategy: horizons(kinds=..., sites=3, days=4, items=2, most=3, aims=None, one_lot=False)."""
+    """The strategy: horizons(kinds=..., sites=3, days=4, items=2, most=3, aims=None, one_lot=False, lumpy=False)."""
     return drawn_horizon
 
 

@@ -40,6 +40,9 @@ def written(build: Build) -> dict[str, Any]:
         (("lanes", 0, "destination"), "zyglotrop", "lanes[mask,champignac,zyglotrop].destination"),
         (("lanes", 0, "destination"), "champignac", "lanes[mask,champignac,champignac]"),
         (("lanes", 0, "days"), -1, "lanes[0].days"),
+        (("lanes", 0, "least"), -1, "lanes[0].least"),
+        (("lanes", 0, "charge"), 0.5, "lanes[0].charge"),
+        (("lanes", 0, "charge"), 10**6 + 1, "lanes[0].charge"),
         (("items", 0, "kind"), "ship", "items[0].kind"),
         (("items", 0, "stay"), [1000], "items[mask].stay"),
         (("items", 0, "loan_days"), 1, "items[mask].loan_days"),
@@ -50,6 +53,12 @@ def written(build: Build) -> dict[str, Any]:
         (("aims",), ["glory"], "aims[0]"),
         (("substitutes",), [{"item": "mask", "serves": "mask"}], "substitutes"),
         (("substitutes",), [{"item": "mask", "serves": "ventilator"}], "substitutes[mask,ventilator]"),
+        (("kits",), [{"item": "mask", "part": "mask", "units": 1}], "kits[mask,mask].part"),
+        (("kits",), [{"item": "mask", "part": "glove", "units": 1}], "kits[mask,glove].part"),
+        (("kits",), [{"item": "mask", "part": "ventilator", "units": 0}], "kits[0].units"),
+        (("kits",), [{"item": "mask", "part": "ventilator", "units": 1}], "lots[bobeline,mask,0,4].item"),
+        (("fittings",), [{"item": "mask", "part": "mask", "units": 1}], "fittings[mask,mask].item"),
+        (("fittings",), [{"item": "ventilator", "part": "glove", "units": 1}], "fittings[ventilator,glove].part"),
         (("wards",), 3, "wards"),
         (("format",), "sharewell/instance@1", "format"),
         (("surprise",), 1, "surprise"),
@@ -74,6 +83,72 @@ def test_the_same_row_twice_is_refused(a_horizon: Build, name: str) -> None:
     document[name].append(document[name][0])
     with pytest.raises(Invalid, match="stands twice"):
         Horizon.from_json(document)
+
+
+def with_kits(build: Build, *kits: tuple[str, str, int], **of_item: Any) -> dict[str, Any]:
+    document = written(build)
+    mask = next(row for row in document["items"] if row["item"] == "mask")
+    for name in sorted({kit for kit, _, _ in kits}):
+        document["items"].append({**mask, "item": name, **of_item})
+    document["kits"] = [{"item": item, "part": part, "units": units} for item, part, units in kits]
+    return document
+
+
+@pytest.mark.parametrize(
+    ("kits", "of_item", "path"),
+    [
+        ([("a", "mask", 1), ("b", "a", 1)], {}, "kits[b,a].part"),
+        ([("a", "b", 1), ("b", "a", 1)], {}, "kits[a,b].part"),
+        ([("a", "mask", 1)], {"lot_size": 2}, "items[a]"),
+        ([("a", "mask", 1)], {"make": "acme"}, "items[a]"),
+        ([("a", "mask", 1)], {"kind": "place", "stay": [1000]}, "kits[a,mask]"),
+        ([("a", "mask", 1), ("a", "mask", 2)], {}, "kits[a,mask]"),
+    ],
+)
+def test_a_kit_that_cannot_be_put_together_is_refused(
+    a_horizon: Build, kits: list[tuple[str, str, int]], of_item: dict[str, Any], path: str
+) -> None:
+    Horizon.from_json(with_kits(a_horizon, ("a", "mask", 1), ("a", "ventilator", 2), ("b", "mask", 1)))
+    with pytest.raises(Invalid) as refused:
+        Horizon.from_json(with_kits(a_horizon, *kits, **of_item))
+    assert refused.value.field == path
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "path"),
+    [
+        ("substitutes", {"item": "a", "serves": "mask"}, "substitutes[a,mask].item"),
+        ("substitutes", {"item": "mask", "serves": "a"}, "substitutes[mask,a].serves"),
+        ("fittings", {"item": "a", "part": "mask", "units": 1}, "fittings[a,mask].item"),
+        ("fittings", {"item": "ventilator", "part": "a", "units": 1}, "fittings[ventilator,a].part"),
+        ("fittings", {"item": "ventilator", "part": "ventilator", "units": 1}, "fittings[ventilator,ventilator].part"),
+    ],
+)
+def test_a_kit_is_no_thing_of_its_own(a_horizon: Build, name: str, row: dict[str, Any], path: str) -> None:
+    document = with_kits(a_horizon, ("a", "mask", 1))
+    document[name].append(row)
+    with pytest.raises(Invalid) as refused:
+        Horizon.from_json(document)
+    assert refused.value.field == path
+
+
+def test_a_kit_does_not_travel(a_horizon: Build) -> None:
+    document = with_kits(a_horizon, ("a", "mask", 1))
+    standing, lane = (next(row for row in document[name] if row["item"] == "mask") for name in ("standings", "lanes"))
+    document["standings"] += [{**standing, "item": "a", "site": site} for site in ("champignac", "bobeline")]
+    Horizon.from_json(document)
+    document["lanes"].append({**lane, "item": "a"})
+    with pytest.raises(Invalid, match="is a kit") as refused:
+        Horizon.from_json(document)
+    assert refused.value.field == "lanes[a,champignac,bobeline].item"
+
+
+def test_a_kit_that_takes_too_much_of_one_item_is_refused(a_horizon: Build) -> None:
+    document = with_kits(a_horizon, ("a", "ventilator", 10**6))
+    document["fittings"] = [{"item": "ventilator", "part": "mask", "units": 2}]
+    with pytest.raises(Invalid) as refused:
+        Horizon.from_json(document)
+    assert refused.value.field == "kits[a]"
 
 
 def test_a_circle_of_substitutes_is_refused(a_horizon: Build) -> None:

@@ -70,6 +70,40 @@ def test_explain_gives_a_cause_for_every_need_left_open(files: tuple[Path, Path]
     assert run("explain", *files, "--request", "r").exit_code == 2
 
 
+def test_kits_fittings_and_lanes_with_a_charge_are_solved_checked_and_explained(
+    a_horizon: Build, tmp_path: Path
+) -> None:
+    """A ventilator in use takes a mask a day, a bedside is a ventilator and a mask more; each lane costs 7 a day."""
+    document = json.loads(json.dumps(a_horizon().to_json()))
+    ventilator = next(row for row in document["items"] if row["item"] == "ventilator")
+    document["items"].append({**ventilator, "item": "bedside", "hold_days": 0})
+    document["kits"] = [
+        {"item": "bedside", "part": "ventilator", "units": 1}, {"item": "bedside", "part": "mask", "units": 1}
+    ]  # fmt: skip
+    document["fittings"] = [{"item": "ventilator", "part": "mask", "units": 1}]
+    standing = next(row for row in document["standings"] if row["site"] == "bobeline" and row["item"] == "ventilator")
+    document["standings"].append({**standing, "item": "bedside", "need": [0, 1, 1, 1], "urgency": 5})
+    document["lanes"] = [{**row, "charge": 7, "least": 2} for row in document["lanes"]]
+    document["aims"] = ["shortage", "charges"]
+    horizon, schedule = tmp_path / "horizon.json", tmp_path / "schedule.json"
+    horizon.write_text(json.dumps(document))
+    answer = run("solve", horizon, "-o", schedule)
+    assert answer.exit_code == 0, answer.output
+    assert "bedside:" in answer.output
+    found = json.loads(run("check", horizon, schedule, "--json").output)
+    assert (found["valid"], found["bounds_proven"]) == (True, True)
+    shipped = json.loads(schedule.read_bytes())["shipments"]
+    trips = {(row["item"], row["day"]) for row in shipped}
+    charges = next(row for row in found["stages"] if row["aim"] == "charges")
+    assert charges["value"] == 7 * len(trips) > 0
+    assert "bobeline  ventilator" in run("explain", horizon, schedule).output
+    document["kits"].append({"item": "bedside", "part": "bedside", "units": 1})
+    horizon.write_text(json.dumps(document))
+    refused = run("solve", horizon, "-o", schedule)
+    assert refused.exit_code == 2
+    assert "kits[bedside,bedside].part" in refused.output.replace("\n", "")
+
+
 def test_a_document_that_is_wrong_is_refused_with_its_path(files: tuple[Path, Path]) -> None:
     document = json.loads(files[0].read_bytes())
     document["lots"][0]["units"] = -1

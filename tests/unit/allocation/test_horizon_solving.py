@@ -29,6 +29,7 @@ from sharewell_workers.solving import solve_horizon
 Horizons = Callable[..., st.SearchStrategy[Horizon]]
 KINDS = tuple(ResourceKind)
 NO_SUBSTITUTES = (ResourceKind.DEVICE, ResourceKind.STAFF, ResourceKind.PLACE)
+CHARGED = (Aim.SHORTAGE, Aim.CHARGES)
 LARGEST_SEARCH = 4096  #: sets of shipments tried one by one
 
 
@@ -36,6 +37,11 @@ def shortage(horizon: Horizon, shipments: tuple[Shipment, ...] = ()) -> int:
     result = walk(horizon, shipments, dict(alone(horizon).walk.uses))
     nodes = [node for part in stretches(horizon) for node in part.nodes]
     return sum(weight(horizon, node) * result.total_short(node) for node in nodes)
+
+
+def charges(horizon: Horizon, shipments: tuple[Shipment, ...]) -> int:
+    trips = {(row.item, row.origin, row.destination, row.day) for row in shipments}
+    return sum(horizon.lane[item, one, other].charge for item, one, other, _ in trips)
 
 
 def every_set_of_shipments(horizon: Horizon, most: int) -> Iterator[tuple[Shipment, ...]]:
@@ -209,3 +215,40 @@ def test_the_schedule_in_force_stays_where_nothing_has_changed(horizons: Horizon
     idle = solve_horizon(again, seconds=0.000001)
     assert idle.total(Aim.SHORTAGE)[0] <= shortage(horizon)
 
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_no_set_of_shipments_does_better_or_costs_less(horizons: Horizons, data: st.DataObject) -> None:
+    small: dict[str, Any] = {"sites": 2, "days": 3, "items": 1, "most": 2, "one_lot": True, "lumpy": True}
+    horizon = replace(data.draw(horizons(kinds=NO_SUBSTITUTES, aims=CHARGED, **small)), enough=0)
+    schedule = solve_horizon(horizon)
+    check_schedule(horizon, schedule)
+    check_bounds(horizon, schedule)
+    best = min(
+        (
+            (shortage(horizon, shipments), charges(horizon, shipments))
+            for shipments in every_set_of_shipments(horizon, 2)
+            if not broken_rules(horizon, shipments, {})
+        ),
+        default=None,
+    )
+    if best is not None:
+        assert (schedule.total(Aim.SHORTAGE)[0], schedule.total(Aim.CHARGES)[0]) == best
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_every_schedule_over_lumpy_lanes_is_valid_and_its_bounds_are_proven(
+    horizons: Horizons, data: st.DataObject
+) -> None:
+    aims = data.draw(st.sampled_from([CHARGED, (Aim.FILL, Aim.SHORTAGE, Aim.CHARGES), (Aim.SHORTAGE, Aim.MOVES)]))
+    horizon = data.draw(horizons(kinds=tuple(ResourceKind), aims=aims, lumpy=True))
+    schedule = solve_horizon(horizon)
+    check_schedule(horizon, schedule)
+    check_bounds(horizon, schedule)
+    again = replace(horizon, in_force=schedule.shipments)
+    second = solve_horizon(again)
+    check_schedule(again, second)
+    if schedule.search.status is Status.OPTIMAL:
+        first = {row.aim: row.value for row in schedule.stages}
+        assert {row.aim: row.value for row in second.stages} == first

@@ -34,18 +34,19 @@ def read_off(program: Program, values: np.ndarray) -> tuple[list[Shipment], Uses
     into: Sums = defaultdict(dict)
     uses: Uses = {}
     horizon = program.horizon
-    linked = {name[2] for name in program.names if name[0] == "out"}
+    columns = list(zip(program.names, program.whole, strict=True))
+    by_lane = {name[1].item for name, whole in columns if name[0] == "lane" and whole}
     for name, value in zip(program.names, np.rint(values).astype(int).tolist(), strict=True):
         if not value:
             continue
         kind, *rest = name
-        if kind == "lane" and rest[0].item not in linked:
+        if kind == "lane" and rest[0].item in by_lane:
             lane, until, day = rest
             units[lane, until, day] = value * horizon.item[lane.item].lot_size
-        elif kind == "out":
+        elif kind == "out" and rest[1] not in by_lane:
             site, item, until, day = rest
             out[item, until, day, -1][site] = value * horizon.item[item].lot_size
-        elif kind == "in":
+        elif kind == "in" and rest[1] not in by_lane:
             site, item, until, day, *days = rest
             into[item, until, day, *(days or [-1])][site] = value * horizon.item[item].lot_size
         elif kind == "use":
@@ -130,7 +131,8 @@ def fresh_last(horizon: Horizon, rows: list[Shipment], uses: Uses) -> list[Shipm
     arriving: dict[int, list[Shipment]] = defaultdict(list)
     used: dict[tuple[int, str, str], int] = defaultdict(int)
     for (site, day, item, _), units in uses.items():
-        used[day, site, item] += units
+        for part, each in horizon.recipe[item].items():
+            used[day, site, part] += each * units
     for day in range(horizon.days):
         for lot in horizon.lots:
             if lot.since == day and lot.item in perishable:

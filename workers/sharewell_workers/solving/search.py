@@ -9,13 +9,14 @@ import hashlib
 import time
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import csc_array, csr_array, vstack
 
 from sharewell.domain.certificate import NotProven
 from sharewell.domain.horizon_certificate import Face
+from sharewell.domain.horizon_loads import is_lumpy
 from sharewell.domain.horizon_measures import of_stretch, values
 from sharewell.domain.horizon_rules import program_of
 from sharewell.domain.horizon_walk import Uses, walk
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sharewell.domain.horizon import Aim, Horizon
-    from sharewell.domain.horizon_program import Program, Stretch
+    from sharewell.domain.horizon_program import Name, Program, Stretch
     from sharewell.domain.horizon_rows import Shipment
     from sharewell.domain.horizon_walk import Alone
 
@@ -165,6 +166,7 @@ class _Search:
                 seconds = (until - time.monotonic()) / 3
                 answer = self._minimise(costs, seconds, whole=True, start=values, near=relaxed.values)
                 values = values if answer.values is None else answer.values
+            values = self._idle() if values is None else values
             if values is not None:
                 values = self._by_windows(costs, values, time.monotonic() + (until - time.monotonic()) * 2 / 3)
             if self.left() <= 0:
@@ -191,7 +193,8 @@ class _Search:
             for first in range(0, self.horizon.days, max(1, width // 2))[::-1]:
                 if time.monotonic() >= until:
                     return values
-                fixed = np.where((days >= first) & (days < first + width), np.nan, np.rint(values))
+                inside = (days < 0) | ((days >= first) & (days < first + width))
+                fixed = np.where(inside, np.nan, np.rint(values))
                 seconds = (until - time.monotonic()) / 4
                 answer = self._minimise(costs, seconds, whole=True, start=values, fixed=fixed)
                 values = values if answer.values is None or costs @ answer.values > costs @ values else answer.values
@@ -211,11 +214,16 @@ class _Search:
         problem = self._problem(costs, fixed)
         if near is not None:
             # Only what the relaxed optimum moves at all (or the start does), rounded up: far smaller, nearly as good.
+            # Of lumpy lanes as much as they carry: a little more than the optimum may be less than their least.
             moves = np.array([name[0] in {"lane", "out", "in"} for name in self.program.names])
-            most = np.ceil(near - NEAR) if start is None else np.maximum(np.ceil(near - NEAR), start)
+            most = np.where(self._lumpy() & (near > NEAR), problem.upper, np.ceil(near - NEAR))
+            most = most if start is None else np.maximum(most, start)
             problem.upper[moves] = np.minimum(problem.upper, np.maximum(most, problem.lower))[moves]
         seed = int.from_bytes(hashlib.sha256(self.horizon.seed.encode()).digest()[:3], "big")
         return minimise(problem if whole else problem.relaxed(), seconds, seed=seed, start=start)
+
+    def _lumpy(self) -> np.ndarray:
+        return np.array([name[0] == "lane" and is_lumpy(self.horizon, name[1]) for name in self.program.names])
 
     def _problem(self, costs: np.ndarray, fixed: np.ndarray | None) -> Problem:
         matrix, face = self.matrix, self.face
@@ -244,12 +252,21 @@ class _Search:
         inside = values[np.array(self.program.whole)]
         return bool(np.abs(inside - np.rint(inside)).max(initial=0) < NEAR)
 
+    def _idle(self) -> np.ndarray | None:
+        """Nothing is shipped: to begin from where the solver finds no beginning of its own."""
+        still = np.where(self._moves(), 0.0, np.nan)
+        return self._minimise(self._costs(self.horizon.aims[0]), POLISH, whole=True, fixed=still).values
+
+    def _moves(self) -> np.ndarray:
+        """Which columns are movements."""
+        return np.array([_departure(name) >= 0 for name in self.program.names])
+
     def _in_force(self) -> list[_Candidate]:
         """What is in force, if it still fits: to begin from, and to fall back on."""
         shipments = of_stretch(self.stretch, self.horizon.in_force)
         if not shipments:
             return []
-        fixed = np.zeros(len(self.program.lower))
+        fixed = np.where(self._moves(), 0.0, np.nan)
         column = {name: place for place, name in enumerate(self.program.names)}
         for row in shipments:
             lane = self.horizon.lane[row.item, row.origin, row.destination]
@@ -262,9 +279,11 @@ class _Search:
             for name in names:
                 if name in column:
                     fixed[column[name]] += units
+            if ("used", lane, row.day) in column:
+                fixed[column["used", lane, row.day]] = 1
         if (fixed > np.array(self.program.upper)).any():
             return []
-        answer = self._minimise(self._costs(self.horizon.aims[0]), POLISH, whole=False, fixed=fixed)
+        answer = self._minimise(self._costs(self.horizon.aims[0]), POLISH, whole=True, fixed=fixed)
         self.start = answer.values
         return self._from(answer.values)
 
@@ -318,9 +337,9 @@ class _Search:
         return Found(best.shipments, best.uses, reached, proof_of_all, self.solver_bound)
 
 
-def _departure(name: tuple[Any, ...]) -> int:
+def _departure(name: Name) -> int:
     """Day on which a column's units leave; -1 for columns that are no movement."""
-    places = {"lane": 3, "out": 4, "in": 4}
+    places = {"lane": 3, "used": 2, "out": 4, "in": 4}
     return int(name[places[name[0]]]) if name[0] in places else -1
 
 
