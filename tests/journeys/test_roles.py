@@ -137,7 +137,7 @@ def mutations(things: Mapping[str, str], number: int) -> dict[str, tuple[str, di
         "dispatchTransfer": ("dispatchTransfer", {"transfer": things["leaving"]}),
         "receiveTransfer": ("receiveTransfer", {"transfer": things["coming"]}),
         "returnTransfer": ("returnTransfer", {"transfer": things["coming"]}),
-        "answerPlan": ("answerPlan", {"institution": north, "allocation": things["whole_plan"]}),
+        "answerPlan": ("answerPlan", {"institution": north, "allocation": things["planned"]}),
         "overridePlan": ("overridePlan", {
             "transfer": things["overridden"], "kind": "CANCEL", "code": "NEED_ENDED",
         }),
@@ -228,7 +228,7 @@ async def governed_by(
 ) -> dict[str, str]:
     """Holds of North's for what can be said to them, surge mode, and a consent."""
     things = {"south": str(south.institution)}
-    names = ("whole_plan", "overridden", "unconfirmed")
+    names = ("planned", "overridden", "unconfirmed")
     for name in names:
         line = {"code": name, "kind": "PLACE", "name": name, "unit": "{each}"}
         await stage.admin.graphql(_mutation("defineResource"), {"input": {"idempotencyKey": name, **line}})
@@ -241,8 +241,8 @@ async def governed_by(
         await allocate(clients[Role.ALLOCATOR], name)
         things[name] = (await held(north, name)).id
     query = "query ($id: UUID!) { transfer(id: $id) { allocationId } }"
-    found = await clients[Role.ALLOCATOR].graphql(query, {"id": things["whole_plan"]})
-    things["whole_plan"] = found["transfer"]["allocationId"]
+    found = await clients[Role.ALLOCATOR].graphql(query, {"id": things["planned"]})
+    things["planned"] = found["transfer"]["allocationId"]
     until_then = {"until": text(WINDOW.end)}
     for act, name, who, asked in (
         ("declareSurge", "surge", Role.ALLOCATOR, {"region": "elsewhere", "resource": "mask.n95",

@@ -51,7 +51,10 @@ def an_instance(
 
 
 @st.composite
-def drawn(draw: st.DrawFn, *, sides: int = 3, most: int = 3, rules: tuple[Rule, ...] = (Rule.FLOOR,)) -> Instance:
+def drawn(
+    draw: st.DrawFn, *, sides: int = 3, most: int = 3, rules: tuple[Rule, ...] = (Rule.FLOOR,),
+    categories: tuple[tuple[str, ...], ...] = ((), (), ("burns",), ("burns", "rural")),
+) -> Instance:  # fmt: skip
     """Any instance of at most `sides` offers and requests and `most` units a number; some houses play both parts."""
     # Mostly givers with something to spare, takers that lack something and lanes between them; now and then not.
     some = st.integers(1, most)
@@ -66,7 +69,7 @@ def drawn(draw: st.DrawFn, *, sides: int = 3, most: int = 3, rules: tuple[Rule, 
         )  # fmt: skip
     reserves = [
         Reserve(category=name, share=draw(st.sampled_from([100, 250, 500])))
-        for name in draw(st.sampled_from([(), (), ("burns",), ("burns", "rural")]))
+        for name in draw(st.sampled_from(categories))
     ]
     receivers = []
     for index in range(draw(st.integers(1, sides))):
