@@ -101,6 +101,7 @@ QUERIES = {
     "viewForecast": "query ($north: UUID!) { forecasts(institution: $north) { nodes { resource } } }",
     "viewAllocation": "query { allocations { nodes { id } } }",
     "viewChoice": "query { fairnessChoices { nodes { id } } }",
+    "viewRunDocuments": "query ($run: UUID!) { allocationInstance(id: $run) }",
     "compareRules": "query ($run: UUID!) { allocationFrontier(id: $run) { svg } }",
     "askWhatIf": "query ($answered: UUID!) { whatWouldChange(request: $answered) { changes { sentence } } }",
     "readAudit": 'query ($north: UUID!) { decisions(institution: $north, kind: "offer.published") { nodes { id } } }',

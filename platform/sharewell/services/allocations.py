@@ -138,11 +138,11 @@ class AllocationService:
 
     async def instance(self, caller: Caller, id: UUID) -> bytes:  # noqa: A002
         """The instance that was solved, as canonical JSON."""
-        return await self._artifact((await self.get(caller, id)).instance_sha256)
+        return await self._document(caller, id, "instance_sha256")
 
     async def plan(self, caller: Caller, id: UUID) -> bytes:  # noqa: A002
         """The plan that was adopted, as canonical JSON."""
-        return await self._artifact((await self.get(caller, id)).plan_sha256)
+        return await self._document(caller, id, "plan_sha256")
 
     async def page(
         self, caller: Caller, *, before: UUID, region: str | None, resource: str | None, first: int
@@ -151,9 +151,11 @@ class AllocationService:
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.allocations.page(before=before, region=region, resource=resource, first=first)
 
-    async def _artifact(self, sha256: str) -> bytes:
+    async def _document(self, caller: Caller, id: UUID, hash_of: str) -> bytes:  # noqa: A002
+        """A document of a run, which speaks of everybody in it."""
+        await self._office.allow(caller, Action.VIEW_RUN_DOCUMENTS, Target(kind="allocation", id=str(id)))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await read_artifact(tx.conn, sha256)
+            return await read_artifact(tx.conn, getattr(await tx.allocations.get(id), hash_of))
 
 
 @dataclass(frozen=True, slots=True)

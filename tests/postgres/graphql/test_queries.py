@@ -215,3 +215,11 @@ async def test_every_list_of_an_empty_platform_is_empty_and_not_an_error(api: Ap
     assert all(value in ({"nodes": []}, []) for value in found.values())
 
 
+
+
+async def test_what_a_run_says_of_everybody_is_not_for_one_institution(api: Api) -> None:
+    await api.held_transfer()
+    (run,) = (await api.ask("giver", "{ allocations { nodes { id } } }"))["allocations"]["nodes"]
+    for document in ("allocationInstance", "allocationPlan"):
+        refused = await api.send("giver", f"query ($id: UUID!) {{ {document}(id: $id) }}", {"id": run["id"]})
+        assert refused.refusal[0] == "FORBIDDEN"
