@@ -270,7 +270,7 @@ QUERIES: Mapping[str, Query] = {
     "runs": Query(allocations.PAGE, (NEWEST, None, None, 51), 100),
     "runs of a region": Query(allocations.PAGE, (NEWEST, REGION, None, 51), 1_500),
     "runs for an instance": Query(allocations.ANSWERED, ("7" * 64,), 5, WORKER),
-    "units answered since a run": Query(allocations.GRANTED_SINCE_RUN, (REGION, BEDS), 300, WORKER),
+    "units answered since a run": Query(allocations.GRANTED_SINCE_RUN, (REGION, BEDS), 400, WORKER),
     "institutions": Query(institutions.PAGE, (UUID(int=0), None, 51), 100),
     "institutions of a region": Query(institutions.IN_REGION, (REGION,), 100, WORKER),
     "an institution by code": Query(institutions.BY_CODE, ("house-77",), 5),

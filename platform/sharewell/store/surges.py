@@ -33,11 +33,12 @@ select {_COLUMNS} from sharewell.surge_mode s
 #: That of the resource itself before that of all resources; one that is not signed yet is not there, and the one it
 #: renews stays until it is.
 IN_FORCE = f"""
+with declared as (
+  select id, renews from sharewell.surge_mode
+   where region = $1 and (resource = $2 or resource is null) and ended_at is null and until > $3)
 select * from (
   select {_COLUMNS} from sharewell.surge_mode s
-   where region = $1 and (resource = $2 or resource is null) and until > $3
-     and (ended_at is null or ending = 'renewed' and exists (
-       select from sharewell.surge_mode n where n.renews = s.id and n.ended_at is null and n.until > $3))) found
+   where id in (select id from declared union all select renews from declared) and until > $3) found
  where signed order by resource is null, ended_at is not null, id limit 1
 """
 OVER = f"""

@@ -88,6 +88,7 @@ create table sharewell.override (
 );
 create index on sharewell.override (made_at);
 create index on sharewell.override (giver_id, id);
+create index on sharewell.override (replacement_id) where replacement_id is not null;
 create index on sharewell.override (receiver_id, id);
 
 -- Only the planner makes transfers; the one exception follows from an override. It moves the very units of a transfer

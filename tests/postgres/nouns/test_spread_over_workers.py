@@ -29,6 +29,7 @@ async def _ten_markets(world: World) -> None:
         await world.people.resources.define(admin, line)
         await world.report(giver, staffed=9, occupied=1, resource=code)
         await world.pledge(giver, 4, resource=code)
+        await world.report(taker, staffed=5, occupied=5, waiting=3, resource=code)
         await world.ask(taker, 3, resource=code)
     async with world.people.database.transaction() as tx:
         for code in CODES:
