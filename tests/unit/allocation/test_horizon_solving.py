@@ -139,7 +139,8 @@ def test_without_time_there_is_still_a_schedule_with_its_bound(horizons: Horizon
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_schedule_with_one_number_changed_is_refused(horizons: Horizons, data: st.DataObject) -> None:
-    horizon = data.draw(horizons(kinds=KINDS))
+    # Without an aim that counts moves, one movement more can be as good.
+    horizon = data.draw(horizons(kinds=KINDS, aims=(Aim.FILL, Aim.SHORTAGE, Aim.MOVES)))
     document = json.loads(json.dumps(solve_horizon(horizon).to_json()))
     place = data.draw(st.sampled_from(["shipments", "uses", "stages", "unmet"]))
     if not document[place]:
