@@ -86,7 +86,10 @@ class SolverReport:
 
 @strawberry.type(description="What one stage of the rule reached over the whole run.")
 class StageReached:
-    name: str = field("The stage: `floor`, `leximin`, `welfare`, `distance`, `lottery` or `projected_proportional`.")
+    name: str = field(
+        "The stage: `floor`, `reserve`, `leximin`, `welfare`, `distance`, `stability` or `lottery`; "
+        "`projected_proportional` where an urgent request was answered at once."
+    )
     value: str = field("What it reached, a whole number as text; of shares the smallest of all parts, else the sum.")
     over: str = field("What the value is divided by; 1 unless it is a share.")
 

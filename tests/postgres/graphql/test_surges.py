@@ -208,6 +208,15 @@ async def test_it_is_ended_early_and_not_twice(api: Api, log: Log) -> None:
     assert (await states(api))["giver"][1] == text(api.at + timedelta(hours=24))
 
 
+async def test_a_renewed_mode_lasts_until_its_successor_is_signed(api: Api, log: Log) -> None:
+    await market(api)
+    await declared(api)
+    await log.seal()
+    await declared(api, hours=48)
+    await api.allocate()
+    assert (await states(api))["careful"] == ("HELD", text(api.at + timedelta(hours=2)))
+
+
 async def test_a_second_declaration_takes_the_place_of_the_first(api: Api, log: Log) -> None:
     await api.institution("giver")
     first = await declared(api, hours=72)
