@@ -182,3 +182,13 @@ async def test_what_takes_too_long_is_ended(api: Api, monkeypatch: pytest.Monkey
     monkeypatch.setattr(lab, "GRACE", 0.01)
     refused = await api.send("planner", FRONTIER, {"id": (await the_run(api))["id"]})
     assert refused.refusal[0] == Unavailable.code
+
+
+async def test_a_stored_receipt_says_what_credit_a_run_left(api: Api) -> None:
+    await market(api)
+    await api.done("planner", "chooseFairness", region="us-nj", resource=BEDS, rule="UTILITARIAN", memory=1000)
+    await api.allocate()
+    asked = "{ allocations { nodes { receipts { creditBefore creditAfter sentence } } } }"
+    (receipt,) = (await api.ask("calm", asked))["allocations"]["nodes"][0]["receipts"]
+    assert (receipt["creditBefore"], receipt["creditAfter"]) == (0, 3000)
+    assert "Your credit for earlier runs was 0" in receipt["sentence"]
