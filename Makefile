@@ -21,8 +21,10 @@ demo: $(VENV)/installed ## See the whole journey, then try it yourself; DEMO_FLA
 serve: $(VENV)/installed ## Serve the gateway and its workers, with a database of its own
 	@$(BIN)/sharewell serve
 
-test: $(VENV)/installed-tools ## Run every test; TEST_FLAGS are handed to pytest
-	@$(BIN)/python -m pytest -q $(TEST_FLAGS)
+# A file stays with one process, since some share what takes long to set up. In the order of the folders the longest,
+# the journeys, come first; each process has a PostgreSQL of its own, and more than four gain nothing.
+test: $(VENV)/installed-tools ## Run every test, a process for each core; TEST_FLAGS are handed to pytest
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(TEST_FLAGS)
 
 lint: $(VENV)/installed-tools ## Check style, types and the direction of imports
 	@$(BIN)/ruff check .

@@ -183,7 +183,10 @@ async def test_a_killed_server_comes_back_and_has_lost_nothing(home: Path) -> No
                 await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("left_behind", ["999999\n", f"{os.getpid()}\n", "", "not a number\n"])
+@pytest.mark.parametrize(
+    "left_behind",
+    ["999999\n", pytest.param(f"{os.getpid()}\n", id="of another living process"), "", "not a number\n"],
+)
 async def test_a_stale_pid_file_does_not_keep_it_from_starting(home: Path, left_behind: str) -> None:
     assert await add(home, 1) == [1]
     (home / "postgres" / "postmaster.pid").write_text(left_behind)
