@@ -100,7 +100,8 @@ def verify_subtree(start: int, end: int, size: int, head: Hash, root: Hash, path
         raise ProofFailed(f"Leaves {start} to {end} are no subtree of a tree of {size}.", field="size")
     _check_hashes(path)
     if start == end:
-        return _verify_nothing(head, path)
+        _verify_nothing(head, path)
+        return
     first, at, last = start, end - 1, size - 1
     while first != at and (at == last or at % 2):  # what `head` is a complete part of rises without a sibling
         first, at, last = first >> 1, at >> 1, last >> 1
