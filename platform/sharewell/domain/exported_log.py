@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from typing import Final
 
+from sharewell.domain.checkpoint import Checkpoint
 from sharewell.domain.errors import Invalid
 from sharewell.domain.merkle import HASH_SIZE, Hash, hash_leaf
 from sharewell.domain.notes import Mldsa44
@@ -46,54 +47,13 @@ class LogMisbehaved(LogNotVerified):
 class VerifiedLog:
     """A log of which every hash was worked out again."""
 
-    trusted: TrustedCheckpoint
     entries_read: bool  #: False: no entries came along, and the leaf hashes were taken as they are
     found: Mapping[Hash, int]  #: of the leaf hashes that were looked for, the index of each that is there
-    sizes: tuple[int, ...]  #: of the remembered checkpoints, all of which this log extends
     beyond: int = 0  #: files that lie beyond the checkpoint, and were not checked
 
 
-def verify_log(
-    read: Read,
-    policy: TrustPolicy,
-    *,
-    remembered: Sequence[bytes] = (),
-    wanted: Collection[Hash] = (),
-    paths: Iterable[str] = (),
-    mldsa44: Mldsa44 | None = None,
-) -> VerifiedLog:
-    """Work out the whole log again from its entries, or from its lowest tiles where no entries are.
-
-    `remembered` are signed checkpoints that it must extend; `wanted` leaf hashes to look for; `paths` the files that
-    there are, of which none under `tile/` may go unchecked. Raises `LogNotVerified`, which names file and index, or
-    `LogMisbehaved`; and what `open_checkpoint` raises.
-    """
-    trusted = _open(read, policy, mldsa44)
-    older = [_remembered(note, trusted, policy, mldsa44) for note in remembered]
-    size, root = trusted.checkpoint.size, trusted.checkpoint.root
-    with_entries = any(path.startswith(f"{TILES}{ENTRIES}/") for path in paths) or size == 0
-    with_entries = with_entries or read(tile_path(ENTRIES, 0, _width(0, 0, size))) is not None
-    walk = _Walk(read, size, with_entries, frozenset(wanted), sorted({old.checkpoint.size for old in older}))
-    walk.run()
-    if walk.edge.root() != root:
-        raise LogNotVerified(f"All tiles fit together, but not the head that is signed for {size} entries.")
-    beyond = _check_others(read, size, paths)
-    for old in older:
-        if walk.roots[old.checkpoint.size] != old.checkpoint.root:
-            raise LogMisbehaved(
-                f"The log signed another head for its first {old.checkpoint.size} entries before: it was rewritten. "
-                f"Keep both checkpoints; they are evidence."
-            )
-    return VerifiedLog(
-        trusted=trusted,
-        entries_read=with_entries,
-        found=walk.found,
-        sizes=tuple(old.checkpoint.size for old in older),
-        beyond=beyond,
-    )
-
-
-def _open(read: Read, policy: TrustPolicy, mldsa44: Mldsa44 | None) -> TrustedCheckpoint:
+def open_log(read: Read, policy: TrustPolicy, mldsa44: Mldsa44 | None = None) -> TrustedCheckpoint:
+    """The newest checkpoint, of which every signature was checked. Raises `LogNotVerified`, or as `open_checkpoint`."""
     note = read(CHECKPOINT)
     if note is None:
         raise LogNotVerified(f"There is no file {CHECKPOINT}.", field=CHECKPOINT)
@@ -102,18 +62,47 @@ def _open(read: Read, policy: TrustPolicy, mldsa44: Mldsa44 | None) -> TrustedCh
     return trusted
 
 
-def _remembered(note: bytes, now: TrustedCheckpoint, policy: TrustPolicy, mldsa44: Mldsa44 | None) -> TrustedCheckpoint:
-    """A checkpoint seen before. Whether a quorum had cosigned it by then does not matter: the log signed it."""
-    old = open_checkpoint(note, replace(policy, quorum=NONE), mldsa44)
-    was, is_now = old.checkpoint, now.checkpoint
-    if was.origin != is_now.origin:
-        raise LogNotVerified(f"The remembered checkpoint is of the log {was.origin}, this is {is_now.origin}.")
-    if was.size > is_now.size:
+def open_remembered(note: bytes, now: Checkpoint, policy: TrustPolicy, mldsa44: Mldsa44 | None = None) -> Checkpoint:
+    """A checkpoint seen before, of the log that `now` is of. Its quorum does not matter: the log signed it."""
+    was = open_checkpoint(note, replace(policy, quorum=NONE), mldsa44).checkpoint
+    if was.origin != now.origin:
+        raise LogNotVerified(f"The remembered checkpoint is of the log {was.origin}, this is {now.origin}.")
+    if was.size > now.size:
         raise LogNotVerified(
-            f"The log had {was.size} entries and here has {is_now.size}: this copy is older than what you remember, or "
+            f"The log had {was.size} entries and here has {now.size}: this copy is older than what you remember, or "
             f"the log was rolled back. Fetch it again; if it stays shorter, keep both checkpoints as evidence."
         )
-    return old
+    return was
+
+
+def verify_log(
+    read: Read,
+    now: Checkpoint,
+    *,
+    remembered: Sequence[Checkpoint] = (),
+    wanted: Collection[Hash] = (),
+    paths: Iterable[str] = (),
+) -> VerifiedLog:
+    """Work out the whole log again from its entries, or from its lowest tiles where no entries are.
+
+    `now` is what `open_log` found to be signed; `remembered` what it must extend, from `open_remembered`; `wanted`
+    leaf hashes to look for; `paths` the files that there are, of which none under `tile/` may go unchecked (gone
+    through twice). Raises `LogNotVerified`, which names file and index, or `LogMisbehaved`.
+    """
+    with_entries = any(path.startswith(f"{TILES}{ENTRIES}/") for path in paths) or now.size == 0
+    with_entries = with_entries or read(tile_path(ENTRIES, 0, _width(0, 0, now.size))) is not None
+    walk = _Walk(read, now.size, with_entries, frozenset(wanted), sorted({was.size for was in remembered}))
+    walk.run()
+    if walk.edge.root() != now.root:
+        raise LogNotVerified(f"All tiles fit together, but not the head that is signed for {now.size} entries.")
+    beyond = _check_others(read, now.size, paths)
+    for was in remembered:
+        if walk.roots[was.size] != was.root:
+            raise LogMisbehaved(
+                f"The log signed another head for its first {was.size} entries before: it was rewritten. "
+                f"Keep both checkpoints; they are evidence."
+            )
+    return VerifiedLog(entries_read=with_entries, found=walk.found, beyond=beyond)
 
 
 class _Walk:

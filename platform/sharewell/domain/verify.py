@@ -20,7 +20,7 @@ from sharewell.domain import bundle as bundles
 from sharewell.domain.audit import format_time, parse_entry
 from sharewell.domain.checkpoint import PROOF_HEADER, MalformedProof, parse_tlog_proof
 from sharewell.domain.errors import Invalid
-from sharewell.domain.exported_log import POLICY, LogMisbehaved, LogNotVerified, verify_log
+from sharewell.domain.exported_log import POLICY, LogMisbehaved, LogNotVerified, open_log, open_remembered, verify_log
 from sharewell.domain.log_receipt import LogReceipt, open_log_receipt
 from sharewell.domain.merkle import Hash, hash_leaf, verify_inclusion
 from sharewell.domain.notes import Mldsa44, b64encode, parse_vkey
@@ -169,9 +169,11 @@ def _check_receipt(asked: Asked, answer: Answer) -> None:
 
 def _look_for(receipt: LogReceipt, folder: Path, asked: Asked, answer: Answer) -> tuple[TrustedCheckpoint, int | None]:
     files = Folder(folder)
-    found = verify_log(files.read, _policy(asked), wanted={receipt.leaf_hash}, paths=files, mldsa44=asked.mldsa44)
-    answer.held += [describe(found.trusted), "every tile of that log leads to the head it signs"]
-    return found.trusted, found.found.get(receipt.leaf_hash)
+    trusted = open_log(files.read, _policy(asked), asked.mldsa44)
+    answer.held.append(describe(trusted))
+    found = verify_log(files.read, trusted.checkpoint, wanted={receipt.leaf_hash}, paths=files)
+    answer.held.append("every tile of that log leads to the head it signs")
+    return trusted, found.found.get(receipt.leaf_hash)
 
 
 def _not_there(receipt: LogReceipt, trusted: TrustedCheckpoint, asked: Asked) -> LogNotVerified:
@@ -200,26 +202,22 @@ def _check_folder(asked: Asked, answer: Answer) -> None:
     if policy is None:
         policy = _own_policy(files)
         answer.remarks.append("the keys were taken from the folder itself; compare them with keys you got another way")
-    found = verify_log(
-        files.read,
-        policy,
-        remembered=[path.read_bytes() for path in asked.remembered],
-        paths=files,
-        mldsa44=asked.mldsa44,
-    )
-    answer.held.append(describe(found.trusted))
+    trusted = open_log(files.read, policy, asked.mldsa44)
+    answer.held.append(describe(trusted))
+    now = trusted.checkpoint
+    answer.facts |= {"origin": now.origin, "size": now.size, "root": b64encode(now.root)}
+    remembered = [open_remembered(path.read_bytes(), now, policy, asked.mldsa44) for path in asked.remembered]
+    found = verify_log(files.read, now, remembered=remembered, paths=files)
     answer.held.append(
         "every entry has the hash its tile gives it" if found.entries_read else "no entries came along: hashes only"
     )
     answer.held.append("every tile fits the ones below it, and all lead to the head that is signed")
-    answer.held += [f"it extends the checkpoint of {size} entries that you remember" for size in found.sizes]
+    answer.held += [f"it extends the checkpoint of {was.size} entries that you remember" for was in remembered]
     if others := files.others():
         answer.remarks.append(f"not looked at: {', '.join(others)}")
     if found.beyond:
         answer.remarks.append(f"{found.beyond} tiles lie beyond this checkpoint and were not looked at")
-    checkpoint = found.trusted.checkpoint
-    answer.facts |= {"origin": checkpoint.origin, "size": checkpoint.size, "root": b64encode(checkpoint.root)}
-    answer.facts |= {"entries": found.entries_read, "extends": list(found.sizes)}
+    answer.facts |= {"entries": found.entries_read, "extends": [was.size for was in remembered]}
 
 
 def _own_policy(files: Folder) -> TrustPolicy:
@@ -306,7 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--proof", type=Path, help="bundle or proof of a log receipt's entry")
     parser.add_argument("--entry", type=Path, help="the bytes that a proof is for")
     parser.add_argument("--remembered", type=Path, action="append", default=[], help="checkpoint seen before")
-    parser.add_argument("--at", type=read_time, help="the time now, such as 2026-03-01T12:00:00Z or Unix seconds")
+    parser.add_argument("--at", help="the time now, such as 2026-03-01T12:00:00Z or Unix seconds")
     given = parser.parse_args(arguments)
     try:
         asked = Asked(
@@ -316,7 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             proof=given.proof,
             entry=given.entry,
             remembered=tuple(given.remembered),
-            at=given.at,
+            at=None if given.at is None else read_time(given.at),
         )
         answer = verify(asked)
     except (Invalid, OSError) as why:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,18 +11,34 @@ from tests.unit.audit.conftest import LOG, ONE, ORIGIN, POLICY, QUANTUM, MadeLog
 from sharewell.audit.keys import LogKey
 from sharewell.audit.signers import mldsa44_verify
 from sharewell.domain.checkpoint import Checkpoint
-from sharewell.domain.exported_log import LogMisbehaved, LogNotVerified, VerifiedLog, verify_log
-from sharewell.domain.merkle import hash_leaf, root_hash
+from sharewell.domain.exported_log import (
+    LogMisbehaved,
+    LogNotVerified,
+    VerifiedLog,
+    open_log,
+    open_remembered,
+    verify_log,
+)
+from sharewell.domain.merkle import Hash, hash_leaf, root_hash
 from sharewell.domain.tiles import entry_bundle
-from sharewell.domain.trust import NoTrustedLog, QuorumNotMet, TrustedLog, trust_keys
+from sharewell.domain.trust import NoTrustedLog, QuorumNotMet, TrustedLog, TrustPolicy, trust_keys
 
 SIZES = [0, 1, 2, 255, 256, 257, 700]
 
 
-def check(log: MadeLog, changed: dict[str, bytes | None] | None = None, **said: object) -> VerifiedLog:
-    files = dict(log.files) | (changed or {})
+def check(
+    log: MadeLog,
+    other: Mapping[str, bytes | None] | None = None,
+    *,
+    remembered: Sequence[bytes] = (),
+    wanted: Collection[Hash] = (),
+    policy: TrustPolicy = POLICY,
+) -> VerifiedLog:
+    files = dict(log.files) | dict(other or {})
     there = {path: data for path, data in files.items() if data is not None}
-    return verify_log(there.get, POLICY, paths=list(there), mldsa44=mldsa44_verify, **said)  # type: ignore[arg-type]
+    now = open_log(there.get, policy, mldsa44_verify).checkpoint
+    older = [open_remembered(note, now, policy, mldsa44_verify) for note in remembered]
+    return verify_log(there.get, now, remembered=older, wanted=wanted, paths=list(there))
 
 
 def changed(data: bytes, at: int) -> bytes:
@@ -30,10 +47,11 @@ def changed(data: bytes, at: int) -> bytes:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_log_as_it_was_made_verifies(size: int) -> None:
+    trusted = open_log(a_log(size).files.get, POLICY, mldsa44_verify)
+    assert trusted.checkpoint.size == size
+    assert [key.kind for key in trusted.signed_by] == [1, 6]
+    assert [name for name, _ in trusted.cosigned_by] == ["one", "two"]
     found = check(a_log(size))
-    assert found.trusted.checkpoint.size == size
-    assert [key.kind for key in found.trusted.signed_by] == [1, 6]
-    assert [name for name, _ in found.trusted.cosigned_by] == ["one", "two"]
     assert found.entries_read
     assert found.beyond == 0
 
@@ -101,7 +119,7 @@ def test_a_file_of_the_wrong_shape_is_named(path: str, data: bytes) -> None:
 
 def test_narrower_tiles_of_earlier_trees_must_be_how_the_later_ones_begin() -> None:
     older: dict[str, bytes | None] = {p: d for p, d in a_log(520).files.items() if ".p/" in p or p.startswith("tile/1")}
-    assert check(a_log(700), older).trusted.checkpoint.size == 700
+    assert check(a_log(700), older).entries_read
     for path in ("tile/0/002.p/8", "tile/entries/002.p/8"):
         data = older[path]
         assert data is not None
@@ -115,28 +133,25 @@ def test_a_full_tile_stands_for_the_partial_one_that_it_replaced() -> None:
     files: dict[str, bytes | None] = {p: d for p, d in later.files.items() if p.startswith("tile/")}
     gone = {path: None for path in log.files if ".p/" in path and path.startswith("tile/0")}
     found = check(log, files | gone)
-    assert found.trusted.checkpoint.size == 700
     assert found.beyond > 0
 
 
 def test_a_head_that_is_signed_but_not_that_of_the_tiles_is_refused() -> None:
     forged = sign(Checkpoint(origin=ORIGIN, size=700, root=bytes(32)), *[ONE])
-    policy = replace(POLICY, quorum="one")
-    files = dict(a_log(700).files) | {"checkpoint": forged}
     with pytest.raises(LogNotVerified, match="not the head that is signed for 700 entries"):
-        verify_log(files.get, policy)
+        check(a_log(700), {"checkpoint": forged}, policy=replace(POLICY, quorum="one"))
 
 
 def test_a_checkpoint_without_its_quorum_or_with_a_strangers_line_is_refused() -> None:
     with pytest.raises(QuorumNotMet):
         check(a_log(7, ONE))
     with pytest.raises(NoTrustedLog, match="also signed by"):
-        verify_log(a_log(7).files.get, trust_keys([LOG.key]))
+        check(a_log(7), policy=trust_keys([LOG.key]))
 
 
 def test_it_must_extend_every_checkpoint_that_is_remembered() -> None:
     older = [a_log(size).checkpoint for size in (1, 256, 300, 699, 700)]
-    assert check(a_log(700), remembered=older).sizes == (1, 256, 300, 699, 700)
+    assert check(a_log(700), remembered=older).entries_read
 
 
 @pytest.mark.parametrize("size", [1, 256, 300, 700])
@@ -162,7 +177,7 @@ def test_a_remembered_checkpoint_counts_only_if_this_log_signed_it() -> None:
     both = replace(POLICY, logs=(*POLICY.logs, TrustedLog(key=next_year.key)))
     other = sign(replace(head, origin="log.example/2027"), by=next_year)
     with pytest.raises(LogNotVerified, match=r"of the log log\.example/2027"):
-        verify_log(a_log(700).files.get, both, remembered=[other], mldsa44=mldsa44_verify)
+        check(a_log(700), remembered=[other], policy=both)
 
 
 def test_leaf_hashes_are_found_at_their_index() -> None:
@@ -173,5 +188,4 @@ def test_leaf_hashes_are_found_at_their_index() -> None:
 
 
 def test_without_a_library_the_post_quantum_line_is_named_as_unchecked() -> None:
-    found = verify_log(a_log(7).files.get, POLICY)
-    assert found.trusted.unchecked == (QUANTUM.key.name,)
+    assert open_log(a_log(7).files.get, POLICY).unchecked == (QUANTUM.key.name,)
