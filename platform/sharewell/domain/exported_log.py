@@ -152,8 +152,11 @@ class _Walk:
         stored = _hashes(self.read, 0, n, self.size)
         if not self.with_entries:
             return stored
-        path, entries = _entries(self.read, n, self.size)
-        leaves = [hash_leaf(entry) for entry in entries]
+        path, data, width = _file(self.read, ENTRIES, n, self.size)
+        leaves = hash_entries(data, path)
+        if len(leaves) != width:
+            raise LogNotVerified(f"The file {path} has {len(leaves)} entries instead of {width}.", field=path)
+        leaves = leaves[: len(stored)]
         if leaves != stored:
             at = next(at for at, (a, b) in enumerate(zip(leaves, stored, strict=True)) if a != b)
             raise LogNotVerified(
@@ -195,15 +198,16 @@ def _hashes(read: Read, level: int, n: int, size: int) -> list[Hash]:
     return [data[at : at + HASH_SIZE] for at in range(0, _width(level, n, size) * HASH_SIZE, HASH_SIZE)]
 
 
-def _entries(read: Read, n: int, size: int) -> tuple[str, list[bytes]]:
-    path, data, width = _file(read, ENTRIES, n, size)
+def hash_entries(data: bytes, path: str) -> list[Hash]:
+    """The leaf hashes of the entries in the file `path`."""
+    return [hash_leaf(entry) for entry in _entries(data, path)]
+
+
+def _entries(data: bytes, path: str) -> list[bytes]:
     try:
-        entries = parse_entry_bundle(data)
+        return parse_entry_bundle(data)
     except Invalid as why:
         raise LogNotVerified(f"{path}: {why.message}", field=path) from None
-    if len(entries) != width:
-        raise LogNotVerified(f"The file {path} has {len(entries)} entries instead of {width}.", field=path)
-    return path, entries[: _width(0, n, size)]
 
 
 def _check_others(read: Read, size: int, paths: Iterable[str]) -> int:
@@ -229,7 +233,8 @@ def _check_others(read: Read, size: int, paths: Iterable[str]) -> int:
 def _check_beginning(read: Read, path: str, tile: tuple[int | str, int, int], size: int) -> None:
     level, n, width = tile
     if level == ENTRIES:
-        begins = entry_bundle(_entries(read, n, size)[1][:width])
+        later, data, _ = _file(read, ENTRIES, n, size)
+        begins = entry_bundle(_entries(data, later)[:width])
     else:
         begins = b"".join(_hashes(read, int(level), n, size)[:width])
     if read(path) != begins:
