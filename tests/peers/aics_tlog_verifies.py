@@ -1,4 +1,4 @@
-"""Verify a log in a folder with aics-tlog alone: `python aics_tlog_verifies.py FOLDER VKEY WITNESS ... -- OLDER ...`."""
+"""Verify a log in a folder with aics-tlog alone: `python aics_tlog_verifies.py FOLDER VKEY WITNESS.. -- OLDER..`."""
 
 from __future__ import annotations
 

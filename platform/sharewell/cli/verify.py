@@ -11,12 +11,20 @@ from typing import Annotated, Any
 
 import typer
 
+from sharewell.audit.page import offline_page
 from sharewell.audit.signers import mldsa44_verify
 from sharewell.domain.errors import Invalid
 from sharewell.domain.verify import Answer, Asked, Status, read_policy, read_time
 from sharewell.domain.verify import verify as answer_to
 
 _STDIN = Path("-")
+
+
+def _write_page(path: Path | None) -> None:
+    if path is not None:
+        path.write_text(offline_page(), encoding="utf-8")
+        typer.echo(f"Open {path} in a browser; it needs no network.")
+        raise typer.Exit
 
 
 def verify(
@@ -39,6 +47,12 @@ def verify(
         str | None, typer.Option(help="The time now, such as 2026-03-01T12:00:00Z; else the clock's.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")] = False,
+    page: Annotated[  # noqa: ARG001  acted on by its callback
+        Path | None,
+        typer.Option(
+            help="Only write a web page to this file that verifies in a browser.", callback=_write_page, is_eager=True
+        ),
+    ] = None,
 ) -> None:
     """Check what the log gave away: that it is signed, in the tree, unchanged, and as promised.
 
