@@ -25,7 +25,7 @@ def python(script: str, package: str, *keys: str) -> Run:
     def run(folder: Path, older: list[Path]) -> subprocess.CompletedProcess[str]:
         if not (UNPACKED / package).is_dir():
             pytest.skip(f"{package} is not here; fetch it with: python tests/peers/fetch.py")
-        command = [sys.executable, "-W", "ignore", HERE / script, folder, *keys, "--", *older]
+        command = [sys.executable, "-W", "ignore", str(HERE / script), str(folder), *keys, "--", *map(str, older)]
         environment = os.environ | {"PYTHONPATH": str(UNPACKED)}
         return subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
 
@@ -40,7 +40,7 @@ def go(folder: Path, older: list[Path]) -> subprocess.CompletedProcess[str]:
         "GOPATH": str(GO_PATH),
         "GOCACHE": str(folder.parent / "go-cache"),
     }
-    command = ["go", "run", HERE / "verify.go", folder, LOG.vkey, *older]
+    command = ["go", "run", str(HERE / "verify.go"), str(folder), LOG.vkey, *map(str, older)]
     return subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
 
 

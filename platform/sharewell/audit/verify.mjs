@@ -252,27 +252,39 @@ export async function rootAt(read, part, size) { // the head over the first `par
   }
   return root ?? sha256();
 }
-export async function verifyLog(read, policy, { remembered = [], wanted, entries, quorum } = {}) {
+async function checkOthers(read, paths, size) { // narrower tiles, of earlier trees, are how the later ones begin
+  for (const path of paths) {
+    const [, where, digits, width = FULL] = /^tile\/(entries|\d{1,2})\/((?:x\d{3}\/)*\d{3})(?:\.p\/(\d+))?$/.exec(path) ?? [];
+    const n = Number(digits?.replace(/[x/]/g, "")), level = where === "entries" ? where : Number(where), wide = Number(width);
+    need(tilePath(level, n, wide) === path, `${path} is no part of a log`);
+    const now = widthOf(size, Number(where) || 0, n);
+    if (wide >= now) continue; // part of the tree, or beyond it
+    const later = await readTile(read, level, n, now);
+    need((await readTile(read, level, n, wide)).every((item, at) => same(item, later[at])), `${path} is not how the later tile begins`);
+  }
+}
+export async function verifyLog(read, policy, { remembered = [], wanted, paths = [] } = {}) { // paths: of all files there are, if known
   const file = await read("checkpoint");
   need(file, "there is no checkpoint");
-  const head = await openCheckpoint(file, policy, quorum), { size, root, origin } = head;
-  const withEntries = entries ?? (size === 0 || !!(await read(tilePath("entries", 0, widthOf(size, 0, 0)))));
+  const head = await openCheckpoint(file, policy), { size, root, origin } = head, tiles = paths.filter((path) => path.startsWith("tile/"));
+  const entries = size === 0 || tiles.some((path) => path.startsWith("tile/entries/")) || !!(await read(tilePath("entries", 0, widthOf(size, 0, 0))));
   let index;
   for (let level = 0; count(size, level) > 0; level++) {
     for (let n = 0; n * FULL < count(size, level); n++) {
-      const hashes = await checkTile(read, size, level, n, withEntries);
+      const hashes = await checkTile(read, size, level, n, entries);
       const at = level === 0 && wanted ? hashes.findIndex((hash) => same(hash, wanted)) : -1;
       if (at >= 0) index = n * FULL + at;
     }
   }
   need(same(await rootAt(read, size, size), root), "the tiles lead to another head than the signed one");
+  await checkOthers(read, tiles, size);
   for (const note of remembered) {
     const was = await openCheckpoint(note, policy, "none");
     need(was.origin === origin, `the remembered checkpoint is of ${was.origin}`);
     need(was.size <= size, `you remember ${was.size} entries and here are ${size}: an older copy, or rolled back`);
     need(same(await rootAt(read, was.size, size), was.root), `the log signed another head for its first ${was.size} entries: it was rewritten`, Misbehaved);
   }
-  return { ...head, index, entries: withEntries };
+  return { ...head, index, entries };
 }
 
 // --- where files are -----------------------------------------------------------------------------------------------------
@@ -286,13 +298,15 @@ export async function verifyAny(file, policy, more = {}) { // the bytes of a bun
   return toText(file).startsWith("c2sp.org/tlog-proof@v1\n") ? verifyProof(file, more.entry ?? need(false, "give the entry"), policy) : verifyReceipt(file, policy, more);
 }
 if (globalThis.process?.argv?.[1] && import.meta.url.endsWith(globalThis.process.argv[1].split("/").pop())) {
-  const { readFile, stat } = await import("node:fs/promises"), [, , target, ...rest] = process.argv;
+  const { readFile, readdir, stat } = await import("node:fs/promises"), { relative } = await import("node:path"), [, , target, ...rest] = process.argv;
   const folder = (root) => (path) => readFile(`${root}/${path}`).catch((why) => need(why.code === "ENOENT", why.message));
+  const filesIn = async (root) => (await readdir(root, { recursive: true, withFileTypes: true })).filter((one) => one.isFile())
+    .map((one) => relative(root, `${one.parentPath ?? one.path}/${one.name}`));
   const option = (name) => rest.flatMap((word, at) => (word === `--${name}` ? [rest[at + 1]] : []));
   try {
     const isFolder = (await stat(target)).isDirectory(), [policyFile = isFolder && `${target}/policy`] = option("policy");
     const policy = await parsePolicy(toText(await readFile(policyFile))), [log] = option("log"), [entry] = option("entry"), [at] = option("at");
-    const found = isFolder ? await verifyLog(folder(target), policy, { remembered: await Promise.all(option("remembered").map((path) => readFile(path))) })
+    const found = isFolder ? await verifyLog(folder(target), policy, { remembered: await Promise.all(option("remembered").map((path) => readFile(path))), paths: await filesIn(target) })
       : await verifyAny(await readFile(target), policy, { log: log && folder(log), entry: entry && (await readFile(entry)), now: at && +at });
     console.log(JSON.stringify({ verified: true, ...found, root: found.root && base64(found.root) }));
   } catch (why) {

@@ -84,7 +84,8 @@ def entry_bundle(entries: Iterable[bytes]) -> bytes:
 
 def parse_entry_bundle(data: bytes) -> list[bytes]:
     """Read what `entry_bundle` writes. Raises `Invalid` where a length leads beyond the end."""
-    entries, at = [], 0
+    entries: list[bytes] = []
+    at = 0
     while at < len(data):
         end = at + 2 + int.from_bytes(data[at : at + 2], "big")
         if at + 2 > len(data) or end > len(data):

@@ -17,7 +17,7 @@ from tests.unit.audit.conftest import ONE, POLICY, TWO, MadeLog, a_log, a_receip
 
 import sharewell.audit
 from sharewell.audit.signers import mldsa44_verify
-from sharewell.domain import ed25519, exported_log, tiles
+from sharewell.domain import ed25519, exported_log, merkle, tiles
 from sharewell.domain.bundle import verify_bundle
 from sharewell.domain.errors import Invalid
 from sharewell.domain.exported_log import open_log, verify_log
@@ -50,11 +50,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiles, "fold", lambda hashes: plain(b"".join(hashes)))
 
 
-_fold = tiles.fold
-
-
 def _fold_joined(hashes: bytes) -> Hash:
-    return _fold([hashes[at : at + 32] for at in range(0, len(hashes), 32)])
+    return merkle.fold([hashes[at : at + 32] for at in range(0, len(hashes), 32)])
 
 
 def every_bit(data: bytes) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.audit.conftest import LOG, NOON, ONE, ORIGIN, POLICY, RECEIPTS, a_log, a_receipt, entry, sign
+from tests.unit.audit.conftest import LOG, NOON, ONE, ORIGIN, POLICY, RECEIPTS, MadeLog, a_log, a_receipt, entry, sign
 from typer.testing import CliRunner
 
 import sharewell.audit
@@ -44,6 +44,12 @@ def home(tmp_path: Path) -> Path:
     log.write(tmp_path / "log")
     a_log(0).write(tmp_path / "empty")
     a_log(257).write(tmp_path / "short")
+    older = {path: data for path, data in a_log(520).files.items() if path.startswith("tile/") and ".p/" in path}
+    MadeLog(log.entries, dict(log.files) | older).write(tmp_path / "with-older")
+    spoilt = older | {"tile/0/002.p/8": bytes(32) + older["tile/0/002.p/8"][32:]}
+    MadeLog(log.entries, dict(log.files) | spoilt).write(tmp_path / "spoilt")
+    (MadeLog(log.entries, log.files).write(tmp_path / "littered") / "tile/0/note.txt").write_text("?")
+    (MadeLog(log.entries, log.files).write(tmp_path / "holed") / "tile/entries/000").unlink()
     shutil.rmtree(shutil.copytree(tmp_path / "log", tmp_path / "hashes") / "tile" / "entries")
     damaged = log.files["tile/0/001"]
     log.write(tmp_path / "damaged", **{"tile/0/001": bytes(32) + damaged[32:]})
@@ -78,6 +84,10 @@ def home(tmp_path: Path) -> Path:
         ("empty", 0),
         ("hashes", 0),
         ("damaged", 1),
+        ("./with-older/", 0),
+        ("spoilt", 1),
+        ("littered", 1),
+        ("holed", 1),
         ("log --policy policy", 0),
         ("log --policy nobody", 1),
         ("log --remembered seen", 0),
