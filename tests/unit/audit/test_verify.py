@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 from tests.unit.audit.conftest import (
     LOG,
     NOON,
@@ -28,7 +27,7 @@ from tests.unit.audit.conftest import (
     entry,
     sign,
 )
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 import sharewell.domain
 from sharewell.audit.keys import LogKey
