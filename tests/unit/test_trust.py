@@ -202,6 +202,8 @@ def test_keys_alone_make_a_policy_without_witnesses() -> None:
         ("quorum towns", "The quorum is there twice"),
         ("Quorum none", "no line of log"),
         ("#log-receipt", "no line of log"),
+        (f"#log-receipt {LOG.key}", "named for its log, such as log.example/2026/receipt"),
+        (f"#log-receipt {Cosigner.from_seed(ORIGIN + '/receipt', COSIGNATURE, bytes(32)).key}", "type 0x01, not 0x04"),
         ("log\r", "no control characters"),
     ],
 )

@@ -120,7 +120,7 @@ def trust_keys(keys: Iterable[VerifierKey]) -> TrustPolicy:
     given = tuple(keys)
     return TrustPolicy(
         logs=tuple(TrustedLog(key=_of_kind(key, _LOG_KINDS, "log")) for key in given if not is_receipt_key(key)),
-        receipt_keys=tuple(key for key in given if is_receipt_key(key)),
+        receipt_keys=tuple(_receipt_key(key) for key in given if is_receipt_key(key)),
     )
 
 
@@ -207,7 +207,7 @@ class _Reading:
     def line(self, words: list[str]) -> None:
         match words:
             case [first, vkey] if first == RECEIPT_LINE:
-                self.receipt_keys.append(parse_vkey(vkey))
+                self.receipt_keys.append(_receipt_key(parse_vkey(vkey)))
             case []:
                 pass
             case [first, *_] if first.startswith("#") and first != RECEIPT_LINE:
@@ -266,6 +266,12 @@ def _of_kind(key: VerifierKey, kinds: tuple[int, ...], what: str) -> VerifierKey
         wanted = " or ".join(f"{kind:#04x}" for kind in kinds)
         raise MalformedPolicy(f"The key of the {what} {key.name} must be of type {wanted}, not {key.kind:#04x}.")
     return key
+
+
+def _receipt_key(key: VerifierKey) -> VerifierKey:
+    if not is_receipt_key(key):
+        raise MalformedPolicy(f"A key for log receipts is named for its log, such as {key.name}/receipt.")
+    return _of_kind(key, (ED25519,), "log receipts of")
 
 
 def _once(holds: bool, what: str) -> None:
