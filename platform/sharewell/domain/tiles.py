@@ -16,6 +16,7 @@ from sharewell.domain.merkle import Hash, Node, empty_root, fold, fold_peaks, ha
 FULL = 256  #: hashes in a full tile
 HEIGHT = 8  #: levels of the tree in one level of tiles
 HIGHEST_LEVEL = 63
+LARGEST_IN_BUNDLE = 65_535  #: bytes of an entry
 ENTRIES = "entries"  #: stands in the path of a bundle of entries instead of a level
 
 _PATH = re.compile(
@@ -74,8 +75,24 @@ def node_in(tile: Sequence[Hash], node: Node) -> Hash:
 
 
 def entry_bundle(entries: Iterable[bytes]) -> bytes:
-    """Entries as tlog-tiles serves them: each after its length in two bytes."""
-    return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
+    """Entries as tlog-tiles serves them: each after its length in two bytes. Raises `Invalid` beyond 65,535 bytes."""
+    rows = list(entries)
+    if any(len(entry) > LARGEST_IN_BUNDLE for entry in rows):
+        raise Invalid(f"An entry has at most {LARGEST_IN_BUNDLE} bytes; put what is larger beside it, by its hash.")
+    return b"".join(len(entry).to_bytes(2, "big") + entry for entry in rows)
+
+
+def parse_entry_bundle(data: bytes) -> list[bytes]:
+    """Read what `entry_bundle` writes. Raises `Invalid` where a length leads beyond the end."""
+    entries: list[bytes] = []
+    at = 0
+    while at < len(data):
+        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
+        if at + 2 > len(data) or end > len(data):
+            raise Invalid(f"The bundle ends within its entry {len(entries)}.", field="entries")
+        entries.append(data[at + 2 : end])
+        at = end
+    return entries
 
 
 def build_tiles(entries: Sequence[bytes]) -> dict[str, bytes]:
@@ -107,21 +124,28 @@ class Edge:
 
     def extend(self, leaves: Iterable[Hash]) -> Iterator[tuple[Tile, list[Hash]]]:
         """Take more leaf hashes, yielding each tile as it becomes full. Run it to its end."""
-        for leaf in leaves:
-            self.size += 1
-            yield from self._push(0, leaf)
+        rest, at = list(leaves), 0
+        while at < len(rest):
+            lowest = self._level(0)
+            part = rest[at : at + FULL - len(lowest)]
+            lowest += part
+            self.size += len(part)
+            at += len(part)
+            yield from self._rise()
 
-    def _push(self, level: int, value: Hash) -> Iterator[tuple[Tile, list[Hash]]]:
-        while True:
-            if level == len(self.levels):
-                self.levels.append([])
-            hashes = self.levels[level]
-            hashes.append(value)
-            if len(hashes) < FULL:
-                return
+    def _level(self, level: int) -> list[Hash]:
+        if level == len(self.levels):
+            self.levels.append([])
+        return self.levels[level]
+
+    def _rise(self) -> Iterator[tuple[Tile, list[Hash]]]:
+        """Empty the tiles that are full, from the lowest, each into one hash of the level above."""
+        level = 0
+        while len(hashes := self._level(level)) == FULL:
             yield Tile(level, (self.size >> (HEIGHT * (level + 1))) - 1, FULL), hashes
             self.levels[level] = []
-            level, value = level + 1, fold(hashes)
+            level += 1
+            self._level(level).append(fold(hashes))
 
     def partial_tiles(self) -> Iterator[tuple[Tile, list[Hash]]]:
         """The tiles at the edge that are begun and not full."""
