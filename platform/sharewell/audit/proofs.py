@@ -18,6 +18,8 @@ from sharewell.domain.merkle import (
     Hash,
     Node,
     ProofFailed,
+    complete_subtrees,
+    fold_peaks,
     hash_leaf,
     nodes_of_consistency,
     nodes_of_inclusion,
@@ -78,6 +80,13 @@ async def consistency_path(log: LogRepository, size1: int, size2: int) -> list[H
     """What shows that the tree of `size2` extends the one of `size1`, from stored tiles."""
     hashes = await _read_nodes(log, nodes_of_consistency(size1, size2), size2)
     return prove_consistency(size1, size2, lambda nodes: [hashes[node] for node in nodes])
+
+
+async def root_at(log: LogRepository, size: int, tree_size: int) -> Hash:
+    """The head that the stored tree of `tree_size` had when it had `size` entries."""
+    nodes = complete_subtrees(0, size)
+    hashes = await _read_nodes(log, nodes, tree_size)
+    return fold_peaks([hashes[node] for node in nodes])
 
 
 def read_checkpoint(note: bytes) -> Checkpoint:
