@@ -9,20 +9,26 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from sharewell.domain import ed25519
 from sharewell.domain.errors import Invalid
 
 ED25519: Final = 0x01  #: a signature over the text
 COSIGNATURE: Final = 0x04  #: a witness's Ed25519 signature over a time and the text (c2sp.org/tlog-cosignature)
-MLDSA44: Final = 0x06  #: a post-quantum cosignature; its keys are read here, its signatures not yet checked
+MLDSA44: Final = 0x06  #: a post-quantum cosignature over name, time, origin, size and root; takes a library to check
 
 MOST_SIGNATURES = 100
 
+#: Whether, by FIPS 204, (public key, message, signature) is an ML-DSA-44 signature with an empty context.
+Mldsa44: TypeAlias = Callable[[bytes, bytes, bytes], bool]
+
 _KEY_SIZE = {ED25519: 32, COSIGNATURE: 32, MLDSA44: 1312}
+_COSIGNATURE_SIZE = 8 + 64
+_MLDSA44_SIZE = 8 + 2420
+_LATEST = 2**63 - 1
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _DASH = "\u2014 "
 
@@ -76,12 +82,20 @@ class VerifierKey:
         """The vkey: `name+id+base64`, as published."""
         return f"{self.name}+{self.id:08x}+{b64encode(bytes([self.kind]) + self.public)}"
 
-    def verify(self, text: bytes, signature: bytes) -> bool:
-        """Whether `signature`, without its key id, was made over `text` with this key."""
+    def verify(self, text: bytes, signature: bytes, mldsa44: Mldsa44 | None = None) -> bool:
+        """Whether `signature`, without its key id, was made over `text` with this key.
+
+        One of the kind MLDSA44 is false without `mldsa44`; `open_note` passes such keys over.
+        """
         if self.kind == ED25519:
             return ed25519.verify(self.public, text, signature)
-        if self.kind == COSIGNATURE and len(signature) == 72:
-            return ed25519.verify(self.public, cosigned_text(text, _timestamp(signature)), signature[8:])
+        if len(signature) < 8 or (timestamp := timestamp_of(signature)) > _LATEST:
+            return False
+        if self.kind == COSIGNATURE and len(signature) == _COSIGNATURE_SIZE:
+            return ed25519.verify(self.public, cosigned_text(text, timestamp), signature[8:])
+        if self.kind == MLDSA44 and len(signature) == _MLDSA44_SIZE and mldsa44:
+            message = cosigned_tree(self.name, timestamp, text)
+            return message is not None and mldsa44(self.public, message, signature[8:])
         return False
 
 
@@ -138,6 +152,17 @@ def sign_note(text: str, signers: Sequence[Signer]) -> bytes:
     return f"{text}\n{''.join(lines)}".encode()
 
 
+def add_signatures(note: bytes, signatures: Sequence[Signature]) -> bytes:
+    """`note` with further lines; a key that signed it already adds none, since readers refuse two lines of one key."""
+    seen = {(line.name, line.id) for line in split_note(note)[1]}
+    lines = []
+    for line in signatures:
+        if (line.name, line.id) not in seen:
+            lines.append(line.line())
+            seen.add((line.name, line.id))
+    return note + "".join(lines).encode()
+
+
 def split_note(note: bytes) -> tuple[str, list[Signature]]:
     """The text and every signature line, none of them checked. Raises `MalformedNote`."""
     try:
@@ -154,20 +179,23 @@ def split_note(note: bytes) -> tuple[str, list[Signature]]:
     return text + "\n", [_signature(row) for row in rows]
 
 
-def open_note(note: bytes, keys: Sequence[VerifierKey]) -> tuple[str, list[VerifierKey]]:
+def open_note(
+    note: bytes, keys: Sequence[VerifierKey], mldsa44: Mldsa44 | None = None
+) -> tuple[str, list[VerifierKey]]:
     """The text, and those of `keys` that signed it. Signatures by others are ignored.
 
-    Raises `MalformedNote`; `BadSignature` if a known key's signature does not fit; `NoKnownSignature`.
+    So are those by keys of the kind MLDSA44 where no `mldsa44` is given to check them with. Raises `MalformedNote`;
+    `BadSignature` if a known key's signature does not fit; `NoKnownSignature`.
     """
     text, signatures = split_note(note)
-    known = {(key.name, key.id): key for key in keys}
+    known = {(key.name, key.id): key for key in keys if mldsa44 or key.kind != MLDSA44}
     signed: dict[tuple[str, int], VerifierKey] = {}
     for signature in signatures:
         mark = signature.name, signature.id
         key = known.get(mark)
         if key is None or mark in signed:
             continue
-        if not key.verify(text.encode(), signature.blob):
+        if not key.verify(text.encode(), signature.blob, mldsa44):
             raise BadSignature(f"The signature of {key.name} does not fit the text.")
         signed[mark] = key
     if not signed:
@@ -180,8 +208,43 @@ def cosigned_text(text: bytes, timestamp: int) -> bytes:
     return b"cosignature/v1\ntime %d\n%b" % (timestamp, text)
 
 
-def _timestamp(signature: bytes) -> int:
-    return int.from_bytes(signature[:8], "big")
+def cosigned_tree(name: str, timestamp: int, text: bytes) -> bytes | None:
+    """What a cosigner `name` signs with ML-DSA-44: cosigned_message of c2sp.org/tlog-cosignature, whole tree.
+
+    None where `text` is not exactly origin, size and root: it commits to no other line, so none may ride along.
+    """
+    origin, _, rest = text.partition(b"\n")
+    size, _, root = rest.partition(b"\n")
+    if not re.fullmatch(rb"0|[1-9][0-9]{0,18}", size) or not 0 < len(origin) < 256 or not 0 < len(name.encode()) < 256:
+        return None
+    try:
+        head = b64decode(root[:-1].decode("ascii"))
+    except (MalformedNote, UnicodeDecodeError):
+        return None
+    if not root.endswith(b"\n") or len(head) != 32 or int(size) > _LATEST:
+        return None
+    whole = (0).to_bytes(8, "big") + int(size).to_bytes(8, "big")
+    who, log = name.encode(), origin
+    return b"".join(
+        (b"subtree/v1\n\0", bytes([len(who)]), who, timestamp.to_bytes(8, "big"), bytes([len(log)]), log, whole, head)
+    )
+
+
+def timestamp_of(cosignature: bytes) -> int:
+    """Unix seconds at which a cosignature (of either kind) was made: its first eight bytes."""
+    return int.from_bytes(cosignature[:8], "big")
+
+
+def parse_signatures(lines: bytes) -> list[Signature]:
+    """Signature lines alone, as witnesses answer with. Raises `MalformedNote`."""
+    try:
+        text = lines.decode("utf-8")
+    except UnicodeDecodeError:
+        raise MalformedNote("The signature lines are not UTF-8.") from None
+    _check_text(text)
+    if not text.endswith("\n") or text.count("\n") > MOST_SIGNATURES:
+        raise MalformedNote(f"Signature lines are 1 to {MOST_SIGNATURES}, and each ends with a line end.")
+    return [_signature(row) for row in text[:-1].split("\n")]
 
 
 def _check_text(text: str) -> None:

@@ -16,6 +16,7 @@ from sharewell.domain.merkle import Hash, Node, empty_root, fold, fold_peaks, ha
 FULL = 256  #: hashes in a full tile
 HEIGHT = 8  #: levels of the tree in one level of tiles
 HIGHEST_LEVEL = 63
+LARGEST_IN_BUNDLE = 65_535  #: bytes of an entry
 ENTRIES = "entries"  #: stands in the path of a bundle of entries instead of a level
 
 _PATH = re.compile(
@@ -74,8 +75,23 @@ def node_in(tile: Sequence[Hash], node: Node) -> Hash:
 
 
 def entry_bundle(entries: Iterable[bytes]) -> bytes:
-    """Entries as tlog-tiles serves them: each after its length in two bytes."""
-    return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
+    """Entries as tlog-tiles serves them: each after its length in two bytes. Raises `Invalid` beyond 65,535 bytes."""
+    rows = list(entries)
+    if any(len(entry) > LARGEST_IN_BUNDLE for entry in rows):
+        raise Invalid(f"An entry has at most {LARGEST_IN_BUNDLE} bytes; put what is larger beside it, by its hash.")
+    return b"".join(len(entry).to_bytes(2, "big") + entry for entry in rows)
+
+
+def parse_entry_bundle(data: bytes) -> list[bytes]:
+    """Read what `entry_bundle` writes. Raises `Invalid` where a length leads beyond the end."""
+    entries, at = [], 0
+    while at < len(data):
+        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
+        if at + 2 > len(data) or end > len(data):
+            raise Invalid(f"The bundle ends within its entry {len(entries)}.", field="entries")
+        entries.append(data[at + 2 : end])
+        at = end
+    return entries
 
 
 def build_tiles(entries: Sequence[bytes]) -> dict[str, bytes]:
