@@ -96,12 +96,12 @@ async def _files(log: LogRepository, before: int, size: int) -> AsyncIterator[tu
             raise LogDamaged(f"Of the entries {start} to {end - 1} of the log {end - start - len(rows)} are missing.")
         for tile in tiles:
             first = tile.n * FULL - start
-            part = [_body(row) for row in rows[first : first + tile.width]]
+            part = [checked_body(row) for row in rows[first : first + tile.width]]
             yield tile_path(ENTRIES, tile.n, tile.width), entry_bundle(part)
 
 
-def _body(row: Sealed) -> bytes:
-    """The entry, once more checked: what is served must have the hash that was signed."""
+def checked_body(row: Sealed) -> bytes:
+    """The entry, once more checked: what is served must have the hash that was signed. Raises `LogDamaged`."""
     if row.body is None or hash_leaf(row.body) != row.leaf_hash:
         raise LogDamaged(f"Entry {row.log_index} of the log was changed after it was sealed.")
     return row.body

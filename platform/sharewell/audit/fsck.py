@@ -56,7 +56,10 @@ class _Walk:
 async def fsck(
     conn: asyncpg.Connection[Any], *, most: int = 100, told: Callable[[int, int], None] = lambda *_: None
 ) -> Looked:
-    """Check the whole log as it stands now; stop after `most` damages. `told` hears (entries looked at, of how many)."""
+    """Check the whole log as it stands now; stop after `most` damages.
+
+    `told` hears (entries looked at, of how many).
+    """
     async with conn.transaction(isolation="repeatable_read", readonly=True):
         log = LogRepository(conn)
         size = (await log.head()).size

@@ -14,7 +14,7 @@ import structlog
 
 from sharewell.audit.export import checkpoint_in
 from sharewell.audit.proofs import root_at
-from sharewell.audit.seal import LogBehind, LogDamaged
+from sharewell.audit.seal import RUNBOOK, LogBehind, LogDamaged
 from sharewell.audit.witnesses import Remembered, remembered_by
 from sharewell.domain.checkpoint import Checkpoint, parse_checkpoint
 from sharewell.domain.errors import Invalid
@@ -26,8 +26,6 @@ from sharewell.store.log import LogRepository
 if TYPE_CHECKING:
     import asyncpg
     import httpx2
-
-RUNBOOK = 'See "The database is behind its log" in docs/operating.md.'
 
 log = structlog.get_logger(__name__)
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from sharewell.audit.export import checkpoint_in, export
-from sharewell.audit.proofs import read_checkpoint
-from sharewell.audit.seal import LogBehind
+from sharewell.audit.proofs import published_note
+from sharewell.audit.seal import RUNBOOK, LogBehind
 from sharewell.audit.signers import mldsa44_verify
 from sharewell.audit.witnesses import NotCosigned, WitnessAhead, cosignature
 from sharewell.domain.errors import Invalid
-from sharewell.domain.notes import Signature, add_signatures, parse_signatures, parse_vkey
+from sharewell.domain.notes import Signature, parse_vkey
 from sharewell.domain.trust import TrustedLog, TrustPolicy, Witness, open_checkpoint
 from sharewell.store.log import LogRepository, SignedHead
 
@@ -64,56 +64,49 @@ class Publisher:
         """
         async with self._pool.acquire() as conn:
             tree = LogRepository(conn)  # type: ignore[arg-type]  # the proxy has every method of a connection
-            signed = await tree.latest_checkpoint()
-            if signed is None:
+            if not await tree.try_publish():
                 return Published(size=0, cosigned=0, quorum=True)
-            await self._collect(tree, signed)
-            note, policy = await published_note(tree, signed), await published_policy(tree, self._policy)
-            files = 0
-            if self._folder is not None and checkpoint_in(self._folder) != note:
-                files = (await export(conn, self._folder, note, policy.text())).files  # type: ignore[arg-type]
-            cosigned, quorum = _judge(note, policy)
-            return Published(size=signed.size, cosigned=cosigned, quorum=quorum, files=files)
+            try:
+                return await self._publish(tree, conn)  # type: ignore[arg-type]
+            finally:
+                if not conn.is_closed():
+                    await tree.stop_publishing()
+
+    async def _publish(self, tree: LogRepository, conn: asyncpg.Connection[Any]) -> Published:
+        signed = await tree.latest_checkpoint()
+        if signed is None:
+            return Published(size=0, cosigned=0, quorum=True)
+        await self._collect(tree, signed)
+        note, policy = await published_note(tree, signed), await published_policy(tree, self._policy)
+        files = 0
+        if self._folder is not None and checkpoint_in(self._folder) != note:
+            files = (await export(conn, self._folder, note, policy.text())).files
+        cosigned, quorum = _judge(note, policy)
+        return Published(size=signed.size, cosigned=cosigned, quorum=quorum, files=files)
 
     async def _collect(self, tree: LogRepository, signed: SignedHead) -> None:
         missing = [w for w in self._policy.witnesses if w.url and self._cosigned.get(w.name) != signed.size]
         if not missing:
             return
-        # One connection, one statement at a time: witnesses are asked side by side, the tree one after the other.
-        turns = _InTurn(tree)
-        found = await asyncio.gather(*(self._ask(turns, witness, signed) for witness in missing))
+        found = await asyncio.gather(*(self._ask(witness, signed) for witness in missing))
         for witness, line in zip(missing, found, strict=True):
             if line is not None:
                 await tree.add_cosignature(signed.size, witness.name, line.line().encode())
                 self._cosigned[witness.name] = signed.size
 
-    async def _ask(self, tree: LogRepository, witness: Witness, signed: SignedHead) -> Signature | None:
+    async def _ask(self, witness: Witness, signed: SignedHead) -> Signature | None:
         old = self._cosigned.get(witness.name, signed.size)
         try:
-            return await cosignature(self._http, tree, witness, signed.note, signed.size, old)
+            return await cosignature(self._http, self._pool, witness, signed.note, signed.size, old)
         except WitnessAhead as why:
-            raise LogBehind(why.message) from why
+            async with self._pool.acquire() as conn:
+                size = (await LogRepository(conn).head()).size  # type: ignore[arg-type]
+            if why.size > size:
+                raise LogBehind(f"{why.message} The database has {size}, so it lost some. {RUNBOOK}") from why
+            return None
         except NotCosigned as why:
             log.warning("a witness did not cosign", witness=witness.name, size=signed.size, why=why.message)
             return None
-
-
-class _InTurn(LogRepository):
-    """Lets one statement at a time through."""
-
-    def __init__(self, tree: LogRepository) -> None:
-        super().__init__(tree._conn)  # noqa: SLF001 - the same thing, taking turns
-        self._turn = asyncio.Lock()
-
-    async def tiles(self, wanted: Any) -> Any:
-        async with self._turn:
-            return await super().tiles(wanted)
-
-
-async def published_note(tree: LogRepository, signed: SignedHead) -> bytes:
-    """The checkpoint with the witnesses' lines that have come."""
-    lines = [line for row in await tree.cosignatures(signed.size) for line in parse_signatures(row)]
-    return add_signatures(signed.note, lines)
 
 
 async def published_policy(tree: LogRepository, policy: TrustPolicy) -> TrustPolicy:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 BATCH = 8192  #: entries sealed in one transaction
 BATCH_BYTES = 16 * 1024 * 1024
 
+RUNBOOK = 'See "The database is behind its log" in docs/operating.md.'
+
 
 class LogDamaged(SharewellError):
     """What is stored does not fit what was hashed; nothing is signed until a person has looked at it."""

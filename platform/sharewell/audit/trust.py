@@ -30,7 +30,10 @@ def read_policy(path: Path | None) -> TrustPolicy | None:
 
 
 def read_witnessed(path: Path | None) -> list[VerifierKey]:
-    """The keys of the logs that this node witnesses, a vkey a line; none where no file was set. Raises `PolicyProblem`."""
+    """The keys of the logs that this node witnesses, a vkey a line; none where no file was set.
+
+    Raises `PolicyProblem`.
+    """
     if path is None:
         return []
     try:

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 import structlog
@@ -20,9 +20,12 @@ from sharewell.domain.errors import Invalid, SharewellError
 from sharewell.domain.notes import Signature, add_signatures, open_note, parse_signatures
 from sharewell.domain.trust import Witness
 from sharewell.domain.witnessing import SIZE_TYPE, AddCheckpoint, parse_size
+from sharewell.store.log import LogRepository
 
 if TYPE_CHECKING:
-    from sharewell.store.log import LogRepository
+    import asyncpg
+
+    from sharewell.domain.merkle import Hash
 
 TIMEOUT: Final = 5.0  #: seconds for one witness
 LARGEST_ANSWER: Final = 64 * 1024
@@ -31,7 +34,11 @@ log = structlog.get_logger(__name__)
 
 
 class WitnessAhead(SharewellError):
-    """A witness says that it cosigned a larger tree of this log than the database has."""
+    """A witness says that it cosigned a larger tree of this log than the one at hand."""
+
+    def __init__(self, message: str, size: int) -> None:
+        super().__init__(message)
+        self.size = size  #: what the witness cosigned
 
 
 class NotCosigned(SharewellError):
@@ -52,27 +59,30 @@ def client() -> httpx2.AsyncClient:
 
 
 async def cosignature(
-    http: httpx2.AsyncClient, tree: LogRepository, witness: Witness, note: bytes, size: int, old: int
+    http: httpx2.AsyncClient, pool: asyncpg.Pool[Any], witness: Witness, note: bytes, size: int, old: int
 ) -> Signature:
     """The line of `witness` under our checkpoint `note` of `size`, checked. `old` is what it cosigned last, as we know.
 
     Raises `WitnessAhead` or `NotCosigned`.
     """
-    answer = await _ask(http, tree, witness, note, size, old)
+    answer = await _ask(http, pool, witness, note, size, old)
     if answer.status_code == httpx2.codes.CONFLICT and answer.headers.get("content-type") == SIZE_TYPE:
         old = _size(witness, answer.content)
         if old > size:
-            raise WitnessAhead(f"The witness {witness.name} cosigned {old} entries of this log; the database has {size}.")
-        answer = await _ask(http, tree, witness, note, size, old)
+            raise WitnessAhead(f"The witness {witness.name} cosigned {old} entries of this log, not {size}.", old)
+        answer = await _ask(http, pool, witness, note, size, old)
     if answer.status_code != httpx2.codes.OK:
         raise NotCosigned(f"the witness {witness.name} answered {answer.status_code}: {answer.text[:200]!r}.")
     return _checked(witness, note, answer.content)
 
 
 async def _ask(
-    http: httpx2.AsyncClient, tree: LogRepository, witness: Witness, note: bytes, size: int, old: int
+    http: httpx2.AsyncClient, pool: asyncpg.Pool[Any], witness: Witness, note: bytes, size: int, old: int
 ) -> httpx2.Response:
-    proof = await consistency_path(tree, old, size) if 0 < old < size else []
+    proof: list[Hash] = []
+    if 0 < old < size:
+        async with pool.acquire() as conn:
+            proof = await consistency_path(LogRepository(conn), old, size)  # type: ignore[arg-type]
     body = AddCheckpoint(old=old, proof=tuple(proof), checkpoint=note).encode()
     try:
         # The client's own timeout is for each read; a witness that drips must not hold us either.

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 #: One sequencer at a time; the keys of leaf and tree hold even where this is passed by.
 LEADER_LOCK = 0x5348_4152_4557_4C03
+PUBLISHER_LOCK = 0x5348_4152_4557_4C04  #: one at a time asks witnesses and writes the folder
 
 TRY_LEAD = f"select pg_try_advisory_lock({LEADER_LOCK})"
 STOP_LEADING = f"select pg_advisory_unlock({LEADER_LOCK})"
+TRY_PUBLISH = f"select pg_try_advisory_lock({PUBLISHER_LOCK})"
+STOP_PUBLISHING = f"select pg_advisory_unlock({PUBLISHER_LOCK})"
 
 #: The newest head, and the number below which every transaction was over when the current snapshot was taken.
 HEAD = """
@@ -159,6 +162,13 @@ class LogRepository:
 
     async def stop_leading(self) -> None:
         await self._conn.execute(STOP_LEADING)
+
+    async def try_publish(self) -> bool:
+        """Become the one publisher, for as long as this connection lasts or until `stop_publishing`."""
+        return bool(await self._conn.fetchval(TRY_PUBLISH))
+
+    async def stop_publishing(self) -> None:
+        await self._conn.execute(STOP_PUBLISHING)
 
     async def head(self) -> Head:
         row = await self._conn.fetchrow(HEAD)
