@@ -21,8 +21,11 @@ from sharewell.audit.seal import Sequencer
 from sharewell.audit.trust import read_policy
 from sharewell.audit.witnesses import client
 from sharewell.cli.running import OAUTH_KEYS, build_gateway
+from sharewell.client import ApiClient, Credential
 from sharewell.clock import clock
 from sharewell.domain.audit import Decision
+from sharewell.domain.clients import ClientDraft
+from sharewell.domain.principals import Role
 from sharewell.gateway.oauth.keys import load_or_create
 from sharewell.gateway.server import bind, serve
 from sharewell.settings import DatabaseRole, Settings
@@ -30,12 +33,13 @@ from sharewell.store.audit import AuditRepository
 from sharewell.store.database import Database
 from sharewell.store.embedded import installed_programs
 from sharewell.store.pools import open_pool
-from sharewell.wiring import Services, build_services
+from sharewell.wiring import Services, build_services, operator
 
 if TYPE_CHECKING:
     from tests.conftest import TestServer
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
+EVERYTHING = ("system/*.cruds",)
 NUMBERS = itertools.count()
 
 
@@ -80,6 +84,8 @@ class Node:
     gateway: Pool
     sequencer: Pool
     database: str
+    admin_url: str
+    clients: dict[Role, ApiClient] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -89,6 +95,29 @@ class Node:
         async with self.gateway.acquire() as conn, conn.transaction():
             for decision in decisions:
                 await AuditRepository(conn).record(decision)  # type: ignore[arg-type]
+
+    async def client(self, role: Role) -> ApiClient:
+        """A client of `role` for whom its scopes are no bound; the same one each time."""
+        if role not in self.clients:
+            credential = Credential.generate(self.url, f"a-{role}", EVERYTHING)
+            draft = ClientDraft(
+                name=str(role), client_id=credential.client_id, roles=frozenset({role}), scopes=EVERYTHING,
+                jwks=credential.public_jwks,
+            )  # fmt: skip
+            await self.services.clients.register(operator(), draft)
+            self.clients[role] = ApiClient.of(credential)
+        return self.clients[role]
+
+    async def damage(self, table: str, change: str) -> None:
+        """Do what only somebody can who owns the machine: switch the guards off, and change what is stored."""
+        conn = await asyncpg.connect(self.admin_url)
+        try:
+            await conn.execute("set sharewell.break_glass = 'on'")
+            await conn.execute(f"alter table audit.{table} disable trigger only_grows")
+            assert await conn.execute(change) not in {"UPDATE 0", "DELETE 0"}
+            await conn.execute(f"alter table audit.{table} enable always trigger only_grows")
+        finally:
+            await conn.close()
 
     async def seal(self) -> int:
         keys = self.place.keys
@@ -143,13 +172,18 @@ class Nodes:
     @asynccontextmanager
     async def opened(self, place: Place, database: str) -> AsyncIterator[Node]:
         """The node at `place` on a database that is there already, without its gateway; the database goes with it."""
+        admin = self.server.url(database)
         urls = {role: self.server.url(database, role) for role in DatabaseRole}
         try:
             async with (
                 open_pool(urls[DatabaseRole.GATEWAY], DatabaseRole.GATEWAY) as gateway,
                 open_pool(urls[DatabaseRole.SEQUENCER], DatabaseRole.SEQUENCER) as sequencer,
             ):
-                yield Node(place, build_services(place.settings, Database(gateway)), gateway, sequencer, database)
+                services = build_services(place.settings, Database(gateway))
+                node = Node(place, services, gateway, sequencer, database, admin)
+                yield node
+                for each in node.clients.values():
+                    await each.aclose()
         finally:
             await self.server.drop(database)
 
