@@ -55,9 +55,9 @@ end
 $$;
 create trigger forward_only before update on witness.head for each row execute function witness.forward_only();
 alter table witness.head enable always trigger forward_only;
-create trigger never_forgotten before delete or truncate on witness.head
+create trigger only_grows before delete or truncate on witness.head
   for each statement execute function audit.refuse_change();
-alter table witness.head enable always trigger never_forgotten;
+alter table witness.head enable always trigger only_grows;
 
 do $$
 declare

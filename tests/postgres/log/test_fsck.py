@@ -75,7 +75,7 @@ FLIPS = {
         "entry 599 of the log (staged id 600): its leaf",
     ),
     "full tile": (
-        "update audit.tile set hashes = set_bit(hashes, 256 * 7, 1 - get_bit(hashes, 256 * 7)) where level = 0 and n = 1",
+        "update audit.tile set hashes = set_bit(hashes, 1792, 1 - get_bit(hashes, 1792)) where level = 0 and n = 1",
         "tile 1 of level 0, 256 wide: its hash 7, over the entries from 263 on",
     ),
     "partial tile": (
