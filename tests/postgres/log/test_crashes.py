@@ -45,7 +45,7 @@ KEY = LogKey.from_seed("log.example/2026", bytes(range(32)))
 
 @dataclass
 class OwnServer:
-    """A server that may be killed. What it has written outlives it; only the machine's own end would be another thing."""
+    """A server that may be killed: what it has written outlives it, as long as the machine does."""
 
     running: embedded.EmbeddedPostgres
 

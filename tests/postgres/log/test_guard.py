@@ -50,6 +50,8 @@ TO_A_TABLE = (
     "alter table {table} set schema public",
     "create rule forget as on insert to {table} do instead nothing",
 )
+#: What people search by is made from the entries, and a migration may make it anew: its owner may do these to it.
+TO_HEADERS = tuple(attempt for attempt in TO_A_TABLE if attempt.startswith(("alter", "create", "drop trigger")))
 #: What nobody may do at all.
 AT_ALL = (
     "update audit.entry set body = body",
@@ -94,7 +96,10 @@ async def refused(conn: Connection, statement: str) -> bool:
 @pytest.mark.parametrize("role", EVERYBODY)
 async def test_nobody_changes_removes_or_unguards_what_is_stored(as_whom: dict[str, Connection], role: str) -> None:
     conn = as_whom[role]
-    attempts = [attempt.format(table=table) for table in TABLES for attempt in TO_A_TABLE]
+    attempts = [
+        attempt.format(table=table) for table in TABLES for attempt in TO_A_TABLE
+        if table != "audit.decision" or attempt not in TO_HEADERS or role not in {DatabaseRole.MIGRATOR, SUPERUSER}
+    ]  # fmt: skip
     attempts += AT_ALL if role != SUPERUSER else AT_ALL[:-OF_THE_GUARD]
     assert [attempt for attempt in attempts if not await refused(conn, attempt)] == []
 
@@ -140,6 +145,8 @@ async def test_what_a_witness_cosigned_goes_forward_only(as_whom: dict[str, Conn
 async def test_ordinary_migrations_are_not_in_the_way(as_whom: dict[str, Connection]) -> None:
     owner = as_whom[DatabaseRole.MIGRATOR]
     for allowed in (
+        "alter table audit.decision disable trigger only_grows; update audit.decision set kind = kind;"
+        " alter table audit.decision enable always trigger only_grows",
         "create index on audit.entry (staged_at)",
         "alter table audit.entry add column note text",
         "create table audit.more (n integer)",
