@@ -145,8 +145,7 @@ async def test_what_a_witness_cosigned_goes_forward_only(as_whom: dict[str, Conn
 async def test_ordinary_migrations_are_not_in_the_way(as_whom: dict[str, Connection]) -> None:
     owner = as_whom[DatabaseRole.MIGRATOR]
     for allowed in (
-        "alter table audit.decision disable trigger only_grows; update audit.decision set kind = kind;"
-        " alter table audit.decision enable always trigger only_grows",
+        "alter table audit.decision disable trigger only_grows; update audit.decision set kind = kind",
         "create index on audit.entry (staged_at)",
         "alter table audit.entry add column note text",
         "create table audit.more (n integer)",
