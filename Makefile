@@ -8,7 +8,7 @@ DEMO_FLAGS ?=
 TEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint bench constraints clean FORCE
+.PHONY: help install demo serve test peers lint bench constraints clean FORCE
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ serve: $(VENV)/installed ## Serve the gateway and its workers, with a database o
 
 test: $(VENV)/installed-tools ## Run every test; TEST_FLAGS are handed to pytest
 	@$(BIN)/python -m pytest -q $(TEST_FLAGS)
+
+peers: $(VENV)/installed-tools ## Fetch others' verifiers and witness, which tests/peers sets against ours
+	@$(BIN)/python tests/peers/fetch.py
 
 lint: $(VENV)/installed-tools ## Check style, types and the direction of imports
 	@$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """Fetch others' programs for the tests that talk to them: `python tests/peers/fetch.py`.
 
-They are unpacked into `.peers` at the top of the checkout and run from there as processes of their own. Their wheels
-ask for a newer Python than they need, so pip is told that it has one.
+They are unpacked into `tests/peers/unpacked` and run from there as processes of their own. Their wheels ask for a newer
+Python than they need, so pip is told that it has one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-UNPACKED = HERE.parents[1] / ".peers"
+UNPACKED = HERE / "unpacked"
 
 
 def main() -> int:

@@ -339,9 +339,11 @@ def test_the_command_names_the_check_that_failed(file: Path) -> None:
     assert told.exit_code == 1
     assert json.loads(told.stdout) | {"message": ""} == {
         "verified": False,
+        "evidence": False,
         "failed_check": 2,
         "error": "NotInLog",
         "message": "",
+        "notes": [],
         "passed": ["the checkpoint of 11 entries is signed by log.example/2026"],
     }
 

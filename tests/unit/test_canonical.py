@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -121,3 +122,29 @@ def test_a_word_of_a_vocabulary_is_written_as_its_text() -> None:
 @given(values)
 def test_any_json_reader_reads_it(value: Any) -> None:
     assert json.loads(canonical.encode(value)) == value
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**53) + 1, 2**53 - 1)
+        | st.text()
+        | st.floats(allow_nan=False, allow_infinity=False),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_any_json_value_is_written_as_another_library_writes_it(value: Any) -> None:
+    try:
+        expected = rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError:
+        with pytest.raises(NotCanonical):
+            canonical.write(value)
+    else:
+        assert canonical.write(value) == expected
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 2**53, b"", {1: 2}, "\ud800", {"\ud800": 1}, Decimal(1)])
+def test_what_json_cannot_hold_is_not_written(value: Any) -> None:
+    with pytest.raises(NotCanonical):
+        canonical.write(value)

@@ -67,6 +67,31 @@ def test_a_longer_tree_can_be_shown_to_extend_a_shorter_one_and_no_other(data: s
         merkle.verify_consistency(size1, size2, forged, root2, path)
 
 
+@given(st.data())
+def test_a_subtree_can_be_shown_to_be_a_part_and_no_other(data: st.DataObject) -> None:
+    size = data.draw(st.integers(1, 700))
+    wide = 1 << data.draw(st.integers(0, 9))
+    start = wide * data.draw(st.integers(0, (size - 1) // wide))
+    end = data.draw(st.integers(start + 1, min(size, start + wide)))
+    head, root = merkle.root_hash(ENTRIES[start:end]), merkle.root_hash(ENTRIES[:size])
+    path = merkle.prove_subtree(start, end, size, read)
+    merkle.verify_subtree(start, end, size, head, root, path)
+    forged = merkle.root_hash([b"forged", *ENTRIES[start + 1 : end]])
+    with pytest.raises(ProofFailed):
+        merkle.verify_subtree(start, end, size, forged, root, path)
+    if start:
+        with pytest.raises(ProofFailed):
+            merkle.verify_subtree(start - wide, end - wide, size, head, root, path)
+
+
+@pytest.mark.parametrize(("start", "end"), [(1, 3), (2, 5), (-2, 0), (3, 2), (4, 12)])
+def test_leaves_that_are_no_subtree_are_refused(start: int, end: int) -> None:
+    with pytest.raises(ProofFailed, match="no subtree"):
+        merkle.prove_subtree(start, end, 16, read)
+    with pytest.raises(ProofFailed, match="no subtree"):
+        merkle.verify_subtree(start, end, 16, LEAVES[0], LEAVES[1], [])
+
+
 @given(st.lists(st.integers(0, 300), max_size=5))
 def test_a_tree_that_grows_bit_by_bit_is_the_tree_made_at_once(steps: list[int]) -> None:
     edge, full = Edge(), dict[Tile, list[Hash]]()

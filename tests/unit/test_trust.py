@@ -29,6 +29,7 @@ from sharewell.domain.trust import (
     TrustPolicy,
     open_checkpoint,
     parse_policy,
+    refuse_stray_lines,
     trust_keys,
 )
 
@@ -84,7 +85,7 @@ def test_a_checkpoint_is_trusted_with_its_quorum_and_says_when_it_was_cosigned()
     assert found.checkpoint == HEAD
     assert found.signed_by == (LOG.key,)
     assert found.cosigned_by == (("one", TIME), ("three", TIME + 1))
-    assert found.unchecked == found.unknown == ()
+    assert found.unchecked == found.stray == ()
 
 
 @pytest.mark.parametrize("by", [LOG, ROTATED])
@@ -158,7 +159,11 @@ def test_one_key_never_signs_twice_under_a_note() -> None:
 def test_signatures_by_strangers_are_named_and_do_not_count() -> None:
     stranger = Cosigner.from_seed("witness.example/stranger", COSIGNATURE, bytes(32))
     found = open_checkpoint(signed(ONE, TWO, stranger), policy())
-    assert found.unknown == ("witness.example/stranger",)
+    assert found.stray == ("witness.example/stranger",)
+    with pytest.raises(NoTrustedLog, match=r"also signed by witness\.example/stranger"):
+        refuse_stray_lines(found)
+    twice = signed() + signed().splitlines(keepends=True)[-1]
+    assert open_checkpoint(twice, policy("none")).stray == (ORIGIN,)
     with pytest.raises(QuorumNotMet):
         open_checkpoint(signed(ONE, stranger), policy())
 
@@ -197,6 +202,8 @@ def test_keys_alone_make_a_policy_without_witnesses() -> None:
         ("quorum towns", "The quorum is there twice"),
         ("Quorum none", "no line of log"),
         ("#log-receipt", "no line of log"),
+        (f"#log-receipt {LOG.key}", "named for its log, such as log.example/2026/receipt"),
+        (f"#log-receipt {Cosigner.from_seed(ORIGIN + '/receipt', COSIGNATURE, bytes(32)).key}", "type 0x01, not 0x04"),
         ("log\r", "no control characters"),
     ],
 )

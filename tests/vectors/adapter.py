@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sharewell.audit import signers
 from sharewell.audit.keys import LogKey
-from sharewell.domain import checkpoint, ed25519, merkle, notes, tiles
+from sharewell.domain import canonical, checkpoint, ed25519, merkle, notes, tiles
 from sharewell.domain.merkle import Hash, Node
 from sharewell.domain.tiles import build_tiles as build_all_tiles
 
@@ -19,6 +20,8 @@ parse_vkey = notes.parse_vkey
 tile_path = tiles.tile_path
 parse_tile_path = tiles.parse_tile_path
 ed25519_verify = ed25519.verify
+mldsa44_verify = signers.mldsa44_verify
+jcs = canonical.write
 
 
 def verify_inclusion(index: int, size: int, leaf: Hash, proof: Sequence[Hash], root: Hash) -> bool:
@@ -37,6 +40,24 @@ def prove_inclusion(leaves: Sequence[bytes], index: int, size: int) -> list[Hash
 
 def prove_consistency(leaves: Sequence[bytes], size1: int, size2: int) -> list[Hash]:
     return merkle.prove_consistency(size1, size2, reader_of(leaves))
+
+
+def verify_subtree_inclusion(index: int, start: int, end: int, leaf: Hash, proof: Sequence[Hash], root: Hash) -> bool:
+    if not merkle.is_subtree(start, end):
+        return False
+    merkle.verify_inclusion(leaf, index - start, end - start, proof, root)
+    return True
+
+
+def verify_subtree_consistency(
+    start: int, end: int, size: int, root1: Hash, root2: Hash, proof: Sequence[Hash]
+) -> bool:
+    merkle.verify_subtree(start, end, size, root1, root2, proof)
+    return True
+
+
+def prove_subtree_consistency(leaves: Sequence[bytes], start: int, end: int, size: int) -> list[Hash]:
+    return merkle.prove_subtree(start, end, size, reader_of(leaves))
 
 
 def reader_of(leaves: Sequence[bytes]) -> Callable[[Sequence[Node]], list[Hash]]:

@@ -22,11 +22,11 @@ from sharewell.domain.checkpoint import (
     Checkpoint,
     InclusionProof,
     format_tlog_proof,
-    parse_checkpoint,
     parse_inclusion_proof,
 )
 from sharewell.domain.errors import Invalid
 from sharewell.domain.recheck import RECHECKS, Attachments, Rechecks
+from sharewell.domain.trust import TrustPolicy, describe, open_checkpoint, refuse_stray_lines, trust_keys
 
 FORMAT: Final = "sharewell-bundle/v1"
 _REQUIRED: Final = frozenset({"format", "origin", "entry", "proof", "checkpoint"})
@@ -125,20 +125,28 @@ def parse_bundle(data: bytes) -> Bundle:
     return bundle
 
 
-def verify_bundle(data: bytes, vkey: str, rechecks: Rechecks = RECHECKS) -> VerifiedDecision:
-    """Check that `data` proves a decision of the log whose verifier key is `vkey`.
+def verify_bundle(
+    data: bytes, trust: str | TrustPolicy, rechecks: Rechecks = RECHECKS, mldsa44: notes.Mldsa44 | None = None
+) -> VerifiedDecision:
+    """Check that `data` proves a decision of a log that `trust` (a trust policy, or a log's verifier key) names.
 
-    Raises the `NotVerified` whose name and number say which check failed, and `MalformedNote` if `vkey` itself is
-    not a key. What is **not** checked: that the log shows everyone the same tree; compare checkpoints for that.
+    Raises the `NotVerified` whose name and number say which check failed, and `MalformedNote` or `MalformedPolicy` if
+    `trust` is a text that is no key of a log. What is **not** checked: that the log shows everyone the same tree, but
+    for the quorum of the trust policy; compare checkpoints for that.
     """
-    key = notes.parse_vkey(vkey.strip())
+    policy = trust if isinstance(trust, TrustPolicy) else trust_keys([notes.parse_vkey(trust.strip())])
     held: list[str] = []
     bundle = parse_bundle(data)
 
-    # (1) the checkpoint is signed by the log's key, and by nobody whose key we were not given
+    # (1) the checkpoint is signed and cosigned as the policy asks, and by nobody whose key we were not given
     with _failing_as(NotSigned, held):
-        checkpoint = _signed_checkpoint(bundle, key)
-    held.append(f"the checkpoint of {checkpoint.size} entries is signed by {key.name}")
+        trusted = open_checkpoint(bundle.checkpoint, policy, mldsa44)
+        # Other readers of notes pass over signatures they have no key for. A bundle carries only what is checked,
+        # or its bytes could change unnoticed.
+        refuse_stray_lines(trusted)
+        if (checkpoint := trusted.checkpoint).origin != bundle.origin:
+            raise NotSigned(f"The bundle is of the log {bundle.origin}, its checkpoint of {checkpoint.origin}.")
+    held.append(describe(trusted))
 
     # (2) the entry is in the tree, at its index
     with _failing_as(NotInLog, held):
@@ -161,20 +169,6 @@ def verify_bundle(data: bytes, vkey: str, rechecks: Rechecks = RECHECKS) -> Veri
         checkpoint=checkpoint,
         checks=tuple(held),
     )
-
-
-def _signed_checkpoint(bundle: Bundle, key: notes.VerifierKey) -> Checkpoint:
-    text, signatures = notes.split_note(bundle.checkpoint)
-    # Other readers of notes pass over signatures they have no key for. A bundle carries only what is checked,
-    # or its bytes could change unnoticed.
-    if [(s.name, s.id) for s in signatures] != [(key.name, key.id)]:
-        names = ", ".join(sorted({s.name for s in signatures})) or "nobody"
-        raise NotSigned(f"The checkpoint is signed by {names}, under other keys than the one of {key.name} you gave.")
-    notes.open_note(bundle.checkpoint, [key])
-    checkpoint = parse_checkpoint(text)
-    if not checkpoint.origin == bundle.origin == key.name:
-        raise NotSigned(f"The bundle is of the log {bundle.origin}, the key of {key.name}.")
-    return checkpoint
 
 
 def _repeat(decision: Decision, attachments: Attachments, rechecks: Rechecks) -> str:

@@ -2,14 +2,16 @@
 
 Restricted means: no floating point numbers, whole numbers below 2**53 in size, ASCII keys, text in Unicode
 normal form C, no lone surrogates, no NUL (databases cannot hold it). On this profile sorting keys by code point is
-what RFC 8785 asks for.
+what RFC 8785 asks for. `write` is the RFC whole, for documents that are not entries.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Final, NoReturn, TypeAlias
 
 from sharewell.domain.errors import Invalid
@@ -38,6 +40,14 @@ def encode(value: Json) -> bytes:
         field = ".".join(reversed(why.path)) or "value"
         raise NotCanonical(f"{field} {why}.", field=field) from None
     return _ENCODER.encode(value).encode()
+
+
+def write(value: object) -> bytes:
+    """Any JSON value by RFC 8785 as a whole: floating point numbers and every key included. Raises `NotCanonical`."""
+    try:
+        return _write(value).encode()
+    except (UnicodeEncodeError, RecursionError):
+        raise NotCanonical("The value has half of a surrogate pair, or is nested too deep.") from None
 
 
 def parse(data: bytes) -> Json:
@@ -137,3 +147,40 @@ def _int(digits: str) -> int:
 
 def _no_float(text: str) -> NoReturn:
     raise NotCanonical(f"{text[:20]} is not a whole number; the log holds no floating point numbers.")
+
+
+def _write(value: object) -> str:
+    match value:
+        case bool() | None | str():
+            return _ENCODER.encode(value)
+        case int() if abs(value) <= LARGEST_NUMBER:
+            return str(value)
+        case float():
+            return _number(value)
+        case list() | tuple():
+            return f"[{','.join(map(_write, value))}]"
+        case Mapping() if all(isinstance(key, str) for key in value):
+            # UTF-16 code units compare as their big-endian bytes do. RFC 8785, 3.2.3.
+            rows = sorted(value.items(), key=lambda row: row[0].encode("utf-16-be"))
+            return f"{{{','.join(f'{_ENCODER.encode(key)}:{_write(item)}' for key, item in rows)}}}"
+        case _:
+            raise NotCanonical(f"{str(value)[:40]} of type {type(value).__name__} has no form in RFC 8785.")
+
+
+def _number(value: float) -> str:
+    """A number as ECMAScript writes it. RFC 8785, 3.2.2.3."""
+    if not math.isfinite(value):
+        raise NotCanonical(f"{value} is no number that JSON can hold.")
+    if not value:
+        return "0"
+    sign, found, exponent = Decimal(repr(value)).normalize().as_tuple()
+    digits, point = "".join(map(str, found)), len(found) + int(exponent)  # 0.<digits> * 10**point
+    if len(digits) <= point <= 21:
+        text = digits.ljust(point, "0")
+    elif 0 < point <= 21:
+        text = f"{digits[:point]}.{digits[point:]}"
+    elif -6 < point <= 0:
+        text = f"0.{'0' * -point}{digits}"
+    else:
+        text = f"{digits[0]}{'.' if digits[1:] else ''}{digits[1:]}e{point - 1:+d}"
+    return "-" * sign + text

@@ -64,6 +64,8 @@ def split(size: int) -> int:
 
 
 # --- proofs checked -----------------------------------------------------------------------------------------------
+# Inclusion and consistency are one question: is this the head of leaves `start` to `end` of that tree? An entry is
+# a subtree of one leaf, an older tree one that begins at leaf 0.
 
 
 def verify_inclusion(leaf: Hash, index: int, size: int, path: Sequence[Hash], root: Hash) -> None:
@@ -74,11 +76,7 @@ def verify_inclusion(leaf: Hash, index: int, size: int, path: Sequence[Hash], ro
     if not 0 <= index < size:
         raise ProofFailed(f"There is no entry {index} in a tree of {size}.", field="index")
     _check_hashes((leaf, *path))
-    found = leaf
-    for sibling, on_left in zip(path, _sides(index, size - 1, len(path)), strict=True):
-        found = hash_children(sibling, found) if on_left else hash_children(found, sibling)
-    if found != root:
-        raise ProofFailed("The proof leads to another head than the checkpoint's.", field="proof")
+    verify_subtree(index, index + 1, size, leaf, root, path)
 
 
 def verify_consistency(size1: int, size2: int, root1: Hash, root2: Hash, path: Sequence[Hash]) -> None:
@@ -89,41 +87,53 @@ def verify_consistency(size1: int, size2: int, root1: Hash, root2: Hash, path: S
     """
     if not 0 < size1 <= size2:
         raise ProofFailed(f"A tree of {size2} cannot be shown to extend one of {size1}.", field="size")
-    if size1 == size2:
-        if path or root1 != root2:
-            raise ProofFailed("Two trees of one size must have one head and need no proof.", field="proof")
-        return
-    _check_hashes(path)
-    at, last = size1 - 1, size2 - 1
-    while at % 2:
-        at, last = at >> 1, last >> 1
-    rest = list(path) if at else [root1, *path]  # a power of two: its head is the first hash itself
-    if not rest:
-        raise ProofFailed("The proof is empty, but the trees differ in size.", field="proof")
-    older = newer = rest[0]
-    for sibling, on_left in zip(rest[1:], _sides(at, last, len(rest) - 1), strict=True):
-        if on_left:
-            older, newer = hash_children(sibling, older), hash_children(sibling, newer)
-        else:
-            newer = hash_children(newer, sibling)
-    if older != root1 or newer != root2:
-        raise ProofFailed("The proof does not lead from the older head to the newer one.", field="proof")
+    verify_subtree(0, size1, size2, root1, root2, path)
 
 
-def _sides(at: int, last: int, count: int) -> list[bool]:
-    """For each step from node `at` of a level whose last node is `last` up to the head: is its sibling on the left?
+def verify_subtree(start: int, end: int, size: int, head: Hash, root: Hash, path: Sequence[Hash]) -> None:
+    """Raise `ProofFailed` unless `head` is over leaves `start` to `end` of the tree (`size`, `root`).
 
-    Raises `ProofFailed` unless there are `count` steps. The fn and sn of RFC 9162.
+    Those leaves must be a subtree: see `is_subtree`. draft-ietf-plants-merkle-tree-certs, "Verifying a Subtree
+    Consistency Proof"; fn, sn and tn there are `first`, `at` and `last` here.
     """
-    sides = []
-    while last:
-        sides.append(on_left := at % 2 == 1 or at == last)
-        while on_left and at and at % 2 == 0:  # a lone last node rises until it has a sibling
-            at, last = at >> 1, last >> 1
-        at, last = at >> 1, last >> 1
-    if len(sides) != count:
-        raise ProofFailed(f"The proof has {count} hashes where the tree has {len(sides)} levels.", field="proof")
-    return sides
+    if not is_subtree(start, end) or end > size:
+        raise ProofFailed(f"Leaves {start} to {end} are no subtree of a tree of {size}.", field="size")
+    _check_hashes(path)
+    if start == end:
+        _verify_nothing(head, path)
+        return
+    first, at, last = start, end - 1, size - 1
+    while first != at and (at == last or at % 2):  # what `head` is a complete part of rises without a sibling
+        first, at, last = first >> 1, at >> 1, last >> 1
+    rest = [head, *path] if first == at else list(path)
+    if not rest:
+        raise ProofFailed("The proof is empty, but the trees differ.", field="proof")
+    part = whole = rest.pop(0)
+    for sibling in rest:
+        if not last:
+            raise ProofFailed(
+                f"The proof has {len(path)} hashes, which is more than the tree has levels.", field="proof"
+            )
+        if at % 2 or at == last:
+            part = hash_children(sibling, part) if first < at else part
+            whole = hash_children(sibling, whole)
+            while at and at % 2 == 0:  # a lone last node rises until it has a sibling
+                first, at, last = first >> 1, at >> 1, last >> 1
+        else:
+            whole = hash_children(whole, sibling)
+        first, at, last = first >> 1, at >> 1, last >> 1
+    if last or part != head or whole != root:
+        raise ProofFailed("The proof does not lead to the head of the tree.", field="proof")
+
+
+def _verify_nothing(head: Hash, path: Sequence[Hash]) -> None:
+    if path or head != empty_root():
+        raise ProofFailed("No leaves have the head of nothing, and need no proof.", field="proof")
+
+
+def is_subtree(start: int, end: int) -> bool:
+    """Whether leaves `start` to `end` begin at a multiple of a power of two that is not below their number."""
+    return 0 <= start <= end and (start == end or start % (1 << (end - start - 1).bit_length()) == 0)
 
 
 def _check_hashes(hashes: Iterable[Hash]) -> None:
@@ -140,24 +150,31 @@ def prove_inclusion(index: int, size: int, read: HashReader) -> list[Hash]:
     """The path from entry `index` to the head of the tree of `size`. RFC 9162, 2.1.3.1."""
     if not 0 <= index < size:
         raise ProofFailed(f"There is no entry {index} in a tree of {size}.", field="index")
-    return heads(_inclusion_ranges(index, size), read)
+    return heads(_ranges(index, index + 1, size), read)
 
 
 def prove_consistency(size1: int, size2: int, read: HashReader) -> list[Hash]:
     """What shows that the tree of `size2` extends its own first `size1` entries. RFC 9162, 2.1.4.1."""
     if not 0 < size1 <= size2:
         raise ProofFailed(f"A tree of {size2} cannot be shown to extend one of {size1}.", field="size")
-    return heads(_consistency_ranges(size1, size2), read)
+    return heads(_ranges(0, size1, size2), read)
+
+
+def prove_subtree(start: int, end: int, size: int, read: HashReader) -> list[Hash]:
+    """What shows that a head is over leaves `start` to `end`, which must be a subtree, of the tree of `size`."""
+    if not is_subtree(start, end) or end > size:
+        raise ProofFailed(f"Leaves {start} to {end} are no subtree of a tree of {size}.", field="size")
+    return heads(_ranges(start, end, size), read) if start < end else []
 
 
 def nodes_of_inclusion(index: int, size: int) -> list[Node]:
     """All that `prove_inclusion` will read, for a store that must be asked beforehand."""
-    return [node for start, end in _inclusion_ranges(index, size) for node in complete_subtrees(start, end)]
+    return [node for low, high in _ranges(index, index + 1, size) for node in complete_subtrees(low, high)]
 
 
 def nodes_of_consistency(size1: int, size2: int) -> list[Node]:
     """All that `prove_consistency` will read."""
-    return [node for start, end in _consistency_ranges(size1, size2) for node in complete_subtrees(start, end)]
+    return [node for low, high in _ranges(0, size1, size2) for node in complete_subtrees(low, high)]
 
 
 def heads(ranges: Sequence[tuple[int, int]], read: HashReader) -> list[Hash]:
@@ -187,23 +204,17 @@ def complete_subtrees(start: int, end: int) -> list[Node]:
     return nodes
 
 
-def _inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
-    ranges, start, end = [], 0, size
-    while end - start > 1:
-        middle = start + split(end - start)
-        left = index < middle
-        ranges.append((middle, end) if left else (start, middle))
-        start, end = (start, middle) if left else (middle, end)
-    return ranges[::-1]  # found from the head down, wanted from the leaf up
-
-
-def _consistency_ranges(size1: int, size2: int) -> list[tuple[int, int]]:
-    ranges, start, end = [], 0, size2
-    while end != size1:
-        middle = start + split(end - start)
-        left = size1 <= middle
-        ranges.append((middle, end) if left else (start, middle))
-        start, end = (start, middle) if left else (middle, end)
-    if start:  # the verifier has the head of the older tree itself, but not of a part of it
-        ranges.append((start, end))
-    return ranges[::-1]
+def _ranges(start: int, end: int, size: int) -> list[tuple[int, int]]:
+    """The leaves under each hash of the proof for leaves `start` to `end`, from the leaf side up."""
+    ranges, low, high, known = [], 0, size, True
+    while (low, high) != (start, end):
+        middle = low + split(high - low)
+        if end <= middle:
+            ranges.append((middle, high))
+            high = middle
+        else:
+            ranges.append((low, middle))
+            if start < middle:  # the verifier has the head of the whole subtree, but not of its right part
+                start, known = middle, False
+            low = middle
+    return ([] if known else [(low, high)]) + ranges[::-1]

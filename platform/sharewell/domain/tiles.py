@@ -84,7 +84,8 @@ def entry_bundle(entries: Iterable[bytes]) -> bytes:
 
 def parse_entry_bundle(data: bytes) -> list[bytes]:
     """Read what `entry_bundle` writes. Raises `Invalid` where a length leads beyond the end."""
-    entries, at = [], 0
+    entries: list[bytes] = []
+    at = 0
     while at < len(data):
         end = at + 2 + int.from_bytes(data[at : at + 2], "big")
         if at + 2 > len(data) or end > len(data):
@@ -123,21 +124,28 @@ class Edge:
 
     def extend(self, leaves: Iterable[Hash]) -> Iterator[tuple[Tile, list[Hash]]]:
         """Take more leaf hashes, yielding each tile as it becomes full. Run it to its end."""
-        for leaf in leaves:
-            self.size += 1
-            yield from self._push(0, leaf)
+        rest, at = list(leaves), 0
+        while at < len(rest):
+            lowest = self._level(0)
+            part = rest[at : at + FULL - len(lowest)]
+            lowest += part
+            self.size += len(part)
+            at += len(part)
+            yield from self._rise()
 
-    def _push(self, level: int, value: Hash) -> Iterator[tuple[Tile, list[Hash]]]:
-        while True:
-            if level == len(self.levels):
-                self.levels.append([])
-            hashes = self.levels[level]
-            hashes.append(value)
-            if len(hashes) < FULL:
-                return
+    def _level(self, level: int) -> list[Hash]:
+        if level == len(self.levels):
+            self.levels.append([])
+        return self.levels[level]
+
+    def _rise(self) -> Iterator[tuple[Tile, list[Hash]]]:
+        """Empty the tiles that are full, from the lowest, each into one hash of the level above."""
+        level = 0
+        while len(hashes := self._level(level)) == FULL:
             yield Tile(level, (self.size >> (HEIGHT * (level + 1))) - 1, FULL), hashes
             self.levels[level] = []
-            level, value = level + 1, fold(hashes)
+            level += 1
+            self._level(level).append(fold(hashes))
 
     def partial_tiles(self) -> Iterator[tuple[Tile, list[Hash]]]:
         """The tiles at the edge that are begun and not full."""

@@ -20,6 +20,7 @@ from sharewell.domain.notes import (
     MLDSA44,
     MalformedNote,
     Mldsa44,
+    Signature,
     VerifierKey,
     open_note,
     parse_vkey,
@@ -111,7 +112,7 @@ class TrustedCheckpoint:
     signed_by: tuple[VerifierKey, ...]  #: keys of the log
     cosigned_by: tuple[tuple[str, int], ...]  #: names of witnesses in the policy, and when (Unix seconds)
     unchecked: tuple[str, ...]  #: names of known keys whose ML-DSA-44 signature could not be checked here
-    unknown: tuple[str, ...]  #: names under lines by keys that the policy does not have
+    stray: tuple[str, ...]  #: names on lines by keys that the policy does not have, or by a key for the second time
 
 
 def trust_keys(keys: Iterable[VerifierKey]) -> TrustPolicy:
@@ -119,7 +120,7 @@ def trust_keys(keys: Iterable[VerifierKey]) -> TrustPolicy:
     given = tuple(keys)
     return TrustPolicy(
         logs=tuple(TrustedLog(key=_of_kind(key, _LOG_KINDS, "log")) for key in given if not is_receipt_key(key)),
-        receipt_keys=tuple(key for key in given if is_receipt_key(key)),
+        receipt_keys=tuple(_receipt_key(key) for key in given if is_receipt_key(key)),
     )
 
 
@@ -165,8 +166,30 @@ def open_checkpoint(note: bytes, policy: TrustPolicy, mldsa44: Mldsa44 | None = 
             if (key := known.get((line.name, line.id))) in signed and key in witnesses
         ),
         unchecked=tuple(line.name for line in lines if known.get((line.name, line.id)) not in [None, *signed]),
-        unknown=tuple(line.name for line in lines if (line.name, line.id) not in known),
+        stray=tuple(
+            line.name
+            for at, line in enumerate(lines)
+            if (line.name, line.id) not in known or any(_same(line, other) for other in lines[:at])
+        ),
     )
+
+
+def describe(trusted: TrustedCheckpoint) -> str:
+    """For people: what is signed, and by whom."""
+    names = dict.fromkeys(key.name for key in trusted.signed_by)
+    said = f"the checkpoint of {trusted.checkpoint.size} entries is signed by {', '.join(names)}"
+    if trusted.cosigned_by:
+        said += f", cosigned by {', '.join(name for name, _ in trusted.cosigned_by)}"
+    if trusted.unchecked:
+        said += f"; not checked here: the ML-DSA-44 signature of {', '.join(trusted.unchecked)}"
+    return said
+
+
+def refuse_stray_lines(trusted: TrustedCheckpoint) -> None:
+    """Raise `NoTrustedLog` if lines under a checkpoint were not checked: their bytes could change unnoticed."""
+    if trusted.stray:
+        names = ", ".join(sorted(set(trusted.stray)))
+        raise NoTrustedLog(f"The checkpoint is also signed by {names}, under keys you did not give, or twice.")
 
 
 class _Reading:
@@ -184,7 +207,7 @@ class _Reading:
     def line(self, words: list[str]) -> None:
         match words:
             case [first, vkey] if first == RECEIPT_LINE:
-                self.receipt_keys.append(parse_vkey(vkey))
+                self.receipt_keys.append(_receipt_key(parse_vkey(vkey)))
             case []:
                 pass
             case [first, *_] if first.startswith("#") and first != RECEIPT_LINE:
@@ -245,9 +268,19 @@ def _of_kind(key: VerifierKey, kinds: tuple[int, ...], what: str) -> VerifierKey
     return key
 
 
+def _receipt_key(key: VerifierKey) -> VerifierKey:
+    if not is_receipt_key(key):
+        raise MalformedPolicy(f"A key for log receipts is named for its log, such as {key.name}/receipt.")
+    return _of_kind(key, (ED25519,), "log receipts of")
+
+
 def _once(holds: bool, what: str) -> None:
     if not holds:
         raise MalformedPolicy(f"{what} is there twice.")
+
+
+def _same(line: Signature, other: Signature) -> bool:
+    return (line.name, line.id) == (other.name, other.id)
 
 
 def _row(key: VerifierKey, url: str | None) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Make = Callable[..., Decision]
 
-PEERS = Path(__file__).parents[3] / ".peers"
+PEERS = Path(__file__).parents[2] / "peers" / "unpacked"
 
 
 @dataclass
