@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from sharewell.audit.keys import load_or_create_receipt_key, load_or_create_witness_key
 from sharewell.audit.receipts import ReceiptSigner
-from sharewell.audit.trust import read_policy, read_witnessed
+from sharewell.audit.trust import own_policy, read_witnessed
 from sharewell.authz import Authorizer
 from sharewell.clock import clock
 from sharewell.domain.principals import Caller, Role
@@ -111,7 +111,7 @@ def _audit(settings: Settings, office: Office) -> AuditService:
     receipts = ReceiptSigner(
         settings.log_origin, lambda: load_or_create_receipt_key(settings.home, settings.log_origin)
     )
-    return AuditService(office, receipts, read_policy(settings.log_policy))
+    return AuditService(office, receipts, own_policy(settings.log_policy, settings.home))
 
 
 def _witness(settings: Settings, office: Office) -> WitnessService:

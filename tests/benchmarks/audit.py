@@ -20,6 +20,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -33,7 +34,7 @@ from sharewell.domain.audit import Decision
 from sharewell.domain.bundle import verify_bundle
 from sharewell.settings import DatabaseRole
 from sharewell.store.audit import RECORD
-from sharewell_workers.seal import seal_until
+from sharewell_workers.seal import PAUSE
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 Act: TypeAlias = Callable[[Connection], Awaitable[None]]
@@ -104,7 +105,7 @@ async def keeping_up(urls: Mapping[str, str], rate: int = RATE, seconds: float =
     ):
         sequencer, stopping = Sequencer(pool, KEY), asyncio.Event()
         size = (await sequencer.seal()).size
-        sealing_on = asyncio.create_task(seal_until(stopping, sequencer))
+        sealing_on = asyncio.create_task(_seal_until(stopping, sequencer))
         sent = sum(await asyncio.gather(*(_paced(conn, rate / len(writers), seconds) for conn in writers)))
         stopping.set()
         await sealing_on
@@ -117,6 +118,12 @@ async def keeping_up(urls: Mapping[str, str], rate: int = RATE, seconds: float =
         "commit_to_signed_ms_p50": round(median * 1000),
         "commit_to_signed_ms_p99": round(p99 * 1000),
     }
+
+
+async def _seal_until(stopping: asyncio.Event, sequencer: Sequencer) -> None:
+    while not stopping.is_set():
+        await sequencer.seal()
+        await asyncio.sleep(PAUSE.total_seconds())
 
 
 async def _paced(conn: Connection, rate: float, seconds: float) -> int:
@@ -302,6 +309,5 @@ SHAPES: dict[str, dict[str, Act]] = {
 
 
 if __name__ == "__main__":
-    from run import on_database
-
+    on_database = import_module("run").on_database  # found beside this file, as a script alone is
     asyncio.run(on_database(lambda urls: growth(urls, int(sys.argv[1]))))

@@ -21,7 +21,7 @@ from sharewell.audit.fsck import fsck
 from sharewell.audit.memory import check_memory
 from sharewell.audit.publish import Publisher
 from sharewell.audit.seal import Fenced, LogDamaged, Sequencer
-from sharewell.audit.trust import read_policy
+from sharewell.audit.trust import own_policy
 
 if TYPE_CHECKING:
     from sharewell.audit.keys import LogKeys
@@ -52,7 +52,7 @@ async def keep_log(
 
     Raises `LogDamaged` (`LogBehind` and `LogForked` among it) or `WrongKey`, and then nothing is signed any more.
     """
-    policy = read_policy(settings.log_policy)
+    policy = own_policy(settings.log_policy, settings.home)
     async with witnesses.client() as http, asyncio.TaskGroup() as group:
 
         async def look() -> None:

@@ -39,8 +39,9 @@ SECRET_FILE = "audit-log.key"  # noqa: S105 - the name of a file
 PUBLIC_FILE = "audit-log.vkey"
 QUANTUM_FILE = "audit-log.mldsa.key"  #: signs the second line of each checkpoint, against quantum computers
 QUANTUM_PUBLIC_FILE = "audit-log.mldsa.vkey"
-RECEIPT_FILE = "audit-log-receipt.key"
-RECEIPT_PUBLIC_FILE = "audit-log-receipt.vkey"
+RECEIPT_NAME = "audit-log-receipt"
+RECEIPT_FILE = f"{RECEIPT_NAME}.key"
+RECEIPT_PUBLIC_FILE = f"{RECEIPT_NAME}.vkey"  #: those of retired keys stand beside it
 WITNESS_FILE = "witness.key"
 WITNESS_PUBLIC_FILE = "witness.vkey"
 HANDOVER_FILE = "audit-log.handover"  #: by which the key before names this one
@@ -169,6 +170,9 @@ def rotate_keys(home: Path, origin: str) -> LogKeys:
             os.link(home / name, home / f"{name}.{retired}")
     (home / f"{HANDOVER_FILE}.new").write_bytes(note)
     (home / f"{HANDOVER_FILE}.new").replace(home / HANDOVER_FILE)
+    if origin != before.key.name and (home / RECEIPT_FILE).exists():  # promises are made in the name of a log
+        (home / RECEIPT_FILE).rename(home / f"{RECEIPT_FILE}.{retired}")
+        (home / RECEIPT_PUBLIC_FILE).rename(home / f"{RECEIPT_NAME}.{retired}.vkey")
     _write(home / QUANTUM_FILE, after.quantum.secret_text(), 0o600)
     _write(path, after.signer.secret_text(), 0o600)
     return load_or_create_keys(home, origin)

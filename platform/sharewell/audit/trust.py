@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from sharewell.audit.keys import RECEIPT_NAME
 from sharewell.domain.errors import Invalid
 from sharewell.domain.notes import VerifierKey, parse_vkey
 from sharewell.domain.trust import TrustPolicy, parse_policy
@@ -27,6 +29,18 @@ def read_policy(path: Path | None) -> TrustPolicy | None:
         if witness.url and not witness.url.startswith(("https://", "http://")):
             raise PolicyProblem(f"SHAREWELL_LOG_POLICY: {path}: the witness {witness.name} has no http address.")
     return policy
+
+
+def own_policy(path: Path | None, home: Path) -> TrustPolicy:
+    """What this node hands out with its log: the trust policy that was set, and the keys of log receipts in `home`.
+
+    Raises `PolicyProblem`.
+    """
+    policy = read_policy(path) or TrustPolicy()
+    files = sorted(home.glob(f"{RECEIPT_NAME}*.vkey"))
+    keys = [parse_vkey(file.read_text(encoding="ascii").strip()) for file in files]
+    known = {key.public for key in policy.receipt_keys}
+    return replace(policy, receipt_keys=policy.receipt_keys + tuple(key for key in keys if key.public not in known))
 
 
 def read_witnessed(path: Path | None) -> list[VerifierKey]:

@@ -18,8 +18,7 @@ from sharewell.audit.fsck import fsck as check_log
 from sharewell.audit.keys import load_or_create_keys, rotate_keys
 from sharewell.audit.proofs import published_note
 from sharewell.audit.publish import published_policy
-from sharewell.audit.trust import read_policy
-from sharewell.domain.trust import TrustPolicy
+from sharewell.audit.trust import own_policy
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.log import LogRepository
 from sharewell.store.pools import open_pool
@@ -58,7 +57,7 @@ async def _export(folder: Path) -> tuple[int, int] | None:
         signed = await tree.latest_checkpoint()
         if signed is None:
             return None
-        policy = await published_policy(tree, read_policy(settings.log_policy) or TrustPolicy())
+        policy = await published_policy(tree, own_policy(settings.log_policy, settings.home))
         done = await export_log(conn, folder, await published_note(tree, signed), policy.text())
         return done.size, done.files
 

@@ -94,8 +94,9 @@ class AuditService:
         """The log's keys, all that ever signed it, and its witnesses, as c2sp.org/tlog-policy has them; public."""
         async with self._office.database.transaction(read_only=True) as tx:
             policy = await published_policy(LogRepository(tx.conn), self._policy)
-        if not policy.receipt_keys:
-            policy = replace(policy, receipt_keys=(self._receipts.key.key,))
+        ours = self._receipts.key.key
+        if ours not in policy.receipt_keys:
+            policy = replace(policy, receipt_keys=(*policy.receipt_keys, ours))
         return policy.text()
 
     async def tile(self, level: int, n: int, width: int) -> bytes | None:

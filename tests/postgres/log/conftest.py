@@ -18,7 +18,7 @@ import pytest
 from sharewell.audit.keys import LogKeys, load_or_create_keys, load_or_create_witness_key
 from sharewell.audit.publish import Published, Publisher
 from sharewell.audit.seal import Sequencer
-from sharewell.audit.trust import read_policy
+from sharewell.audit.trust import own_policy
 from sharewell.audit.witnesses import client
 from sharewell.cli.running import OAUTH_KEYS, build_gateway
 from sharewell.client import ApiClient, Credential
@@ -127,7 +127,7 @@ class Node:
         settings = self.place.settings
         async with client() as http:
             publisher = Publisher(
-                self.sequencer, http, policy=read_policy(settings.log_policy), folder=settings.log_export
+                self.sequencer, http, policy=own_policy(settings.log_policy, settings.home), folder=settings.log_export
             )  # fmt: skip
             return await publisher.publish()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -84,4 +84,5 @@ async def writer(url: str) -> None:
 
 if __name__ == "__main__":
     role, *arguments = sys.argv[1:]
-    asyncio.run({"writer": writer, "sequencer": sequencer}[role](*arguments))
+    roles: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {"writer": writer, "sequencer": sequencer}
+    asyncio.run(roles[role](*arguments))

@@ -132,6 +132,8 @@ async def test_the_command_line_checks_exports_and_names_what_is_damaged(
     assert (exported.returncode, exported.stderr) == (0, "")
     assert "600 entries" in exported.stdout
     assert (folder / "tile/0/002.p/88").stat().st_size == 88 * 32
+    verified = await asyncio.to_thread(run, {}, "verify", str(folder), "--key", KEY.vkey)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
     await damage(admin_dsn, FLIPS["body"][0], FLIPS["head"][0])
     damaged = await asyncio.to_thread(run, database_environment, "log", "fsck")
     assert damaged.returncode == 1
