@@ -25,6 +25,7 @@ import pytest
 
 from sharewell.settings import DatabaseRole
 from sharewell.store import embedded, server
+from sharewell.store.guard import put_guard
 from sharewell.store.migrate import migrate
 from sharewell.store.pools import open_pool
 
@@ -73,6 +74,12 @@ class TestServer:
 
     async def make_template(self) -> None:
         await self.make(self.template)
+        admin = await asyncpg.connect(self.url(self.template))
+        try:
+            if await admin.fetchval("select rolsuper from pg_roles where rolname = current_user"):
+                await put_guard(admin)
+        finally:
+            await admin.close()
         conn = await asyncpg.connect(self.url(self.template, DatabaseRole.MIGRATOR))
         try:
             await migrate(conn, files("sharewell_schema") / "sql")

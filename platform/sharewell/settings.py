@@ -53,6 +53,9 @@ class Settings:
     issuer: str = "http://127.0.0.1:8080"  #: base URL as clients see it, without a slash at the end
     token_life: timedelta = timedelta(minutes=5)  #: of access tokens; nothing calls one back before its end
     log_origin: str = "127.0.0.1/sharewell"  #: name of the audit log, fixed for ever once it has entries
+    log_export: Path | None = None  #: folder that the log is exported to after each checkpoint, and served from
+    log_policy: Path | None = None  #: trust policy of the log: its witnesses and their quorum
+    witness_logs: Path | None = None  #: verifier keys of the logs that this node witnesses; None: of none
     log_level: str = "info"
     log_format: str = "json"  #: json, or console for people
     allocate_after: timedelta | None = timedelta(seconds=30)  #: pause in which others may ask too; None: only on demand
@@ -75,11 +78,14 @@ class Settings:
             issuer=issuer,
             token_life=read.checked("TOKEN_SECONDS", "300", _token_life),
             log_origin=read.checked("LOG_ORIGIN", f"{urlsplit(issuer).hostname}/sharewell", _log_origin),
+            log_export=read.checked("LOG_EXPORT", "", _path),
+            log_policy=read.checked("LOG_POLICY", "", _path),
+            witness_logs=read.checked("WITNESS_LOGS", "", _path),
             log_level=read.checked("LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error")),
             log_format=read.checked("LOG_FORMAT", "json", _one_of("json", "console")),
             allocate_after=read.checked("ALLOCATE_AFTER", "30", _seconds_or_never),
             country=read.checked("COUNTRY", "", _country),
-            clock_file=read.checked("CLOCK_FILE", "", lambda text: Path(text) if text else None),
+            clock_file=read.checked("CLOCK_FILE", "", _path),
         )
 
 
@@ -129,6 +135,10 @@ def _home(text: str) -> Path:
     if text:
         return Path(text).expanduser().resolve()
     return default_home(Path.cwd(), root=os.geteuid() == 0)
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
 
 
 def _port(text: str) -> int:

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from urllib.parse import urlsplit
 
+from sharewell.audit.keys import load_or_create_receipt_key, load_or_create_witness_key
+from sharewell.audit.receipts import ReceiptSigner
+from sharewell.audit.trust import own_policy, read_witnessed
 from sharewell.authz import Authorizer
 from sharewell.clock import clock
 from sharewell.domain.principals import Caller, Role
@@ -39,6 +43,7 @@ from sharewell.services.surges import SurgeService
 from sharewell.services.transfers import TransferService
 from sharewell.services.trials import TrialService
 from sharewell.services.urgent import UrgentService
+from sharewell.services.witness import WitnessService
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.database import Database
 from sharewell.store.pools import open_pool
@@ -78,6 +83,7 @@ class Services:
     transfers: TransferService
     trials: TrialService
     urgent: UrgentService
+    witness: WitnessService
 
 
 def build_services(settings: Settings, database: Database, authz: Authorizer | None = None) -> Services:
@@ -87,7 +93,8 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
     return Services(
         settings=settings, database=database, office=office, now=now,
         access=AccessService(office), allocations=AllocationService(office), answers=AnswerService(office),
-        audit=AuditService(office), capacity=CapacityService(office), choices=ChoiceService(office),
+        audit=_audit(settings, office), capacity=CapacityService(office),
+        choices=ChoiceService(office),
         clients=ClientService(office), consents=ConsentService(office), deviations=DeviationService(office),
         drift=DriftService(office), feeds=FeedService(office), forecasts=ForecastService(office),
         institutions=InstitutionService(office), jobs=JobService(office), lab=LabService(office),
@@ -96,7 +103,22 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         requests=RequestService(office, allocate_after=settings.allocate_after),
         resources=ResourceService(office), surges=SurgeService(office), transfers=TransferService(office),
         trials=TrialService(office), urgent=UrgentService(office, next_run=settings.allocate_after),
+        witness=_witness(settings, office),
     )  # fmt: skip
+
+
+def _audit(settings: Settings, office: Office) -> AuditService:
+    receipts = ReceiptSigner(
+        settings.log_origin, lambda: load_or_create_receipt_key(settings.home, settings.log_origin)
+    )
+    return AuditService(office, receipts, own_policy(settings.log_policy, settings.home))
+
+
+def _witness(settings: Settings, office: Office) -> WitnessService:
+    """A witness of the logs that the operator listed, under the name of this node."""
+    logs = read_witnessed(settings.witness_logs)
+    name = f"{urlsplit(settings.issuer).netloc}/witness"
+    return WitnessService(office, logs, lambda: load_or_create_witness_key(settings.home, name))
 
 
 @asynccontextmanager

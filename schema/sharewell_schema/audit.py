@@ -13,9 +13,21 @@ import strawberry
 from sharewell.domain.audit import ALLOWED, REFUSED
 from sharewell.domain.errors import Invalid
 from sharewell.store.audit import DecisionFilter, RecordedDecision
-from sharewell_schema.context import Info
+from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, query
-from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import (
+    FIRST,
+    NEWEST,
+    After,
+    Connection,
+    First,
+    bad_cursor,
+    connection,
+    how_many,
+    id_key,
+    read_cursor,
+    read_id,
+)
 from sharewell_schema.scalars import Json
 
 
@@ -77,8 +89,56 @@ class Decision:
     )
 
 
+@strawberry.type(description="What the log promised of one decision, and how it kept that.")
+class LogReceipt:
+    receipt: str = strawberry.field(
+        resolver=lambda self: self.receipt.decode(), description="The signed promise; the mutation answered with it."
+    )
+    merge_by: datetime = field("By when the decision must be in a signed tree.")
+    log_index: int | None = field("Its place in the log; null until it is sealed.")
+    proof: str | None = strawberry.field(
+        resolver=lambda self: None if self.proof is None else self.proof.decode(),
+        description="A proof that it is in a signed tree, as c2sp.org/tlog-proof has it; null until it is.",
+    )
+
+
+REFUSAL_REASONS = "`fork` is proof against the log that signed both; `rollback` is a smaller tree than was cosigned."
+
+
+@strawberry.type(description="A checkpoint of another log that this node, as its witness, did not cosign.")
+class WitnessRefusal:
+    at: datetime = field("When it was refused.")
+    origin: str = field("Name of the log that signed it.")
+    reason: str = field(REFUSAL_REASONS)
+    known_size: int = field("Entries in the tree that was cosigned before.")
+    known_checkpoint: str = strawberry.field(
+        resolver=lambda self: self.known_note.decode(), description="What was cosigned before, as it was signed."
+    )
+    request: str = strawberry.field(
+        resolver=lambda self: base64.b64encode(self.request).decode(),
+        description="The whole request, with the checkpoint that was refused, in base64.",
+    )
+
+
 @strawberry.type
 class AuditQueries:
+    @query("What the log promised of a decision, and the proof that it kept it. Recorded like reading the decision.")
+    async def log_receipt(
+        self, info: Info, decision: Annotated[UUID, argument("Which decision.")]
+    ) -> LogReceipt | None:
+        return shown(LogReceipt, await info.context.services.audit.receipt(info.context.caller, decision))
+
+    @query("What this node refused to cosign as a witness of other logs, newest first. The reading is put on record.")
+    async def witness_refusals(
+        self, info: Info,
+        origin: Annotated[str | None, argument("Only of the log with this name.")] = None,
+        first: First = FIRST, after: After = None,
+    ) -> Connection[WitnessRefusal] | None:  # fmt: skip
+        page = await info.context.services.witness.refusals(
+            info.context.caller, before=_number(after), origin=_word(origin, "origin"), first=how_many(first)
+        )
+        return connection(WitnessRefusal, page, after, lambda refusal: refusal.id.to_bytes(8, "big"))
+
     @query("One decision. Regulators read all; others those about their institution.")
     async def decision(self, info: Info, id: Annotated[UUID, argument("Its identifier.")]) -> Decision | None:  # noqa: A002
         return _decision(await info.context.services.audit.get(info.context.caller, id))
@@ -107,6 +167,15 @@ class AuditQueries:
             info.context.caller, before=read_id(after, NEWEST), matching=matching, first=how_many(first)
         )
         return connection(DecisionHeader, page, after, id_key)
+
+
+def _number(after: str | None) -> int:
+    if after is None:
+        return 2**63 - 1
+    key = read_cursor(after)
+    if len(key) != 8:
+        raise bad_cursor()
+    return min(int.from_bytes(key, "big"), 2**63 - 1)
 
 
 def _word(text: str | None, field: str) -> str | None:

@@ -32,10 +32,20 @@ REMARK = (
 Payload = TypeVar("Payload")
 
 
+async def _log_receipt(self: Any, info: strawberry.Info[Any, None]) -> str:
+    receipt: bytes = await info.context.services.audit.receipt_of(self.id)
+    return receipt.decode()
+
+
 @strawberry.type(description="The decision on record for what was done.")
 class Receipt:
     id: UUID = strawberry.field(description="Identifier of the decision in the audit log; see `decision`.")
     at: datetime = strawberry.field(description="When it was decided.")
+    log_receipt: str = strawberry.field(
+        resolver=_log_receipt,
+        description="The log's signed promise to hold the decision by a given time. Keep it: if the log does not, it "
+        "is proof against its operator. `logReceipt` has the proof that it was kept.",
+    )
 
 
 def key_field() -> Any:

@@ -2,18 +2,25 @@
 
 Costs are ratios paired within a round: the same transaction with and without audit, in shuffled slices, so that what
 else the machine does falls on both alike. The server's durability settings are left as they are.
+
+`python tests/benchmarks/audit.py 1000000` seals that many, a tenth at a time, and shows that neither the time nor the
+memory for an entry grows with the log. It takes minutes and is no part of `make bench`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import resource
 import secrets
 import statistics
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -27,6 +34,7 @@ from sharewell.domain.audit import Decision
 from sharewell.domain.bundle import verify_bundle
 from sharewell.settings import DatabaseRole
 from sharewell.store.audit import RECORD
+from sharewell_workers.seal import PAUSE
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 Act: TypeAlias = Callable[[Connection], Awaitable[None]]
@@ -35,6 +43,8 @@ WRITERS = 16
 ROUNDS = 11
 SLICE_SECONDS = 0.6
 ENTRIES = 50_000
+RATE = 1_000
+KEEP_UP_SECONDS = 8.0
 
 CLINIC = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 KEY = LogKey.from_seed("benchmark.example/log", bytes(32))
@@ -54,13 +64,20 @@ CHAIN = """
 with head as (update benchmark.chain set head = sha256(head || $1) returning head)
 insert into benchmark.link (head, body) select head, $1 from head
 """
+WAITED = """
+select percentile_cont(0.5) within group (order by waited), percentile_cont(0.99) within group (order by waited)
+  from (select extract(epoch from
+          (select signed_at from audit.checkpoint c where c.size > l.log_index order by c.size limit 1) - e.staged_at
+        )::float8 as waited
+          from audit.leaf l join audit.entry e using (staged_id) where l.log_index >= $1) w
+"""
 READ = "select units from benchmark.noun where id = $1"
 CHANGE = "update benchmark.noun set units = units + 1 where id = $1"
 
 
 async def measure(urls: Mapping[str, str]) -> list[dict[str, Any]]:
     """Records of what sealing and auditing cost on the database of `urls` (by role), which they fill up."""
-    return [await sealing(urls), await bundles(urls), *await audited(urls)]
+    return [await sealing(urls), await keeping_up(urls), await bundles(urls), *await audited(urls)]
 
 
 async def sealing(urls: Mapping[str, str], entries: int = ENTRIES) -> dict[str, Any]:
@@ -78,6 +95,68 @@ async def sealing(urls: Mapping[str, str], entries: int = ENTRIES) -> dict[str, 
         "seconds": round(seconds, 3),
         "entries_per_second": round(sealed.entries / seconds),
     }
+
+
+async def keeping_up(urls: Mapping[str, str], rate: int = RATE, seconds: float = KEEP_UP_SECONDS) -> dict[str, Any]:
+    """Milliseconds from staging an entry until it is under a signature, at `rate` entries a second."""
+    async with (
+        connected(urls, DatabaseRole.GATEWAY, 4) as writers,
+        asyncpg.create_pool(urls[DatabaseRole.SEQUENCER], min_size=1, max_size=1) as pool,
+    ):
+        sequencer, stopping = Sequencer(pool, KEY), asyncio.Event()
+        size = (await sequencer.seal()).size
+        sealing_on = asyncio.create_task(_seal_until(stopping, sequencer))
+        sent = sum(await asyncio.gather(*(_paced(conn, rate / len(writers), seconds) for conn in writers)))
+        stopping.set()
+        await sealing_on
+        await sequencer.seal()
+        median, p99 = await writers[0].fetchrow(WAITED, size) or (0, 0)
+    return {
+        "benchmark": "audit.keeping_up",
+        "asked_per_second": rate,
+        "entries_per_second": round(sent / seconds),
+        "commit_to_signed_ms_p50": round(median * 1000),
+        "commit_to_signed_ms_p99": round(p99 * 1000),
+    }
+
+
+async def _seal_until(stopping: asyncio.Event, sequencer: Sequencer) -> None:
+    while not stopping.is_set():
+        await sequencer.seal()
+        await asyncio.sleep(PAUSE.total_seconds())
+
+
+async def _paced(conn: Connection, rate: float, seconds: float) -> int:
+    """Record `rate` decisions a second, each in a transaction of its own, as far as the database lets us."""
+    begun, sent = time.perf_counter(), 0
+    while (now := time.perf_counter() - begun) < seconds:
+        if sent >= now * rate:
+            await asyncio.sleep((sent + 1) / rate - now)
+        await conn.execute(RECORD, entry())
+        sent += 1
+    return sent
+
+
+async def growth(urls: Mapping[str, str], entries: int) -> list[dict[str, Any]]:
+    """Records of one log that grows to `entries`: the rate at which each tenth is sealed, and the memory it takes."""
+    records: list[dict[str, Any]] = []
+    async with asyncpg.create_pool(urls[DatabaseRole.SEQUENCER], min_size=1, max_size=1) as pool:
+        sequencer = Sequencer(pool, KEY)
+        for _ in range(10):
+            await stage(urls, entries // 10)
+            begun = time.perf_counter()
+            sealed = await sequencer.seal()
+            seconds = time.perf_counter() - begun
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            record = {
+                "benchmark": "audit.growth",
+                "log_size": sealed.size,
+                "microseconds_per_entry": round(seconds / sealed.entries * 1e6, 1),
+                "peak_memory_mib": round(memory / 1024),
+            }
+            records.append(record)
+            print(json.dumps(record), flush=True)
+    return records
 
 
 async def bundles(urls: Mapping[str, str], count: int = 200) -> dict[str, Any]:
@@ -227,3 +306,8 @@ SHAPES: dict[str, dict[str, Act]] = {
     "one statement": {"plain": single, "audited": single_audited, "chained": single_chained},
     "five statements": {"plain": five_plain, "audited": five_audited, "chained": five_chained},
 }
+
+
+if __name__ == "__main__":
+    on_database = import_module("run").on_database  # found beside this file, as a script alone is
+    asyncio.run(on_database(lambda urls: growth(urls, int(sys.argv[1]))))

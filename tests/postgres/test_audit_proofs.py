@@ -173,6 +173,7 @@ async def behind_the_guard(admin_dsn: str, table: str, change: str) -> None:
     """Do what only somebody can who owns the machine: switch the guard off, and change what is stored."""
     conn = await asyncpg.connect(admin_dsn)
     try:
+        await conn.execute("set sharewell.break_glass = 'on'")
         await conn.execute(f"alter table audit.{table} disable trigger only_grows")
         assert await conn.execute(change) not in {"UPDATE 0", "DELETE 0"}
         await conn.execute(f"alter table audit.{table} enable always trigger only_grows")

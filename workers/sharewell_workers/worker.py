@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sharewell.audit.keys import load_or_create_key
-from sharewell.audit.seal import Sequencer
+from sharewell.audit.keys import load_or_create_keys
 from sharewell.settings import DatabaseRole
 from sharewell.store.pools import open_pool
 from sharewell.wiring import open_services
@@ -18,7 +17,7 @@ from sharewell_workers.ingest import ingest
 from sharewell_workers.jobs import Schedule, Work
 from sharewell_workers.nightly import nightly
 from sharewell_workers.runner import Runner
-from sharewell_workers.seal import seal_until
+from sharewell_workers.seal import keep_log
 from sharewell_workers.urgent import urgent
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def _apart(jobs: Mapping[str, Work[Services]]) -> tuple[Mapping[str, Work[Servic
 
 
 async def _seal(settings: Settings, server: DatabaseServer, stopping: asyncio.Event) -> None:
-    key = load_or_create_key(settings.home, settings.log_origin)
+    keys = load_or_create_keys(settings.home, settings.log_origin)
     url = server.url(DatabaseRole.SEQUENCER)
-    async with open_pool(url, DatabaseRole.SEQUENCER, most=2) as pool:
-        await seal_until(stopping, Sequencer(pool, key))
+    async with open_pool(url, DatabaseRole.SEQUENCER, most=4) as pool:
+        await keep_log(stopping, pool, keys, settings)

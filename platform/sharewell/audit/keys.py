@@ -7,16 +7,44 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sharewell.audit.signers import Cosigner
 from sharewell.domain.errors import Invalid
-from sharewell.domain.notes import ED25519, MalformedNote, VerifierKey, b64decode, b64encode, is_name
+from sharewell.domain.log_receipt import key_name
+from sharewell.domain.notes import (
+    COSIGNATURE,
+    ED25519,
+    MLDSA44,
+    MalformedNote,
+    VerifierKey,
+    b64decode,
+    b64encode,
+    is_name,
+    open_note,
+    parse_vkey,
+    sign_note,
+)
+
+Key = TypeVar("Key")
+
+HANDOVER: Final = "/handover"  #: origin + HANDOVER is the first line of the note by which keys follow each other
 
 SECRET_FILE = "audit-log.key"  # noqa: S105 - the name of a file
 PUBLIC_FILE = "audit-log.vkey"
+QUANTUM_FILE = "audit-log.mldsa.key"  #: signs the second line of each checkpoint, against quantum computers
+QUANTUM_PUBLIC_FILE = "audit-log.mldsa.vkey"
+RECEIPT_NAME = "audit-log-receipt"
+RECEIPT_FILE = f"{RECEIPT_NAME}.key"
+RECEIPT_PUBLIC_FILE = f"{RECEIPT_NAME}.vkey"  #: those of retired keys stand beside it
+WITNESS_FILE = "witness.key"
+WITNESS_PUBLIC_FILE = "witness.vkey"
+HANDOVER_FILE = "audit-log.handover"  #: by which the key before names this one
 
 _PREFIX = "PRIVATE+KEY+"
 
@@ -71,6 +99,85 @@ class LogKey:
         return str(self.key)
 
 
+@dataclass(frozen=True, slots=True)
+class LogKeys:
+    """What a log signs its checkpoints with: Ed25519, and beside it ML-DSA-44."""
+
+    signer: LogKey
+    quantum: Cosigner
+    handover: bytes | None = None  #: the note by which the key before named these; None for the first
+
+    @property
+    def vkeys(self) -> tuple[str, str]:
+        """The public halves."""
+        return self.signer.vkey, str(self.quantum.key)
+
+
+def load_or_create_keys(home: Path, origin: str) -> LogKeys:
+    """Both keys of the log `origin`, from `home`; see `load_or_create_key`."""
+    signer = load_or_create_key(home, origin)
+    quantum = _cosigner(home / QUANTUM_FILE, home / QUANTUM_PUBLIC_FILE, origin, MLDSA44)
+    handover = home / HANDOVER_FILE
+    return LogKeys(signer, quantum, handover.read_bytes() if handover.exists() else None)
+
+
+def load_or_create_receipt_key(home: Path, origin: str) -> LogKey:
+    """The key that signs the log receipts of the log `origin`. Raises `KeyProblem`."""
+    name, path = key_name(origin), home / RECEIPT_FILE
+    if not path.exists():
+        _create(path, LogKey.generate(name).secret_text())
+    key = _load(path)
+    if key.key.name != name:
+        raise KeyProblem(f"{path} signs for {key.key.name}, not {name}. Move it away, and a new one is made.")
+    _write(home / RECEIPT_PUBLIC_FILE, key.vkey, 0o644)
+    return key
+
+
+def load_or_create_witness_key(home: Path, name: str) -> Cosigner:
+    """The key with which this node cosigns other logs, under `name`. Raises `KeyProblem`."""
+    return _cosigner(home / WITNESS_FILE, home / WITNESS_PUBLIC_FILE, name, COSIGNATURE)
+
+
+def handover_text(before: LogKey, after: LogKeys) -> str:
+    """What an earlier key signs to name those that come after it: its log, then the new keys, a line each."""
+    return "\n".join((f"{before.key.name}{HANDOVER}", *after.vkeys)) + "\n"
+
+
+def read_handover(note: bytes, known: Sequence[VerifierKey]) -> tuple[str, ...]:
+    """The keys that the note of a known key names. Raises `Invalid` where none of `known` signed it."""
+    text, signed = open_note(note, [key for key in known if key.kind == ED25519])
+    first, *vkeys = text.rstrip("\n").split("\n")
+    if first not in {f"{key.name}{HANDOVER}" for key in signed}:
+        raise MalformedNote("The note does not hand a log over.")
+    return tuple(str(parse_vkey(vkey)) for vkey in vkeys)
+
+
+def rotate_keys(home: Path, origin: str) -> LogKeys:
+    """Put new keys in the place of those in `home`, for `origin`, which may be a new name; return them.
+
+    The old key signs once more, the note that names its successors, and is put aside: it verifies nothing new and
+    should be destroyed once the new ones have signed. Raises `KeyProblem` where there is no old key.
+    """
+    path = home / SECRET_FILE
+    if not path.exists():
+        raise KeyProblem("There is no key to hand over from; a first key is made when the sequencer starts.")
+    before = _load(path)
+    after = LogKeys(LogKey.generate(origin), Cosigner.generate(origin, MLDSA44))
+    note = sign_note(handover_text(before, after), [before])
+    retired = f"retired-{before.key.id:08x}"
+    for name in (SECRET_FILE, QUANTUM_FILE):
+        if (home / name).exists():
+            os.link(home / name, home / f"{name}.{retired}")
+    (home / f"{HANDOVER_FILE}.new").write_bytes(note)
+    (home / f"{HANDOVER_FILE}.new").replace(home / HANDOVER_FILE)
+    if origin != before.key.name and (home / RECEIPT_FILE).exists():  # promises are made in the name of a log
+        (home / RECEIPT_FILE).rename(home / f"{RECEIPT_FILE}.{retired}")
+        (home / RECEIPT_PUBLIC_FILE).rename(home / f"{RECEIPT_NAME}.{retired}.vkey")
+    _write(home / QUANTUM_FILE, after.quantum.secret_text(), 0o600)
+    _write(path, after.signer.secret_text(), 0o600)
+    return load_or_create_keys(home, origin)
+
+
 def load_or_create_key(home: Path, origin: str) -> LogKey:
     """The key of the log `origin`, from `home`; made there at the first start, readable by its owner only.
 
@@ -78,7 +185,7 @@ def load_or_create_key(home: Path, origin: str) -> LogKey:
     """
     path = home / SECRET_FILE
     if not path.exists():
-        _create(path, LogKey.generate(origin))
+        _create(path, LogKey.generate(origin).secret_text())
     key = _load(path)
     if key.key.name != origin:
         raise KeyProblem(f"{path} signs for {key.key.name}, not {origin}. Set SHAREWELL_LOG_ORIGIN to its old value.")
@@ -95,19 +202,35 @@ def load_vkey(home: Path) -> str:
 
 
 def _load(path: Path) -> LogKey:
+    return _parsed(path, LogKey.parse)
+
+
+def _cosigner(path: Path, public: Path, name: str, kind: int) -> Cosigner:
+    if not path.exists():
+        if not is_name(name):
+            raise KeyProblem(f"{name!r} cannot name a key: it must not be empty nor hold blanks or a plus.")
+        _create(path, Cosigner.generate(name, kind).secret_text())
+    key = _parsed(path, Cosigner.parse)
+    if (key.key.name, key.key.kind) != (name, kind):
+        raise KeyProblem(f"{path} signs for {key.key.name}, not {name}. Set the name to its old value.")
+    _write(public, str(key.key), 0o644)
+    return key
+
+
+def _parsed(path: Path, parse: Callable[[str], Key]) -> Key:
     if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
         raise KeyProblem(f"{path} may be read or changed by everyone. Run chmod 600 on it, and consider it stolen.")
     try:
-        return LogKey.parse(path.read_text(encoding="ascii").strip())
+        return parse(path.read_text(encoding="ascii").strip())
     except (MalformedNote, UnicodeDecodeError):
         raise KeyProblem(f"{path} does not hold a signing key. Restore it from its backup.") from None
 
 
-def _create(path: Path, key: LogKey) -> None:
+def _create(path: Path, secret: str) -> None:
     """Put the key in place, unless another process was first: then theirs is the key."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}")
-    _write(draft, key.secret_text(), 0o600)
+    _write(draft, secret, 0o600)
     try:
         os.link(draft, path)
     except FileExistsError:

@@ -12,12 +12,14 @@ from uuid import UUID
 from sharewell.audit.seal import LogDamaged
 from sharewell.domain.audit import Decision
 from sharewell.domain.bundle import Bundle
-from sharewell.domain.checkpoint import Checkpoint, InclusionProof, parse_checkpoint
+from sharewell.domain.checkpoint import Checkpoint, InclusionProof, format_tlog_proof, parse_checkpoint
 from sharewell.domain.errors import Conflict
 from sharewell.domain.merkle import (
     Hash,
     Node,
     ProofFailed,
+    complete_subtrees,
+    fold_peaks,
     hash_leaf,
     nodes_of_consistency,
     nodes_of_inclusion,
@@ -25,12 +27,12 @@ from sharewell.domain.merkle import (
     prove_inclusion,
     verify_inclusion,
 )
-from sharewell.domain.notes import split_note
+from sharewell.domain.notes import add_signatures, parse_signatures, split_note
 from sharewell.domain.recheck import RECHECKS, Rechecks
 from sharewell.domain.tiles import node_in, tile_of
 from sharewell.store.artifacts import read_artifact
 from sharewell.store.audit import AuditRepository
-from sharewell.store.log import LogRepository
+from sharewell.store.log import LogRepository, SignedHead
 
 if TYPE_CHECKING:
     import asyncpg
@@ -63,9 +65,30 @@ async def bundle_of(
         origin=checkpoint.origin,
         entry=recorded.entry,
         proof=InclusionProof(index=index, path=tuple(path)),
-        checkpoint=signed.note,
+        checkpoint=log_signed(signed.note),
         attachments=await _attachments(conn, recorded.decision, rechecks),
     ).encode()
+
+
+async def published_note(log: LogRepository, signed: SignedHead) -> bytes:
+    """A checkpoint with the witnesses' lines that have come."""
+    lines = [line for row in await log.cosignatures(signed.size) for line in parse_signatures(row)]
+    return add_signatures(signed.note, lines)
+
+
+async def tlog_proof_of(log: LogRepository, index: int | None) -> bytes | None:
+    """The proof file (c2sp.org/tlog-proof) of an entry under the newest checkpoint; None until it is under one."""
+    signed = await log.latest_checkpoint()
+    if index is None or signed is None or signed.size <= index:
+        return None
+    path = await inclusion_path(log, index, signed.size)
+    return format_tlog_proof(InclusionProof(index=index, path=tuple(path)), await published_note(log, signed))
+
+
+def log_signed(note: bytes) -> bytes:
+    """The checkpoint with the first of its lines only, which is the log's own in Ed25519: what bundles carry."""
+    text, lines = split_note(note)
+    return f"{text}\n{lines[0].line()}".encode()
 
 
 async def inclusion_path(log: LogRepository, index: int, size: int) -> list[Hash]:
@@ -78,6 +101,13 @@ async def consistency_path(log: LogRepository, size1: int, size2: int) -> list[H
     """What shows that the tree of `size2` extends the one of `size1`, from stored tiles."""
     hashes = await _read_nodes(log, nodes_of_consistency(size1, size2), size2)
     return prove_consistency(size1, size2, lambda nodes: [hashes[node] for node in nodes])
+
+
+async def root_at(log: LogRepository, size: int, tree_size: int) -> Hash:
+    """The head that the stored tree of `tree_size` had when it had `size` entries."""
+    nodes = complete_subtrees(0, size)
+    hashes = await _read_nodes(log, nodes, tree_size)
+    return fold_peaks([hashes[node] for node in nodes])
 
 
 def read_checkpoint(note: bytes) -> Checkpoint:

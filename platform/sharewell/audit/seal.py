@@ -6,7 +6,8 @@ What a head is signed with is left to `keys`, what rows look like to the store.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -14,10 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import asyncpg
 
+from sharewell.audit.keys import read_handover
+from sharewell.audit.signers import Cosigner, mldsa44_verify
 from sharewell.domain.checkpoint import Checkpoint
-from sharewell.domain.errors import Conflict, SharewellError
+from sharewell.domain.errors import Conflict, Invalid, SharewellError
 from sharewell.domain.merkle import Hash, hash_leaf
-from sharewell.domain.notes import Signer, open_note, sign_note
+from sharewell.domain.notes import ED25519, Signer, add_signatures, open_note, parse_vkey, sign_note
 from sharewell.domain.tiles import FULL, HEIGHT, Edge, Tile, partial_width
 from sharewell.store.log import Head, LogRepository, Staged
 
@@ -27,11 +30,22 @@ if TYPE_CHECKING:
 BATCH = 8192  #: entries sealed in one transaction
 BATCH_BYTES = 16 * 1024 * 1024
 
+RUNBOOK = 'See "The database is behind its log" in docs/operating.md.'
+
 
 class LogDamaged(SharewellError):
     """What is stored does not fit what was hashed; nothing is signed until a person has looked at it."""
 
     code = "LOG_DAMAGED"
+
+
+class LogBehind(LogDamaged):
+    """Somebody remembers more of this log than the database has: it was restored from a backup, or lost commits.
+
+    Nothing may be signed. See "The database is behind its log" in docs/operating.md.
+    """
+
+    code = "LOG_BEHIND"
 
 
 class WrongKey(SharewellError):
@@ -80,13 +94,32 @@ class Progress:
 class Sequencer:
     """Seals what is staged, as often as `seal` is called. Keeps its place in the log from one call to the next."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], signer: Signer, *, batch: int = BATCH) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool[Any],
+        signer: Signer,
+        quantum: Cosigner | None = None,
+        *,
+        handover: bytes | None = None,
+        look: Callable[[], Awaitable[object]] | None = None,
+        batch: int = BATCH,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`quantum` adds a line to each checkpoint; `handover` is the note that names `signer` after the key before.
+
+        `look` is called before anything is sealed, and again after any failure: it raises where nothing may be.
+        """
         self._pool = pool
         self._signer = signer
+        self._quantum = quantum
+        self._handover = handover
+        self._look = look
         self._batch = batch
+        self._now = now
         self._progress: Progress | None = None
         self._signed = -1  #: size of the tree that is known to be signed
         self._key_is_known = False
+        self._looked = look is None
 
     async def seal(self) -> Sealed:
         """Seal all that is staged and sign the head; also signs a head that a crash left unsigned.
@@ -98,11 +131,20 @@ class Sequencer:
             if not await log.try_lead():
                 return Sealed(entries=0, size=(await log.head()).size, leading=False)
             try:
-                await self._use_key(log)
-                return await self._seal(conn, log)
+                return await self._lead(conn, log)
+            except BaseException:
+                self._looked = self._look is None
+                raise
             finally:
                 if not conn.is_closed():
                     await log.stop_leading()
+
+    async def _lead(self, conn: PoolConnectionProxy[Any], log: LogRepository) -> Sealed:
+        if not self._looked and self._look is not None:
+            await self._look()
+            self._looked = True
+        await self._use_key(log)
+        return await self._seal(conn, log)
 
     async def _seal(self, conn: PoolConnectionProxy[Any], log: LogRepository) -> Sealed:
         entries = 0
@@ -157,28 +199,51 @@ class Sequencer:
         if self._progress.edge.size == self._signed:
             return
         head, newest = await log.head(), await log.latest_checkpoint()
+        if head.size < self._signed:
+            raise LogBehind(f"The database has {head.size} entries now, and {self._signed} of them were signed here.")
         if head.root is None or (newest is not None and newest.size == head.size):
             self._signed = head.size
             return
         if (head.size, head.root) != (self._progress.edge.size, self._progress.edge.root()):
             raise LogDamaged(f"The stored head of {head.size} entries is not the one that was worked out.")
         text = Checkpoint(origin=self._signer.key.name, size=head.size, root=head.root).text()
-        note = sign_note(text, [self._signer])
-        open_note(note, [self._signer.key])  # a signature made wrongly by a faulty machine can give the key away
+        note = self._signed_note(text)
         await log.add_checkpoint(head.size, note)
         self._signed = head.size
+
+    def _signed_note(self, text: str) -> bytes:
+        note, keys = sign_note(text, [self._signer]), [self._signer.key]
+        if self._quantum is not None:
+            note = add_signatures(note, [self._quantum.cosign(text.encode(), int(self._now()))])
+            keys.append(self._quantum.key)
+        open_note(note, keys, mldsa44_verify)  # one made wrongly by a faulty machine can give the key away
+        return note
 
     async def _use_key(self, log: LogRepository) -> None:
         if self._key_is_known:
             return
-        ours, known = str(self._signer.key), await log.keys()
-        if not known:
-            await log.add_key(ours)
-        elif ours not in known:
-            raise WrongKey(
-                f"The log was signed with {known[-1]}, and the key at hand is {ours}. Restore the key from its backup."
-            )
+        ours = [str(self._signer.key)] + ([str(self._quantum.key)] if self._quantum else [])
+        known = await log.keys()
+        if known and ours[0] not in known:
+            await self._take_over(log, ours, known)
+        for vkey in ours:
+            if vkey not in known:
+                await log.add_key(vkey)
         self._key_is_known = True
+
+    async def _take_over(self, log: LogRepository, ours: list[str], known: list[str]) -> None:
+        """Let our key follow another one, if that one said so. Raises `WrongKey`."""
+        try:
+            named = read_handover(self._handover or b"", [parse_vkey(key) for key in known])
+        except Invalid:
+            named = ()
+        if ours[0] not in named or self._handover is None:
+            signed = next(key for key in reversed(known) if parse_vkey(key).kind == ED25519)
+            raise WrongKey(
+                f"The log was signed with {signed}, and the key at hand is {ours[0]}. Restore the key from its backup."
+            )
+        await log.add_key(ours[0])
+        await log.add_handover(ours[0], self._handover)
 
 
 async def load_progress(log: LogRepository, head: Head) -> Progress:

@@ -15,15 +15,15 @@ import structlog
 import typer
 from prometheus_client import REGISTRY
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from sharewell.audit.keys import KeyProblem, load_or_create_key, load_vkey
-from sharewell.gateway.app import Parts, build_app
+from sharewell.gateway.app import Parts, bearer, build_app
 from sharewell.gateway.health import Health
+from sharewell.gateway.log import log_routes
 from sharewell.gateway.oauth.keys import SigningKeys, load_or_create
 from sharewell.gateway.server import bind, serve
+from sharewell.gateway.witness import witness_routes
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.migrate import Migration, migrate
 from sharewell.wiring import Services, migrations, open_services, operator
@@ -66,7 +66,8 @@ def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
         issuer=settings.issuer, keys=keys, database=services.database, clients=services.clients,
         access=services.access, migrations=migrations(), token_life=settings.token_life, registry=REGISTRY,
     )  # fmt: skip
-    return build_app(parts, graphql_app(services), extra_routes=_log_routes(services))
+    log_part = log_routes(services.audit, bearer(parts), lambda: log_vkey(settings), settings.log_export)
+    return build_app(parts, graphql_app(services), extra_routes=[*log_part, *witness_routes(services.witness)])
 
 
 def log_vkey(settings: Settings) -> str:
@@ -75,22 +76,6 @@ def log_vkey(settings: Settings) -> str:
         return load_vkey(settings.home)
     except KeyProblem:
         return load_or_create_key(settings.home, settings.log_origin).vkey
-
-
-def _log_routes(services: Services) -> list[Route]:
-    """The public half of the audit log: its newest signed head, and the key to check it with."""
-    vkey = log_vkey(services.settings)
-
-    async def checkpoint(request: Request) -> Response:  # noqa: ARG001 - an endpoint's signature
-        note = await services.audit.checkpoint()
-        if note is None:
-            return PlainTextResponse("no entry is sealed yet\n", status_code=404)
-        return Response(note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "max-age=2"})
-
-    async def key(request: Request) -> Response:  # noqa: ARG001 - an endpoint's signature
-        return PlainTextResponse(f"{vkey}\n")
-
-    return [Route("/log/checkpoint", checkpoint), Route("/log/vkey", key)]
 
 
 async def run_gateway(

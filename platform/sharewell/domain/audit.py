@@ -72,6 +72,7 @@ KINDS: Final[Mapping[str, str]] = {
     "fairness.chosen": "A fairness rule came into force for a region and resource.",
     "access.refused": "Somebody asked for what the policies do not permit, or with credentials that do not hold.",
     "audit.read": "Recorded decisions were read.",
+    "audit.entries_read": "A run of 256 entries was taken away, as the log has them.",
     "audit.bundle_read": "The proof of one decision was taken away.",
     "audit.reconciled": "The log was compared with every table of decisions.",
     "client.registered": "A program was given access.",

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 #: One sequencer at a time; the keys of leaf and tree hold even where this is passed by.
 LEADER_LOCK = 0x5348_4152_4557_4C03
+PUBLISHER_LOCK = 0x5348_4152_4557_4C04  #: one at a time asks witnesses and writes the folder
 
 TRY_LEAD = f"select pg_try_advisory_lock({LEADER_LOCK})"
 STOP_LEADING = f"select pg_advisory_unlock({LEADER_LOCK})"
+TRY_PUBLISH = f"select pg_try_advisory_lock({PUBLISHER_LOCK})"
+STOP_PUBLISHING = f"select pg_advisory_unlock({PUBLISHER_LOCK})"
 
 #: The newest head, and the number below which every transaction was over when the current snapshot was taken.
 HEAD = """
@@ -69,6 +72,25 @@ select w.level, w.n,
 """
 LATEST_CHECKPOINT = "select size, note from audit.checkpoint order by size desc limit 1"
 KEYS = "select vkey from audit.verifier_key order by since, vkey"
+COSIGNATURES = "select line from audit.cosignature where size = $1 order by witness"
+ADD_COSIGNATURE = "insert into audit.cosignature (size, witness, line) values ($1, $2, $3) on conflict do nothing"
+HANDOVERS = "select note from audit.key_handover order by made_at, vkey"
+ADD_HANDOVER = "insert into audit.key_handover (vkey, note) values ($1, $2) on conflict do nothing"
+#: Entries by their place in the log, with the leaf hash they were given.
+SEALED = """
+select l.log_index, l.leaf_hash, e.staged_id, e.leaf_hash as staged_hash, e.body
+  from audit.leaf l left join audit.entry e using (staged_id)
+ where l.log_index >= $1 and l.log_index < $2 order by l.log_index
+"""
+#: Heads above one size, up to another, with what was signed.
+HEADS = """
+select t.size, t.root, c.note from audit.tree t left join audit.checkpoint c using (size)
+ where t.size > $1 and t.size <= $2 order by t.size
+"""
+#: All tiles that begin in a range of one level, partial ones too.
+TILES_OF_LEVEL = """
+select n, width, hashes from audit.tile where level = $1 and n >= $2 and n < $3 order by n, width
+"""
 #: How many entries wait, and since when.
 WAITING = """
 select count(*) as entries, min(staged_at) as since from audit.entry e
@@ -102,6 +124,32 @@ class SignedHead:
     note: bytes
 
 
+class Sealed(NamedTuple):
+    """An entry in its place in the log. What is None is missing."""
+
+    log_index: int
+    leaf_hash: Hash  #: as it stands in the tree
+    staged_id: int | None
+    staged_hash: Hash | None  #: as it was when the entry was staged
+    body: bytes | None
+
+
+class StoredHead(NamedTuple):
+    """The head that was stored after a batch, and what was signed of it."""
+
+    size: int
+    root: Hash
+    note: bytes | None
+
+
+class StoredTile(NamedTuple):
+    """A tile as it is stored."""
+
+    n: int
+    width: int
+    hashes: bytes
+
+
 class LogRepository:
     """The tree, its tiles, and what was signed."""
 
@@ -114,6 +162,13 @@ class LogRepository:
 
     async def stop_leading(self) -> None:
         await self._conn.execute(STOP_LEADING)
+
+    async def try_publish(self) -> bool:
+        """Become the one publisher, for as long as this connection lasts or until `stop_publishing`."""
+        return bool(await self._conn.fetchval(TRY_PUBLISH))
+
+    async def stop_publishing(self) -> None:
+        await self._conn.execute(STOP_PUBLISHING)
 
     async def head(self) -> Head:
         row = await self._conn.fetchrow(HEAD)
@@ -163,6 +218,33 @@ class LogRepository:
     async def latest_checkpoint(self) -> SignedHead | None:
         row = await self._conn.fetchrow(LATEST_CHECKPOINT)
         return None if row is None else SignedHead(row["size"], row["note"])
+
+    async def cosignatures(self, size: int) -> list[bytes]:
+        """The witnesses' lines under the checkpoint of `size`."""
+        return [row["line"] for row in await self._conn.fetch(COSIGNATURES, size)]
+
+    async def add_cosignature(self, size: int, witness: str, line: bytes) -> None:
+        """Keep a witness's line; the first one of each witness stays."""
+        await self._conn.execute(ADD_COSIGNATURE, size, witness, line)
+
+    async def handovers(self) -> list[bytes]:
+        """The notes by which each key named the next, oldest first."""
+        return [row["note"] for row in await self._conn.fetch(HANDOVERS)]
+
+    async def add_handover(self, vkey: str, note: bytes) -> None:
+        await self._conn.execute(ADD_HANDOVER, vkey, note)
+
+    async def sealed(self, start: int, end: int) -> list[Sealed]:
+        """Entries `start` up to `end` of the log, as far as they are there."""
+        return [Sealed(*row.values()) for row in await self._conn.fetch(SEALED, start, end)]
+
+    async def heads(self, above: int, upto: int) -> list[StoredHead]:
+        """The heads of trees larger than `above`, up to `upto`, smallest first."""
+        return [StoredHead(*row.values()) for row in await self._conn.fetch(HEADS, above, upto)]
+
+    async def tiles_of_level(self, level: int, start: int, end: int) -> list[StoredTile]:
+        """Tiles number `start` up to `end` of a level, in every width that is stored."""
+        return [StoredTile(*row.values()) for row in await self._conn.fetch(TILES_OF_LEVEL, level, start, end)]
 
     async def tiles(self, wanted: Sequence[Tile]) -> dict[Tile, list[Hash]]:
         """The hashes of each tile, as many as asked for; fewer, or none, where they are not there."""

@@ -25,6 +25,7 @@ import asyncpg
 
 from sharewell.settings import DatabaseRole, Settings, SettingsError
 from sharewell.store.embedded import SUPERUSER, EmbeddedPostgres, ServerError, embedded_postgres
+from sharewell.store.guard import put_guard
 
 DATABASE = "sharewell"
 BOOTSTRAP_LOCK = 0x5348_4152_4557_4C01  #: advisory lock: one bootstrap at a time
@@ -72,6 +73,11 @@ async def _bootstrap_embedded(embedded: EmbeddedPostgres) -> DatabaseServer:
         if not await admin.fetchval("select true from pg_database where datname = $1", DATABASE):
             await admin.execute(f"create database {DATABASE}")
         await open_to_roles(admin, DATABASE)
+        inside = await _connect(embedded.url(SUPERUSER, DATABASE))
+        try:
+            await put_guard(inside)
+        finally:
+            await inside.close()
     finally:
         await admin.close()  # and with it its locks
     return DatabaseServer({role: embedded.url(role, DATABASE) for role in DatabaseRole})
@@ -84,6 +90,8 @@ async def _bootstrap_real(settings: Settings, url: str) -> dict[DatabaseRole, st
         passwords = _passwords(settings)
         await make_roles(admin, passwords)
         await open_to_roles(admin, await admin.fetchval("select current_database()"))
+        if await admin.fetchval("select rolsuper from pg_roles where rolname = current_user"):
+            await put_guard(admin)
     except asyncpg.InsufficientPrivilegeError as why:
         raise ServerError(
             f"The login of SHAREWELL_DATABASE_URL must own its database and may create roles ({why.args[0]}). Give it "

@@ -1,0 +1,157 @@
+"""The log as a folder that any web server can serve and anybody can copy and verify (c2sp.org/tlog-tiles).
+
+Files are only added; each gets its name once it is whole, and `checkpoint` is written last, so that whoever reads
+while we write finds all that the checkpoint speaks of. An interrupted export is taken up where it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sharewell.audit.proofs import read_checkpoint, root_at
+from sharewell.audit.seal import LogDamaged
+from sharewell.domain.merkle import hash_leaf
+from sharewell.domain.tiles import ENTRIES, FULL, HEIGHT, Tile, entry_bundle, partial_width, tile_path
+from sharewell.store.log import LogRepository, Sealed
+
+if TYPE_CHECKING:
+    import asyncpg
+
+CHECKPOINT = "checkpoint"
+POLICY = "policy"  #: the keys of the log and of its witnesses, as c2sp.org/tlog-policy has them
+HANDOVERS = "handovers"  #: the notes by which each key of the log named the next; only where there are any
+
+TILES_AT_ONCE = 64
+BUNDLES_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What one run added."""
+
+    size: int  #: entries the folder's checkpoint speaks of now
+    files: int  #: newly written
+
+
+class NotOurFolder(LogDamaged):
+    """The folder holds what is not of this log, or more of it than the database has."""
+
+
+def checkpoint_in(folder: Path) -> bytes | None:
+    """The checkpoint that was exported last."""
+    try:
+        return (folder / CHECKPOINT).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+async def export(conn: asyncpg.Connection[Any], folder: Path, note: bytes, policy: str) -> Exported:
+    """Bring `folder` up to the tree of the signed checkpoint `note`; what is there already is not written again.
+
+    Raises `LogDamaged` where stored entries do not have the hashes of the tree, and `NotOurFolder`.
+    """
+    log, checkpoint = LogRepository(conn), read_checkpoint(note)
+    before = await _size_of(log, folder, checkpoint.size)
+    files = 0
+    async for path, data in _files(log, before, checkpoint.size):
+        files += await asyncio.to_thread(_add, folder / path, data)
+    handovers = await log.handovers()
+    if handovers:
+        await asyncio.to_thread(_put, folder / HANDOVERS, b"\n".join(handovers))
+    await asyncio.to_thread(_put, folder / POLICY, policy.encode())
+    files += await asyncio.to_thread(_put, folder / CHECKPOINT, note)
+    return Exported(size=checkpoint.size, files=files)
+
+
+async def _size_of(log: LogRepository, folder: Path, size: int) -> int:
+    """Entries in the folder, once it is certain that they are the first ones of our tree."""
+    note = checkpoint_in(folder)
+    if note is None:
+        return 0  # nothing yet, or a first export that was interrupted: each file that is there is compared
+    before = read_checkpoint(note)
+    if before.size > size:
+        raise NotOurFolder(f"{folder} holds a checkpoint of {before.size} entries, the database one of {size} only.")
+    if before.size and await root_at(log, before.size, size) != before.root:
+        raise NotOurFolder(f"{folder} holds a checkpoint of {before.size} entries that is not of this log.")
+    return before.size
+
+
+async def _files(log: LogRepository, before: int, size: int) -> AsyncIterator[tuple[str, bytes]]:
+    """Path and content of all that a tree of `size` has and one of `before` had not."""
+    for tiles in _batches(_new_tiles(before, size), TILES_AT_ONCE):
+        hashes = await log.tiles(tiles)
+        for tile in tiles:
+            if len(hashes[tile]) != tile.width:
+                raise LogDamaged(f"Tile {tile.n} of level {tile.level} is missing hashes.")
+            yield tile_path(*tile), b"".join(hashes[tile])
+    for tiles in _batches((tile for tile in _new_tiles(before, size) if not tile.level), BUNDLES_AT_ONCE):
+        start, end = tiles[0].n * FULL, tiles[-1].n * FULL + tiles[-1].width
+        rows = await log.sealed(start, end)
+        if len(rows) != end - start:
+            raise LogDamaged(f"Of the entries {start} to {end - 1} of the log {end - start - len(rows)} are missing.")
+        for tile in tiles:
+            first = tile.n * FULL - start
+            part = [checked_body(row) for row in rows[first : first + tile.width]]
+            yield tile_path(ENTRIES, tile.n, tile.width), entry_bundle(part)
+
+
+def checked_body(row: Sealed) -> bytes:
+    """The entry, once more checked: what is served must have the hash that was signed. Raises `LogDamaged`."""
+    if row.body is None or hash_leaf(row.body) != row.leaf_hash:
+        raise LogDamaged(f"Entry {row.log_index} of the log was changed after it was sealed.")
+    return row.body
+
+
+def _new_tiles(before: int, size: int) -> Iterator[Tile]:
+    """Tiles of a tree of `size` that one of `before` had not, or not in this width; lowest level first."""
+    level = 0
+    while size >> (HEIGHT * level):
+        whole = size >> (HEIGHT * level)
+        for n in range((before >> (HEIGHT * level)) // FULL, whole // FULL):
+            yield Tile(level, n, FULL)
+        width = partial_width(level, size)
+        if width and whole != before >> (HEIGHT * level):
+            yield Tile(level, whole // FULL, width)
+        level += 1
+
+
+def _batches(tiles: Iterable[Tile], most: int) -> Iterator[list[Tile]]:
+    batch: list[Tile] = []
+    for tile in tiles:
+        follows = not batch or (tile.level, tile.n) == (batch[-1].level, batch[-1].n + 1)
+        if batch and (len(batch) == most or not follows):
+            yield batch
+            batch = []
+        batch.append(tile)
+    if batch:
+        yield batch
+
+
+def _add(path: Path, data: bytes) -> int:
+    """Write a file that never changes; return 1 if it was not there. Raises `NotOurFolder` if it differs."""
+    try:
+        found = path.read_bytes()
+    except FileNotFoundError:
+        return _put(path, data)
+    if found != data:
+        raise NotOurFolder(f"{path} differs from the database; one of the two was changed.")
+    return 0
+
+
+def _put(path: Path, data: bytes) -> int:
+    """Give `path` this content at one stroke, on disk before it has its name."""
+    if path.exists() and path.read_bytes() == data:
+        return 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with draft.open("wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+    draft.replace(path)
+    return 1
