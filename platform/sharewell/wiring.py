@@ -9,6 +9,7 @@ from datetime import datetime
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
+from sharewell.audit.erasure import KEY_FILE, KeyFile, Vault
 from sharewell.authz import Authorizer
 from sharewell.clock import clock
 from sharewell.domain.principals import Caller, Role
@@ -20,6 +21,7 @@ from sharewell.services.audit import AuditService
 from sharewell.services.capacity import CapacityService
 from sharewell.services.choices import ChoiceService
 from sharewell.services.clients import ClientService
+from sharewell.services.completeness import CompletenessService
 from sharewell.services.consents import ConsentService
 from sharewell.services.deviations import DeviationService
 from sharewell.services.drift import DriftService
@@ -35,6 +37,7 @@ from sharewell.services.policies import PolicyService
 from sharewell.services.receipts import ReceiptService
 from sharewell.services.requests import RequestService
 from sharewell.services.resources import ResourceService
+from sharewell.services.subjects import SubjectService
 from sharewell.services.surges import SurgeService
 from sharewell.services.transfers import TransferService
 from sharewell.services.trials import TrialService
@@ -60,6 +63,7 @@ class Services:
     capacity: CapacityService
     choices: ChoiceService
     clients: ClientService
+    completeness: CompletenessService
     consents: ConsentService
     deviations: DeviationService
     drift: DriftService
@@ -74,6 +78,7 @@ class Services:
     receipts: ReceiptService
     requests: RequestService
     resources: ResourceService
+    subjects: SubjectService
     surges: SurgeService
     transfers: TransferService
     trials: TrialService
@@ -83,18 +88,19 @@ class Services:
 def build_services(settings: Settings, database: Database, authz: Authorizer | None = None) -> Services:
     """Put the use cases together over `database`."""
     now = clock(settings.clock_file)
-    office = Office(database, authz or Authorizer.load(), now)
+    vault = Vault(KeyFile(settings.home / KEY_FILE), settings.keep_persons)
+    office = Office(database, authz or Authorizer.load(), now, vault)
     return Services(
         settings=settings, database=database, office=office, now=now,
         access=AccessService(office), allocations=AllocationService(office), answers=AnswerService(office),
         audit=AuditService(office), capacity=CapacityService(office), choices=ChoiceService(office),
-        clients=ClientService(office), consents=ConsentService(office), deviations=DeviationService(office),
+        clients=ClientService(office), completeness=CompletenessService(office), consents=ConsentService(office), deviations=DeviationService(office),
         drift=DriftService(office), feeds=FeedService(office), forecasts=ForecastService(office),
         institutions=InstitutionService(office), jobs=JobService(office), lab=LabService(office),
         offers=OfferService(office, allocate_after=settings.allocate_after),
         overrides=OverrideService(office), policies=PolicyService(office), receipts=ReceiptService(office),
         requests=RequestService(office, allocate_after=settings.allocate_after),
-        resources=ResourceService(office), surges=SurgeService(office), transfers=TransferService(office),
+        resources=ResourceService(office), subjects=SubjectService(office), surges=SurgeService(office), transfers=TransferService(office),
         trials=TrialService(office), urgent=UrgentService(office, next_run=settings.allocate_after),
     )  # fmt: skip
 
