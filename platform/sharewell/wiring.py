@@ -94,13 +94,15 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         settings=settings, database=database, office=office, now=now,
         access=AccessService(office), allocations=AllocationService(office), answers=AnswerService(office),
         audit=AuditService(office), capacity=CapacityService(office), choices=ChoiceService(office),
-        clients=ClientService(office), completeness=CompletenessService(office), consents=ConsentService(office), deviations=DeviationService(office),
+        clients=ClientService(office), completeness=CompletenessService(office),
+        consents=ConsentService(office), deviations=DeviationService(office),
         drift=DriftService(office), feeds=FeedService(office), forecasts=ForecastService(office),
         institutions=InstitutionService(office), jobs=JobService(office), lab=LabService(office),
         offers=OfferService(office, allocate_after=settings.allocate_after),
         overrides=OverrideService(office), policies=PolicyService(office), receipts=ReceiptService(office),
         requests=RequestService(office, allocate_after=settings.allocate_after),
-        resources=ResourceService(office), subjects=SubjectService(office), surges=SurgeService(office), transfers=TransferService(office),
+        resources=ResourceService(office), subjects=SubjectService(office),
+        surges=SurgeService(office), transfers=TransferService(office),
         trials=TrialService(office), urgent=UrgentService(office, next_run=settings.allocate_after),
     )  # fmt: skip
 

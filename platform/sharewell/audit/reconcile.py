@@ -129,7 +129,8 @@ class Reconciliation:
         found: dict[str, int] = {}
         for f in fields(self)[3:-1]:
             value = getattr(self, f.name)
-            found |= {f"{f.name}.{table}": n for table, n in value.items()} if isinstance(value, dict) else {f.name: value}
+            by_table = value if isinstance(value, dict) else None
+            found |= {f.name: value} if by_table is None else {f"{f.name}.{table}": n for table, n in by_table.items()}
         return {name: n for name, n in found.items() if n}
 
     def as_details(self) -> dict[str, Any]:
@@ -194,7 +195,8 @@ async def _decisions_without_row(
     }  # fmt: skip
     found = {}
     for name, (rows, kinds) in names_of.items():
-        without = f"from audit.decision d where d.kind = any($1) and d.outcome = 'allowed' and not exists (select from {rows})"
+        allowed = "d.kind = any($1) and d.outcome = 'allowed'"
+        without = f"from audit.decision d where {allowed} and not exists (select from {rows})"
         if bad := await conn.fetchval(f"select count(*) {without}", kinds):
             found[name] = bad
             missing[f"decisions_without_row.{name}"] = await _names(

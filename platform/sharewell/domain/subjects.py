@@ -39,7 +39,7 @@ class Ground(StrEnum):
         ground.article, ground.sentence = article, sentence
         return ground
 
-    NO_LONGER_NEEDED = "no_longer_needed", "17(1)(a)", "The details are not needed any more for what they were taken for."
+    NO_LONGER_NEEDED = "no_longer_needed", "17(1)(a)", "What the details were taken for does not need them any more."
     CONSENT_WITHDRAWN = "consent_withdrawn", "17(1)(b)", "The person withdrew the consent, and nothing else permits it."
     OBJECTION = "objection", "17(1)(c)", "The person objected (Article 21), and nothing outweighs that."
     UNLAWFUL = "unlawful", "17(1)(d)", "The details should never have been processed."
@@ -77,7 +77,8 @@ class Person:
     def read(cls, plaintext: bytes) -> Person:
         """The person of `plaintext`. Raises `Invalid` unless it is what `plaintext()` writes."""
         value: Any = canonical.parse(plaintext.rstrip(b" "))
-        person = cls(**value) if isinstance(value, Mapping) and value.keys() == {"email", "identifier", "name"} else None
+        fits = isinstance(value, Mapping) and value.keys() == {"email", "identifier", "name"}
+        person = cls(**value) if fits else None
         if person is None or person.plaintext() != plaintext:
             raise Invalid("the sealed bytes are no person's details.", field=FIELD)
         return person

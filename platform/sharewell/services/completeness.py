@@ -58,6 +58,7 @@ class CompletenessService:
 def _reconciled(decision: Decision) -> Reconciled:
     details: Any = decision.details
     return Reconciled(
-        id=decision.id, at=decision.at, decisions=details["decisions"], rows=details["rows"], tables=list(details["tables"]),
-        problems=dict(details["problems"]), missing={name: list(what) for name, what in details["missing"].items()},
+        id=decision.id, at=decision.at, decisions=details["decisions"], rows=details["rows"],
+        tables=list(details["tables"]), problems=dict(details["problems"]),
+        missing={name: list(what) for name, what in details["missing"].items()},
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """The one shape of every write: ask the policies, open a transaction, change, record the decision with it.
 
-A refusal is recorded in a transaction of its own, and so is a reading that must leave a trace: a regulator's, and one of
+A refusal is recorded in a transaction of its own, and so is a reading that leaves a trace: a regulator's, and one of
 what is another institution's. No answer is given where that cannot be recorded.
 """
 

@@ -65,7 +65,7 @@ class SubjectService:
             return _read(sealed.subject, (await act.vault.open(key)).open(sealed, decision))
 
     async def erase(self, caller: Caller, subject: UUID, ground: Ground, wish: Wish | None = None) -> Done[UUID]:
-        """Delete the key of `subject`, and what it typed beside decisions. Raises `NotFound` where it is gone already."""
+        """Delete the key of `subject`, and what it typed beside decisions. Raises `NotFound` where it is gone."""
         async with self._office.database.transaction(read_only=True) as tx:
             owner = await tx.subjects.owner(subject)
         target = Target(kind="subject", id=str(subject), owner=owner)
@@ -108,13 +108,14 @@ class SubjectService:
         """Wrap every key by the current key-encryption key; return how many. No entry of a person changes."""
         vault, done = self._office.vault, 0
         current = await vault.wrapper.current()
+        old = [kek for kek in await self.keks() if kek != current]
         target = Target(kind="key", id=current)
         while True:
             async with self._office.act(caller, Action.ROTATE_KEY, target) as act:
-                if not done:
+                if old and not done:
                     await act.record("key.rotated", "key", current, {"use": "personal details"})
                     await vault.rewrap_lookup_key(act.tx.subjects)
-                batch = await act.tx.subjects.under_others(current, BATCH)
+                batch = await act.tx.subjects.under(old, BATCH)
                 for key in batch:
                     again = await vault.rewrap(key)
                     await act.tx.subjects.rewrap(again.subject_ref, again.kek_id, again.wrapped)

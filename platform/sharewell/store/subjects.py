@@ -39,7 +39,7 @@ DUE = """
 select subject_ref, institution from erasable.subject_key
  where keep_until <= $1 order by keep_until, subject_ref limit $2 for update skip locked
 """
-UNDER_OTHERS = f"{_KEY} where kek_id <> $1 order by kek_id, subject_ref limit $2 for update skip locked"
+UNDER = f"{_KEY} where kek_id = any($1::text[]) limit $2 for update skip locked"
 REWRAP = "update erasable.subject_key set kek_id = $2, wrapped = $3 where subject_ref = $1"
 KEKS = "select kek_id from erasable.subject_key union select kek_id from erasable.lookup_key order by 1"
 ERASE_REMARK = "select erasable.erase_remark($1)"
@@ -110,9 +110,9 @@ class SubjectRepository:
         """Subjects, with their institution, whose time is over; locked, and those that others work on left out."""
         return [(row["subject_ref"], row["institution"]) for row in await self._conn.fetch(DUE, at, most)]
 
-    async def under_others(self, kek_id: str, most: int) -> list[SubjectKey]:
-        """Keys that are not wrapped by `kek_id`; locked."""
-        return [SubjectKey(**row) for row in await self._conn.fetch(UNDER_OTHERS, kek_id, most)]
+    async def under(self, keks: Sequence[str], most: int) -> list[SubjectKey]:
+        """Keys that are wrapped by one of `keks`; locked, and those that others work on left out."""
+        return [SubjectKey(**row) for row in await self._conn.fetch(UNDER, keks, most)]
 
     async def rewrap(self, subject: UUID, kek_id: str, wrapped: bytes) -> None:
         await self._conn.execute(REWRAP, subject, kek_id, wrapped)

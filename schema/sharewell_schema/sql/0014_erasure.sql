@@ -31,7 +31,7 @@ create table erasable.subject_key (
   keep_until  timestamptz not null
 );
 create index on erasable.subject_key (keep_until, subject_ref);
-create index on erasable.subject_key (kek_id, subject_ref);
+create index on erasable.subject_key (kek_id);
 
 -- What a person typed goes when the person's key goes.
 alter table sharewell.remark
@@ -88,7 +88,7 @@ create function audit.refuse_truncate() returns trigger
   set search_path = pg_catalog, pg_temp
 as $$
 begin
-  raise exception '%.% is never emptied', tg_table_schema, tg_table_name using errcode = 'SW004';
+  raise exception '%.% is never emptied', tg_table_schema, tg_table_name using errcode = 'SW002';
 end
 $$;
 
