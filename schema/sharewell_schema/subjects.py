@@ -58,7 +58,7 @@ class SubjectQueries:
         found = await info.context.services.subjects.find(
             caller, owner, client, checks.text(identifier, "identifier")
         )
-        return found and DataSubject(
+        return None if found is None else DataSubject(
             subject=found.subject_ref, institution=found.institution, since=found.made_at, keep_until=found.keep_until
         )
 
