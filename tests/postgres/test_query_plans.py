@@ -186,7 +186,8 @@ insert into sharewell.feed
          1, 1, 1, null, null, '{{}}', timestamptz '{NOW}', pg_temp.id(9, n) from generate_series(1, 6000) n;
 insert into erasable.subject_key
   select pg_temp.id(11, n), sha256(n::text::bytea), pg_temp.id(1, n % {HOUSES}),
-         case when n % 100 = 0 then 'old' else 'new' end, 'w', timestamptz '{NOW}', timestamptz '{NOW}' + n * interval '1 hour' from generate_series(1, 6000) n;
+         case when n % 100 = 0 then 'old' else 'new' end, 'w',
+         timestamptz '{NOW}', timestamptz '{NOW}' + n * interval '1 hour' from generate_series(1, 6000) n;
 analyze;
 """
 
