@@ -67,6 +67,7 @@ async def erasure(urls: Mapping[str, str], home: Path, subjects: int = SUBJECTS)
         open_pool(urls[DatabaseRole.SEQUENCER], DatabaseRole.SEQUENCER) as sequencing,
     ):
         seconds = await made(Database(gateway), Vault(KeyFile(home / KEY_FILE), timedelta(days=1)), subjects)
+        await Sequencer(sequencing, KEY).seal()
         services = build_services(settings, Database(worker))
         services.office.now = lambda: NOW + timedelta(days=2)
         calm = await writing(gateway, sequencing, asyncio.sleep(3))
