@@ -60,6 +60,7 @@ class Settings:
     log_format: str = "json"  #: json, or console for people
     allocate_after: timedelta | None = timedelta(seconds=30)  #: pause in which others may ask too; None: only on demand
     country: str | None = None  #: whose holidays forecasts know, as ISO 3166; None: what the regions' names say
+    keep_persons: timedelta = timedelta(days=1095)  #: after its last act a person's details can be opened so long
     clock_file: Path | None = None  #: replays of the past run on the time written there; never set it elsewhere
 
     @classmethod
@@ -85,6 +86,7 @@ class Settings:
             log_format=read.checked("LOG_FORMAT", "json", _one_of("json", "console")),
             allocate_after=read.checked("ALLOCATE_AFTER", "30", _seconds_or_never),
             country=read.checked("COUNTRY", "", _country),
+            keep_persons=read.checked("KEEP_PERSONS_DAYS", "1095", _keep),
             clock_file=read.checked("CLOCK_FILE", "", _path),
         )
 
@@ -153,6 +155,12 @@ def _seconds_or_never(text: str) -> timedelta | None:
     if not text.isascii() or not text.isdigit() or int(text) > 86_400:
         raise ValueError(f"{text!r} is not a pause; it must be seconds from 0 to 86400, or never.")
     return timedelta(seconds=int(text))
+
+
+def _keep(text: str) -> timedelta:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 36_500:
+        raise ValueError(f"{text!r} is not a time to keep things; it must be days from 1 to 36500.")
+    return timedelta(days=int(text))
 
 
 def _token_life(text: str) -> timedelta:

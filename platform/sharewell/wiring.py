@@ -10,6 +10,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from urllib.parse import urlsplit
 
+from sharewell.audit.erasure import KEY_FILE, KeyFile, Vault
 from sharewell.audit.keys import load_or_create_receipt_key, load_or_create_witness_key
 from sharewell.audit.receipts import ReceiptSigner
 from sharewell.audit.trust import own_policy, read_witnessed
@@ -24,6 +25,7 @@ from sharewell.services.audit import AuditService
 from sharewell.services.capacity import CapacityService
 from sharewell.services.choices import ChoiceService
 from sharewell.services.clients import ClientService
+from sharewell.services.completeness import CompletenessService
 from sharewell.services.consents import ConsentService
 from sharewell.services.deviations import DeviationService
 from sharewell.services.drift import DriftService
@@ -39,6 +41,7 @@ from sharewell.services.policies import PolicyService
 from sharewell.services.receipts import ReceiptService
 from sharewell.services.requests import RequestService
 from sharewell.services.resources import ResourceService
+from sharewell.services.subjects import SubjectService
 from sharewell.services.surges import SurgeService
 from sharewell.services.transfers import TransferService
 from sharewell.services.trials import TrialService
@@ -65,6 +68,7 @@ class Services:
     capacity: CapacityService
     choices: ChoiceService
     clients: ClientService
+    completeness: CompletenessService
     consents: ConsentService
     deviations: DeviationService
     drift: DriftService
@@ -79,6 +83,7 @@ class Services:
     receipts: ReceiptService
     requests: RequestService
     resources: ResourceService
+    subjects: SubjectService
     surges: SurgeService
     transfers: TransferService
     trials: TrialService
@@ -89,19 +94,21 @@ class Services:
 def build_services(settings: Settings, database: Database, authz: Authorizer | None = None) -> Services:
     """Put the use cases together over `database`."""
     now = clock(settings.clock_file)
-    office = Office(database, authz or Authorizer.load(), now)
+    vault = Vault(KeyFile(settings.home / KEY_FILE), settings.keep_persons)
+    office = Office(database, authz or Authorizer.load(), now, vault)
     return Services(
         settings=settings, database=database, office=office, now=now,
         access=AccessService(office), allocations=AllocationService(office), answers=AnswerService(office),
-        audit=_audit(settings, office), capacity=CapacityService(office),
-        choices=ChoiceService(office),
-        clients=ClientService(office), consents=ConsentService(office), deviations=DeviationService(office),
+        audit=_audit(settings, office), capacity=CapacityService(office), choices=ChoiceService(office),
+        clients=ClientService(office), completeness=CompletenessService(office),
+        consents=ConsentService(office), deviations=DeviationService(office),
         drift=DriftService(office), feeds=FeedService(office), forecasts=ForecastService(office),
         institutions=InstitutionService(office), jobs=JobService(office), lab=LabService(office),
         offers=OfferService(office, allocate_after=settings.allocate_after),
         overrides=OverrideService(office), policies=PolicyService(office), receipts=ReceiptService(office),
         requests=RequestService(office, allocate_after=settings.allocate_after),
-        resources=ResourceService(office), surges=SurgeService(office), transfers=TransferService(office),
+        resources=ResourceService(office), subjects=SubjectService(office),
+        surges=SurgeService(office), transfers=TransferService(office),
         trials=TrialService(office), urgent=UrgentService(office, next_run=settings.allocate_after),
         witness=_witness(settings, office),
     )  # fmt: skip

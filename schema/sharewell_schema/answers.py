@@ -12,7 +12,7 @@ from sharewell.domain.errors import Invalid
 from sharewell.domain.transfers import DeclineReason
 from sharewell_schema.context import Info
 from sharewell_schema.describe import argument, field, mutation
-from sharewell_schema.mutations import REMARK, Receipt, key_field, paid, wish
+from sharewell_schema.mutations import REMARK, OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.transfers import Transfer
 
 MOST_DECLINES = 1000
@@ -28,6 +28,7 @@ class PlanDecline:
 @strawberry.input(description="An owner's answer to all that a plan holds of its units.")
 class AnswerPlanInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     institution: UUID | None = field("Whose units; by default the institution the client acts for.", default=None)
     allocation: UUID = field("Identifier of the run whose plan is answered.")
     declines: list[PlanDecline] = strawberry.field(

@@ -12,7 +12,9 @@ import strawberry
 
 from sharewell.domain.audit import ALLOWED, REFUSED
 from sharewell.domain.errors import Invalid
+from sharewell.services.completeness import Reconciled
 from sharewell.store.audit import DecisionFilter, RecordedDecision
+from sharewell.store.paging import Page
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, query
 from sharewell_schema.paging import (
@@ -64,6 +66,20 @@ async def _bundle(self: Any, info: strawberry.Info[Any, None]) -> str:
     return bundle.decode()
 
 
+async def _acted_for(self: Any, info: strawberry.Info[Any, None]) -> ActedFor | None:
+    found: ActedFor | None = await info.context.services.subjects.acted_for(info.context.caller, self.id)
+    return found
+
+
+@strawberry.type(description="The person on whose behalf something was asked for. `[erased]` where the key is gone.")
+class ActedFor:
+    subject: UUID = field("The random reference of the person; the same in all entries until it is erased.")
+    identifier: str = field("What the institution calls the person.")
+    name: str = field("Name; empty where none was given.")
+    email: str = field("E-mail address; empty where none was given.")
+    erased: bool = field("Whether the key was deleted, so that nobody reads the details again.")
+
+
 @strawberry.type(description="One decision as it stands in the log.")
 class Decision:
     id: UUID = field("Its identifier.")
@@ -82,6 +98,11 @@ class Decision:
     entry: str = field("The exact bytes that are hashed into the log, in base64 (RFC 4648, section 4).")
     staged_at: datetime = field("When the entry was written.")
     log_index: int | None = field("Its place in the log; null until it is sealed, some seconds later.")
+    on_behalf_of: ActedFor | None = strawberry.field(
+        resolver=_acted_for,
+        description="On whose behalf it was asked for; null where nobody's was given. Only regulators open it, and "
+        "each opening is on record.",
+    )
     bundle: str = strawberry.field(
         resolver=_bundle,
         description="A file that proves the decision to a stranger: save it and run `sharewell verify` on it. "
@@ -120,6 +141,24 @@ class WitnessRefusal:
     )
 
 
+@strawberry.type(description="Something that is missing in the log, or in the tables beside it.")
+class Gap:
+    problem: str = field("What is amiss, such as `decisions_without_entry`, with the table where there is one.")
+    count: int = field("How many.")
+    missing: list[str] = field("The first twenty: decisions, staged entries or indexes of the log.")
+
+
+@strawberry.type(description="One comparison of the log with itself and with every table of decisions.")
+class Reconciliation:
+    id: UUID = field("Identifier of the decision that records it.")
+    at: datetime = field("When it was made.")
+    complete: bool = field("Whether nothing was missing.")
+    decisions: int = field("Decisions that were looked at.")
+    rows: int = field("Rows of tables that name their decision that were looked at.")
+    tables: list[str] = field("Those tables, with the column that names the decision.")
+    gaps: list[Gap] = field("What was missing.")
+
+
 @strawberry.type
 class AuditQueries:
     @query("What the log promised of a decision, and the proof that it kept it. Recorded like reading the decision.")
@@ -138,6 +177,16 @@ class AuditQueries:
             info.context.caller, before=_number(after), origin=_word(origin, "origin"), first=how_many(first)
         )
         return connection(WitnessRefusal, page, after, lambda refusal: refusal.id.to_bytes(8, "big"))
+
+    @query("Comparisons of the log with every table of decisions, newest first; one is made each night.")
+    async def reconciliations(
+        self, info: Info, first: First = FIRST, after: After = None
+    ) -> Connection[Reconciliation] | None:
+        page = await info.context.services.completeness.page(
+            info.context.caller, before=read_id(after, NEWEST), first=how_many(first)
+        )
+        made = Page(tuple(map(_reconciliation, page.items)), page.has_more)
+        return connection(Reconciliation, made, after, id_key)
 
     @query("One decision. Regulators read all; others those about their institution.")
     async def decision(self, info: Info, id: Annotated[UUID, argument("Its identifier.")]) -> Decision | None:  # noqa: A002
@@ -176,6 +225,14 @@ def _number(after: str | None) -> int:
     if len(key) != 8:
         raise bad_cursor()
     return min(int.from_bytes(key, "big"), 2**63 - 1)
+
+
+def _reconciliation(made: Reconciled) -> Reconciliation:
+    gaps = [Gap(problem=name, count=n, missing=made.missing.get(name, [])) for name, n in made.problems.items()]
+    return Reconciliation(
+        id=made.id, at=made.at, complete=not gaps, decisions=made.decisions, rows=made.rows, tables=made.tables,
+        gaps=gaps,
+    )  # fmt: skip
 
 
 def _word(text: str | None, field: str) -> str | None:

@@ -15,7 +15,7 @@ from sharewell_schema.context import Info
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.resources import Resource
 
@@ -111,6 +111,7 @@ class CapacityReportInput:
 @strawberry.input(description="What an institution has, uses and waits for.")
 class ReportCapacityInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     institution: UUID | None = field("Which institution; by default the one the client acts for.", default=None)
     reports: list[CapacityReportInput] = field("1 to 50 reports; all are put on record, or none.")
 

@@ -15,7 +15,7 @@ from sharewell.domain.errors import Invalid
 from sharewell.domain.instance import Fairness, Rule
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
-from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
 
 DEFAULT = Fairness()
@@ -71,6 +71,7 @@ class ReserveInput:
 @strawberry.input(description="A fairness rule to put into force. What is left out is as in the default.")
 class ChooseFairnessInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     region: str = field("The region, such as `us-nj`.")
     resource: str = field("Code of the resource, such as `bed.adult`.")
     rule: Rule = field("What comes first.", default=DEFAULT.rule)

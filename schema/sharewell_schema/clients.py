@@ -16,7 +16,7 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_code
 from sharewell_schema.scalars import Json
 
@@ -86,6 +86,7 @@ class Me:
 @strawberry.input(description="A program to give access.")
 class RegisterClientInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     client_id: str | None = field("Its client id, 3 to 100 letters, digits or . _ : -; made if left out.", default=None)
     name: str = field("What people call it, 1 to 200 characters.")
     roles: list[Role] = field("What it is to the platform; at least one.")
@@ -107,6 +108,7 @@ class RegisterClientPayload:
 @strawberry.input(description="A client to disable.")
 class DisableClientInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     client_id: str = field("Which client.")
 
 

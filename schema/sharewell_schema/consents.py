@@ -12,7 +12,7 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import fetch_edges
-from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.receipts import EDGES, institution_edge
 
@@ -34,6 +34,7 @@ class Consent:
 @strawberry.input(description="Consent to be given.")
 class GiveConsentInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     institution: UUID | None = field("Who consents; by default the institution the client acts for.", default=None)
     resource: str = field("Code of the resource.")
     until: datetime = field("Until when it stands, at most 366 days ahead.")
@@ -42,6 +43,7 @@ class GiveConsentInput:
 @strawberry.input(description="Consent to be taken back.")
 class WithdrawConsentInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     consent: UUID = field("Which; what it confirmed already stays confirmed.")
 
 

@@ -16,7 +16,7 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.overrides import OverrideCount
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.receipts import USUAL, institution_edge
@@ -114,6 +114,7 @@ def _most_first(rate: Any) -> tuple[int, str, str]:
 @strawberry.input(description="Units that moved though no plan asked for it.")
 class ReportUnplannedMoveInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     institution: UUID | None = field("Who tells; by default the institution the client acts for.", default=None)
     giver: UUID = field("Identifier of the institution that gave; you, or else you received.")
     receiver: UUID = field("Identifier of the institution that received.")

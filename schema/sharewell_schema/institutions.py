@@ -12,7 +12,7 @@ from sharewell.domain import checks
 from sharewell.domain.institutions import InstitutionDraft, InstitutionKind, InstitutionStatus
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
-from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.paging import FIRST, OLDEST, After, Connection, First, connection, how_many, id_key, read_id
 
 described(
@@ -45,6 +45,7 @@ class Institution:
 @strawberry.input(description="A new institution.")
 class RegisterInstitutionInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     code: str = field("Stable identifier outside, lower case, such as `us-nj-3100642`; nobody else may have it.")
     name: str = field("What people call it, 1 to 200 characters.")
     kind: InstitutionKind = field("What sort of place it is.")
@@ -64,6 +65,7 @@ class RegisterInstitutionPayload:
 @strawberry.input(description="A new standing of an institution.")
 class SetInstitutionStatusInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     institution: UUID = field("Which institution.")
     status: InstitutionStatus = field("Whether it may act from now on.")
 

@@ -14,7 +14,7 @@ from sharewell.store.queue import SetAside
 from sharewell.store.queue import Underway as Waiting
 from sharewell_schema.context import Info
 from sharewell_schema.describe import argument, described, field, mutation, query
-from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.scalars import Json
 
 LARGEST_JOB = 2**63 - 1
@@ -55,12 +55,14 @@ class JobSetAside:
 @strawberry.input(description="A forecast to make now rather than at night.")
 class StartForecastInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     resource: str = field("Code of the resource, such as `bed.adult`. One model looks at all institutions.")
 
 
 @strawberry.input(description="A plan to make now rather than at night.")
 class StartAllocationInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     region: str = field("The region, such as `us-nj`.")
     resource: str = field("Code of the resource, such as `bed.adult`.")
 
@@ -74,6 +76,7 @@ class StartJobPayload:
 @strawberry.input(description="A job to give another chance.")
 class RequeueJobInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     job: strawberry.ID = field("Identifier of the job, from jobsSetAside.")
 
 

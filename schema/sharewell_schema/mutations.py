@@ -16,6 +16,7 @@ from sharewell.domain import checks
 from sharewell.domain.capacity import camel
 from sharewell.domain.errors import Invalid
 from sharewell.domain.remarks import MOST_CHARACTERS
+from sharewell.domain.subjects import Person
 from sharewell.services.office import Done
 from sharewell.store.answered import Wish
 
@@ -27,6 +28,14 @@ KEY = (
 REMARK = (
     f"Free text beside the code, up to {MOST_CHARACTERS} characters, for people. It is no reason by itself, stays out "
     "of the log, which has only its salted hash, and can be removed; name nobody in it all the same."
+)
+
+#: Fields that say how something is asked for, not what: no part of what a key stands for.
+APART = frozenset({"idempotency_key", "on_behalf_of"})
+BEHALF = (
+    "The person for whom the program acts, if it acts for one. The details are sealed in the decision on record under "
+    "a key of the person's own, which can be erased; only regulators open them. The same idempotency key with another "
+    "person is the same wish."
 )
 
 Payload = TypeVar("Payload")
@@ -48,23 +57,42 @@ class Receipt:
     )
 
 
+@strawberry.input(description="A person for whom a program acts, as its institution knows the person.")
+class OnBehalfOf:
+    identifier: str = strawberry.field(
+        description="What your institution calls the person, such as a staff number; the same in each mutation."
+    )
+    name: str | None = strawberry.field(description="The person's name.", default=None)
+    email: str | None = strawberry.field(description="The person's e-mail address.", default=None)
+
+
 def key_field() -> Any:
     """The field every mutation's input begins with."""
     return strawberry.field(description=KEY)
 
 
+def person_field() -> Any:
+    """The field every mutation's input has next."""
+    return strawberry.field(description=BEHALF, default=None)
+
+
 def wish(operation: str, asked: Any) -> Wish:
     """What the input `asked` of a mutation wishes for, by its key. Raises `Invalid` for what cannot be stored."""
     checks.text(asked.idempotency_key, "idempotencyKey", most=LONGEST_KEY)
-    content = {f.name: getattr(asked, f.name) for f in fields(asked) if f.name != "idempotency_key"}
+    content = {f.name: getattr(asked, f.name) for f in fields(asked) if f.name not in APART}
     _refuse_nul(content, "")
     try:
         body = orjson.dumps(content, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)
     except orjson.JSONEncodeError as error:
         raise Invalid(f"the input cannot be written as JSON: {error}.", field="input") from None
     return Wish(
-        key=asked.idempotency_key, operation=operation, input_sha256=hashlib.sha256(body).hexdigest()
-    )
+        key=asked.idempotency_key, operation=operation, input_sha256=hashlib.sha256(body).hexdigest(),
+        on_behalf_of=_person(asked.on_behalf_of),
+    )  # fmt: skip
+
+
+def _person(given: OnBehalfOf | None) -> Person | None:
+    return None if given is None else Person.named(given.identifier, given.name, given.email)
 
 
 def paid(kind: type[Payload], done: Done[Any], **nouns: object) -> Payload:

@@ -14,7 +14,7 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.resources import Resource
 
@@ -52,6 +52,7 @@ class Offer:
 @strawberry.input(description="Units an institution pledges to others.")
 class PublishOfferInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     institution: UUID | None = field("Whose units; by default of the institution the client acts for.", default=None)
     resource: str = field("Code of the resource, such as `bed.adult`.")
     quantity: int = field("Units pledged, 1 or more; with the minimum kept, no more than are free.")
@@ -71,6 +72,7 @@ class PublishOfferPayload:
 @strawberry.input(description="An offer to withdraw.")
 class WithdrawOfferInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     offer: UUID = field("Which offer.")
 
 

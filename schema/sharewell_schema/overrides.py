@@ -12,7 +12,7 @@ from sharewell.domain.overrides import OverrideCode, OverrideDraft, OverrideKind
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.mutations import REMARK, Receipt, key_field, paid, wish
+from sharewell_schema.mutations import REMARK, OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.transfers import Transfer
 
@@ -73,6 +73,7 @@ class OverrideCount:
 @strawberry.input(description="A departure from an adopted plan.")
 class OverridePlanInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     transfer: UUID = field("Which transfer; it must be HELD or, unless it is to move, CONFIRMED.")
     kind: OverrideKind = field("What is done otherwise.")
     code: OverrideCode = field("Why.")

@@ -14,7 +14,7 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.receipts import Unfilled
 from sharewell_schema.resources import Resource
@@ -87,6 +87,7 @@ class Request:
 @strawberry.input(description="Units an institution lacks.")
 class OpenRequestInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     institution: UUID | None = field("Who lacks them; by default the institution the client acts for.", default=None)
     resource: str = field("Code of the resource, such as `bed.adult`.")
     quantity: int = field("Units asked for, 1 or more.")
@@ -110,6 +111,7 @@ class OpenRequestPayload:
 @strawberry.input(description="A request to cancel.")
 class CancelRequestInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     request: UUID = field("Which request.")
 
 

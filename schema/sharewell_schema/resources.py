@@ -11,7 +11,7 @@ from sharewell.domain.resources import Resource as Line
 from sharewell.domain.resources import ResourceKind
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
-from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_code
 
 described(
@@ -37,6 +37,7 @@ class Resource:
 @strawberry.input(description="A new line of the catalogue.")
 class DefineResourceInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     code: str = field("Lower-case code such as `bed.adult`; no other line may have it.")
     kind: ResourceKind = field("How a unit behaves when it is shared.")
     name: str = field("What people call it, 1 to 200 characters.")

@@ -34,6 +34,7 @@ from sharewell_schema.receipts import ReceiptQueries
 from sharewell_schema.requests import RequestMutations, RequestQueries
 from sharewell_schema.resources import ResourceMutations, ResourceQueries
 from sharewell_schema.scalars import SCALARS
+from sharewell_schema.subjects import SubjectMutations, SubjectQueries
 from sharewell_schema.surges import SurgeMutations, SurgeQueries
 from sharewell_schema.transfers import TransferMutations, TransferQueries
 from sharewell_schema.trials import TrialQueries
@@ -44,6 +45,7 @@ class Query(
     ClientQueries, InstitutionQueries, ResourceQueries, CapacityQueries, OfferQueries, RequestQueries, TransferQueries,
     OverrideQueries, DeviationQueries, SurgeQueries, ConsentQueries, ForecastQueries, TrialQueries, DriftQueries,
     AllocationQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries, FeedQueries, JobQueries, PolicyQueries,
+    SubjectQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 
@@ -52,7 +54,7 @@ class Query(
 class Mutation(
     ClientMutations, InstitutionMutations, ResourceMutations, CapacityMutations, OfferMutations, RequestMutations,
     TransferMutations, ChoiceMutations, AnswerMutations, OverrideMutations, DeviationMutations, SurgeMutations,
-    ConsentMutations, JobMutations,
+    ConsentMutations, JobMutations, SubjectMutations,
 ):  # fmt: skip
     """The nouns' mutations, all in one."""
 

@@ -13,7 +13,7 @@ from sharewell.domain.surges import LONGEST, SHORT_HOLD, SurgeDraft, SurgeEnding
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.mutations import REMARK, Receipt, key_field, paid, wish
+from sharewell_schema.mutations import REMARK, OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
 
 HOURS = LONGEST.total_seconds() / 3600
@@ -64,6 +64,7 @@ class SurgeMode:
 @strawberry.input(description="Surge mode for a region.")
 class DeclareSurgeInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     region: str = field("The region.")
     resource: str | None = field("Code of the resource; by default all.", default=None)
     reason: SurgeReason = field("Why.")
@@ -74,6 +75,7 @@ class DeclareSurgeInput:
 @strawberry.input(description="Surge mode that is over before its time.")
 class EndSurgeInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     surge: UUID = field("Which.")
 
 

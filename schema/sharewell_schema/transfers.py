@@ -14,7 +14,7 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.mutations import REMARK, Receipt, key_field, paid, wish
+from sharewell_schema.mutations import REMARK, OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.offers import Offer
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.requests import Request
@@ -102,12 +102,14 @@ class Transfer:
 @strawberry.input(description="A transfer whose giver stands by its pledge.")
 class ConfirmTransferInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     transfer: UUID = field("Which transfer; it must be HELD, and its hold not over.")
 
 
 @strawberry.input(description="A transfer whose giver takes its pledge back.")
 class DeclineTransferInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     transfer: UUID = field("Which transfer; it must be HELD or CONFIRMED.")
     reason: DeclineReason = field("Why.")
     remark: str | None = field(REMARK, default=None)
@@ -116,6 +118,7 @@ class DeclineTransferInput:
 @strawberry.input(description="A transfer whose units have left.")
 class DispatchTransferInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     transfer: UUID = field("Which transfer; it must be CONFIRMED.")
     units: int | None = field(
         "How many have really left, 1 or more; by default as many as adopted. Any other number is recorded as a "
@@ -126,6 +129,7 @@ class DispatchTransferInput:
 @strawberry.input(description="A transfer whose units have arrived.")
 class ReceiveTransferInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     transfer: UUID = field("Which transfer; it must be DISPATCHED.")
     units: int | None = field(
         "How many have really arrived, 1 or more; by default as many as left. Any other number is recorded as a "
@@ -136,6 +140,7 @@ class ReceiveTransferInput:
 @strawberry.input(description="A transfer whose units are back with the giver.")
 class ReturnTransferInput:
     idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
     transfer: UUID = field("Which transfer; it must be RECEIVED or RETURN_DUE, and no consumable.")
 
 

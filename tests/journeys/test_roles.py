@@ -33,10 +33,12 @@ REGION = "palombia"
 #: Acts that no operation of the API is about: workers do them, or an operator on the machine itself.
 NOT_OVER_HTTP = {
     "expireHolds", "confirmByConsent", "detectDeviation", "expireSurge", "ingestFeed", "adoptForecast", "watchForecast",
-    "adoptPlan", "sealLog", "publishPolicy", "rotateKey",
+    "adoptPlan", "sealLog", "reconcileLog", "publishPolicy", "rotateKey",
 }  # fmt: skip
 #: Permitted, and then not done: there is no such job, which only an admin hears, or whoever came before has done it.
-NOTHING_TO_DO = {("requeueJob", "NOT_FOUND"), ("overridePlan", "CONFLICT"), ("endSurge", "CONFLICT")}
+NOTHING_TO_DO = {
+    ("requeueJob", "NOT_FOUND"), ("overridePlan", "CONFLICT"), ("endSurge", "CONFLICT"), ("eraseSubject", "NOT_FOUND"),
+}  # fmt: skip
 REFUSALS = """
 query ($actor: String!) { decisions(actor: $actor, kind: "access.refused", first: 200) { nodes { action outcome } } }
 """
@@ -108,6 +110,8 @@ QUERIES = {
     "readAccessAudit": 'query ($north: UUID!) { decisions(institution: $north, kind: "client.registered")'
     " { nodes { id } } }",
     "readDecisionBundle": "query ($registration: UUID!) { decision(id: $registration) { bundle } }",
+    "findSubject": 'query ($north: UUID!) { dataSubject(identifier: "staff-1", institution: $north) { subject } }',
+    "viewSubject": "query ($acted: UUID!) { decision(id: $acted) { onBehalfOf { name } } }",
     "viewClient": "query ($client: String!) { client(clientId: $client) { clientId } }",
     "viewPolicy": "query { policySet { sha256 } }",
     "viewJob": "query { jobsUnderway { id } }",
@@ -152,6 +156,7 @@ def mutations(things: Mapping[str, str], number: int) -> dict[str, tuple[str, di
         "endSurge": ("endSurge", {"surge": things["surge"]}),
         "giveConsent": ("giveConsent", {"institution": north, "resource": "mask.n95", "until": text(WINDOW.end)}),
         "withdrawConsent": ("withdrawConsent", {"consent": things["consent"]}),
+        "eraseSubject": ("eraseSubject", {"subject": things["person"], "ground": "OBJECTION"}),
         "registerClient": ("registerClient", {
             "name": "New", "clientId": f"client-{number}", "roles": ["REGULATOR"], "scopes": EVERYTHING, "jwks": key,
         }),
@@ -183,6 +188,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         spare = await client_of(stage, Role.REGULATOR, None, "spare")
         things = await things_of(north, south, clients) | await governed_by(stage, north, south, clients)
         things["spare client"] = spare.client_id
+        things |= await person_of(stage, north, clients)
         yield World(stage, north, south, east, clients, things)
 
 
@@ -257,6 +263,23 @@ async def governed_by(
     return things
 
 
+async def person_of(stage: Stage, north: Player, clients: Mapping[Role, ApiClient]) -> dict[str, str]:
+    """Somebody of North's, on whose behalf something was done, and a registration on somebody's behalf."""
+    asked = {
+        "idempotencyKey": "a person", "resource": "icu.adult", "until": text(WINDOW.end),
+        "onBehalfOf": {"identifier": "staff-1"},
+    }  # fmt: skip
+    await clients[Role.INSTITUTION].graphql(_mutation("giveConsent"), {"input": asked})
+    found = await clients[Role.REGULATOR].graphql(QUERIES["findSubject"], {"north": str(north.institution)})
+    key = Credential.generate("http://127.0.0.1", "for-somebody", EVERYTHING).public_jwks
+    made = await stage.admin.graphql(_mutation("registerClient"), {"input": {
+        "idempotencyKey": "for somebody", "name": "New", "clientId": "for-somebody", "roles": ["DEVICE"],
+        "scopes": EVERYTHING, "institution": str(north.institution), "jwks": key,
+        "onBehalfOf": {"identifier": "admin-1", "name": "Somebody"},
+    }})  # fmt: skip
+    return {"person": found["dataSubject"]["subject"], "acted": made["registerClient"]["decision"]["id"]}
+
+
 def _mutation(name: str, select: str = "decision { id }") -> str:
     kind = name[0].upper() + name[1:]
     return f"mutation ($input: {kind}Input!) {{ {name}(input: $input) {{ {select} }} }}"
@@ -310,9 +333,10 @@ async def test_what_the_table_refuses_is_forbidden_and_the_regulator_finds_it(wo
     for client in world.clients.values():
         mine = Counter({act: times for (who, act), times in world.refused.items() if who == client.client_id})
         recorded = await world.recorded(client)
-        # Whoever may not even read a decision is refused that, before its bundle.
+        # Whoever may not even read a decision is refused that, before its bundle and its person.
         read_first = Counter(readAccessAudit=recorded["readAccessAudit"] - mine["readAccessAudit"])
-        assert recorded - read_first == mine - Counter(readDecisionBundle=read_first.total())
+        unread = ("readDecisionBundle", "viewSubject") if read_first.total() else ()
+        assert recorded - read_first == mine - Counter(unread)
         assert recorded.total() == mine.total()
 
 

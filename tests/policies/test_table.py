@@ -14,7 +14,7 @@ from sharewell.domain.scopes import INTERNAL_SCOPES
 DOCUMENT = Path(__file__).parents[2] / "docs" / "policies.md"
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 OWN, OTHER, THIRD = (UUID(int=number) for number in (1, 2, 3))
-WORKERS = ("ingest", "forecast", "allocate", "expire", "seal")
+WORKERS = ("ingest", "forecast", "allocate", "expire", "seal", "reconcile", "retain")
 
 
 def table(authorizer: Authorizer) -> str:

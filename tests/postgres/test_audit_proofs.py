@@ -13,10 +13,10 @@ from uuid_utils.compat import uuid7
 
 from sharewell.audit.keys import LogKey
 from sharewell.audit.proofs import NotSealedYet, bundle_of, consistency_path, read_checkpoint
-from sharewell.audit.reconcile import reconcile
+from sharewell.audit.reconcile import CHANGES, MAKES, reconcile
 from sharewell.audit.seal import LogDamaged, Sequencer
 from sharewell.domain import canonical, merkle
-from sharewell.domain.audit import Decision
+from sharewell.domain.audit import KINDS, Decision
 from sharewell.domain.bundle import NotInLog, NotSigned, parse_bundle, verify_bundle
 from sharewell.domain.errors import NotFound
 from sharewell.domain.recheck import Recheck
@@ -175,6 +175,7 @@ async def behind_the_guard(admin_dsn: str, table: str, change: str) -> None:
     try:
         await conn.execute("set sharewell.break_glass = 'on'")
         await conn.execute(f"alter table audit.{table} disable trigger only_grows")
+        await conn.execute("set session_replication_role = replica")  # passes by the foreign keys, not by the guard
         assert await conn.execute(change) not in {"UPDATE 0", "DELETE 0"}
         await conn.execute(f"alter table audit.{table} enable always trigger only_grows")
     finally:
@@ -182,18 +183,18 @@ async def behind_the_guard(admin_dsn: str, table: str, change: str) -> None:
 
 
 @pytest.fixture
-async def a_sealed_log(sequencer_pool: Pool[Any], connect: Connect, gateway: Connection, a_decision: Make) -> None:
+async def a_sealed_log(sequencer_pool: Pool[Any], gateway: Connection, a_decision: Make) -> None:
     """Four decisions, one of which defined a resource; three sealed, one waiting."""
-    made = [a_decision(kind="resource.defined"), a_decision(institution=uuid7()), a_decision(), a_decision()]
-    await record(gateway, *made[:3])
-    owner = await connect(DatabaseRole.MIGRATOR)
-    await owner.execute(
-        """
-        insert into sharewell.resource (code, kind, name, unit, standard_code, gtin, skill, loan_days, decision_id)
-        values ('bed.adult', 'place', 'Bed', '1', '', '', '', 0, $1)
-        """,
-        made[0].id,
-    )
+    made = [a_decision(kind="resource.defined"), *(a_decision(kind="audit.read", institution=uuid7()) for _ in "123")]
+    async with gateway.transaction():
+        await record(gateway, *made[:3])
+        await gateway.execute(
+            """
+            insert into sharewell.resource (code, kind, name, unit, standard_code, gtin, skill, loan_days, decision_id)
+            values ('bed.adult', 'place', 'Bed', '1', '', '', '', 0, $1)
+            """,
+            made[0].id,
+        )
     await Sequencer(sequencer_pool, KEY).seal()
     await record(gateway, made[3])
 
@@ -209,6 +210,11 @@ async def test_a_log_without_holes_is_found_complete(a_sealed_log: None, owner: 
 @pytest.mark.parametrize(
     ("table", "change", "problem"),
     [
+        (
+            "decision",
+            "delete from audit.decision where kind = 'resource.defined'",
+            {"entries_without_decision": 1, "rows_without_decision.sharewell.resource.decision_id": 1},
+        ),
         (
             "entry",
             "delete from audit.entry where staged_id = 2",
@@ -237,7 +243,9 @@ async def test_a_planted_hole_is_found_and_named(
     a_sealed_log: None, owner: Connection, admin_dsn: str, table: str, change: str, problem: dict[str, int]
 ) -> None:
     await behind_the_guard(admin_dsn, table, change)
-    assert (await reconcile(owner)).problems == problem
+    found = await reconcile(owner)
+    assert found.problems == problem
+    assert {name: len(what) for name, what in found.missing.items()} == problem
 
 
 async def test_an_entry_that_can_no_longer_be_read_is_called_damage(
@@ -251,11 +259,24 @@ async def test_an_entry_that_can_no_longer_be_read_is_called_damage(
 async def test_a_row_whose_decision_is_gone_is_found(a_sealed_log: None, owner: Connection, admin_dsn: str) -> None:
     conn = await asyncpg.connect(admin_dsn)
     try:
-        await conn.execute("set session_replication_role = replica")  # passes by the foreign keys, not by the guard
+        await conn.execute("set session_replication_role = replica")
+        await conn.execute("alter table sharewell.resource disable trigger needs_entry_update")
         await conn.execute("update sharewell.resource set decision_id = gen_random_uuid()")
     finally:
         await conn.close()
-    assert (await reconcile(owner)).problems == {"rows_without_decision.sharewell.resource.decision_id": 1}
+    found = await reconcile(owner)
+    assert found.problems == {
+        "rows_without_decision.sharewell.resource.decision_id": 1,
+        "decisions_without_row.sharewell.resource.decision_id": 1,
+    }
+    (made,) = await owner.fetch("select id from audit.decision where kind = 'resource.defined'")
+    assert found.missing["decisions_without_row.sharewell.resource.decision_id"] == [f"decision {made['id']}"]
+
+
+async def test_a_row_that_was_removed_is_missed(a_sealed_log: None, owner: Connection) -> None:
+    await owner.execute("alter table sharewell.resource disable trigger needs_entry_delete")
+    await owner.execute("delete from sharewell.resource")
+    assert (await reconcile(owner)).problems == {"decisions_without_row.sharewell.resource.decision_id": 1}
 
 
 async def test_a_row_cannot_name_a_decision_that_was_never_recorded(owner: Connection) -> None:
@@ -274,8 +295,15 @@ async def test_whoever_compares_says_which_tables_were_seen(
 ) -> None:
     found = await reconcile(await connect(role))
     assert found.complete
-    assert ("oauth.client.decision_id" in found.tables) == (role is not DatabaseRole.WORKER)
+    tables = {tuple(name.rsplit(".", 1)) for name in found.tables}
+    assert set(MAKES) <= tables, "who reconciles must see every table whose rows a decision makes"
     assert json.dumps(found.as_details())
+
+
+def test_each_kind_whose_row_is_looked_for_is_a_kind_of_decision() -> None:
+    kinds = [kind for kinds in (*MAKES.values(), *CHANGES.values()) for kind in kinds]
+    assert set(kinds) <= set(KINDS)
+    assert len(kinds) == len(set(kinds))
 
 
 async def test_every_noun_names_its_decision(owner: Connection) -> None:

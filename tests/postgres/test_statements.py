@@ -42,6 +42,7 @@ from sharewell.store.log import Head, SignedHead, Staged
 from sharewell.store.overrides import OverrideCount
 from sharewell.store.queue import SetAside, Underway
 from sharewell.store.receipts import GiveAndTake, LeftOpen
+from sharewell.store.subjects import SubjectKey
 from sharewell.store.transfers import TransferStep
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "requests.ADD": (GATEWAY, WORKER),
     "requests.UPDATE": (GATEWAY, WORKER),
     "requests.BY_ID_LOCKED": (GATEWAY, WORKER),
+    "subjects.DUE": (WORKER,),
+    "subjects.DELETE": (GATEWAY, WORKER),
     "surges.END": (GATEWAY, WORKER),
     "surges.IN_FORCE": (GATEWAY, WORKER),
     "surges.OVER": (WORKER,),
@@ -159,6 +162,9 @@ SHAPES = (
     Shape(OperatorTally, "deviations: TALLIES"),
     Shape(SurgeMode, "surges: BY_ID BY_ID_LOCKED OPEN_FOR IN_FORCE OVER PAGE", renamed={"decision_id": "decision"}),
     Shape(Consent, "consents: BY_ID BY_ID_LOCKED STANDING PAGE", "sharewell.consent", WHOSE),
+    Shape(
+        SubjectKey, "subjects: BY_LOOKUP BY_LOOKUP_HELD BY_REF BY_REF_LOCKED UNDER", "erasable.subject_key"
+    ),
     Shape(
         LeftOpen, "receipts: UNFILLED_OF_RUNS UNFILLED_OF_REQUESTS", "sharewell.unfilled",
         {f"{name}_id": name for name in ("allocation", "request", "institution")},

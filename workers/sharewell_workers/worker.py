@@ -16,6 +16,8 @@ from sharewell_workers.forecast import forecast
 from sharewell_workers.ingest import ingest
 from sharewell_workers.jobs import Schedule, Work
 from sharewell_workers.nightly import nightly
+from sharewell_workers.reconcile import reconcile
+from sharewell_workers.retain import retain
 from sharewell_workers.runner import Runner
 from sharewell_workers.seal import keep_log
 from sharewell_workers.urgent import urgent
@@ -33,6 +35,8 @@ WORK: Mapping[str, Work[Services]] = {
     "forecast": Work(handle=forecast, at_once=2),
     "ingest": Work(handle=ingest, at_once=1),
     "nightly": Work(handle=nightly, at_once=1),
+    "reconcile": Work(handle=reconcile, at_once=1),
+    "retain": Work(handle=retain, at_once=1),
     "urgent": Work(handle=urgent),
 }
 #: What never waits for a place behind other jobs.
@@ -40,6 +44,8 @@ AT_ONCE = frozenset({"urgent"})
 SCHEDULES = (
     Schedule(cron="0 2 * * *", job="nightly"),
     Schedule(cron="* * * * *", job="expire"),
+    Schedule(cron="30 3 * * *", job="retain"),
+    Schedule(cron="0 4 * * *", job="reconcile"),
 )
 NAMES = (*sorted(WORK), SEAL)
 

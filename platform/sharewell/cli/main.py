@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "verify": ("sharewell.cli.verify", "Check one decision from its bundle, without account or database."),
     "log": ("sharewell.cli.log", "Export the audit log, read it again for damage, rotate its keys."),
     "client": ("sharewell.cli.client", "Register a client, get a token, run a query."),
+    "erasure": ("sharewell.cli.erasure", "Erase persons whose details are sealed in the audit log."),
     "allocate": ("sharewell.cli.allocate", "Check a plan against its instance, without a solver."),
     "forecast": ("sharewell.cli.forecast", "Fit, predict, look back on and report forecasts, from files."),
 }

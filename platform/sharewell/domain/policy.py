@@ -18,7 +18,7 @@ MANY: Final = "*"  #: the id of a target that is a list rather than one thing
 class Action(StrEnum):
     """Everything a caller can ask for: `name, kind of target, letter of the scope it needs, sentence`.
 
-    The letters are those of SMART scopes: c create, r read, u update; a list needs s, see `scope_of`.
+    The letters are those of SMART scopes: c create, r read, u update, d delete; a list needs s, see `scope_of`.
     """
 
     kind: str  #: what it is done to, as in `Target.kind`
@@ -97,9 +97,14 @@ class Action(StrEnum):
     VIEW_RECEIPT = "viewReceipt", "receipt", "r", "See what runs meant to an institution, and what it gave and got."
 
     SEAL_LOG = "sealLog", "log", "u", "Fold recorded decisions into the log and sign its head."
+    RECONCILE_LOG = "reconcileLog", "log", "u", "Compare the log with every table of decisions, and record the result."
     READ_AUDIT = "readAudit", "decision", "r", "Read recorded decisions."
     READ_ACCESS_AUDIT = "readAccessAudit", "decision", "r", "Read of refusals, clients, keys and policies."
     READ_DECISION_BUNDLE = "readDecisionBundle", "decision", "r", "Take away the proof of one decision."
+
+    FIND_SUBJECT = "findSubject", "subject", "r", "Find the reference under which a person is sealed in entries."
+    VIEW_SUBJECT = "viewSubject", "subject", "r", "Open the sealed details of the person for whom something was done."
+    ERASE_SUBJECT = "eraseSubject", "subject", "d", "Delete a person's key, so that nobody reads its details again."
 
     REGISTER_CLIENT = "registerClient", "client", "c", "Give a program access, with roles, scopes and an end."
     DISABLE_CLIENT = "disableClient", "client", "u", "Take a program's access away."

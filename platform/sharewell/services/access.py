@@ -6,10 +6,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from asyncpg import PostgresError
-
 from sharewell.domain.audit import REFUSED, Decision
-from sharewell.domain.errors import Unavailable
 from sharewell.services.office import Office, new_id
 
 ANONYMOUS = "anonymous"  #: the actor where nothing was proven
@@ -50,8 +47,4 @@ class AccessService:
             request_id=refusal.request_id,
             nonce=secrets.token_hex(16),
         )
-        try:
-            async with self._office.database.transaction() as tx:
-                await tx.audit.record(decision)
-        except PostgresError as error:
-            raise Unavailable("the refusal cannot be recorded just now, so nothing is answered.") from error
+        await self._office.record_alone([decision])

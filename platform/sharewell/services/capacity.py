@@ -48,9 +48,9 @@ class CapacityService:
         """Several at once, for lists that name them; those the caller may not see are left out."""
         async with self._office.database.transaction(read_only=True) as tx:
             found = await tx.capacity.by_ids(ids)
-        owners = {report.institution for report in found.values()}
-        seen = {o for o in owners if self._office.may(caller, Action.VIEW_CAPACITY, Target.list("capacity", owner=o))}
-        return {id: report for id, report in found.items() if report.institution in seen}  # noqa: A001
+        targets = {id: Target.list("capacity", owner=each.institution) for id, each in found.items()}  # noqa: A001
+        seen = await self._office.seen(caller, Action.VIEW_CAPACITY, targets)
+        return {id: each for id, each in found.items() if id in seen}  # noqa: A001
 
     async def page(
         self, caller: Caller, *, before: UUID, institution: UUID | None, resource: str | None, first: int

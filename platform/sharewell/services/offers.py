@@ -69,9 +69,9 @@ class OfferService:
         """Several at once, for lists that name them; those the caller may not see are left out."""
         async with self._office.database.transaction(read_only=True) as tx:
             found = await tx.offers.by_ids(ids)
-        owners = {offer.institution for offer in found.values()}
-        seen = {o for o in owners if self._office.may(caller, Action.VIEW_OFFER, Target.list("offer", owner=o))}
-        return {id: offer for id, offer in found.items() if offer.institution in seen}  # noqa: A001
+        targets = {id: Target.list("offer", owner=each.institution) for id, each in found.items()}  # noqa: A001
+        seen = await self._office.seen(caller, Action.VIEW_OFFER, targets)
+        return {id: each for id, each in found.items() if id in seen}  # noqa: A001
 
     async def page(
         self, caller: Caller, *, before: UUID, institution: UUID | None, resource: str | None, only_open: bool,

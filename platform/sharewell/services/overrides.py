@@ -57,8 +57,10 @@ class OverrideService:
         """What was written about each, by override; those the caller may not see are left out."""
         async with self._office.database.transaction(read_only=True) as tx:
             found = await tx.overrides.by_ids(ids)
-            seen = [o.id for o in found if self._office.may(caller, Action.VIEW_OVERRIDE, _seen_by(caller, o))]
-            return await tx.overrides.remarks(seen)
+        targets = {override.id: _seen_by(caller, override) for override in found}
+        seen = await self._office.seen(caller, Action.VIEW_OVERRIDE, targets)
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.overrides.remarks(sorted(seen))
 
 
 async def _carried_out(act: Act, draft: OverrideDraft) -> Override:
@@ -126,7 +128,7 @@ async def _recorded(
     if remark is not None:
         details["remark_sha256"] = remark.sha256
     decision = await act.record("plan.overridden", "override", override, details, institution=transfer.giver)
-    await act.tx.remarks.add(decision, remark)
+    await act.keep_remark(decision, remark)
     return decision
 
 

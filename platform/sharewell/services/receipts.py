@@ -36,9 +36,9 @@ class ReceiptService:
         """By request, what the newest run left open of it; requests the caller may not see are left out."""
         async with self._office.database.transaction(read_only=True) as tx:
             found = await tx.receipts.unfilled_of_requests(requests)
-        owners = {row.institution for row in found.values()}
-        seen = {o for o in owners if self._office.may(caller, Action.VIEW_REQUEST, Target.list("request", owner=o))}
-        return {id: row for id, row in found.items() if row.institution in seen}  # noqa: A001
+        targets = {id: Target.list("request", owner=each.institution) for id, each in found.items()}  # noqa: A001
+        seen = await self._office.seen(caller, Action.VIEW_REQUEST, targets)
+        return {id: each for id, each in found.items() if id in seen}  # noqa: A001
 
     async def by_reason(self, caller: Caller, runs: list[UUID]) -> dict[UUID, list[ShortBy]]:
         """By run, how much stayed open for which reason; names no institution."""
@@ -61,7 +61,7 @@ class ReceiptService:
 
     async def _all_or_own(self, caller: Caller, action: Action) -> UUID | None:
         """None where the caller may see everybody's, else its own institution; raises `Forbidden` where neither."""
-        if self._office.may(caller, action, Target.list(action.kind)):
-            return None
-        await self._office.allow(caller, action, Target.list(action.kind, owner=caller.institution))
-        return caller.institution
+        everybodys = self._office.may(caller, action, Target.list(action.kind))
+        institution = None if everybodys else caller.institution
+        await self._office.allow(caller, action, Target.list(action.kind, owner=institution))
+        return institution

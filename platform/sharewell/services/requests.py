@@ -73,9 +73,9 @@ class RequestService:
         """Several at once, for lists that name them; those the caller may not see are left out."""
         async with self._office.database.transaction(read_only=True) as tx:
             found = await tx.requests.by_ids(ids)
-        owners = {request.institution for request in found.values()}
-        seen = {o for o in owners if self._office.may(caller, Action.VIEW_REQUEST, Target.list("request", owner=o))}
-        return {id: request for id, request in found.items() if request.institution in seen}  # noqa: A001
+        targets = {id: Target.list("request", owner=each.institution) for id, each in found.items()}  # noqa: A001
+        seen = await self._office.seen(caller, Action.VIEW_REQUEST, targets)
+        return {id: each for id, each in found.items() if id in seen}  # noqa: A001
 
     async def page(
         self, caller: Caller, *, before: UUID, institution: UUID | None, resource: str | None, status: str | None,

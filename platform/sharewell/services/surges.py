@@ -88,7 +88,7 @@ async def _declared(act: Act, draft: SurgeDraft, old: SurgeMode | None) -> Surge
     if remark is not None:
         details["remark_sha256"] = remark.sha256
     decision = await act.record("surge.declared", "surge", surge, details)
-    await act.tx.remarks.add(decision, remark)
+    await act.keep_remark(decision, remark)
     return SurgeMode.declare(
         draft, id=surge, at=act.at, client=act.caller.principal, renews=renews, decision=decision
     )  # fmt: skip

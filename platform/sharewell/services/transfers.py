@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -94,8 +94,7 @@ class TransferService:
 
     async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Transfer]:
         """Several at once, for lists that name them; those the caller may not see are left out."""
-        async with self._office.database.transaction(read_only=True) as tx:
-            return self._seen(caller, await tx.transfers.by_ids(ids))
+        return await self._seen(caller, ids)
 
     async def steps(self, caller: Caller, id: UUID) -> list[TransferStep]:  # noqa: A002
         """Every step the transfer took, oldest first."""
@@ -105,8 +104,9 @@ class TransferService:
 
     async def steps_of(self, caller: Caller, ids: list[UUID]) -> dict[UUID, list[TransferStep]]:
         """Of several at once, the steps they took; transfers the caller may not see are left out."""
+        seen = await self._seen(caller, ids)
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.transfers.steps_of([*self._seen(caller, await tx.transfers.by_ids(ids))])
+            return await tx.transfers.steps_of([*seen])
 
     async def page(
         self, caller: Caller, *, before: UUID, party: UUID | None, state: str | None, allocation: UUID | None,
@@ -117,10 +117,12 @@ class TransferService:
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.transfers.page(before=before, party=party, state=state, allocation=allocation, first=first)
 
-    def _seen(self, caller: Caller, found: Mapping[UUID, Transfer]) -> dict[UUID, Transfer]:
-        parties = {(t.giver, t.receiver) for t in found.values()}
-        seen = {p for p in parties if self._office.may(caller, Action.VIEW_TRANSFER, _list_between(*p))}
-        return {id: t for id, t in found.items() if (t.giver, t.receiver) in seen}  # noqa: A001
+    async def _seen(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Transfer]:
+        async with self._office.database.transaction(read_only=True) as tx:
+            found = await tx.transfers.by_ids(ids)
+        targets = {id: _list_between(t.giver, t.receiver) for id, t in found.items()}  # noqa: A001
+        seen = await self._office.seen(caller, Action.VIEW_TRANSFER, targets)
+        return {id: transfer for id, transfer in found.items() if id in seen}  # noqa: A001
 
     async def _step(
         self, caller: Caller, id: UUID, action: Action, wish: Wish | None,  # noqa: A002
@@ -152,7 +154,7 @@ async def take_step(act: Act, before: Transfer, after: Transfer, remark: Remark 
     decision = await act.record(
         f"transfer.{after.state}", "transfer", after.id, details, institution=act.caller.institution or after.giver
     )
-    await act.tx.remarks.add(decision, remark)
+    await act.keep_remark(decision, remark)
     request = await store_step(act, after, decision)
     await record_deviations(act, after, found_in_step(before, after, request.needed_by))
     return decision

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from sharewell.domain.subjects import Person
+
 #: Waits for another transaction that holds the same key, so of two at once one works and one repeats its answer.
 #: The standing of the caller's institution is asked for in the same round trip: every write needs both.
 CLAIM = """
@@ -36,7 +38,8 @@ class Wish:
 
     key: str
     operation: str
-    input_sha256: str
+    input_sha256: str  #: says nothing of the person: a hash would outlive an erasure, and confirm a guess
+    on_behalf_of: Person | None = None  #: never stored here
 
 
 class AnsweredRepository:

@@ -45,6 +45,12 @@ select e.body, e.staged_at, l.log_index
   from audit.decision d join audit.entry e using (staged_id) left join audit.leaf l using (staged_id)
  where d.id = $1
 """
+#: Comparisons of the log with the tables of decisions, newest first.
+RECONCILED = """
+select e.body, e.staged_at, l.log_index
+  from audit.decision d join audit.entry e using (staged_id) left join audit.leaf l using (staged_id)
+ where d.kind = 'audit.reconciled' and d.id < $1 order by d.id desc limit $2
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +122,15 @@ class AuditRepository:
         row = await self._conn.fetchrow(BY_ID, id)
         if row is None:
             raise NotFound(f"no decision has the id {id}.", field="decision")
-        return RecordedDecision(
-            decision=parse_entry(row["body"]),
-            entry=row["body"],
-            staged_at=row["staged_at"],
-            log_index=row["log_index"],
-        )
+        return _recorded(row)
+
+    async def reconciled(self, *, before: UUID, first: int) -> Page[RecordedDecision]:
+        """Results of reconciliations with ids below `before`, newest first."""
+        rows = await self._conn.fetch(RECONCILED, before, first + 1)
+        return Page.of([_recorded(row) for row in rows], first)
+
+
+def _recorded(row: asyncpg.Record) -> RecordedDecision:
+    return RecordedDecision(
+        decision=parse_entry(row["body"]), entry=row["body"], staged_at=row["staged_at"], log_index=row["log_index"]
+    )

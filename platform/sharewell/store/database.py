@@ -30,6 +30,7 @@ from sharewell.store.receipts import ReceiptRepository
 from sharewell.store.remarks import RemarkRepository
 from sharewell.store.requests import RequestRepository
 from sharewell.store.resources import ResourceRepository
+from sharewell.store.subjects import SubjectRepository
 from sharewell.store.surges import SurgeRepository
 from sharewell.store.transfers import TransferRepository
 from sharewell.store.trials import TrialRepository
@@ -158,6 +159,10 @@ class Transaction:
     @cached_property
     def resources(self) -> ResourceRepository:
         return ResourceRepository(self.conn)
+
+    @cached_property
+    def subjects(self) -> SubjectRepository:
+        return SubjectRepository(self.conn)
 
     @cached_property
     def surges(self) -> SurgeRepository:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sharewell.domain.remarks import Remark
 
-ADD = "insert into sharewell.remark (decision_id, salt, body) values ($1, $2, $3)"
+ADD = "insert into sharewell.remark (decision_id, salt, body, subject_ref) values ($1, $2, $3, $4)"
 
 
 class RemarkRepository:
@@ -20,7 +20,7 @@ class RemarkRepository:
     def __init__(self, conn: asyncpg.Connection[Any]) -> None:
         self._conn = conn
 
-    async def add(self, decision: UUID, remark: Remark | None) -> None:
-        """Keep what was written about `decision`, if anything was."""
+    async def add(self, decision: UUID, remark: Remark | None, subject: UUID | None) -> None:
+        """Keep what was written about `decision`, if anything was; it goes when `subject`, who wrote it, is erased."""
         if remark is not None:
-            await self._conn.execute(ADD, decision, remark.salt, remark.body)
+            await self._conn.execute(ADD, decision, remark.salt, remark.body, subject)

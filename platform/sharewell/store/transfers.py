@@ -88,12 +88,12 @@ select offer_id, request_id, quantity from sharewell.transfer
 STEPS = """
 select s.state, s.at, s.decision_id, r.body as remark
   from sharewell.transfer_step s left join sharewell.remark r using (decision_id)
- where s.transfer_id = $1 order by s.at, s.state <> 'proposed', s.state <> 'held'
+ where s.transfer_id = $1 order by s.at, s.state <> 'proposed', s.state <> 'held', s.decision_id
 """
 STEPS_OF = """
 select s.transfer_id, s.state, s.at, s.decision_id, r.body as remark
   from sharewell.transfer_step s left join sharewell.remark r using (decision_id)
- where s.transfer_id = any ($1::uuid[]) order by s.at, s.state <> 'proposed', s.state <> 'held'
+ where s.transfer_id = any ($1::uuid[]) order by s.at, s.state <> 'proposed', s.state <> 'held', s.decision_id
 """
 BY_IDS = f"select {_COLUMNS} from sharewell.transfer where id = any ($1::uuid[])"
 PAGE = f"""

@@ -19,6 +19,7 @@ from joserfc.jwk import ECKey, RSAKey
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
+from sharewell.audit.erasure import KEY_FILE, KeyFile, Vault
 from sharewell.authz import Authorizer
 from sharewell.client import ASSERTION_TYPE
 from sharewell.domain.audit import Decision
@@ -173,7 +174,7 @@ def open_door(clock: Clock, tmp_path: Path) -> OpenDoor:
     @asynccontextmanager
     async def open_door(pool: Pool) -> AsyncIterator[FrontDoor]:
         database = Database(pool)
-        office = Office(database, AUTHZ, clock)
+        office = Office(database, AUTHZ, clock, Vault(KeyFile(tmp_path / KEY_FILE), timedelta(days=1)))
         parts = Parts(
             issuer=ISSUER,
             keys=load_or_create(tmp_path / "keys.json", at=clock()),

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sharewell.domain.subjects import Ground
+from sharewell.wiring import operator
+
 if TYPE_CHECKING:
     from tests.conftest import Pool
     from tests.postgres.graphql.conftest import Api
@@ -157,7 +160,8 @@ async def test_a_remark_is_read_by_both_parties_and_nowhere_in_the_log(
     assert told == await migrator_pool.fetchval(
         "select encode(sha256(decode($1, 'hex') || convert_to($2, 'UTF8')), 'hex')", salt, written
     )
-    await migrator_pool.execute("delete from sharewell.remark")
+    decision = await migrator_pool.fetchval("select decision_id from sharewell.remark")
+    await api.people.subjects.erase_remark(operator(), decision, Ground.OBJECTION)
     found = await api.ask("giver", STATES)
     assert all(step["remark"] is None for one in found["transfers"]["nodes"] for step in one["steps"])
     assert "Anna" not in "".join(capfd.readouterr())

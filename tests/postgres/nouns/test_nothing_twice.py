@@ -316,7 +316,9 @@ async def test_the_clock_locks_offers_in_the_order_of_plans_so_neither_waits_for
     request = await world.ask(market.takers[0], 30, resource=DEVICE)
     for offer in (second, first):  # so that the older transfer takes from the newer offer
         await _promise_blindly(world, offer, request, 2)
-    await world.workers.database.pool.execute("update sharewell.request set approved = 4, status = 'approved'")
+    async with world.workers.office.act(PLANNER, Action.ADOPT_PLAN, Target(kind="allocation", id="new")) as act:
+        await act.record("plan.refused", "allocation", "new", {})
+        await act.tx.conn.execute("update sharewell.request set approved = 4, status = 'approved'")
     world.at += timedelta(hours=25)
     async with migrator_pool.acquire() as plan, plan.transaction():
         await plan.execute("select from sharewell.offer where id = $1 for update", first.id)
