@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 Value = TypeVar("Value")
 
 LARGEST_PORT = 65_535
+MOST_YEARS = 100  #: that decisions can be set to be kept
 MACHINE_WIDE = Path("/var/lib/sharewell")  #: where a system administrator's data goes
 
 
@@ -53,6 +54,7 @@ class Settings:
     issuer: str = "http://127.0.0.1:8080"  #: base URL as clients see it, without a slash at the end
     token_life: timedelta = timedelta(minutes=5)  #: of access tokens; nothing calls one back before its end
     log_origin: str = "127.0.0.1/sharewell"  #: name of the audit log, fixed for ever once it has entries
+    keep_years: Mapping[str, int] = field(default_factory=dict)  #: least of decisions, by noun; "": of all others
     log_level: str = "info"
     log_format: str = "json"  #: json, or console for people
     allocate_after: timedelta | None = timedelta(seconds=30)  #: pause in which others may ask too; None: only on demand
@@ -75,6 +77,7 @@ class Settings:
             issuer=issuer,
             token_life=read.checked("TOKEN_SECONDS", "300", _token_life),
             log_origin=read.checked("LOG_ORIGIN", f"{urlsplit(issuer).hostname}/sharewell", _log_origin),
+            keep_years=read.checked("KEEP_YEARS", "10", _years_by_noun),
             log_level=read.checked("LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error")),
             log_format=read.checked("LOG_FORMAT", "json", _one_of("json", "console")),
             allocate_after=read.checked("ALLOCATE_AFTER", "30", _seconds_or_never),
@@ -143,6 +146,15 @@ def _seconds_or_never(text: str) -> timedelta | None:
     if not text.isascii() or not text.isdigit() or int(text) > 86_400:
         raise ValueError(f"{text!r} is not a pause; it must be seconds from 0 to 86400, or never.")
     return timedelta(seconds=int(text))
+
+
+def _years_by_noun(text: str) -> dict[str, int]:
+    usual, *others = text.split()
+    found = {"": usual} | {noun: years for noun, _, years in (other.partition("=") for other in others)}
+    for years in found.values():
+        if not years.isascii() or not years.isdigit() or not 1 <= int(years) <= MOST_YEARS:
+            raise ValueError(f"{years!r} is no number of years; write 1 to {MOST_YEARS}, as in 10 access=2 plan=30.")
+    return {noun: int(years) for noun, years in found.items()}
 
 
 def _token_life(text: str) -> timedelta:

@@ -12,6 +12,7 @@ from importlib.resources.abc import Traversable
 from sharewell.authz import Authorizer
 from sharewell.clock import clock
 from sharewell.domain.principals import Caller, Role
+from sharewell.domain.retention import Keeping
 from sharewell.domain.scopes import INTERNAL_SCOPES
 from sharewell.services.access import AccessService
 from sharewell.services.allocations import AllocationService
@@ -22,9 +23,11 @@ from sharewell.services.choices import ChoiceService
 from sharewell.services.clients import ClientService
 from sharewell.services.consents import ConsentService
 from sharewell.services.deviations import DeviationService
+from sharewell.services.dossiers import DossierService
 from sharewell.services.drift import DriftService
 from sharewell.services.feeds import FeedService
 from sharewell.services.forecasts import ForecastService
+from sharewell.services.inspection import InspectionService
 from sharewell.services.institutions import InstitutionService
 from sharewell.services.jobs import JobService
 from sharewell.services.lab import LabService
@@ -62,9 +65,11 @@ class Services:
     clients: ClientService
     consents: ConsentService
     deviations: DeviationService
+    dossiers: DossierService
     drift: DriftService
     feeds: FeedService
     forecasts: ForecastService
+    inspection: InspectionService
     institutions: InstitutionService
     jobs: JobService
     lab: LabService
@@ -89,7 +94,9 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         access=AccessService(office), allocations=AllocationService(office), answers=AnswerService(office),
         audit=AuditService(office), capacity=CapacityService(office), choices=ChoiceService(office),
         clients=ClientService(office), consents=ConsentService(office), deviations=DeviationService(office),
-        drift=DriftService(office), feeds=FeedService(office), forecasts=ForecastService(office),
+        dossiers=DossierService(office, ForecastService(office)), drift=DriftService(office),
+        feeds=FeedService(office), forecasts=ForecastService(office),
+        inspection=InspectionService(office, keep=Keeping(settings.keep_years)),
         institutions=InstitutionService(office), jobs=JobService(office), lab=LabService(office),
         offers=OfferService(office, allocate_after=settings.allocate_after),
         overrides=OverrideService(office), policies=PolicyService(office), receipts=ReceiptService(office),

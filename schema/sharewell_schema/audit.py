@@ -10,8 +10,9 @@ from uuid import UUID
 
 import strawberry
 
-from sharewell.domain.audit import ALLOWED, REFUSED
+from sharewell.domain.audit import ALLOWED, REFUSED, parse_entry
 from sharewell.domain.errors import Invalid
+from sharewell.domain.views import Shown, View, view
 from sharewell.store.audit import DecisionFilter, RecordedDecision
 from sharewell_schema.context import Info
 from sharewell_schema.describe import argument, described, field, query
@@ -47,6 +48,40 @@ class DecisionHeader:
     log_index: int | None = field("Its place in the log; null until it is sealed, some seconds later.")
 
 
+described(
+    View, "In whose words an entry is shown. The log itself holds the entry alone.", "AuditView",
+    fhir="AuditEvent of HL7 FHIR R4.", cloudevents="CloudEvents 1.0, as JSON.", ocsf="Event of OCSF 1.3.",
+)  # fmt: skip
+
+
+@strawberry.type(description="One thing a decision was made from.")
+class DecisionSource:
+    kind: str = field("What it is, such as `policy set`, `instance`, `forecast`, `model` or `code`.")
+    name: str = field("Its SHA-256, or what else it is named by.")
+    decision: UUID | None = field("The decision that made it, where one did.", name="decisionId")
+    held: bool = field("Whether its bytes can be had, in the dossier or as documents.")
+
+
+async def _sources(self: Any, info: strawberry.Info[Any, None]) -> list[DecisionSource]:
+    found = await info.context.services.dossiers.sources(info.context.caller, self.id)
+    return [DecisionSource(kind=s.kind, name=s.name, decision=s.decision, held=s.held) for s in found]
+
+
+async def _dossier(self: Any, info: strawberry.Info[Any, None]) -> str:
+    dossier: bytes = await info.context.services.dossiers.dossier(info.context.caller, self.id)
+    return dossier.decode()
+
+
+def _view(
+    self: Any, info: strawberry.Info[Any, None],
+    words: Annotated[View, argument("In whose words.")],
+) -> Json:  # fmt: skip
+    """Of what was read already; nothing more is told than in `entry`."""
+    entry = base64.b64decode(self.entry)
+    origin = info.context.services.settings.log_origin
+    return Json(view(Shown(parse_entry(entry), entry, self.log_index, origin), words))
+
+
 async def _bundle(self: Any, info: strawberry.Info[Any, None]) -> str:
     bundle: bytes = await info.context.services.audit.bundle(info.context.caller, self.id)
     return bundle.decode()
@@ -75,6 +110,15 @@ class Decision:
         description="A file that proves the decision to a stranger: save it and run `sharewell verify` on it. "
         "CONFLICT until the decision is sealed.",
     )
+    made_from: list[DecisionSource] = strawberry.field(
+        resolver=_sources, description="Every input it was made from, by name."
+    )
+    dossier: str = strawberry.field(
+        resolver=_dossier,
+        description="A file with the bundle and every input that is held: save it, and `sharewell replay-decision` makes "
+        "the decision once more and compares. CONFLICT until the decision is sealed.",
+    )
+    shown_as: Json = strawberry.field(resolver=_view, description="The entry in the words of another system.")
 
 
 @strawberry.type
@@ -96,12 +140,16 @@ class AuditQueries:
         subject_id: Annotated[str | None, argument("Only those done to the thing with this identifier.")] = None,
         since: Annotated[datetime | None, argument("Only from this moment on.")] = None,
         until: Annotated[datetime | None, argument("Only before this moment.")] = None,
+        action: Annotated[str | None, argument("Only where this was asked for, such as `publishOffer`.")] = None,
+        resource: Annotated[str | None, argument("Only those that speak of this resource.")] = None,
+        policy_set: Annotated[str | None, argument("Only under the policies with this SHA-256.")] = None,
         first: First = FIRST, after: After = None,
     ) -> Connection[DecisionHeader] | None:  # fmt: skip
         matching = DecisionFilter(
-            institution=institution or info.context.caller.institution, actor=_word(actor, "actor"),
-            kind=_word(kind, "kind"), outcome=outcome, subject_kind=_word(subject_kind, "subjectKind"),
-            subject_id=_word(subject_id, "subjectId"), since=since, until=until,
+            institution=institution or info.context.caller.institution, actor=word(actor, "actor"),
+            kind=word(kind, "kind"), outcome=outcome, subject_kind=word(subject_kind, "subjectKind"),
+            subject_id=word(subject_id, "subjectId"), since=since, until=until, action=word(action, "action"),
+            resource=word(resource, "resource"), policy_set=word(policy_set, "policySet"),
         )  # fmt: skip
         page = await info.context.services.audit.page(
             info.context.caller, before=read_id(after, NEWEST), matching=matching, first=how_many(first)
@@ -109,7 +157,8 @@ class AuditQueries:
         return connection(DecisionHeader, page, after, id_key)
 
 
-def _word(text: str | None, field: str) -> str | None:
+def word(text: str | None, field: str) -> str | None:
+    """A text to search by. Raises `Invalid` for what nothing can be named."""
     if text is not None and not (0 < len(text) <= 200 and text.isprintable()):
         raise Invalid(f"{field} must have 1 to 200 printable characters.", field=field)
     return text

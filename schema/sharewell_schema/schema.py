@@ -24,6 +24,7 @@ from sharewell_schema.drift import DriftQueries
 from sharewell_schema.executor import FastExecutor
 from sharewell_schema.feeds import FeedQueries
 from sharewell_schema.forecasts import ForecastQueries
+from sharewell_schema.inspection import InspectionQueries
 from sharewell_schema.institutions import InstitutionMutations, InstitutionQueries
 from sharewell_schema.jobs import JobMutations, JobQueries
 from sharewell_schema.lab import LabQueries
@@ -44,6 +45,7 @@ class Query(
     ClientQueries, InstitutionQueries, ResourceQueries, CapacityQueries, OfferQueries, RequestQueries, TransferQueries,
     OverrideQueries, DeviationQueries, SurgeQueries, ConsentQueries, ForecastQueries, TrialQueries, DriftQueries,
     AllocationQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries, FeedQueries, JobQueries, PolicyQueries,
+    InspectionQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 

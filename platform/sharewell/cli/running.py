@@ -20,9 +20,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from sharewell.audit.keys import KeyProblem, load_or_create_key, load_vkey
-from sharewell.gateway.app import Parts, build_app
+from sharewell.gateway.app import Parts, bearer, build_app
 from sharewell.gateway.health import Health
 from sharewell.gateway.oauth.keys import SigningKeys, load_or_create
+from sharewell.gateway.periods import period_route
 from sharewell.gateway.server import bind, serve
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.migrate import Migration, migrate
@@ -66,7 +67,8 @@ def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
         issuer=settings.issuer, keys=keys, database=services.database, clients=services.clients,
         access=services.access, migrations=migrations(), token_life=settings.token_life, registry=REGISTRY,
     )  # fmt: skip
-    return build_app(parts, graphql_app(services), extra_routes=_log_routes(services))
+    routes = [*_log_routes(services), period_route(bearer(parts), services.inspection)]
+    return build_app(parts, graphql_app(services), extra_routes=routes)
 
 
 def log_vkey(settings: Settings) -> str:

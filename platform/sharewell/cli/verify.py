@@ -9,17 +9,19 @@ from typing import Annotated, Any
 
 import typer
 
+from sharewell.cli.verify_period import say_period
 from sharewell.domain.audit import format_time
 from sharewell.domain.bundle import NotVerified, VerifiedDecision, read_key, report, verify_bundle
 from sharewell.domain.errors import Invalid
+from sharewell.domain.period import is_period
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="File with the bundle; - reads standard input.", show_default=False)],
+    bundle: Annotated[Path, typer.Argument(help="File with the bundle, or with a period; - reads a bundle from standard input.", show_default=False)],
     key: Annotated[str, typer.Option(help="The log's verifier key (name+1a2b3c4d+base64), or a file that holds it.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")] = False,
 ) -> None:
-    """Check that a bundle proves one decision of the audit log.
+    """Check that a bundle proves one decision of the audit log, or a file of a period all its entries.
 
     (1) the checkpoint is signed by the log's key, (2) the entry is in the log at its place, (3) its bytes are a
     decision in canonical form, (4) an adopted plan is worked out again from its inputs. The exit status is 0 if all
@@ -27,6 +29,8 @@ def verify(
 
     Get the key from the log's operator once, by a way you trust, and not together with the bundle.
     """
+    if is_period(bundle):
+        raise typer.Exit(say_period(bundle, key, as_json=as_json))
     try:
         data = sys.stdin.buffer.read() if bundle == Path("-") else bundle.read_bytes()
         found: VerifiedDecision | NotVerified = verify_bundle(data, read_key(key))

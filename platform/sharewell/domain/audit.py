@@ -73,6 +73,7 @@ KINDS: Final[Mapping[str, str]] = {
     "access.refused": "Somebody asked for what the policies do not permit, or with credentials that do not hold.",
     "audit.read": "Recorded decisions were read.",
     "audit.bundle_read": "The proof of one decision was taken away.",
+    "audit.period_read": "The entries of a period, with their proof, were taken away.",
     "audit.reconciled": "The log was compared with every table of decisions.",
     "client.registered": "A program was given access.",
     "client.disabled": "A program's access was taken away.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from uuid import UUID
 
 from sharewell.audit.proofs import bundle_of
@@ -27,19 +28,19 @@ class AuditService:
     ) -> Page[DecisionHeader]:
         """Newest first. Recorded with what was asked for."""
         target = Target(kind="decision", id=MANY, owner=matching.institution)
-        async with self._office.act(caller, _reading(matching.kind), target) as act:
-            await act.record("audit.read", "decision", MANY, _asked(matching))
+        async with self._office.act(caller, reading(matching.kind), target) as act:
+            await act.record("audit.read", "decision", MANY, asked_for(matching))
             return await act.tx.audit.page(before=before, matching=matching, first=first)
 
     async def get(self, caller: Caller, id: UUID) -> RecordedDecision:  # noqa: A002
         recorded = await self._find(id)
-        async with self._office.act(caller, _reading(recorded.decision.kind), _target(recorded)) as act:
+        async with self._office.act(caller, reading(recorded.decision.kind), target_of(recorded)) as act:
             await act.record("audit.read", "decision", id, {})
             return recorded
 
     async def bundle(self, caller: Caller, id: UUID) -> bytes:  # noqa: A002
         """The file that proves one decision to a stranger. Raises `NotFound` or `NotSealedYet`."""
-        target = _target(await self._find(id))
+        target = target_of(await self._find(id))
         async with self._office.act(caller, Action.READ_DECISION_BUNDLE, target) as act:
             bundle = await bundle_of(act.tx.conn, id)
             await act.record("audit.bundle_read", "decision", id, {})
@@ -56,15 +57,17 @@ class AuditService:
             return await tx.audit.get(id)
 
 
-def _target(recorded: RecordedDecision) -> Target:
+def target_of(recorded: RecordedDecision) -> Target:
+    """A decision belongs to the institution it is about."""
     return Target(kind="decision", id=str(recorded.decision.id), owner=recorded.decision.institution)
 
 
-def _reading(kind: str | None) -> Action:
+def reading(kind: str | None) -> Action:
     """Decisions about access are read by those who manage it, under a permission of its own."""
     return Action.READ_ACCESS_AUDIT if kind is not None and kind.startswith(ABOUT_ACCESS) else Action.READ_AUDIT
 
 
-def _asked(matching: DecisionFilter) -> dict[str, Json]:
-    names = ("institution", "actor", "kind", "outcome", "subject_kind", "subject_id", "since", "until")
+def asked_for(matching: DecisionFilter) -> dict[str, Json]:
+    """What was asked for, as the entry of the reading has it."""
+    names = [each.name for each in fields(matching)]
     return {name: str(value) for name in names if (value := getattr(matching, name)) is not None}

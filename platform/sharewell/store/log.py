@@ -13,6 +13,7 @@ from sharewell.domain.tiles import FULL, Tile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     import asyncpg
 
@@ -68,6 +69,15 @@ select w.level, w.n,
   from unnest($1::smallint[], $2::bigint[], $3::smallint[]) w (level, n, width)
 """
 LATEST_CHECKPOINT = "select size, note from audit.checkpoint order by size desc limit 1"
+#: Which entries, of those below the index $3, were decided from $1 on and before $2: the first, and one past the last.
+OF_PERIOD = """
+select min(l.log_index) as first, max(l.log_index) + 1 as end
+  from audit.decision d join audit.leaf l using (staged_id) where d.at >= $1 and d.at < $2 and l.log_index < $3
+"""
+BODIES = """
+select e.body from audit.leaf l join audit.entry e using (staged_id)
+ where l.log_index >= $1 and l.log_index < $2 order by l.log_index
+"""
 KEYS = "select vkey from audit.verifier_key order by since, vkey"
 #: How many entries wait, and since when.
 WAITING = """
@@ -163,6 +173,15 @@ class LogRepository:
     async def latest_checkpoint(self) -> SignedHead | None:
         row = await self._conn.fetchrow(LATEST_CHECKPOINT)
         return None if row is None else SignedHead(row["size"], row["note"])
+
+    async def of_period(self, since: datetime, until: datetime, size: int) -> tuple[int, int] | None:
+        """First index, and one past the last, of what was decided in a period; None where nothing was."""
+        row = await self._conn.fetchrow(OF_PERIOD, since, until, size)
+        return None if row is None or row["first"] is None else (row["first"], row["end"])
+
+    async def bodies(self, first: int, end: int) -> list[bytes]:
+        """The entries from index `first` on and before `end`."""
+        return [row["body"] for row in await self._conn.fetch(BODIES, first, end)]
 
     async def tiles(self, wanted: Sequence[Tile]) -> dict[Tile, list[Hash]]:
         """The hashes of each tile, as many as asked for; fewer, or none, where they are not there."""
