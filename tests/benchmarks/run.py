@@ -35,6 +35,7 @@ BENCHMARKS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "allocation-credit": ("fairness", "measure_credit", False),
     "allocation-horizon": ("horizon", "measure", False),
     "audit": ("audit", "measure", True),
+    "audit-search": ("audit_search", "measure", True),
     "api": ("api", "measure", True),
 }
 

@@ -37,6 +37,8 @@ MATCHES = """($1::uuid is null or d.institution = $1) and ($2::text is null or d
 PAGE = f"""
 select {_COLUMNS} from audit.decision d left join audit.leaf l using (staged_id)
  where {MATCHES}
+   -- A policy set may have been in force long ago: then nothing newer need be looked at.
+   and ($10::text is null or d.at <= (select max(c.at) from audit.decision c where c.policy_set = $10))
    and (d.at, d.id) < (coalesce((select c.at from audit.decision c where c.id = $12), 'infinity'), $12::uuid)
  order by d.at desc, d.id desc limit $13
 """

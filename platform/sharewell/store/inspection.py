@@ -42,6 +42,7 @@ select extract(year from d.at at time zone 'UTC')::integer as year, d.kind, coun
  group by 1, 2 order by 1, 2
 """
 
+# Ids go on as arrays: few are expected then, and each is looked up by index.
 #: What a request, a transfer or a run, $1, has to do with: the request with what became of its rest, or all of a run.
 _THINGS = """
 with recursive asked (id) as (
@@ -52,16 +53,16 @@ with recursive asked (id) as (
       select remainder_of as id from sharewell.request q where q.id = asked.id and remainder_of is not null
       union all select q.id from sharewell.request q where q.remainder_of = asked.id) case_of),
 moved as (
-  select id, offer_id, request_id, allocation_id from sharewell.transfer where request_id in (select id from asked)
+  select id, offer_id, request_id, allocation_id from sharewell.transfer where request_id = any(array(select id from asked))
   union select id, offer_id, request_id, allocation_id from sharewell.transfer where allocation_id = $1),
 run (id) as (
   select allocation_id from moved
-  union select allocation_id from sharewell.unfilled where request_id in (select id from asked)
+  union select allocation_id from sharewell.unfilled where request_id = any(array(select id from asked))
   union select id from sharewell.allocation where id = $1),
 departed as (
-  select decision_id from sharewell.override where transfer_id in (select id from moved)
-  union select decision_id from sharewell.override where replacement_id in (select id from moved)
-  union select decision_id from sharewell.deviation where transfer_id in (select id from moved)),
+  select decision_id from sharewell.override where transfer_id = any(array(select id from moved))
+  union select decision_id from sharewell.override where replacement_id = any(array(select id from moved))
+  union select decision_id from sharewell.deviation where transfer_id = any(array(select id from moved))),
 thing (kind, id) as (
   select 'request', id from asked union select 'request', request_id from moved union select 'transfer', id from moved
   union select 'allocation', id from run)"""
@@ -69,13 +70,13 @@ THINGS = f"{_THINGS} select kind, id from thing order by kind, id"
 #: Every decision of such a case, in order of time; with $2, only those about that institution.
 STORY = f"""{_THINGS},
 told (id) as (
-  select d.id from thing t join audit.decision d on d.subject_id = t.id::text and d.subject_kind = t.kind
-  union select s.decision_id from sharewell.transfer_step s where s.transfer_id in (select id from moved)
-  union select o.decision_id from sharewell.offer o where o.id in (select offer_id from moved)
+  select d.id from audit.decision d where d.subject_id = any(array(select id::text from thing))
+  union select s.decision_id from sharewell.transfer_step s where s.transfer_id = any(array(select id from moved))
+  union select o.decision_id from sharewell.offer o where o.id = any(array(select offer_id from moved))
   union select decision_id from departed)
 select e.body, e.staged_at, l.log_index
-  from told join audit.decision d using (id) join audit.entry e using (staged_id) left join audit.leaf l using (staged_id)
- where $2::uuid is null or d.institution = $2
+  from audit.decision d join audit.entry e using (staged_id) left join audit.leaf l using (staged_id)
+ where d.id = any(array(select id from told)) and ($2::uuid is null or d.institution = $2)
  order by d.at, d.staged_id limit $3
 """
 

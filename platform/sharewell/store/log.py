@@ -71,11 +71,13 @@ select w.level, w.n,
 LATEST_CHECKPOINT = "select size, note from audit.checkpoint order by size desc limit 1"
 #: Which entries, of those below the index $3, were decided from $1 on and before $2: the first, and one past the last.
 OF_PERIOD = """
-select min(l.log_index) as first, max(l.log_index) + 1 as end
-  from audit.decision d join audit.leaf l using (staged_id) where d.at >= $1 and d.at < $2 and l.log_index < $3
+select min(place) as first, max(place) + 1 as end
+  from (select (select log_index from audit.leaf l where l.staged_id = d.staged_id) as place
+          from audit.decision d where d.at >= $1 and d.at < $2) of_period
+ where place < $3
 """
 BODIES = """
-select e.body from audit.leaf l join audit.entry e using (staged_id)
+select (select body from audit.entry e where e.staged_id = l.staged_id) as body from audit.leaf l
  where l.log_index >= $1 and l.log_index < $2 order by l.log_index
 """
 KEYS = "select vkey from audit.verifier_key order by since, vkey"
