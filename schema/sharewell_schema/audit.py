@@ -115,8 +115,8 @@ class Decision:
     )
     dossier: str = strawberry.field(
         resolver=_dossier,
-        description="A file with the bundle and every input that is held: save it, and `sharewell replay-decision` makes "
-        "the decision once more and compares. CONFLICT until the decision is sealed.",
+        description="A file with the bundle and every input that is held: save it, and `sharewell replay-decision` "
+        "makes the decision once more and compares. CONFLICT until the decision is sealed.",
     )
     shown_as: Json = strawberry.field(resolver=_view, description="The entry in the words of another system.")
 

@@ -23,7 +23,7 @@ class FacetValue:
     decisions: int = field("How many decisions have it.")
 
 
-@strawberry.type(description="The most frequent values of the decisions that match, each with its count, up to 50 a list.")
+@strawberry.type(description="The most frequent values of the decisions that match, with counts; up to 50 a list.")
 class DecisionFacets:
     decisions: int = field("How many decisions match.")
     kinds: list[FacetValue] = field("By kind.")

@@ -72,8 +72,10 @@ def test_a_period_says_what_holds_of_it_and_is_the_same_bytes_each_time() -> Non
     found = verify_period(period, KEY.vkey)
     assert found.checks[1:3] == (
         "these are its entries 3 to 8, all of them, unchanged",
-        "each is a decision; 6 were made from 2026-03-01T12:03:00.000000Z on and before "
-        "2026-03-01T12:09:00.000000Z, 0 stand in between",
+        (
+            "each is a decision; 6 were made from 2026-03-01T12:03:00.000000Z on and before "
+            "2026-03-01T12:09:00.000000Z, 0 stand in between"
+        ),
     )
     assert [decision.id.int for decision in found.decisions] == list(range(3, 9))
 
@@ -135,8 +137,10 @@ def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:
 def test_a_machine_with_nothing_but_python_can_check_it(tmp_path: Path) -> None:
     shutil.copytree(Path(sharewell.domain.__file__).parent, tmp_path / "sharewell" / "domain")
     (tmp_path / "period.zip").write_bytes(a_period(3, 9, 11).encode())
-    command = [sys.executable, "-I", "-S", "-c", "import sys; sys.path.insert(0, '.'); from sharewell.domain.period "
-               "import main; sys.exit(main(sys.argv[1:]))", "period.zip", "--key"]  # fmt: skip
+    program = (
+        "import sys; sys.path.insert(0, '.'); from sharewell.domain.period import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-I", "-S", "-c", program, "period.zip", "--key"]
     for key, status in ((KEY.vkey, 0), (LogKey.from_seed("log.example/2026", bytes(32)).vkey, 1)):
         done = subprocess.run([*command, key], cwd=tmp_path, env={"PATH": os.environ["PATH"]}, check=False,
                               capture_output=True, text=True)  # fmt: skip

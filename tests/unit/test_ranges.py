@@ -23,8 +23,8 @@ def test_every_run_of_a_tree_is_proven(size: int) -> None:
 
 
 def test_a_run_that_leaves_one_out_or_puts_one_in_or_stands_elsewhere_is_not() -> None:
-    first, end, size = 5, 19, 33
-    root, hashes, run = fold(LEAVES[:size]), proof(5, 19, 33), LEAVES[5:19]
+    first, size = 5, 33
+    root, hashes, run = fold(LEAVES[:size]), proof(first, 19, size), LEAVES[first:19]
     changed = [
         (run[:-1], first, hashes), (run[1:], first, hashes), (run[:4] + run[5:], first, hashes),
         ([*run, LEAVES[19]], first, hashes), ([run[1], run[0], *run[2:]], first, hashes), (run, first + 1, hashes),

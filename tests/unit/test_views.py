@@ -57,7 +57,8 @@ def test_fhir_has_what_an_audit_event_must_have(decision: Decision) -> None:
     for path, names in FHIR_REQUIRED.items():
         found = [event]
         for step in path.split(".") if path else ():
-            found = [inner for each in found for inner in (each[step] if isinstance(each[step], list) else [each[step]])]
+            steps = [each[step] for each in found]
+            found = [inner for each in steps for inner in (each if isinstance(each, list) else [each])]
         assert all(each.get(name) not in (None, "", []) for each in found for name in names), path
     assert event["action"] in {"C", "R", "U", "D", "E"}
     assert event["outcome"] == ("8" if decision.outcome == "refused" else "0")

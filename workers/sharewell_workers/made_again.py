@@ -1,4 +1,4 @@
-"""Make a decision once more from its dossier, and say whether it comes out the same: to the byte, or in what it differs.
+"""Make a decision once more from its dossier, and say whether it comes out the same to the byte, or what differs.
 
 What is made again: the ruling of the policies, by the set in force then; a plan, by its certificate and by a new
 search; the answer to an urgent request; forecasts, from the data they name by its hash.
@@ -17,7 +17,7 @@ from sharewell.domain.code import code_version
 from sharewell.domain.dossier import Dossier
 from sharewell.domain.errors import Invalid
 from sharewell.domain.instance import Instance
-from sharewell.domain.plan import Plan, Status
+from sharewell.domain.plan import Plan
 from sharewell.domain.question import ASKED, Question
 from sharewell.domain.recheck import RECHECKS, Attachments
 from sharewell.domain.urgent import UrgentQuestion, urgent_plan
@@ -98,15 +98,12 @@ def _plan(decision: Decision, attachments: Attachments, seconds: float) -> Itera
         left_out = " and ".join(OF_THE_SEARCH)
         yield Finding(True, f"plan: byte-identical when found anew, but for {left_out} of the search")
         return
-    same = {(a.offer, a.request, a.quantity) for a in now.assignments} ^ {
-        (a.offer, a.request, a.quantity) for a in then.assignments
-    }
-    members = json.loads(one), json.loads(other)
-    parts = sorted(name for name in members[0].keys() | members[1].keys() if members[0].get(name) != members[1].get(name))
-    # A search that ended before its proof, or by another version of the solver, may report itself otherwise.
-    excused = not same and then.solver.status is Status.OPTIMAL
-    found = "moves the same units" if not same else f"{len(same)} movements differ"
-    yield Finding(True if excused else False, f"plan: found anew it {found}; it differs in {', '.join(parts)}")
+    apart = _movements(now) ^ _movements(then)
+    ours, theirs = json.loads(one), json.loads(other)
+    parts = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+    moved = f"{len(apart)} movements differ" if apart else "the same units move"
+    # Of plans that move the same units none is the better; another proof of it, or of a shorter search, is told.
+    yield Finding(not apart, f"plan: found anew, {moved}; it differs in {', '.join(parts)}")
     yield Finding(None, f"  solver {then.solver.name} {then.solver.version} then, {now.solver.version} now")
 
 
@@ -114,6 +111,10 @@ def _found(kind: str, body: bytes, seconds: float) -> Plan:
     if kind == "urgent_plan.adopted":
         return urgent_plan(UrgentQuestion.read(body))
     return solve(Instance.read(body), seconds=seconds, processes=cores())
+
+
+def _movements(plan: Plan) -> set[tuple[str, str, int]]:
+    return {(row.offer, row.request, row.quantity) for row in plan.assignments}
 
 
 def _comparable(plan: Plan) -> bytes:

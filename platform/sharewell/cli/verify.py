@@ -17,7 +17,9 @@ from sharewell.domain.period import is_period
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="File with the bundle, or with a period; - reads a bundle from standard input.", show_default=False)],
+    bundle: Annotated[
+        Path, typer.Argument(help="File with the bundle, - for standard input; or of a period.", show_default=False)
+    ],
     key: Annotated[str, typer.Option(help="The log's verifier key (name+1a2b3c4d+base64), or a file that holds it.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")] = False,
 ) -> None:

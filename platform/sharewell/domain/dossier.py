@@ -1,4 +1,4 @@
-"""Everything one decision was made from, in one file: its bundle, the policies that were asked, the forecasts behind it.
+"""Everything one decision was made from, in one file: its bundle, the policies that were asked, forecasts behind it.
 
 Nothing in it is trusted for standing there: the policies are named by the entry's hash, the inputs by hashes in the
 entry, each forecast by those of its own entry.

@@ -55,7 +55,7 @@ To check it, without account, network or database, with Python 3.11 or later:
     python3 -m sharewell.domain.period FILE --key KEY
 
 By hand: leaf = SHA-256(0x00 || line without its line end), node = SHA-256(0x01 || left || right). The hashes in `proof`
-are those of the complete subtrees beside these entries, left to right; with the leaves they lead to the head (RFC 9162).
+are those of the complete subtrees beside these entries, left to right; with the leaves they lead to the head: RFC 9162.
 """
 
 

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sharewell.domain.merkle import HASH_SIZE, Hash, Node, ProofFailed, complete_subtrees, fold_peaks, hash_children, split
+from sharewell.domain.merkle import (
+    HASH_SIZE,
+    Hash,
+    Node,
+    ProofFailed,
+    complete_subtrees,
+    fold_peaks,
+    hash_children,
+    split,
+)
 
 
 def nodes_of_range(first: int, end: int, size: int) -> list[Node]:
@@ -33,7 +42,7 @@ def verify_range(leaves: Sequence[Hash], first: int, size: int, hashes: Sequence
 
 
 def _head(leaves: Iterator[Hash], first: int, end: int, hashes: Iterator[Hash], start: int, stop: int) -> Hash:
-    """The head of the leaves `start` to `stop`, taking in order from `leaves` what lies in the run, else from `hashes`."""
+    """The head of the leaves `start` to `stop`: in order from `leaves` what lies in the run, else from `hashes`."""
     if stop <= first or start >= end:
         return fold_peaks([next(hashes) for _ in complete_subtrees(start, stop)])
     if stop - start == 1:

@@ -37,7 +37,8 @@ class PolicyService:
             latest = await act.tx.audit.page(before=NEWEST, matching=DecisionFilter(kind="policy.published"), first=1)
             if latest.items and latest.items[0].subject_id == authz.policy_set:
                 return False
-            await act.record("policy.published", "policy", authz.policy_set, {"policies": sorted(authz.policies), "files": kept})
+            said: dict[str, Json] = {"policies": sorted(authz.policies), "files": kept}
+            await act.record("policy.published", "policy", authz.policy_set, said)
             return True
 
     async def key_in_use(self, caller: Caller, kid: str, use: str) -> bool:

@@ -1,4 +1,4 @@
-"""What regulators ask of all decisions at once: counts by what they say, how long they are held, the story of one case."""
+"""What regulators ask of many decisions at once: counts by what they say, what is held, the story of one case."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ with recursive asked (id) as (
       select remainder_of as id from sharewell.request q where q.id = asked.id and remainder_of is not null
       union all select q.id from sharewell.request q where q.remainder_of = asked.id) case_of),
 moved as (
-  select id, offer_id, request_id, allocation_id from sharewell.transfer where request_id = any(array(select id from asked))
+  select id, offer_id, request_id, allocation_id from sharewell.transfer
+   where request_id = any(array(select id from asked))
   union select id, offer_id, request_id, allocation_id from sharewell.transfer where allocation_id = $1),
 run (id) as (
   select allocation_id from moved
@@ -119,7 +120,7 @@ class InspectionRepository:
         return [Held(**row) for row in await self._conn.fetch(HELD, list(kept_since), list(kept_since.values()))]
 
     async def things(self, id: UUID) -> list[tuple[str, UUID]]:  # noqa: A002
-        """Kind and id of all that the case of a request, a transfer or a run consists of; none if it is none of them."""
+        """Kind and id of all that the case of a request, a transfer or a run consists of; none if it is neither."""
         return [(row["kind"], row["id"]) for row in await self._conn.fetch(THINGS, id)]
 
     async def story(self, id: UUID, institution: UUID | None, most: int) -> list[RecordedDecision]:  # noqa: A002
