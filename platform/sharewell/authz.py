@@ -19,7 +19,7 @@ from sharewell.domain import scopes
 from sharewell.domain.errors import Forbidden
 from sharewell.domain.policy import MANY, Action, Ruling, Target, policy_set_hash, scope_of
 from sharewell.domain.principals import Caller, Role
-from sharewell.domain.question import Question
+from sharewell.domain.inquiry import Inquiry
 
 SCHEMA: Final = "sharewell.cedarschema"
 _NAMESPACE: Final = "Sharewell"
@@ -113,8 +113,8 @@ class Authorizer:
             # Cedar skips a policy that fails, a forbid too; so a failure must never let anyone through.
             raise PolicyError(f"{action} could not be decided: {'; '.join(answer.diagnostics.errors)}")
         deciding = tuple(sorted(answer.diagnostics.id_annotations_by_reason.values()))
-        question = Question(caller=caller, action=action, target=target, context=dict(context or {}))
-        return Ruling(allowed=answer.allowed, policies=deciding, policy_set=self.policy_set, question=question)
+        inquiry = Inquiry(caller=caller, action=action, target=target, context=dict(context or {}))
+        return Ruling(allowed=answer.allowed, policies=deciding, policy_set=self.policy_set, inquiry=inquiry)
 
     def decide(
         self, caller: Caller, action: Action, target: Target, context: Mapping[str, str] | None = None

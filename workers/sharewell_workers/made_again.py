@@ -18,7 +18,7 @@ from sharewell.domain.dossier import Dossier
 from sharewell.domain.errors import Invalid
 from sharewell.domain.instance import Instance
 from sharewell.domain.plan import Plan
-from sharewell.domain.question import ASKED, Question
+from sharewell.domain.inquiry import ASKED, Inquiry
 from sharewell.domain.recheck import RECHECKS, Attachments
 from sharewell.domain.urgent import UrgentQuestion, urgent_plan
 from sharewell_workers.rerun import Evidence, Finding, rerun
@@ -55,8 +55,8 @@ def _code(decision: Decision) -> Finding:
 
 def _ruling(decision: Decision, dossier: Dossier) -> Finding:
     """Ask the policies of then what they were asked then."""
-    question = Question.of(decision)
-    if question is None:
+    inquiry = Inquiry.of(decision)
+    if inquiry is None:
         return Finding(None, "ruling: the entry does not hold what the policies were asked, if any were")
     files = dossier.policy_files()
     if files is None:
@@ -65,7 +65,7 @@ def _ruling(decision: Decision, dossier: Dossier) -> Finding:
         asked = Authorizer.load(files)
     except PolicyError as why:
         return Finding(None, f"ruling: this release cannot read the policies of then: {why}")
-    found = asked.ask(question.caller, question.action, question.target, question.context)
+    found = asked.ask(inquiry.caller, inquiry.action, inquiry.target, inquiry.context)
     then = _ruled(decision.outcome == ALLOWED, decision.policies, decision.policy_set)
     now = _ruled(found.allowed, found.policies, found.policy_set)
     told = f"{'permitted' if found.allowed else 'refused'} by {', '.join(found.policies) or 'no policy'}"

@@ -23,7 +23,7 @@ COMMANDS: Final = {
     "ingest": ("sharewell.cli.ingest", "Take in a published file."),
     "replay": ("sharewell.cli.replay", "Play real history, with and without sharing."),
     "verify": ("sharewell.cli.verify", "Check one decision from its bundle, without account or database."),
-    "log": ("sharewell.cli.log", "Take the entries of a period out of the audit log."),
+    "log": ("sharewell.cli.log", "Take a period, or all that one decision was made from, out of the log."),
     "replay-decision": ("sharewell.cli.replay_decision", "Make a decision once more from its inputs, and compare."),
     "client": ("sharewell.cli.client", "Register a client, get a token, run a query."),
     "allocate": ("sharewell.cli.allocate", "Check a plan against its instance, without a solver."),

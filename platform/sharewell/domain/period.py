@@ -79,7 +79,7 @@ class Period:
 
     def files(self) -> dict[str, bytes]:
         """Everything, by name."""
-        about = {
+        about: dict[str, canonical.Json] = {
             "format": FORMAT, "origin": self.origin, "since": format_time(self.since), "until": format_time(self.until),
             "first": self.first, "end": self.first + len(self.entries),
             "proof": [base64.b64encode(value).decode() for value in self.proof],

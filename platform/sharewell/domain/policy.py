@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from sharewell.domain.question import Question
+    from sharewell.domain.inquiry import Inquiry
 
 MANY: Final = "*"  #: the id of a target that is a list rather than one thing
 
@@ -164,7 +164,7 @@ class Ruling:
     allowed: bool
     policies: tuple[str, ...]  #: ids of the policies that decided, sorted
     policy_set: str  #: hash of all policies in force, see `policy_set_hash`
-    question: Question | None = field(default=None, compare=False)  #: what was asked
+    inquiry: Inquiry | None = field(default=None, compare=False)  #: what was asked
 
 
 def scope_of(action: Action, target: Target) -> str:

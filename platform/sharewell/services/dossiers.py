@@ -20,7 +20,7 @@ from sharewell.domain.forecast import line_of
 from sharewell.domain.instance import Instance
 from sharewell.domain.policy import Action
 from sharewell.domain.principals import Caller
-from sharewell.domain.question import ASKED
+from sharewell.domain.inquiry import ASKED
 from sharewell.domain.urgent import UrgentQuestion
 from sharewell.services.audit import reading, target_of
 from sharewell.services.forecasts import ForecastService

@@ -24,7 +24,7 @@ from sharewell.domain.code import code_version
 from sharewell.domain.errors import Forbidden, Unavailable
 from sharewell.domain.policy import Action, Ruling, Target
 from sharewell.domain.principals import Caller
-from sharewell.domain.question import ASKED
+from sharewell.domain.inquiry import ASKED
 from sharewell.domain.resources import Resource
 from sharewell.store.answered import Wish
 from sharewell.store.database import Database, Transaction
@@ -164,8 +164,8 @@ def _decision(
     *, kind: str, outcome: str, at: datetime, caller: Caller, action: Action, ruling: Ruling | None,
     institution: UUID | None, subject: tuple[str, str], details: Mapping[str, Json],
 ) -> Decision:  # fmt: skip
-    if ruling is not None and ruling.question is not None:
-        details = {**details, ASKED: {**ruling.question.to_json(), "code": code_version()}}
+    if ruling is not None and ruling.inquiry is not None:
+        details = {**details, ASKED: {**ruling.inquiry.to_json(), "code": code_version()}}
     return Decision(
         id=new_id(), kind=kind, at=at, actor=caller.principal, institution=institution, action=action,
         outcome=outcome, policy_set=ruling.policy_set if ruling else "", policies=ruling.policies if ruling else (),

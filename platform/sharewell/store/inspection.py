@@ -32,12 +32,13 @@ select facet, value, decisions from (
  where place <= $12 order by facet, decisions desc, value
 """
 
-#: What is held of each year and kind. Kinds $1 need to be kept from the times $2 on.
+#: What is held of each year and kind. Kinds $1 must be kept from the times $2 on; others, which this release does not
+#: know, for ever.
 HELD = """
 select extract(year from d.at at time zone 'UTC')::integer as year, d.kind, count(*) as decisions,
        min(d.at) as first, max(d.at) as last, count(*) filter (where d.at < k.since) as over,
-       min(l.log_index) filter (where d.at >= k.since) as first_kept
-  from audit.decision d join unnest($1::text[], $2::timestamptz[]) k (kind, since) using (kind)
+       min(l.log_index) filter (where d.at < k.since is not true) as first_kept
+  from audit.decision d left join unnest($1::text[], $2::timestamptz[]) k (kind, since) using (kind)
        left join audit.leaf l using (staged_id)
  group by 1, 2 order by 1, 2
 """

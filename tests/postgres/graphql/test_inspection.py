@@ -277,7 +277,7 @@ async def test_an_entry_that_claims_what_the_policies_did_not_say_is_told(api: A
     forged = json.loads(bundle.entry)
     forged["details"]["asked"]["roles"] = []
     entry = json.dumps(forged, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    assert parse_entry(entry)
+    assert parse_entry(entry).details["asked"] != dossier.decision.details["asked"]
     path = tmp_path / "forged.json"
     path.write_bytes(replace(dossier, bundle=replace(bundle, entry=entry).encode()).encode())
     status, said = await run("replay-decision", path)
@@ -344,6 +344,11 @@ async def test_a_period_is_taken_away_verified_and_shown_in_the_words_of_others(
         shown = [json.loads(line) for line in lines.read_bytes().splitlines()]
         assert len(shown) == len(entries)
         assert all(name in each for each in shown)
+    made = tmp_path / "dossier.json"
+    asked_for = ("log", "dossier", entries[-1].id, "-c", credential["regulator"], "-o", made)
+    assert (await run(*asked_for))[0] == 0
+    status, said = await run("replay-decision", made, "--key", KEY.vkey)
+    assert (status, "IDENTICAL" in said) == (0, True), said
     query = "query ($id: UUID!) { decision(id: $id) { shownAs(words: FHIR) } }"
     one = await api.ask("regulator", query, id=str(entries[0].id))
     assert one["decision"]["shownAs"]["id"] == str(entries[0].id)

@@ -20,7 +20,7 @@ _PARTIES: Final = ("owner", "giver", "receiver")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Inquiry:
     """May `caller` do `action` to `target`, with what is known of the moment?"""
 
     caller: Caller
@@ -40,8 +40,8 @@ class Question:
         }
 
     @classmethod
-    def of(cls, decision: Decision) -> Question | None:
-        """The question that led to `decision`; None where no policy was asked, or its entry does not tell.
+    def of(cls, decision: Decision) -> Inquiry | None:
+        """The inquiry that led to `decision`; None where no policy was asked, or its entry does not tell.
 
         Raises `Invalid` for one that this release cannot ask: an act, role or kind of thing it does not know.
         """
@@ -60,4 +60,4 @@ class Question:
                 target=Target(kind=target["kind"], id=target["id"], **parties),
             )  # fmt: skip
         except (AttributeError, KeyError, TypeError, ValueError) as why:
-            raise Invalid(f"the entry does not hold a question that can be asked here: {why}.", field=ASKED) from None
+            raise Invalid(f"the entry does not hold an inquiry that can be made here: {why}.", field=ASKED) from None
