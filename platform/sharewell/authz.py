@@ -17,9 +17,9 @@ import cedarpy
 
 from sharewell.domain import scopes
 from sharewell.domain.errors import Forbidden
+from sharewell.domain.inquiry import Inquiry
 from sharewell.domain.policy import MANY, Action, Ruling, Target, policy_set_hash, scope_of
 from sharewell.domain.principals import Caller, Role
-from sharewell.domain.inquiry import Inquiry
 
 SCHEMA: Final = "sharewell.cedarschema"
 _NAMESPACE: Final = "Sharewell"

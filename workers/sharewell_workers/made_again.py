@@ -16,9 +16,9 @@ from sharewell.domain.audit import ALLOWED, Decision
 from sharewell.domain.code import code_version
 from sharewell.domain.dossier import Dossier
 from sharewell.domain.errors import Invalid
+from sharewell.domain.inquiry import ASKED, Inquiry
 from sharewell.domain.instance import Instance
 from sharewell.domain.plan import Plan
-from sharewell.domain.inquiry import ASKED, Inquiry
 from sharewell.domain.recheck import RECHECKS, Attachments
 from sharewell.domain.urgent import UrgentQuestion, urgent_plan
 from sharewell_workers.rerun import Evidence, Finding, rerun

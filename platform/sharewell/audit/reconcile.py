@@ -42,7 +42,8 @@ select count(d.staged_id) as decisions,
                 d.subject_kind, d.subject_id, d.request_id)
              is not distinct from (said ->> 'id', said ->> 'kind', said ->> 'actor',
                 coalesce(said ->> 'institution', ''), said ->> 'action', said ->> 'outcome', said ->> 'policy_set',
-                said ->> 'subject_kind', said ->> 'subject_id', said ->> 'request_id') as alike) c
+                said ->> 'subject_kind', said ->> 'subject_id', said ->> 'request_id')
+           and d.resources is not distinct from audit.resources_of(said) as alike) c
 """
 
 

@@ -17,10 +17,10 @@ from sharewell.domain.audit import Decision, parse_time
 from sharewell.domain.dossier import Dossier
 from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.forecast import line_of
+from sharewell.domain.inquiry import ASKED
 from sharewell.domain.instance import Instance
 from sharewell.domain.policy import Action
 from sharewell.domain.principals import Caller
-from sharewell.domain.inquiry import ASKED
 from sharewell.domain.urgent import UrgentQuestion
 from sharewell.services.audit import reading, target_of
 from sharewell.services.forecasts import ForecastService

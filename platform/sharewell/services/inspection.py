@@ -94,7 +94,10 @@ class InspectionService:
             if not told:
                 raise NotFound(f"no request, transfer or run that you may read of has the id {id}.", field="id")
             names = await _names(act.tx, told)
-        of = {kind: tuple(id for other, id in things if other == kind) for kind, _ in things}  # noqa: A001
+        if institution is not None:  # what others were decided on, and that it was, is theirs to know
+            own = {row.decision.subject_id for row in told}
+            things = [(kind, thing) for kind, thing in things if str(thing) in own]
+        of = {kind: tuple(thing for other, thing in things if other == kind) for kind, _ in things}
         return Case(
             requests=of.get("request", ()), allocations=of.get("allocation", ()), transfers=of.get("transfer", ()),
             steps=tuple(Step(recorded=row, sentence=sentence(row.decision, names)) for row in told[:MOST_STEPS]),

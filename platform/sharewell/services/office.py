@@ -22,9 +22,9 @@ from sharewell.authz import Authorizer
 from sharewell.domain.audit import Decision, Json
 from sharewell.domain.code import code_version
 from sharewell.domain.errors import Forbidden, Unavailable
+from sharewell.domain.inquiry import ASKED
 from sharewell.domain.policy import Action, Ruling, Target
 from sharewell.domain.principals import Caller
-from sharewell.domain.inquiry import ASKED
 from sharewell.domain.resources import Resource
 from sharewell.store.answered import Wish
 from sharewell.store.database import Database, Transaction

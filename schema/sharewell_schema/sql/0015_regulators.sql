@@ -13,6 +13,8 @@ as $$
   ) named (code) where code <> '' and header ->> 'kind' not like 'audit.%'
 $$;
 
+grant execute on function audit.resources_of(jsonb) to sharewell_gateway, sharewell_worker, sharewell_sequencer;
+
 alter table audit.decision add column resources text[];
 -- Headers are never changed; here one learns what its entry says already.
 alter table audit.decision disable trigger only_grows;

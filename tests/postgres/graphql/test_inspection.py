@@ -171,6 +171,8 @@ async def test_an_override_is_part_of_the_case_and_so_is_an_access_that_was_refu
     ]
     own = (await api.ask("receiver", CASE, id=transfer))["case"]["steps"]
     assert [step["kind"] for step in own] == ["request.opened", "access.refused"]
+    run = (await api.ask("regulator", CASE, id=transfer))["case"]["allocationIds"][0]
+    assert (await api.ask("receiver", CASE, id=run))["case"]["allocationIds"] == []
     assert (await api.send("planner", CASE, {"id": transfer})).refusal[0] == "FORBIDDEN"
     unknown = await api.send("regulator", CASE, {"id": "01900000-0000-7000-8000-000000000000"})
     assert unknown.refusal[0] == "NOT_FOUND"
