@@ -41,6 +41,8 @@ def make_again(dossier: Dossier, *, seconds: float = SECONDS) -> Iterator[Findin
         yield _rechecked(decision, attachments)
     if decision.kind in ("plan.adopted", "urgent_plan.adopted"):
         yield from _plan(decision, attachments, seconds)
+    if decision.kind.startswith("model."):
+        yield Finding(None, "training: made anew by `sharewell forecast rerun`, with the history as it was known then")
     for body in dossier.forecasts:
         yield from _forecast(Evidence.from_bytes(json.dumps(body).encode()))
 

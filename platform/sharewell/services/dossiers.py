@@ -78,22 +78,22 @@ class DossierService:
             runs = [await act.tx.audit.get(run) for run in await _behind(act.tx, recorded.decision)]
             if recorded.decision.kind == FORECAST:
                 runs.append(recorded)
-            evidence = [await self._evidence(act.tx, run) for run in runs]
+        # Once it is on record, and no transaction is held meanwhile: a history takes its time.
         return Dossier(
             bundle=bundle, policies={name: data.decode() for name, data in policies.items()},
-            forecasts=tuple(evidence),
+            forecasts=tuple([await self._evidence(run) for run in runs]),
         ).encode()  # fmt: skip
 
-    async def _evidence(self, tx: Transaction, recorded: RecordedDecision) -> dict[str, Any]:
+    async def _evidence(self, recorded: RecordedDecision) -> dict[str, Any]:
         """What one forecast was made of, in the form that it is re-run from."""
         told: Mapping[str, Any] = recorded.decision.details
         history = await self._forecasts.history(str(told["resource"]), parse_time(str(told["known_at"])))
-        weekly = int(told["step_days"]) == 7
-        run = await tx.forecasts.run(recorded.decision.id)
-        made = [] if run is None else await tx.forecasts.of_run(run.id)
-        models = {}
-        with suppress(NotFound):  # a naive method has none
-            models[str(told["model"])] = (await read_artifact(tx.conn, str(told["model"]))).decode()
+        weekly, models = int(told["step_days"]) == 7, {}
+        async with self._office.database.transaction(read_only=True) as tx:
+            run = await tx.forecasts.run(recorded.decision.id)
+            made = [] if run is None else await tx.forecasts.of_run(run.id)
+            with suppress(NotFound):  # a naive method has none
+                models[str(told["model"])] = (await read_artifact(tx.conn, str(told["model"]))).decode()
         return {
             "format": EVIDENCE, "entry": recorded.entry.decode(), "known": {}, "models": models,
             "rows": _csv(point for point in history.points if (point.period_days == 7) == weekly),

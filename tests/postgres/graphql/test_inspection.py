@@ -160,6 +160,20 @@ async def test_a_case_is_told_in_order_from_the_request_to_the_departure(api: Ap
         assert [step["decisionId"] for step in same["steps"]] == [step["decisionId"] for step in case["steps"]]
 
 
+async def test_what_a_declined_hold_became_belongs_to_the_case_of_the_first_request(api: Api) -> None:
+    first = await api.held_transfer()
+    await api.done("giver", "declineTransfer", transfer=first, reason="OWN_NEED_ROSE")
+    api.at += timedelta(minutes=5)
+    await api.allocate()
+    held = await api.ask("giver", "{ transfers(state: HELD) { nodes { id request { id } } } }")
+    (second,) = held["transfers"]["nodes"]
+    case = (await api.ask("regulator", CASE, id=second["id"]))["case"]
+    assert (len(case["requestIds"]), set(case["transferIds"])) == (2, {first, second["id"]})
+    assert [step["kind"] for step in case["steps"]] == [
+        "offer.published", "request.opened", "plan.adopted", "transfer.declined", "plan.adopted",
+    ]  # fmt: skip
+
+
 async def test_an_override_is_part_of_the_case_and_so_is_an_access_that_was_refused(api: Api) -> None:
     transfer = await api.held_transfer()
     assert (await api.do("receiver", "confirmTransfer", transfer=transfer)).refusal[0] == "FORBIDDEN"
@@ -331,6 +345,8 @@ async def test_a_period_is_taken_away_verified_and_shown_in_the_words_of_others(
     asked = ("log", "period", "-c", credential["regulator"], "--from", "2026-03-01", "--to", "2026-03-02")
     status, said = await run(*asked, "-o", file)
     assert status == 0, said
+    status, said = await run("verify", file, "--key", KEY.vkey, "--json")
+    assert (status, json.loads(said)["verified"], json.loads(said)["first"]) == (0, True, 0)
     status, said = await run("verify", file, "--key", KEY.vkey)
     assert (status, "VERIFIED" in said, "1 of the 1 policy sets" in said) == (0, True, True), said
     unpacked = zipfile.ZipFile(io.BytesIO(file.read_bytes()))
