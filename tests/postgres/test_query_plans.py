@@ -306,6 +306,7 @@ QUERIES: Mapping[str, Query] = {
     "the story of a transfer": Query(inspection.STORY, (an_id(5, 500), None, 501), 500),
     "which entries are of a day": Query(log.OF_PERIOD, (*A_DAY.values(), 39_900), 4_500),
     "entries of a day": Query(log.BODIES, (20_000, 21_000), 2_500),
+    "policy sets of a day": Query(log.POLICY_SETS, (20_000, 21_000), 2_500),
     "forecasts behind a plan": Query(forecasts.BEHIND_A_PLAN, (REGION, BEDS, TODAY, NOW), 1_500),
     "a decision": Query(audit.BY_ID, (an_id(9, 500),), 10),
     "entries that wait to be sealed": Query(log.FRESH, (39_900, 8192, 2**24), 500, SEQUENCER),

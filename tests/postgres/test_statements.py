@@ -60,6 +60,7 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "log.KEYS": (GATEWAY, SEQUENCER),
     "log.OF_PERIOD": (GATEWAY,),
     "log.BODIES": (GATEWAY,),
+    "log.POLICY_SETS": (GATEWAY,),
     "log.LATEST_CHECKPOINT": (GATEWAY, SEQUENCER),
     "queue.EFFECT": (WORKER, SEQUENCER),
     "allocations.ADD": (WORKER,),

@@ -5,13 +5,13 @@ What the file looks like and how it is checked is in `sharewell.domain.period`.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sharewell.audit.proofs import NotSealedYet, read_checkpoint, read_nodes
 from sharewell.audit.seal import LogDamaged
-from sharewell.domain.audit import parse_entry
 from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.merkle import ProofFailed, hash_leaf
 from sharewell.domain.period import MOST_ENTRIES, Period
@@ -47,13 +47,15 @@ async def period_of(conn: asyncpg.Connection[Any], since: datetime, until: datet
     hashes = await read_nodes(log, nodes, checkpoint.size)
     proof = tuple(hashes[node] for node in nodes)
     try:
-        verify_range([hash_leaf(entry) for entry in entries], first, checkpoint.size, proof, checkpoint.root)
+        # In a thread: of the most entries a file may have it takes a second, in which others want to be answered.
+        leaves = await asyncio.to_thread(lambda: [hash_leaf(entry) for entry in entries])
+        await asyncio.to_thread(verify_range, leaves, first, checkpoint.size, proof, checkpoint.root)
     except ProofFailed as why:
         raise LogDamaged(f"Entries {first} to {end - 1} of the log do not lead to the signed head.") from why
     return Period(
         origin=checkpoint.origin, since=since, until=until, first=first, entries=tuple(entries), proof=proof,
         checkpoint=signed.note, keys=tuple(await log.keys()),
-        policies=await policy_files(conn, {parse_entry(entry).policy_set for entry in entries}),
+        policies=await policy_files(conn, await log.policy_sets(first, end)),
     )  # fmt: skip
 
 

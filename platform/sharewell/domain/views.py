@@ -23,6 +23,7 @@ BALP: Final = "https://profiles.ihe.net/ITI/BALP/CodeSystem/AuthZsubType"
 OCSF_VERSION: Final = "1.3.0"
 MANAGED: Final = frozenset({"client", "policy", "key", "institution", "resource"})  #: what Entity Management is about
 _LETTERS: Final = {"c": 1, "r": 2, "u": 3}  #: of a scope, as OCSF numbers activities
+_OF_ACTION: Final = {str(action): action.letter for action in Action}
 _DAY_ONE: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -70,7 +71,7 @@ def fhir(shown: Shown) -> dict[str, Any]:
         "recorded": format_time(d.at),
         "outcome": "8" if refused else "0",
         "outcomeDesc": _meaning(d),
-        "agent": list(_agents(shown)),
+        "agent": _agents(shown),
         "source": {
             "site": shown.origin,
             "observer": {"identifier": {"system": "urn:ietf:rfc:3986", "value": f"https://{shown.origin}"}},
@@ -204,7 +205,7 @@ def _meaning(d: Decision) -> str:
 
 
 def _letter(action: str) -> str:
-    return next((known.letter for known in Action if known == action), "")
+    return _OF_ACTION.get(action, "")
 
 
 def _fhir_action(action: str) -> str:

@@ -37,7 +37,7 @@ select facet, value, decisions from (
 HELD = """
 select extract(year from d.at at time zone 'UTC')::integer as year, d.kind, count(*) as decisions,
        min(d.at) as first, max(d.at) as last, count(*) filter (where d.at < k.since) as over,
-       min(l.log_index) filter (where d.at < k.since is not true) as first_kept
+       min(l.log_index) filter (where (d.at < k.since) is not true) as first_kept
   from audit.decision d left join unnest($1::text[], $2::timestamptz[]) k (kind, since) using (kind)
        left join audit.leaf l using (staged_id)
  group by 1, 2 order by 1, 2

@@ -80,6 +80,11 @@ BODIES = """
 select (select body from audit.entry e where e.staged_id = l.staged_id) as body from audit.leaf l
  where l.log_index >= $1 and l.log_index < $2 order by l.log_index
 """
+#: Of the same entries, the policy sets that decided.
+POLICY_SETS = """
+select distinct (select policy_set from audit.decision d where d.staged_id = l.staged_id) as name from audit.leaf l
+ where l.log_index >= $1 and l.log_index < $2
+"""
 KEYS = "select vkey from audit.verifier_key order by since, vkey"
 #: How many entries wait, and since when.
 WAITING = """
@@ -184,6 +189,10 @@ class LogRepository:
     async def bodies(self, first: int, end: int) -> list[bytes]:
         """The entries from index `first` on and before `end`."""
         return [row["body"] for row in await self._conn.fetch(BODIES, first, end)]
+
+    async def policy_sets(self, first: int, end: int) -> list[str]:
+        """Hashes of the policy sets that decided in those entries; empty where none was asked."""
+        return [row["name"] for row in await self._conn.fetch(POLICY_SETS, first, end)]
 
     async def tiles(self, wanted: Sequence[Tile]) -> dict[Tile, list[Hash]]:
         """The hashes of each tile, as many as asked for; fewer, or none, where they are not there."""
