@@ -17,6 +17,7 @@ import cedarpy
 
 from sharewell.domain import scopes
 from sharewell.domain.errors import Forbidden
+from sharewell.domain.inquiry import Inquiry
 from sharewell.domain.policy import MANY, Action, Ruling, Target, policy_set_hash, scope_of
 from sharewell.domain.principals import Caller, Role
 
@@ -56,11 +57,13 @@ class Authorizer:
         self,
         *,
         policies: Mapping[str, Policy],
+        files: Mapping[str, bytes],
         policy_set: str,
         handle: cedarpy.PolicySet,
         schema: cedarpy.Schema,
     ) -> None:
         self.policies = policies  #: by `@id`
+        self.files = files  #: by name, schema included
         self.policy_set = policy_set  #: hash naming the whole set
         self._handle = handle
         self._schema = schema
@@ -87,7 +90,7 @@ class Authorizer:
                     raise PolicyError(f"{name}: {policies[policy.id].file} has a policy {policy.id!r} already")
                 policies[policy.id] = policy
         handle = cedarpy.PolicySet.from_str("\n".join(texts.values()))
-        return cls(policies=policies, handle=handle, schema=schema, policy_set=policy_set_hash(files))
+        return cls(policies=policies, files=files, handle=handle, schema=schema, policy_set=policy_set_hash(files))
 
     def ask(self, caller: Caller, action: Action, target: Target, context: Mapping[str, str] | None = None) -> Ruling:
         """What the policies say of `caller` doing `action` to `target`.
@@ -110,7 +113,8 @@ class Authorizer:
             # Cedar skips a policy that fails, a forbid too; so a failure must never let anyone through.
             raise PolicyError(f"{action} could not be decided: {'; '.join(answer.diagnostics.errors)}")
         deciding = tuple(sorted(answer.diagnostics.id_annotations_by_reason.values()))
-        return Ruling(allowed=answer.allowed, policies=deciding, policy_set=self.policy_set)
+        inquiry = Inquiry(caller=caller, action=action, target=target, context=dict(context or {}))
+        return Ruling(allowed=answer.allowed, policies=deciding, policy_set=self.policy_set, inquiry=inquiry)
 
     def decide(
         self, caller: Caller, action: Action, target: Target, context: Mapping[str, str] | None = None

@@ -181,6 +181,14 @@ class ApiClient:
         data: dict[str, Any] = document["data"]
         return data
 
+    async def download(self, path: str, parameters: Mapping[str, str]) -> bytes:
+        """What stands at `path` of the platform, for those who may have it. Raises `ApiError`."""
+        url = str(httpx2.URL(f"{self.base_url}{path}", params=dict(parameters)))
+        answer = await self._send("GET", url, headers={"Authorization": f"Bearer {await self.token()}"})
+        if not answer.is_success:
+            raise ApiError(_complaint(_json(answer), answer), status=answer.status_code)
+        return answer.content
+
     async def _post_graphql(self, body: bytes, *, idempotent: bool) -> httpx2.Response:
         headers = {
             "Authorization": f"Bearer {await self.token()}",

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 Value = TypeVar("Value")
 
 LARGEST_PORT = 65_535
+MOST_YEARS = 100  #: that decisions can be set to be kept
 MACHINE_WIDE = Path("/var/lib/sharewell")  #: where a system administrator's data goes
 
 
@@ -56,6 +57,7 @@ class Settings:
     log_export: Path | None = None  #: folder that the log is exported to after each checkpoint, and served from
     log_policy: Path | None = None  #: trust policy of the log: its witnesses and their quorum
     witness_logs: Path | None = None  #: verifier keys of the logs that this node witnesses; None: of none
+    keep_years: Mapping[str, int] = field(default_factory=dict)  #: least of decisions, by noun; "": of all others
     log_level: str = "info"
     log_format: str = "json"  #: json, or console for people
     allocate_after: timedelta | None = timedelta(seconds=30)  #: pause in which others may ask too; None: only on demand
@@ -82,6 +84,7 @@ class Settings:
             log_export=read.checked("LOG_EXPORT", "", _path),
             log_policy=read.checked("LOG_POLICY", "", _path),
             witness_logs=read.checked("WITNESS_LOGS", "", _path),
+            keep_years=read.checked("KEEP_YEARS", "10", _years_by_noun),
             log_level=read.checked("LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error")),
             log_format=read.checked("LOG_FORMAT", "json", _one_of("json", "console")),
             allocate_after=read.checked("ALLOCATE_AFTER", "30", _seconds_or_never),
@@ -161,6 +164,13 @@ def _keep(text: str) -> timedelta:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 36_500:
         raise ValueError(f"{text!r} is not a time to keep things; it must be days from 1 to 36500.")
     return timedelta(days=int(text))
+def _years_by_noun(text: str) -> dict[str, int]:
+    usual, *others = text.split()
+    found = {"": usual} | {noun: years for noun, _, years in (other.partition("=") for other in others)}
+    for years in found.values():
+        if not years.isascii() or not years.isdigit() or not 1 <= int(years) <= MOST_YEARS:
+            raise ValueError(f"{years!r} is no number of years; write 1 to {MOST_YEARS}, as in 10 access=2 plan=30.")
+    return {noun: int(years) for noun, years in found.items()}
 
 
 def _token_life(text: str) -> timedelta:

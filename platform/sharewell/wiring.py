@@ -17,6 +17,7 @@ from sharewell.audit.trust import own_policy, read_witnessed
 from sharewell.authz import Authorizer
 from sharewell.clock import clock
 from sharewell.domain.principals import Caller, Role
+from sharewell.domain.retention import Keeping
 from sharewell.domain.scopes import INTERNAL_SCOPES
 from sharewell.services.access import AccessService
 from sharewell.services.allocations import AllocationService
@@ -28,9 +29,11 @@ from sharewell.services.clients import ClientService
 from sharewell.services.completeness import CompletenessService
 from sharewell.services.consents import ConsentService
 from sharewell.services.deviations import DeviationService
+from sharewell.services.dossiers import DossierService
 from sharewell.services.drift import DriftService
 from sharewell.services.feeds import FeedService
 from sharewell.services.forecasts import ForecastService
+from sharewell.services.inspection import InspectionService
 from sharewell.services.institutions import InstitutionService
 from sharewell.services.jobs import JobService
 from sharewell.services.lab import LabService
@@ -71,9 +74,11 @@ class Services:
     completeness: CompletenessService
     consents: ConsentService
     deviations: DeviationService
+    dossiers: DossierService
     drift: DriftService
     feeds: FeedService
     forecasts: ForecastService
+    inspection: InspectionService
     institutions: InstitutionService
     jobs: JobService
     lab: LabService
@@ -102,7 +107,9 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         audit=_audit(settings, office), capacity=CapacityService(office), choices=ChoiceService(office),
         clients=ClientService(office), completeness=CompletenessService(office),
         consents=ConsentService(office), deviations=DeviationService(office),
-        drift=DriftService(office), feeds=FeedService(office), forecasts=ForecastService(office),
+        dossiers=DossierService(office, ForecastService(office)), drift=DriftService(office),
+        feeds=FeedService(office), forecasts=ForecastService(office),
+        inspection=InspectionService(office, keep=Keeping(settings.keep_years)),
         institutions=InstitutionService(office), jobs=JobService(office), lab=LabService(office),
         offers=OfferService(office, allocate_after=settings.allocate_after),
         overrides=OverrideService(office), policies=PolicyService(office), receipts=ReceiptService(office),

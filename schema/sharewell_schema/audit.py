@@ -10,26 +10,13 @@ from uuid import UUID
 
 import strawberry
 
-from sharewell.domain.audit import ALLOWED, REFUSED
+from sharewell.domain.audit import ALLOWED, REFUSED, parse_entry
 from sharewell.domain.errors import Invalid
-from sharewell.services.completeness import Reconciled
+from sharewell.domain.views import Shown, View, view
 from sharewell.store.audit import DecisionFilter, RecordedDecision
-from sharewell.store.paging import Page
-from sharewell_schema.context import Info, shown
+from sharewell_schema.context import Info
 from sharewell_schema.describe import argument, described, field, query
-from sharewell_schema.paging import (
-    FIRST,
-    NEWEST,
-    After,
-    Connection,
-    First,
-    bad_cursor,
-    connection,
-    how_many,
-    id_key,
-    read_cursor,
-    read_id,
-)
+from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.scalars import Json
 
 
@@ -59,6 +46,40 @@ class DecisionHeader:
     subject_id: str = field("What it was done to: its identifier.")
     request_id: str = field("Identifier of the request, as in the logs and in X-Request-Id.")
     log_index: int | None = field("Its place in the log; null until it is sealed, some seconds later.")
+
+
+described(
+    View, "In whose words an entry is shown. The log itself holds the entry alone.", "AuditView",
+    fhir="AuditEvent of HL7 FHIR R4.", cloudevents="CloudEvents 1.0, as JSON.", ocsf="Event of OCSF 1.3.",
+)  # fmt: skip
+
+
+@strawberry.type(description="One thing a decision was made from.")
+class DecisionSource:
+    kind: str = field("What it is, such as `policy set`, `instance`, `forecast`, `model` or `code`.")
+    name: str = field("Its SHA-256, or what else it is named by.")
+    decision: UUID | None = field("The decision that made it, where one did.", name="decisionId")
+    held: bool = field("Whether its bytes can be had, in the dossier or as documents.")
+
+
+async def _sources(self: Any, info: strawberry.Info[Any, None]) -> list[DecisionSource]:
+    found = await info.context.services.dossiers.sources(info.context.caller, self.id)
+    return [DecisionSource(kind=s.kind, name=s.name, decision=s.decision, held=s.held) for s in found]
+
+
+async def _dossier(self: Any, info: strawberry.Info[Any, None]) -> str:
+    dossier: bytes = await info.context.services.dossiers.dossier(info.context.caller, self.id)
+    return dossier.decode()
+
+
+def _view(
+    self: Any, info: strawberry.Info[Any, None],
+    words: Annotated[View, argument("In whose words.")],
+) -> Json:  # fmt: skip
+    """Of what was read already; nothing more is told than in `entry`."""
+    entry = base64.b64decode(self.entry)
+    origin = info.context.services.settings.log_origin
+    return Json(view(Shown(parse_entry(entry), entry, self.log_index, origin), words))
 
 
 async def _bundle(self: Any, info: strawberry.Info[Any, None]) -> str:
@@ -108,86 +129,19 @@ class Decision:
         description="A file that proves the decision to a stranger: save it and run `sharewell verify` on it. "
         "CONFLICT until the decision is sealed.",
     )
-
-
-@strawberry.type(description="What the log promised of one decision, and how it kept that.")
-class LogReceipt:
-    receipt: str = strawberry.field(
-        resolver=lambda self: self.receipt.decode(), description="The signed promise; the mutation answered with it."
+    made_from: list[DecisionSource] = strawberry.field(
+        resolver=_sources, description="Every input it was made from, by name."
     )
-    merge_by: datetime = field("By when the decision must be in a signed tree.")
-    log_index: int | None = field("Its place in the log; null until it is sealed.")
-    proof: str | None = strawberry.field(
-        resolver=lambda self: None if self.proof is None else self.proof.decode(),
-        description="A proof that it is in a signed tree, as c2sp.org/tlog-proof has it; null until it is.",
+    dossier: str = strawberry.field(
+        resolver=_dossier,
+        description="A file with the bundle and every input that is held: save it, and `sharewell replay-decision` "
+        "makes the decision once more and compares. CONFLICT until the decision is sealed.",
     )
-
-
-REFUSAL_REASONS = "`fork` is proof against the log that signed both; `rollback` is a smaller tree than was cosigned."
-
-
-@strawberry.type(description="A checkpoint of another log that this node, as its witness, did not cosign.")
-class WitnessRefusal:
-    at: datetime = field("When it was refused.")
-    origin: str = field("Name of the log that signed it.")
-    reason: str = field(REFUSAL_REASONS)
-    known_size: int = field("Entries in the tree that was cosigned before.")
-    known_checkpoint: str = strawberry.field(
-        resolver=lambda self: self.known_note.decode(), description="What was cosigned before, as it was signed."
-    )
-    request: str = strawberry.field(
-        resolver=lambda self: base64.b64encode(self.request).decode(),
-        description="The whole request, with the checkpoint that was refused, in base64.",
-    )
-
-
-@strawberry.type(description="Something that is missing in the log, or in the tables beside it.")
-class Gap:
-    problem: str = field("What is amiss, such as `decisions_without_entry`, with the table where there is one.")
-    count: int = field("How many.")
-    missing: list[str] = field("The first twenty: decisions, staged entries or indexes of the log.")
-
-
-@strawberry.type(description="One comparison of the log with itself and with every table of decisions.")
-class Reconciliation:
-    id: UUID = field("Identifier of the decision that records it.")
-    at: datetime = field("When it was made.")
-    complete: bool = field("Whether nothing was missing.")
-    decisions: int = field("Decisions that were looked at.")
-    rows: int = field("Rows of tables that name their decision that were looked at.")
-    tables: list[str] = field("Those tables, with the column that names the decision.")
-    gaps: list[Gap] = field("What was missing.")
+    shown_as: Json = strawberry.field(resolver=_view, description="The entry in the words of another system.")
 
 
 @strawberry.type
 class AuditQueries:
-    @query("What the log promised of a decision, and the proof that it kept it. Recorded like reading the decision.")
-    async def log_receipt(
-        self, info: Info, decision: Annotated[UUID, argument("Which decision.")]
-    ) -> LogReceipt | None:
-        return shown(LogReceipt, await info.context.services.audit.receipt(info.context.caller, decision))
-
-    @query("What this node refused to cosign as a witness of other logs, newest first. The reading is put on record.")
-    async def witness_refusals(
-        self, info: Info,
-        origin: Annotated[str | None, argument("Only of the log with this name.")] = None,
-        first: First = FIRST, after: After = None,
-    ) -> Connection[WitnessRefusal] | None:  # fmt: skip
-        page = await info.context.services.witness.refusals(
-            info.context.caller, before=_number(after), origin=_word(origin, "origin"), first=how_many(first)
-        )
-        return connection(WitnessRefusal, page, after, lambda refusal: refusal.id.to_bytes(8, "big"))
-
-    @query("Comparisons of the log with every table of decisions, newest first; one is made each night.")
-    async def reconciliations(
-        self, info: Info, first: First = FIRST, after: After = None
-    ) -> Connection[Reconciliation] | None:
-        page = await info.context.services.completeness.page(
-            info.context.caller, before=read_id(after, NEWEST), first=how_many(first)
-        )
-        made = Page(tuple(map(_reconciliation, page.items)), page.has_more)
-        return connection(Reconciliation, made, after, id_key)
-
     @query("One decision. Regulators read all; others those about their institution.")
     async def decision(self, info: Info, id: Annotated[UUID, argument("Its identifier.")]) -> Decision | None:  # noqa: A002
         return _decision(await info.context.services.audit.get(info.context.caller, id))
@@ -205,12 +159,16 @@ class AuditQueries:
         subject_id: Annotated[str | None, argument("Only those done to the thing with this identifier.")] = None,
         since: Annotated[datetime | None, argument("Only from this moment on.")] = None,
         until: Annotated[datetime | None, argument("Only before this moment.")] = None,
+        action: Annotated[str | None, argument("Only where this was asked for, such as `publishOffer`.")] = None,
+        resource: Annotated[str | None, argument("Only those that speak of this resource.")] = None,
+        policy_set: Annotated[str | None, argument("Only under the policies with this SHA-256.")] = None,
         first: First = FIRST, after: After = None,
     ) -> Connection[DecisionHeader] | None:  # fmt: skip
         matching = DecisionFilter(
-            institution=institution or info.context.caller.institution, actor=_word(actor, "actor"),
-            kind=_word(kind, "kind"), outcome=outcome, subject_kind=_word(subject_kind, "subjectKind"),
-            subject_id=_word(subject_id, "subjectId"), since=since, until=until,
+            institution=institution or info.context.caller.institution, actor=word(actor, "actor"),
+            kind=word(kind, "kind"), outcome=outcome, subject_kind=word(subject_kind, "subjectKind"),
+            subject_id=word(subject_id, "subjectId"), since=since, until=until, action=word(action, "action"),
+            resource=word(resource, "resource"), policy_set=word(policy_set, "policySet"),
         )  # fmt: skip
         page = await info.context.services.audit.page(
             info.context.caller, before=read_id(after, NEWEST), matching=matching, first=how_many(first)
@@ -218,24 +176,8 @@ class AuditQueries:
         return connection(DecisionHeader, page, after, id_key)
 
 
-def _number(after: str | None) -> int:
-    if after is None:
-        return 2**63 - 1
-    key = read_cursor(after)
-    if len(key) != 8:
-        raise bad_cursor()
-    return min(int.from_bytes(key, "big"), 2**63 - 1)
-
-
-def _reconciliation(made: Reconciled) -> Reconciliation:
-    gaps = [Gap(problem=name, count=n, missing=made.missing.get(name, [])) for name, n in made.problems.items()]
-    return Reconciliation(
-        id=made.id, at=made.at, complete=not gaps, decisions=made.decisions, rows=made.rows, tables=made.tables,
-        gaps=gaps,
-    )  # fmt: skip
-
-
-def _word(text: str | None, field: str) -> str | None:
+def word(text: str | None, field: str) -> str | None:
+    """A text to search by. Raises `Invalid` for what nothing can be named."""
     if text is not None and not (0 < len(text) <= 200 and text.isprintable()):
         raise Invalid(f"{field} must have 1 to 200 printable characters.", field=field)
     return text

@@ -18,15 +18,18 @@ from sharewell_schema.audit import AuditQueries
 from sharewell_schema.capacity import CapacityMutations, CapacityQueries
 from sharewell_schema.choices import ChoiceMutations, ChoiceQueries
 from sharewell_schema.clients import ClientMutations, ClientQueries
+from sharewell_schema.completeness import CompletenessQueries
 from sharewell_schema.consents import ConsentMutations, ConsentQueries
 from sharewell_schema.deviations import DeviationMutations, DeviationQueries
 from sharewell_schema.drift import DriftQueries
 from sharewell_schema.executor import FastExecutor
 from sharewell_schema.feeds import FeedQueries
 from sharewell_schema.forecasts import ForecastQueries
+from sharewell_schema.inspection import InspectionQueries
 from sharewell_schema.institutions import InstitutionMutations, InstitutionQueries
 from sharewell_schema.jobs import JobMutations, JobQueries
 from sharewell_schema.lab import LabQueries
+from sharewell_schema.log import LogQueries
 from sharewell_schema.offers import OfferMutations, OfferQueries
 from sharewell_schema.overrides import OverrideMutations, OverrideQueries
 from sharewell_schema.policies import PolicyQueries
@@ -45,7 +48,8 @@ class Query(
     ClientQueries, InstitutionQueries, ResourceQueries, CapacityQueries, OfferQueries, RequestQueries, TransferQueries,
     OverrideQueries, DeviationQueries, SurgeQueries, ConsentQueries, ForecastQueries, TrialQueries, DriftQueries,
     AllocationQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries, FeedQueries, JobQueries, PolicyQueries,
-    SubjectQueries,
+    SubjectQueries, LogQueries, CompletenessQueries,
+    InspectionQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 

@@ -36,6 +36,7 @@ BENCHMARKS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "allocation-horizon": ("horizon", "measure", False),
     "audit": ("audit", "measure", True),
     "erasure": ("erasure", "measure", True),
+    "audit-search": ("audit_search", "measure", True),
     "api": ("api", "measure", True),
 }
 

@@ -223,6 +223,7 @@ async def test_a_log_without_holes_is_found_complete(a_sealed_log: None, owner: 
         ("entry", "delete from audit.entry where staged_id = 4", {"decisions_without_entry": 1}),
         ("decision", "delete from audit.decision where staged_id = 2", {"entries_without_decision": 1}),
         ("decision", "update audit.decision set actor = 'nobody' where staged_id = 2", {"decisions_unlike_entry": 1}),
+        ("decision", "update audit.decision set resources = null where staged_id = 2", {"decisions_unlike_entry": 1}),
         ("decision", "update audit.decision set at = now() where staged_id = 2", {"decisions_unlike_entry": 1}),
         ("decision", "update audit.decision set institution = null where staged_id = 2", {"decisions_unlike_entry": 1}),
         (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
+from sharewell.domain.audit import Decision, Json
 from sharewell.settings import DatabaseRole
+from sharewell.store.audit import RECORD
 from sharewell.store.migrate import MigrationError, migrate, migrations, pending
 
 if TYPE_CHECKING:
@@ -46,6 +48,23 @@ async def test_applies_each_file_once_and_in_order(conn: Connection, folder: Pat
     assert await migrate(conn, folder) == []
     assert await pending(conn, folder) == []
     assert await conn.fetchval("select count(*) from s.counted") == 1
+
+
+async def test_entries_from_before_there_was_a_search_by_resource_are_found_by_it(
+    conn: Connection, a_decision: Callable[..., Decision], tmp_path: Path
+) -> None:
+    for file in files("sharewell_schema").joinpath("sql").iterdir():
+        if file.name < "0015":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    await migrate(conn, tmp_path)
+    reports: list[Json] = [{"resource": "ventilator"}, {"resource": "bed.adult"}, {"resource": "ventilator"}]
+    for details in ({"resource": "mask.n95"}, {"reports": reports}, {}):
+        await conn.execute(RECORD, a_decision(details=details).entry())
+    await migrate(conn, files("sharewell_schema") / "sql")
+    found = [row["resources"] for row in await conn.fetch("select resources from audit.decision order by staged_id")]
+    assert found == [["mask.n95"], ["bed.adult", "ventilator"], None]
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="only grows"):
+        await conn.execute("update audit.decision set resources = null")
 
 
 async def test_six_replicas_at_once_apply_each_file_once(url: str, folder: Path) -> None:

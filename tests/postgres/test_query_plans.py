@@ -4,6 +4,7 @@ than they return. Judged by rows that were read, not by time, and after enough r
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from sharewell.store import (
     drift,
     feeds,
     forecasts,
+    inspection,
     institutions,
     log,
     offers,
@@ -76,6 +78,9 @@ insert into audit.decision
   select pg_temp.id(9, n), n, case when n % 400 = 0 then 'audit.reconciled' else 'offer.published' end,
          timestamptz '{NOW}' - n * interval '1 minute', 'client-' || n % 100,
          pg_temp.id(1, n % {HOUSES}), 'publishOffer', 'allowed', '', 'offer', n::text, 'r'
+  select pg_temp.id(9, n), n, 'offer.published', timestamptz '{NOW}' - n * interval '1 minute', 'client-' || n % 100,
+         pg_temp.id(1, n % {HOUSES}), 'publishOffer', case when n % 500 = 0 then 'refused' else 'allowed' end,
+         md5((n / 5000)::text) || md5(''), 'offer', pg_temp.id(4, n)::text, 'r', array['resource-' || n % 400]
     from generate_series(1, 40000) n;
 insert into audit.leaf select n - 1, n, sha256('x') from generate_series(1, 39900) n;
 insert into audit.tree values (39900, sha256('x'), 39900);
@@ -204,7 +209,15 @@ class Query:
 
 HOUSE = an_id(1, 7 * IN_A_REGION + 3)
 SINCE, YEARS = NOW - timedelta(days=9), NOW + timedelta(days=365)
-ANY: tuple[None, ...] = (None,) * 7  #: filters on decisions that do not matter
+
+
+def decided(**asked: Any) -> tuple[Any, ...]:
+    """What a search for decisions asks for."""
+    return audit.DecisionFilter(**asked).values()
+
+
+A_DAY = {"since": NOW - timedelta(days=10), "until": NOW - timedelta(days=9)}
+AN_OLD_SET = hashlib.md5(b"7", usedforsecurity=False).hexdigest() + hashlib.md5(b"", usedforsecurity=False).hexdigest()
 
 QUERIES: Mapping[str, Query] = {
     "capacity": Query(capacity.PAGE, (NEWEST, None, None, 51), 100),
@@ -288,13 +301,33 @@ QUERIES: Mapping[str, Query] = {
     "institutions of a region": Query(institutions.IN_REGION, (REGION,), 100, WORKER),
     "an institution by code": Query(institutions.BY_CODE, ("house-77",), 5),
     "feeds of a format": Query(feeds.PAGE, (NEWEST, "nj", 51), 1_000),
-    "decisions": Query(audit.PAGE, (NEWEST, None, *ANY, 51), 200),
     "comparisons of the log": Query(audit.RECONCILED, (NEWEST, 51), 400),
     "a person": Query(subjects.BY_REF, (an_id(11, 77),), 10),
     "whose person it is": Query(subjects.OWNER, (an_id(11, 77),), 10),
     "persons whose time is over": Query(subjects.DUE, (NOW + timedelta(hours=20), 500), 100, WORKER),
     "keys under an old key": Query(subjects.UNDER, (["old"], 500), 200),
-    "decisions of one": Query(audit.PAGE_OF_INSTITUTION, (NEWEST, HOUSE, *ANY, 51), 200),
+    "decisions": Query(audit.PAGE, (*decided(), NEWEST, 51), 200),
+    "decisions, far down": Query(audit.PAGE, (*decided(), an_id(9, 30_000), 51), 200),
+    "decisions of one": Query(audit.PAGE, (*decided(institution=HOUSE), NEWEST, 51), 200),
+    "decisions by actor": Query(audit.PAGE, (*decided(actor="client-7"), NEWEST, 51), 200),
+    "decisions of a kind that is rare": Query(audit.PAGE, (*decided(kind="surge.declared"), NEWEST, 51), 100),
+    "decisions to refuse": Query(audit.PAGE, (*decided(outcome="refused"), NEWEST, 51), 200),
+    "decisions by action": Query(audit.PAGE, (*decided(action="declareSurge"), NEWEST, 51), 100),
+    "decisions of a resource": Query(audit.PAGE, (*decided(resource="resource-7"), NEWEST, 51), 500),
+    "decisions under old policies": Query(audit.PAGE, (*decided(policy_set=AN_OLD_SET), NEWEST, 51), 200),
+    "decisions of a day": Query(audit.PAGE, (*decided(**A_DAY), NEWEST, 51), 200),
+    "decisions of a day, of one": Query(audit.PAGE, (*decided(institution=HOUSE, **A_DAY), NEWEST, 51), 100),
+    "counts of one": Query(inspection.FACETS, (*decided(institution=HOUSE), 50), 400),
+    "counts of a day": Query(inspection.FACETS, (*decided(**A_DAY), 50), 6_000),
+    "counts of refusals": Query(inspection.FACETS, (*decided(outcome="refused"), 50), 500),
+    "counts of a resource": Query(inspection.FACETS, (*decided(resource="resource-7"), 50), 1_000),
+    "things of a case": Query(inspection.THINGS, (an_id(4, 500),), 200),
+    "the story of a case": Query(inspection.STORY, (an_id(4, 500), None, 501), 500),
+    "the story of a transfer": Query(inspection.STORY, (an_id(5, 500), None, 501), 500),
+    "which entries are of a day": Query(log.OF_PERIOD, (*A_DAY.values(), 39_900), 4_500),
+    "entries of a day": Query(log.BODIES, (20_000, 21_000), 2_500),
+    "policy sets of a day": Query(log.POLICY_SETS, (20_000, 21_000), 2_500),
+    "forecasts behind a plan": Query(forecasts.BEHIND_A_PLAN, (REGION, BEDS, TODAY, NOW), 1_500),
     "a decision": Query(audit.BY_ID, (an_id(9, 500),), 10),
     "entries that wait to be sealed": Query(log.FRESH, (39_900, 8192, 2**24), 500, SEQUENCER),
 }

@@ -38,6 +38,7 @@ from sharewell.store.capacity import SeriesPoint
 from sharewell.store.deviations import OperatorTally
 from sharewell.store.feeds import FeedRecord
 from sharewell.store.forecasts import ForecastRun
+from sharewell.store.inspection import FacetValue, Held
 from sharewell.store.log import Head, SignedHead, Staged
 from sharewell.store.overrides import OverrideCount
 from sharewell.store.queue import SetAside, Underway
@@ -57,16 +58,20 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "log": (SEQUENCER,),
     "log.LEAVES": (GATEWAY, SEQUENCER),
     "log.TILES": (GATEWAY, SEQUENCER),
+    "log.KEYS": (GATEWAY, SEQUENCER),
+    "log.OF_PERIOD": (GATEWAY,),
+    "log.BODIES": (GATEWAY,),
+    "log.POLICY_SETS": (GATEWAY,),
     "log.LATEST_CHECKPOINT": (GATEWAY, SEQUENCER),
     "queue.EFFECT": (WORKER, SEQUENCER),
     "allocations.ADD": (WORKER,),
     "allocations.ANSWERED": (WORKER,),
-    "artifacts.ADD": (WORKER,),
+    "artifacts.ADD": (GATEWAY, WORKER),
     "artifacts.GET": (GATEWAY, WORKER),
     "capacity.LATEST_IN_REGION": (WORKER,),
     "capacity.MARKETS": (WORKER,),
-    "capacity.SERIES": (WORKER,),
-    "capacity.LATELY": (WORKER,),
+    "capacity.SERIES": (GATEWAY, WORKER),
+    "capacity.LATELY": (GATEWAY, WORKER),
     "choices.IN_FORCE": (GATEWAY, WORKER),
     "credit": (WORKER,),
     "consents.STANDING": (WORKER,),
@@ -80,8 +85,8 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "feeds.PAGE": (GATEWAY,),
     "forecasts.ADD_RUN": (WORKER,),
     "forecasts.RUN_BY_ORIGIN": (WORKER,),
-    "forecasts.RUN_BY_ID": (WORKER,),
-    "forecasts.OF_RUN": (WORKER,),
+    "forecasts.RUN_BY_ID": (GATEWAY, WORKER),
+    "forecasts.OF_RUN": (GATEWAY, WORKER),
     "forecasts.DECISION_OF": (WORKER,),
     "forecasts.NEWEST_FOR_DAY": (WORKER,),
     "institutions.IN_REGION": (WORKER,),
@@ -177,7 +182,9 @@ SHAPES = (
     Shape(Choice, "choices: IN_FORCE PAGE", "sharewell.choice"),
     Shape(FeedRecord, "feeds: BY_HASH BY_ID PAGE", "sharewell.feed", {"decision_id": "decision"}),
     Shape(Client, "clients: BY_ID PAGE", "oauth.client", {"jwks": "keys"}),
-    Shape(DecisionHeader, "audit: PAGE PAGE_OF_INSTITUTION"),
+    Shape(DecisionHeader, "audit: PAGE"),
+    Shape(FacetValue, "inspection: FACETS"),
+    Shape(Held, "inspection: HELD"),
     Shape(Head, "log: HEAD"),
     Shape(Staged, "log: FRESH LATE", "audit.entry"),
     Shape(SignedHead, "log: LATEST_CHECKPOINT", "audit.checkpoint"),

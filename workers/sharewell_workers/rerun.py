@@ -20,7 +20,7 @@ import polars as pl
 
 from sharewell.domain.audit import Decision, parse_entry, parse_time
 from sharewell.domain.errors import Invalid, NotFound
-from sharewell.domain.forecast import fingerprint, fingerprint_of_sums
+from sharewell.domain.forecast import fingerprint, fingerprint_of_sums, line_of
 from sharewell.domain.trial import TrialOutcome, verdict
 from sharewell_workers.challenge import Challenge, challenge, recipe_of
 from sharewell_workers.forecasting.model import FittedModel
@@ -151,12 +151,6 @@ def _run(panel: Panel, told: Mapping[str, Any], evidence: Evidence) -> Iterator[
             yield Finding(None, line)
     added_up = fingerprint_of_sums(outlook.sums)
     yield Finding(added_up == told["sums_sha256"], _hashes("sums", added_up, told["sums_sha256"]))
-
-
-def line_of(forecast: Forecast) -> str:
-    """One forecast as a line that can be compared: whose, which day, who answered, and the quantiles."""
-    values = " ".join(f"{level}:{value}" for level, value in forecast.quantiles)
-    return f"{forecast.institution} {forecast.target} {forecast.model} [{forecast.fallback or ''}] {values}"
 
 
 def _reason(lines: tuple[str, ...]) -> str:

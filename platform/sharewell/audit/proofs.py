@@ -93,20 +93,20 @@ def log_signed(note: bytes) -> bytes:
 
 async def inclusion_path(log: LogRepository, index: int, size: int) -> list[Hash]:
     """The path from entry `index` to the head of the tree of `size`, from stored tiles."""
-    hashes = await _read_nodes(log, nodes_of_inclusion(index, size), size)
+    hashes = await read_nodes(log, nodes_of_inclusion(index, size), size)
     return prove_inclusion(index, size, lambda nodes: [hashes[node] for node in nodes])
 
 
 async def consistency_path(log: LogRepository, size1: int, size2: int) -> list[Hash]:
     """What shows that the tree of `size2` extends the one of `size1`, from stored tiles."""
-    hashes = await _read_nodes(log, nodes_of_consistency(size1, size2), size2)
+    hashes = await read_nodes(log, nodes_of_consistency(size1, size2), size2)
     return prove_consistency(size1, size2, lambda nodes: [hashes[node] for node in nodes])
 
 
 async def root_at(log: LogRepository, size: int, tree_size: int) -> Hash:
     """The head that the stored tree of `tree_size` had when it had `size` entries."""
     nodes = complete_subtrees(0, size)
-    hashes = await _read_nodes(log, nodes, tree_size)
+    hashes = await read_nodes(log, nodes, tree_size)
     return fold_peaks([hashes[node] for node in nodes])
 
 
@@ -115,7 +115,8 @@ def read_checkpoint(note: bytes) -> Checkpoint:
     return parse_checkpoint(split_note(note)[0])
 
 
-async def _read_nodes(log: LogRepository, nodes: Sequence[Node], size: int) -> dict[Node, Hash]:
+async def read_nodes(log: LogRepository, nodes: Sequence[Node], size: int) -> dict[Node, Hash]:
+    """The hashes of complete subtrees of the tree of `size`, from stored tiles. Raises `LogDamaged`."""
     homes = {node: tile_of(node, size) for node in nodes}
     tiles = await log.tiles(sorted(set(homes.values())))
     for tile, hashes in tiles.items():

@@ -60,7 +60,8 @@ lateral (select d.at = (said ->> 'at')::timestamptz
          d.subject_kind, d.subject_id, d.request_id)
       is not distinct from (said ->> 'id', said ->> 'kind', said ->> 'actor',
          coalesce(said ->> 'institution', ''), said ->> 'action', said ->> 'outcome', said ->> 'policy_set',
-         said ->> 'subject_kind', said ->> 'subject_id', said ->> 'request_id') as alike) c
+         said ->> 'subject_kind', said ->> 'subject_id', said ->> 'request_id')
+    and d.resources is not distinct from audit.resources_of(said) as alike) c
 """
 _PASSED_OVER = "e.staged_id <= (select coalesce(max(settled), 0) from audit.tree) and l.staged_id is null"
 _LEAF_UNLIKE = "(l.leaf_hash <> e.leaf_hash or l.leaf_hash <> sha256('\\x00'::bytea || e.body))"

@@ -19,6 +19,7 @@ from sharewell.audit.keys import load_or_create_keys, rotate_keys
 from sharewell.audit.proofs import published_note
 from sharewell.audit.publish import published_policy
 from sharewell.audit.trust import own_policy
+from sharewell.cli import log_dossier, log_period
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.log import LogRepository
 from sharewell.store.pools import open_pool
@@ -28,7 +29,9 @@ from sharewell.store.witness import WitnessRepository
 if TYPE_CHECKING:
     import asyncpg
 
-app = typer.Typer(no_args_is_help=True, help="Export, check and keep the audit log.")
+app = typer.Typer(no_args_is_help=True, help="Take the audit log or parts of it away, check it and keep it.")
+app.command("period")(log_period.period)
+app.command("dossier")(log_dossier.dossier)
 
 NEWEST = 2**63 - 1
 

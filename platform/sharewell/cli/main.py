@@ -23,7 +23,8 @@ COMMANDS: Final = {
     "ingest": ("sharewell.cli.ingest", "Take in a published file."),
     "replay": ("sharewell.cli.replay", "Play real history, with and without sharing."),
     "verify": ("sharewell.cli.verify", "Check one decision from its bundle, without account or database."),
-    "log": ("sharewell.cli.log", "Export the audit log, read it again for damage, rotate its keys."),
+    "log": ("sharewell.cli.log", "Take the audit log or parts of it away, read it for damage, rotate its keys."),
+    "replay-decision": ("sharewell.cli.replay_decision", "Make a decision once more from its inputs, and compare."),
     "client": ("sharewell.cli.client", "Register a client, get a token, run a query."),
     "erasure": ("sharewell.cli.erasure", "Erase persons whose details are sealed in the audit log."),
     "allocate": ("sharewell.cli.allocate", "Check a plan against its instance, without a solver."),
@@ -41,7 +42,7 @@ class Commands(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(COMMANDS[cmd_name][0])
-        found = getattr(module, "app", None) or getattr(module, cmd_name)
+        found = getattr(module, "app", None) or getattr(module, cmd_name.replace("-", "_"))
         if isinstance(found, typer.Typer):
             return get_command(found)
         single = typer.Typer(add_completion=False)

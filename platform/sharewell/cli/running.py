@@ -22,6 +22,7 @@ from sharewell.gateway.app import Parts, bearer, build_app
 from sharewell.gateway.health import Health
 from sharewell.gateway.log import log_routes
 from sharewell.gateway.oauth.keys import SigningKeys, load_or_create
+from sharewell.gateway.periods import period_route
 from sharewell.gateway.server import bind, serve
 from sharewell.gateway.witness import witness_routes
 from sharewell.settings import DatabaseRole, Settings
@@ -67,7 +68,8 @@ def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
         access=services.access, migrations=migrations(), token_life=settings.token_life, registry=REGISTRY,
     )  # fmt: skip
     log_part = log_routes(services.audit, bearer(parts), lambda: log_vkey(settings), settings.log_export)
-    return build_app(parts, graphql_app(services), extra_routes=[*log_part, *witness_routes(services.witness)])
+    routes = [*log_part, period_route(bearer(parts), services.inspection), *witness_routes(services.witness)]
+    return build_app(parts, graphql_app(services), extra_routes=routes)
 
 
 def log_vkey(settings: Settings) -> str:

@@ -30,7 +30,9 @@ def _write_page(path: Path | None) -> None:
 def verify(
     file: Annotated[
         Path,
-        typer.Argument(help="Bundle, log receipt or proof, or the folder of a log; - reads standard input."),
+        typer.Argument(
+            help="Bundle, log receipt or proof, entries of a period, or folder of a log; - is standard input."
+        ),
     ],
     policy: Annotated[Path | None, typer.Option(help="Trust policy; a folder's own is taken without it.")] = None,
     key: Annotated[
@@ -56,10 +58,10 @@ def verify(
 ) -> None:
     """Check what the log gave away: that it is signed, in the tree, unchanged, and as promised.
 
-    A bundle: one decision is in the log, and follows from its inputs. A log receipt: what it promised was kept. A
-    folder: every entry, tile and signature of a whole log, and that it extends what you remember of it. Exit status:
-    0 if all of it holds, 1 if something does not, 2 if a file or key cannot be read, 3 if the log signed what is not
-    so and the files are evidence of it.
+    A bundle: one decision is in the log, and follows from its inputs. A log receipt: what it promised was kept. The
+    entries of a period: none is left out. A folder: every entry, tile and signature of a whole log, and that it extends
+    what you remember of it. Exit status: 0 if all of it holds, 1 if something does not, 2 if a file or key cannot be
+    read, 3 if the log signed what is not so and the files are evidence of it.
 
     Get keys from the log's operator once, by a way you trust, and not together with what they check.
     """

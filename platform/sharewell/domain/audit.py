@@ -74,6 +74,7 @@ KINDS: Final[Mapping[str, str]] = {
     "audit.read": "Recorded decisions were read.",
     "audit.entries_read": "A run of 256 entries was taken away, as the log has them.",
     "audit.bundle_read": "The proof of one decision was taken away.",
+    "audit.period_read": "The entries of a period, with their proof, were taken away.",
     "audit.reconciled": "The log was compared with every table of decisions.",
     "data.read": "A regulator read something, or an institution what is another's.",
     "subject.found": "Somebody looked up under which reference a person is sealed in entries.",

@@ -138,6 +138,12 @@ def fingerprint(forecasts: Iterable[Forecast]) -> str:
     )
 
 
+def line_of(forecast: Forecast) -> str:
+    """One forecast as a line that can be compared: whose, which day, who answered, and the quantiles."""
+    values = " ".join(f"{level}:{value}" for level, value in forecast.quantiles)
+    return f"{forecast.institution} {forecast.target} {forecast.model} [{forecast.fallback or ''}] {values}"
+
+
 def fingerprint_of_sums(sums: Iterable[ForecastSum]) -> str:
     """SHA-256 of sums, one line each in a fixed order."""
     return _digest(

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from sharewell.domain.inquiry import Inquiry
 
 MANY: Final = "*"  #: the id of a target that is a list rather than one thing
 
@@ -166,6 +169,7 @@ class Ruling:
     allowed: bool
     policies: tuple[str, ...]  #: ids of the policies that decided, sorted
     policy_set: str  #: hash of all policies in force, see `policy_set_hash`
+    inquiry: Inquiry | None = field(default=None, compare=False)  #: what was asked
 
 
 def scope_of(action: Action, target: Target) -> str:
@@ -180,5 +184,21 @@ def policy_set_hash(files: Mapping[str, bytes]) -> str:
     It is what `LC_ALL=C sha256sum *.cedar *.cedarschema | LC_ALL=C sort -k2 | sha256sum` prints in their
     folder, so nothing of ours is needed to check which policies were in force.
     """
+    return hashlib.sha256(policy_set_list(files)).hexdigest()
+
+
+def policy_set_list(files: Mapping[str, bytes]) -> bytes:
+    """The list that a policy set is named by: a line for each file, its SHA-256 and its name."""
     lines = (f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return "".join(lines).encode()
+
+
+def read_policy_set_list(data: bytes) -> dict[str, str]:
+    """By file name, the SHA-256 that `policy_set_list` wrote of it. Raises ValueError if `data` is no such list."""
+    found = {}
+    for line in data.decode().splitlines():
+        sha256, _, name = line.partition("  ")
+        if len(sha256) != 64 or not name:
+            raise ValueError(f"{line[:80]!r} is no line of a list of policy files")
+        found[name] = sha256
+    return found

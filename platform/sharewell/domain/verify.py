@@ -24,6 +24,7 @@ from sharewell.domain.exported_log import POLICY, LogMisbehaved, LogNotVerified,
 from sharewell.domain.log_receipt import LogReceipt, open_log_receipt
 from sharewell.domain.merkle import Hash, hash_leaf, verify_inclusion
 from sharewell.domain.notes import Mldsa44, b64encode, parse_vkey
+from sharewell.domain.period import is_period, read_period, verify_period
 from sharewell.domain.trust import (
     TrustedCheckpoint,
     TrustPolicy,
@@ -56,7 +57,7 @@ _LAST_LINE: Final = {
 class Asked:
     """What is to be verified, and against what."""
 
-    file: Path  #: bundle, log receipt or proof, or the folder of a log
+    file: Path  #: bundle, log receipt or proof, the entries of a period, or the folder of a log
     policy: TrustPolicy | None = None  #: without one a folder's own is taken
     log: Path | None = None  #: folder in which a log receipt's entry should be
     proof: Path | None = None  #: bundle or proof of a log receipt's entry
@@ -104,12 +105,15 @@ class _CannotAsk(Invalid):
 
 
 def _kind_of(asked: Asked) -> Callable[[Asked, Answer], None]:
-    if asked.file.is_dir():
+    period = is_period(asked.file)
+    if asked.file.is_dir() and not period:
         return _check_folder
     if asked.policy is None:
         raise _CannotAsk("Give the key of the log with --key, or a trust policy with --policy.")
     if asked.remembered:
         raise _CannotAsk("--remembered needs the folder of a log: only its tiles show that one tree extends another.")
+    if period:
+        return _check_period
     data = asked.file.read_bytes()
     if data.startswith(PROOF_HEADER.encode()):
         return _check_proof
@@ -130,6 +134,20 @@ def _check_bundle(asked: Asked, answer: Answer) -> None:
         "index": found.index,
         "at": format_time(found.decision.at),
         "entry": found.entry.decode(),
+    }
+
+
+def _check_period(asked: Asked, answer: Answer) -> None:
+    found = verify_period(read_period(asked.file), _policy(asked))
+    answer.held += found.checks
+    period = found.period
+    answer.facts |= {
+        "origin": period.origin,
+        "size": found.checkpoint.size,
+        "first": period.first,
+        "end": period.first + len(period.entries),
+        "since": format_time(period.since),
+        "until": format_time(period.until),
     }
 
 
@@ -297,7 +315,7 @@ def _time(seconds: int) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Verify what the log gave you. Exit status: 0 verified, 1 not, 2 cannot be read, 3 evidence against the log."""
     parser = argparse.ArgumentParser(prog="python3 -m sharewell.domain.verify", description=main.__doc__)
-    parser.add_argument("file", type=Path, help="bundle, log receipt or proof, or the folder of a log")
+    parser.add_argument("file", type=Path, help="bundle, log receipt or proof, period, or the folder of a log")
     parser.add_argument("--policy", type=Path, help="trust policy; a folder's own is taken without it")
     parser.add_argument("--key", action="append", default=[], help="instead: verifier key of the log, or a file of it")
     parser.add_argument("--log", type=Path, help="folder of the log that should hold a log receipt's entry")

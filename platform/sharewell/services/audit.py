@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -49,19 +49,19 @@ class AuditService:
     ) -> Page[DecisionHeader]:
         """Newest first. Recorded with what was asked for."""
         target = Target(kind="decision", id=MANY, owner=matching.institution)
-        async with self._office.act(caller, _reading(matching.kind), target) as act:
-            await act.record("audit.read", "decision", MANY, _asked(matching))
+        async with self._office.act(caller, reading(matching.kind), target) as act:
+            await act.record("audit.read", "decision", MANY, asked_for(matching))
             return await act.tx.audit.page(before=before, matching=matching, first=first)
 
     async def get(self, caller: Caller, id: UUID) -> RecordedDecision:  # noqa: A002
         recorded = await self._find(id)
-        async with self._office.act(caller, _reading(recorded.decision.kind), _target(recorded)) as act:
+        async with self._office.act(caller, reading(recorded.decision.kind), target_of(recorded)) as act:
             await act.record("audit.read", "decision", id, {})
             return recorded
 
     async def bundle(self, caller: Caller, id: UUID) -> bytes:  # noqa: A002
         """The file that proves one decision to a stranger. Raises `NotFound` or `NotSealedYet`."""
-        target = _target(await self._find(id))
+        target = target_of(await self._find(id))
         async with self._office.act(caller, Action.READ_DECISION_BUNDLE, target) as act:
             bundle = await bundle_of(act.tx.conn, id)
             await act.record("audit.bundle_read", "decision", id, {})
@@ -75,7 +75,7 @@ class AuditService:
     async def receipt(self, caller: Caller, id: UUID) -> ReceiptAndProof:  # noqa: A002
         """The log receipt of a decision, and the proof that it was kept once it was. On record."""
         recorded = await self._find(id)
-        async with self._office.act(caller, _reading(recorded.decision.kind), _target(recorded)) as act:
+        async with self._office.act(caller, reading(recorded.decision.kind), target_of(recorded)) as act:
             await act.record("audit.read", "decision", id, {})
             proof = await tlog_proof_of(LogRepository(act.tx.conn), recorded.log_index)
         receipt = self._receipts.sign(hash_leaf(recorded.entry), recorded.staged_at)
@@ -132,15 +132,17 @@ async def _has(log: LogRepository, level: int, n: int, width: int) -> bool:
     return signed is not None and n * FULL + width <= signed.size >> (HEIGHT * level)
 
 
-def _target(recorded: RecordedDecision) -> Target:
+def target_of(recorded: RecordedDecision) -> Target:
+    """A decision belongs to the institution it is about."""
     return Target(kind="decision", id=str(recorded.decision.id), owner=recorded.decision.institution)
 
 
-def _reading(kind: str | None) -> Action:
+def reading(kind: str | None) -> Action:
     """Decisions about access are read by those who manage it, under a permission of its own."""
     return Action.READ_ACCESS_AUDIT if kind is not None and kind.startswith(ABOUT_ACCESS) else Action.READ_AUDIT
 
 
-def _asked(matching: DecisionFilter) -> dict[str, Json]:
-    names = ("institution", "actor", "kind", "outcome", "subject_kind", "subject_id", "since", "until")
+def asked_for(matching: DecisionFilter) -> dict[str, Json]:
+    """What was asked for, as the entry of the reading has it."""
+    names = [each.name for each in fields(matching)]
     return {name: str(value) for name in names if (value := getattr(matching, name)) is not None}

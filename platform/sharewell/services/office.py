@@ -22,7 +22,9 @@ from uuid_utils.compat import uuid7
 from sharewell.audit.erasure import Opened, Vault
 from sharewell.authz import Authorizer
 from sharewell.domain.audit import ALLOWED, REFUSED, Decision, Json
+from sharewell.domain.code import code_version
 from sharewell.domain.errors import Forbidden, Unavailable
+from sharewell.domain.inquiry import ASKED
 from sharewell.domain.policy import Action, Ruling, Target
 from sharewell.domain.principals import Caller, Role
 from sharewell.domain.remarks import Remark
@@ -254,6 +256,8 @@ def _decision(
     *, kind: str, outcome: str, at: datetime, caller: Caller, action: Action, ruling: Ruling | None,
     institution: UUID | None, subject: tuple[str, str], details: Mapping[str, Json], id: UUID | None = None,  # noqa: A002
 ) -> Decision:  # fmt: skip
+    if ruling is not None and ruling.inquiry is not None:
+        details = {**details, ASKED: {**ruling.inquiry.to_json(), "code": code_version()}}
     return Decision(
         id=id or new_id(), kind=kind, at=at, actor=caller.principal, institution=institution, action=action,
         outcome=outcome, policy_set=ruling.policy_set if ruling else "", policies=ruling.policies if ruling else (),

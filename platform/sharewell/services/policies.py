@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from uuid import UUID
 
 from sharewell.authz import Policy
 from sharewell.domain.audit import Json
-from sharewell.domain.policy import MANY, Action, Target
+from sharewell.domain.policy import MANY, Action, Target, policy_set_list
 from sharewell.domain.principals import Caller
 from sharewell.services.office import Act, Office
+from sharewell.store.artifacts import keep_artifact
 from sharewell.store.audit import DecisionFilter
 
 NEWEST = UUID(int=2**128 - 1)
@@ -25,13 +27,18 @@ class PolicyService:
         """Record that the loaded policies come into force, unless they already are; tell whether they are new."""
         authz = self._office.authz
         target = Target(kind="policy", id=authz.policy_set)
+        kept = {name: hashlib.sha256(data).hexdigest() for name, data in authz.files.items()}
         async with self._office.act(caller, Action.PUBLISH_POLICY, target) as act:
             # Of several replicas that start at once, one records.
             await act.tx.conn.execute(START_LOCK)
+            # Also where they are on record already: a set that came into force before sets were kept is kept now.
+            for data in (policy_set_list(authz.files), *authz.files.values()):
+                await keep_artifact(act.tx.conn, "policy", data)
             latest = await act.tx.audit.page(before=NEWEST, matching=DecisionFilter(kind="policy.published"), first=1)
             if latest.items and latest.items[0].subject_id == authz.policy_set:
                 return False
-            await act.record("policy.published", "policy", authz.policy_set, {"policies": sorted(authz.policies)})
+            said: dict[str, Json] = {"policies": sorted(authz.policies), "files": kept}
+            await act.record("policy.published", "policy", authz.policy_set, said)
             return True
 
     async def key_in_use(self, caller: Caller, kid: str, use: str) -> bool:

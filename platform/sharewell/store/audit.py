@@ -18,26 +18,29 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+#: Otherwise, after some runs, one plan would be used for whichever filters are given, and walk the whole log.
+PLAN_FOR_THE_FILTERS = "set local plan_cache_mode = force_custom_plan"
 #: Stage the entry of a decision, together with the header that is taken out of it.
 RECORD = "select audit.record($1)"
 
 _COLUMNS = """d.id, d.kind, d.at, d.actor, d.institution, d.action, d.outcome, d.policy_set, d.subject_kind,
   d.subject_id, d.request_id, l.log_index"""
-_MATCHES = """d.id < $1 and ($3::text is null or d.actor = $3) and ($4::text is null or d.kind = $4)
-   and ($5::text is null or d.outcome = $5) and ($6::text is null or d.subject_kind = $6)
-   and ($7::text is null or d.subject_id = $7) and ($8::timestamptz is null or d.at >= $8)
-   and ($9::timestamptz is null or d.at < $9)
- order by d.id desc limit $10"""
+#: What a `DecisionFilter` asks for. Planned for the filters that are given: see `AuditRepository.page`.
+MATCHES = """($1::uuid is null or d.institution = $1) and ($2::text is null or d.actor = $2)
+   and ($3::text is null or d.kind = $3) and ($4::text is null or d.outcome = $4)
+   and ($5::text is null or d.subject_kind = $5) and ($6::text is null or d.subject_id = $6)
+   and ($7::timestamptz is null or d.at >= $7) and ($8::timestamptz is null or d.at < $8)
+   and ($9::text is null or d.action = $9) and ($10::text is null or d.policy_set = $10)
+   and ($11::text is null or d.resources @> array[$11])"""
 
-#: Decisions of everybody, newest first.
+#: Newest first, from the one decided before the decision $12 on.
 PAGE = f"""
 select {_COLUMNS} from audit.decision d left join audit.leaf l using (staged_id)
- where $2::uuid is null and {_MATCHES}
-"""
-#: Decisions of one institution, newest first.
-PAGE_OF_INSTITUTION = f"""
-select {_COLUMNS} from audit.decision d left join audit.leaf l using (staged_id)
- where d.institution = $2 and {_MATCHES}
+ where {MATCHES}
+   -- A policy set may have been in force long ago: then nothing newer need be looked at.
+   and ($10::text is null or d.at <= (select max(c.at) from audit.decision c where c.policy_set = $10))
+   and (d.at, d.id) < (coalesce((select c.at from audit.decision c where c.id = $12), 'infinity'), $12::uuid)
+ order by d.at desc, d.id desc limit $13
 """
 #: One decision with its exact bytes, and its place in the log if it has one yet.
 BY_ID = """
@@ -93,6 +96,16 @@ class DecisionFilter:
     subject_id: str | None = None
     since: datetime | None = None
     until: datetime | None = None  #: exclusive
+    action: str | None = None
+    policy_set: str | None = None
+    resource: str | None = None  #: one of those the entry speaks of
+
+    def values(self) -> tuple[object, ...]:
+        """What `MATCHES` takes, in its order."""
+        return (
+            self.institution, self.actor, self.kind, self.outcome, self.subject_kind, self.subject_id, self.since,
+            self.until, self.action, self.policy_set, self.resource,
+        )  # fmt: skip
 
 
 class AuditRepository:
@@ -108,13 +121,9 @@ class AuditRepository:
         await self._conn.execute(RECORD, decision.entry())
 
     async def page(self, *, before: UUID, matching: DecisionFilter, first: int) -> Page[DecisionHeader]:
-        """Decisions with ids below `before`, newest first."""
-        m = matching
-        rows = await self._conn.fetch(
-            PAGE if m.institution is None else PAGE_OF_INSTITUTION,
-            before, m.institution, m.actor, m.kind, m.outcome, m.subject_kind, m.subject_id, m.since, m.until,
-            first + 1,
-        )  # fmt: skip
+        """Newest first, from the one decided before the decision `before` on."""
+        await self._conn.execute(PLAN_FOR_THE_FILTERS)
+        rows = await self._conn.fetch(PAGE, *matching.values(), before, first + 1)
         return Page.of([DecisionHeader(**row) for row in rows], first)
 
     async def get(self, id: UUID) -> RecordedDecision:  # noqa: A002

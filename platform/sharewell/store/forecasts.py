@@ -43,6 +43,16 @@ select distinct on (f.institution_id) {_FORECAST}, r.origin
        join sharewell.institution i on i.id = f.institution_id
  where i.region = $1 and f.resource = $2 and f.target = $3 order by f.institution_id, f.run_id desc
 """
+#: The decisions on the runs that `NEWEST_FOR_DAY` would have answered with at the moment $4.
+BEHIND_A_PLAN = """
+select decision_id from sharewell.forecast_run where id in (
+  select distinct on (f.institution_id) f.run_id
+    from sharewell.forecast f join sharewell.forecast_run r on r.id = f.run_id
+         join sharewell.institution i on i.id = f.institution_id
+   where i.region = $1 and f.resource = $2 and f.target = $3 and r.adopted_at <= $4
+   order by f.institution_id, f.run_id desc)
+ order by id
+"""
 PAGE = f"""
 select * from (
   select distinct on (f.institution_id, f.resource, f.target) {_FORECAST}, r.origin
@@ -152,6 +162,11 @@ class ForecastRepository:
         """By institution, what is expected of `day`."""
         rows = await self._conn.fetch(NEWEST_FOR_DAY, region, resource, day)
         return {row["institution_id"]: _forecast(row) for row in rows}
+
+    async def behind_a_plan(self, region: str, resource: str, day: date, at: datetime) -> list[UUID]:
+        """The decisions on the forecasts that a plan for `day` rested on, when its instance was made at `at`."""
+        rows = await self._conn.fetch(BEHIND_A_PLAN, region, resource, day, at)
+        return [row["decision_id"] for row in rows]
 
     async def page(
         self, *, institution: UUID, resource: str | None, since: date, after: tuple[str, date], first: int

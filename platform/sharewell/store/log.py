@@ -13,6 +13,7 @@ from sharewell.domain.tiles import FULL, Tile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     import asyncpg
 
@@ -71,6 +72,22 @@ select w.level, w.n,
   from unnest($1::smallint[], $2::bigint[], $3::smallint[]) w (level, n, width)
 """
 LATEST_CHECKPOINT = "select size, note from audit.checkpoint order by size desc limit 1"
+#: Which entries, of those below the index $3, were decided from $1 on and before $2: the first, and one past the last.
+OF_PERIOD = """
+select min(place) as first, max(place) + 1 as end
+  from (select (select log_index from audit.leaf l where l.staged_id = d.staged_id) as place
+          from audit.decision d where d.at >= $1 and d.at < $2) of_period
+ where place < $3
+"""
+BODIES = """
+select (select body from audit.entry e where e.staged_id = l.staged_id) as body from audit.leaf l
+ where l.log_index >= $1 and l.log_index < $2 order by l.log_index
+"""
+#: Of the same entries, the policy sets that decided.
+POLICY_SETS = """
+select distinct (select policy_set from audit.decision d where d.staged_id = l.staged_id) as name from audit.leaf l
+ where l.log_index >= $1 and l.log_index < $2
+"""
 KEYS = "select vkey from audit.verifier_key order by since, vkey"
 COSIGNATURES = "select line from audit.cosignature where size = $1 order by witness"
 ADD_COSIGNATURE = "insert into audit.cosignature (size, witness, line) values ($1, $2, $3) on conflict do nothing"
@@ -245,6 +262,18 @@ class LogRepository:
     async def tiles_of_level(self, level: int, start: int, end: int) -> list[StoredTile]:
         """Tiles number `start` up to `end` of a level, in every width that is stored."""
         return [StoredTile(*row.values()) for row in await self._conn.fetch(TILES_OF_LEVEL, level, start, end)]
+    async def of_period(self, since: datetime, until: datetime, size: int) -> tuple[int, int] | None:
+        """First index, and one past the last, of what was decided in a period; None where nothing was."""
+        row = await self._conn.fetchrow(OF_PERIOD, since, until, size)
+        return None if row is None or row["first"] is None else (row["first"], row["end"])
+
+    async def bodies(self, first: int, end: int) -> list[bytes]:
+        """The entries from index `first` on and before `end`."""
+        return [row["body"] for row in await self._conn.fetch(BODIES, first, end)]
+
+    async def policy_sets(self, first: int, end: int) -> list[str]:
+        """Hashes of the policy sets that decided in those entries; empty where none was asked."""
+        return [row["name"] for row in await self._conn.fetch(POLICY_SETS, first, end)]
 
     async def tiles(self, wanted: Sequence[Tile]) -> dict[Tile, list[Hash]]:
         """The hashes of each tile, as many as asked for; fewer, or none, where they are not there."""

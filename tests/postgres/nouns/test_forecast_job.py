@@ -14,15 +14,23 @@ from uuid import UUID
 import numpy as np
 import pytest
 
+from sharewell.audit.keys import LogKey
+from sharewell.audit.seal import Sequencer
 from sharewell.domain.audit import parse_entry
 from sharewell.domain.canonical import Json
 from sharewell.domain.capacity import CapacityDraft
+from sharewell.domain.dossier import read_dossier
+from sharewell.domain.principals import Caller, Role
 from sharewell.domain.trial import UNTRIED, TrialOutcome, verdict
+from sharewell.store.audit import DecisionFilter
+from sharewell.wiring import operator
+from sharewell_workers.allocate import allocate
 from sharewell_workers.forecast import forecast
 from sharewell_workers.forecasting import FittedModel
 from sharewell_workers.forecasting import model as model_file
 from sharewell_workers.forecasting.recipe import Recipe
 from sharewell_workers.jobs import Job
+from sharewell_workers.made_again import make_again
 from sharewell_workers.outlook import panels_of
 from sharewell_workers.rerun import collect, rerun
 from sharewell_workers.vintages import known_then
@@ -475,3 +483,40 @@ async def test_weekly_series_are_forecast_tried_and_judged_beside_daily_ones(
     watches = await region.watches()
     assert {watches[place.id].judged for place in half} == {1}
     assert {watches[place.id].judged for place in region.places} == {7}
+
+
+async def test_a_plan_leads_back_to_the_forecast_it_rested_on_and_all_of_it_is_made_once_more(
+    region: Region, sequencer_pool: Pool
+) -> None:
+    world, (giver, taker) = region.world, region.places[:2]
+    await world.people.policies.publish(operator())
+    await region.past(34)
+    await region.evening()
+    await region.morning()
+    world.at += timedelta(minutes=1)
+    await world.report(taker, staffed=5, occupied=5, waiting=20)
+    await world.pledge(giver, 6)
+    await world.ask(taker, 4)
+    await allocate(replace(JOB, name="allocate", payload={"region": "us-nj", "resource": BEDS}), world.workers)
+    adopted_later = world.at
+    await region.evening()
+    world.at = adopted_later
+    sequencer = Sequencer(sequencer_pool, LogKey.from_seed("log.example/2026", bytes(range(32))))
+    while (await sequencer.seal()).entries:
+        pass
+    regulator = Caller(principal="regulator", roles=frozenset({Role.REGULATOR}), scopes=frozenset({"system/*.cruds"}))
+    wanted = DecisionFilter(kind="plan.adopted")
+    page = await world.people.audit.page(regulator, before=UUID(int=2**128 - 1), matching=wanted, first=2)
+    (plan,) = page.items
+    forecasts = [s for s in await world.people.dossiers.sources(regulator, plan.id) if s.kind == "forecast"]
+    runs = await region.models()
+    assert (len(runs), len(forecasts)) == (2, 1), "the run of the evening after came too late for this plan"
+    dossier = read_dossier(await world.people.dossiers.dossier(regulator, plan.id))
+    found = list(make_again(dossier))
+    assert [finding.said for finding in found if finding.same is False] == []
+    assert {"ruling", "recheck", "plan", "data", "forecasts", "sums"} <= {f.said.split(":")[0].strip() for f in found}
+    (evidence,) = dossier.forecasts
+    other = {**evidence, "rows": str(evidence["rows"]).replace(",900", ",901", 1).replace("0.0\n", "1.0\n", 1)}
+    told = [finding.said for finding in make_again(replace(dossier, forecasts=(other,))) if finding.same is False]
+    assert len(told) == 1
+    assert "data: differs" in told[0]

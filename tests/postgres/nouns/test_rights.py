@@ -42,7 +42,7 @@ MATRIX: dict[DatabaseRole, dict[str, Rights]] = {
     GATEWAY: {
         "allocation": READ,
         "answered": Rights(insert=True, update=frozenset({"answer"})),
-        "artifact": READ,
+        "artifact": ADD,
         "capacity_report": ADD,
         "choice": ADD,
         "credit": READ,

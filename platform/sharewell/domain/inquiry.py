@@ -1,0 +1,63 @@
+"""What the policies were asked. It stands in the entry of each decision, so that they can be asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from sharewell.domain.errors import Invalid
+from sharewell.domain.policy import Action, Target
+from sharewell.domain.principals import Caller, Role
+
+if TYPE_CHECKING:
+    from sharewell.domain.audit import Decision
+    from sharewell.domain.canonical import Json
+
+ASKED: Final = "asked"  #: the member of an entry's details
+_PARTIES: Final = ("owner", "giver", "receiver")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inquiry:
+    """May `caller` do `action` to `target`, with what is known of the moment?"""
+
+    caller: Caller
+    action: Action
+    target: Target
+    context: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Json]:
+        """All that an entry does not say already: who asked and for what is in its `actor` and `action`."""
+        parties = {name: str(who) for name in _PARTIES if (who := getattr(self.target, name)) is not None}
+        return {
+            "roles": sorted(self.caller.roles),
+            "scopes": sorted(self.caller.scopes),
+            "institution": None if self.caller.institution is None else str(self.caller.institution),
+            "target": {"kind": self.target.kind, "id": self.target.id, **parties},
+            "context": dict(self.context),
+        }
+
+    @classmethod
+    def of(cls, decision: Decision) -> Inquiry | None:
+        """The inquiry that led to `decision`; None where no policy was asked, or its entry does not tell.
+
+        Raises `Invalid` for one that this release cannot ask: an act, role or kind of thing it does not know.
+        """
+        told: Any = decision.details.get(ASKED)
+        if told is None:
+            return None
+        try:
+            target, institution = told["target"], told["institution"]
+            caller = Caller(
+                principal=decision.actor, roles=frozenset(map(Role, told["roles"])),
+                institution=None if institution is None else UUID(institution), scopes=frozenset(told["scopes"]),
+            )  # fmt: skip
+            parties = {name: UUID(target[name]) for name in _PARTIES if name in target}
+            return cls(
+                caller=caller, action=Action(decision.action), context=dict(told["context"]),
+                target=Target(kind=target["kind"], id=target["id"], **parties),
+            )  # fmt: skip
+        except (AttributeError, KeyError, TypeError, ValueError) as why:
+            raise Invalid(f"the entry does not hold an inquiry that can be made here: {why}.", field=ASKED) from None
