@@ -177,7 +177,7 @@ const parseJson = (text) => { try { return JSON.parse(text); } catch { throw new
 export async function verifyBundle(file, policy) { // plans are not worked out again here; that takes the first verifier
   const text = toText(file).replace(/\n$/, ""), bundle = parseJson(text), { attachments = {}, ...parts } = bundle ?? {};
   need(canonical(bundle) === text && Object.keys(parts).join() === "checkpoint,entry,format,origin,proof" && Object.values(parts).every((part) => typeof part === "string")
-    && parts.format === "sharewell-bundle/v1" && (!("attachments" in bundle) || Object.keys(attachments).length), "it is not a bundle in its one form");
+    && parts.format === "sharewell-bundle/v1" && (!("attachments" in bundle) || Object.keys(attachments ?? {}).length), "it is not a bundle in its one form");
   const found = await proven(await leafHash(utf8(parts.entry)), parseProof(parts.proof), utf8(parts.checkpoint), policy);
   need(found.origin === parts.origin, `the bundle is of ${parts.origin}, its checkpoint of ${found.origin}`);
   const decision = parseJson(parts.entry);
