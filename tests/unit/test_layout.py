@@ -37,8 +37,8 @@ def test_a_shelf_is_no_package_and_carries_one() -> None:
     for shelf, package in SHELVES.items():
         assert not (ROOT / shelf / "__init__.py").exists()
         assert [path.parent.name for path in (ROOT / shelf).glob("*/__init__.py")] == [package]
-    others = ROOT / "tests" / "peers" / "unpacked"
-    assert not [path for path in (ROOT / "tests").rglob("__init__.py") if others not in path.parents]
+    fetched = ROOT / "tests" / "peers" / "unpacked"  # others' packages, which are no part of the tree
+    assert not [path for path in (ROOT / "tests").rglob("__init__.py") if not path.is_relative_to(fetched)]
 
 
 def test_the_standard_library_is_found_from_the_top_folder() -> None:
