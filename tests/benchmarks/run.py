@@ -37,6 +37,7 @@ BENCHMARKS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "audit": ("audit", "measure", True),
     "erasure": ("erasure", "measure", True),
     "audit-search": ("audit_search", "measure", True),
+    "audit-verify": ("audit_verify", "measure", False),
     "api": ("api", "measure", True),
 }
 

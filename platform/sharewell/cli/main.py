@@ -22,7 +22,7 @@ COMMANDS: Final = {
     "migrate": ("sharewell.cli.migrate", "Bring the database up to this release."),
     "ingest": ("sharewell.cli.ingest", "Take in a published file."),
     "replay": ("sharewell.cli.replay", "Play real history, with and without sharing."),
-    "verify": ("sharewell.cli.verify", "Check one decision from its bundle, without account or database."),
+    "verify": ("sharewell.cli.verify", "Check a decision, a promise or a whole log, without account or database."),
     "log": ("sharewell.cli.log", "Take the audit log or parts of it away, read it for damage, rotate its keys."),
     "replay-decision": ("sharewell.cli.replay_decision", "Make a decision once more from its inputs, and compare."),
     "client": ("sharewell.cli.client", "Register a client, get a token, run a query."),
