@@ -26,7 +26,7 @@ from sharewell.domain.checkpoint import Checkpoint
 from sharewell.domain.errors import Invalid
 from sharewell.domain.merkle import fold, hash_leaf
 from sharewell.domain.notes import sign_note
-from sharewell.domain.period import Period, PeriodNotVerified, read_period, verify_period
+from sharewell.domain.period import Period, PeriodNotVerified, plainly_signed, read_period, verify_period
 from sharewell.domain.policy import policy_set_hash, policy_set_list
 from sharewell.domain.ranges import nodes_of_range
 
@@ -118,8 +118,24 @@ def test_what_is_left_out_put_in_or_changed_is_told(change: object) -> None:
 
 def test_another_logs_key_or_signature_is_refused() -> None:
     other = LogKey.from_seed("log.example/2026", bytes(32))
+    period = a_period(3, 9, 11)
+    with pytest.raises(PeriodNotVerified, match="does not list the key"):
+        verify_period(period, other.vkey)
     with pytest.raises(PeriodNotVerified, match="not signed by the key"):
-        verify_period(a_period(3, 9, 11), other.vkey)
+        verify_period(replace(period, keys=(*period.keys, other.vkey)), other.vkey)
+
+
+def test_a_checkpoint_keeps_the_signatures_that_every_reader_can_check_and_no_other() -> None:
+    period, other = a_period(3, 9, 11), LogKey.from_seed("witness.example", bytes(32))
+    text = period.checkpoint.decode().partition("\n\n")[0] + "\n"
+    crowded = sign_note(text, [other, KEY])
+    with pytest.raises(PeriodNotVerified):
+        verify_period(replace(period, checkpoint=crowded), KEY.vkey)
+    assert plainly_signed(crowded, period.keys) == period.checkpoint
+    rotated = LogKey.from_seed("log.example/2026", bytes(32))
+    both = replace(period, checkpoint=sign_note(text, [KEY, rotated]), keys=(KEY.vkey, rotated.vkey))
+    for key in (KEY, rotated):
+        assert verify_period(both, key.vkey).checkpoint.size == 11
 
 
 def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from sharewell.audit.proofs import NotSealedYet, read_checkpoint, read_nodes
 from sharewell.audit.seal import LogDamaged
 from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.merkle import ProofFailed, hash_leaf
-from sharewell.domain.period import MOST_ENTRIES, Period
+from sharewell.domain.period import MOST_ENTRIES, Period, plainly_signed
 from sharewell.domain.policy import read_policy_set_list
 from sharewell.domain.ranges import nodes_of_range, verify_range
 from sharewell.store.artifacts import read_artifact
@@ -52,9 +52,10 @@ async def period_of(conn: asyncpg.Connection[Any], since: datetime, until: datet
         await asyncio.to_thread(verify_range, leaves, first, checkpoint.size, proof, checkpoint.root)
     except ProofFailed as why:
         raise LogDamaged(f"Entries {first} to {end - 1} of the log do not lead to the signed head.") from why
+    keys = tuple(await log.keys())
     return Period(
         origin=checkpoint.origin, since=since, until=until, first=first, entries=tuple(entries), proof=proof,
-        checkpoint=signed.note, keys=tuple(await log.keys()),
+        checkpoint=plainly_signed(signed.note, keys), keys=keys,
         policies=await policy_files(conn, await log.policy_sets(first, end)),
     )  # fmt: skip
 
