@@ -118,8 +118,18 @@ def test_what_is_left_out_put_in_or_changed_is_told(change: object) -> None:
 
 def test_another_logs_key_or_signature_is_refused() -> None:
     other = LogKey.from_seed("log.example/2026", bytes(32))
-    with pytest.raises(PeriodNotVerified, match="not signed by the key"):
-        verify_period(a_period(3, 9, 11), other.vkey)
+    period = a_period(3, 9, 11)
+    with pytest.raises(PeriodNotVerified, match="no signature by a key of the trust policy"):
+        verify_period(period, other.vkey)
+    with pytest.raises(PeriodNotVerified, match="does not list the key"):
+        verify_period(replace(period, keys=(other.vkey,)), KEY.vkey)
+
+
+def test_a_checkpoint_carries_no_line_that_the_reader_cannot_check() -> None:
+    period, witness = a_period(3, 9, 11), LogKey.from_seed("witness.example", bytes(32))
+    text = period.checkpoint.decode().partition("\n\n")[0] + "\n"
+    with pytest.raises(PeriodNotVerified, match="also signed by"):
+        verify_period(replace(period, checkpoint=sign_note(text, [witness, KEY])), KEY.vkey)
 
 
 def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:

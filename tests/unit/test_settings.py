@@ -57,6 +57,7 @@ def test_each_role_may_have_a_url_of_its_own() -> None:
         ("LOG_LEVEL", "loud", "debug, info, warning, error"),
         ("LOG_FORMAT", "xml", "json, console"),
         ("COUNTRY", "Germany", "DE, US or US-NJ"),
+        ("KEEP_YEARS", "ten", "as in 10 access=2 plan=30"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_by_name_with_what_would_be_right(

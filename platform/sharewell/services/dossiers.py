@@ -37,6 +37,7 @@ _HASHES = {
     "instance_sha256": "instance", "plan_sha256": "plan", "model_sha256": "model", "data_sha256": "data",
     "code_sha256": "forecast code", "forecasts_sha256": "forecasts", "sums_sha256": "sums", "sha256": "file",
 }  # fmt: skip
+AS_ROWS = ("data", "forecasts", "sums")  #: of a forecast: no documents, but rows that stay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +113,8 @@ async def _named(tx: Transaction, decision: Decision) -> Iterable[Source]:
     named += [(kind, str(told[key])) for key, kind in _HASHES.items() if told.get(key)]
     if decision.kind == FORECAST:
         named.append(("model", str(told["model"])))
-    found = [Source(kind=kind, name=name, held=await _is_held(tx, name)) for kind, name in named]
+    rows = AS_ROWS if decision.kind == FORECAST else ()
+    found = [Source(kind=kind, name=name, held=kind in rows or await _is_held(tx, name)) for kind, name in named]
     asked = told.get(ASKED)
     if isinstance(asked, Mapping) and asked.get("code"):
         found.append(Source(kind="code", name=str(asked["code"]), held=False))

@@ -1,16 +1,31 @@
 -- What regulators search decisions by, and the rights to keep policy sets under their hash.
 
 -- Every resource an entry speaks of: its own, or those of each report in it. None where it speaks of none; a reading of
--- the log speaks of none either, whatever was looked for.
+-- the log speaks of none either, whatever was looked for. Written step by step, without settings of its own: it runs for
+-- every decision.
 create function audit.resources_of(header jsonb) returns text[]
-  language sql immutable parallel safe
-  set search_path = pg_catalog, pg_temp
+  language plpgsql immutable parallel safe
 as $$
-  select array_agg(distinct code order by code) from (
-    select header #>> '{details,resource}'
-    union all select header ->> 'subject_id' where header ->> 'subject_kind' = 'resource'
-    union all select jsonb_path_query(header, '$.details.reports[*].resource') #>> '{}'
-  ) named (code) where code <> '' and header ->> 'kind' not like 'audit.%'
+declare
+  code text := header #>> '{details,resource}';
+begin
+  if header ->> 'kind' like 'audit.%' then
+    return null;
+  end if;
+  if header ->> 'subject_kind' = 'resource' then
+    code := header ->> 'subject_id';
+  end if;
+  if code <> '' then
+    return array[code];
+  end if;
+  if header #> '{details,reports}' is null then
+    return null;
+  end if;
+  return (
+    select array_agg(distinct each order by each)
+      from (select jsonb_path_query(header, '$.details.reports[*].resource') #>> '{}') reported (each)
+     where each <> '');
+end
 $$;
 
 grant execute on function audit.resources_of(jsonb) to sharewell_gateway, sharewell_worker, sharewell_sequencer;
@@ -24,15 +39,16 @@ alter table audit.decision enable always trigger only_grows;
 
 -- The one place where a header is taken out of its entry.
 create function audit.add_header(staged bigint, header jsonb) returns void
-  language sql
-  set search_path = pg_catalog, pg_temp
+  language plpgsql
 as $$
+begin
   insert into audit.decision
       (id, staged_id, kind, at, actor, institution, action, outcome, policy_set, subject_kind, subject_id, request_id,
        resources)
     values ((header ->> 'id')::uuid, staged, header ->> 'kind', (header ->> 'at')::timestamptz, header ->> 'actor',
       (header ->> 'institution')::uuid, header ->> 'action', header ->> 'outcome', header ->> 'policy_set',
-      header ->> 'subject_kind', header ->> 'subject_id', header ->> 'request_id', audit.resources_of(header))
+      header ->> 'subject_kind', header ->> 'subject_id', header ->> 'request_id', audit.resources_of(header));
+end
 $$;
 
 -- As before; the header is taken out by the function above.
