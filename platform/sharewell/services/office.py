@@ -156,18 +156,19 @@ class Office:
             self._catalogue[code] = await tx.resources.get(code)
         return self._catalogue[code]
 
-    async def allow(self, caller: Caller, action: Action, target: Target) -> Ruling:
+    async def allow(self, caller: Caller, action: Action, *targets: Target) -> None:
         """Ask the policies, and put on record what leaves a trace.
 
         Raises `Forbidden` once the refusal is on record, `Unavailable` if refusal or reading cannot be.
         """
-        try:
-            ruling = self.authz.decide(caller, action, target)
-        except Forbidden as refusal:
-            await self._record_refusal(caller, action, target, refusal)
-            raise
-        await self._record_readings(caller, action, [(target, ruling, [])])
-        return ruling
+        read: list[tuple[Target, Ruling, list[str]]] = []
+        for target in targets:
+            try:
+                read.append((target, self.authz.decide(caller, action, target), []))
+            except Forbidden as refusal:
+                await self._record_refusal(caller, action, target, refusal)
+                raise
+        await self._record_readings(caller, action, read)
 
     def may(self, caller: Caller, action: Action, target: Target) -> bool:
         """What the policies say, to choose what to ask for; nothing may be shown on the strength of it alone."""
