@@ -69,6 +69,16 @@ async def test_a_regulator_opens_what_an_integrator_gave_and_nobody_else_does(ap
         assert not any(detail.encode() in row["body"] for row in everything)
 
 
+async def test_who_was_refused_is_sealed_too(api: Api) -> None:
+    home = await clinic(api)
+    await clinic(api, "other")
+    refused = await api.do("other", "publishOffer", **api.pledge_of(1), institution=home, onBehalfOf=NURSE)
+    assert refused.error["extensions"]["code"] == "FORBIDDEN"
+    found = await api.ask("regulator", '{ decisions(kind: "access.refused") { nodes { id } } }')
+    (node,) = found["decisions"]["nodes"]
+    assert (await opened(api, node["id"]))["identifier"] == "staff-4711"
+
+
 async def test_each_opening_is_on_record_and_the_institution_finds_it(api: Api) -> None:
     await clinic(api)
     decision = await pledged(api)
