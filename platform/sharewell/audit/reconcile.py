@@ -13,6 +13,7 @@ import asyncpg
 
 from sharewell.audit.seal import LogDamaged
 
+MOST_HOURS: Final = 4  #: for one statement
 MOST_NAMES: Final = 20  #: of what is missing, for each problem
 
 #: Tables outside of the log whose rows name the decision that made them, quoted ready for use.
@@ -146,6 +147,7 @@ async def reconcile(conn: asyncpg.Connection[Any]) -> Reconciliation:
     where an entry cannot even be read.
     """
     async with conn.transaction(isolation="repeatable_read", readonly=True):
+        await conn.execute(f"set local statement_timeout = '{MOST_HOURS}h'")  # it reads the whole log, at night
         tables = [(row["name"], row["column"]) for row in await conn.fetch(NOUN_TABLES)]
         missing: dict[str, list[str]] = {}
         rows, orphans = await _rows_without_decision(conn, tables, missing)

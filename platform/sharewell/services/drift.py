@@ -51,8 +51,8 @@ class DriftService:
 
     async def by_keys(self, caller: Caller, keys: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], Watch]:
         """How series stand, by institution and resource, for lists that name them."""
-        for institution in sorted({who for who, _ in keys}):
-            await self._office.allow(caller, Action.VIEW_FORECAST, Target.list("forecast", owner=institution))
+        owners = [Target.list("forecast", owner=institution) for institution in sorted({who for who, _ in keys})]
+        await self._office.allow(caller, Action.VIEW_FORECAST, *owners)
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.drift.by_keys(keys)
 

@@ -56,12 +56,12 @@ class Done(Generic[Subject]):
 
 @dataclass(kw_only=True)
 class Act:
-    """One permitted act inside its transaction."""
+    """One act inside its transaction."""
 
     tx: Transaction
     caller: Caller
     action: Action
-    ruling: Ruling
+    ruling: Ruling | None  #: None where it was refused before the policies were asked
     at: datetime
     vault: Vault
     wish: Wish | None = None
@@ -76,14 +76,23 @@ class Act:
 
         On whose behalf the caller acts is sealed in it. Raises `Unavailable` where the database refuses the entry.
         """
+        owner = institution or self.caller.institution
+        return await self._stage(kind, ALLOWED, (subject_kind, str(subject_id)), details, owner)
+
+    async def refused(self, target: Target) -> None:
+        """Stage the entry that says it was refused."""
+        await self._stage("access.refused", REFUSED, (target.kind, target.id), {}, self.caller.institution)
+
+    async def _stage(
+        self, kind: str, outcome: str, subject: tuple[str, str], details: Mapping[str, Json], institution: UUID | None
+    ) -> UUID:
         id = new_id()  # noqa: A001
         person = self.wish.on_behalf_of if self.wish else None
         if person is not None:
             details = {**details, FIELD: await self._sealed(person, id)}
         decision = _decision(
-            kind=kind, outcome=ALLOWED, at=self.at, caller=self.caller, action=self.action, ruling=self.ruling,
-            institution=institution or self.caller.institution, subject=(subject_kind, str(subject_id)),
-            details=details, id=id,
+            kind=kind, outcome=outcome, at=self.at, caller=self.caller, action=self.action, ruling=self.ruling,
+            institution=institution, subject=subject, details=details, id=id,
         )  # fmt: skip
         try:
             await self.tx.audit.record(decision)
@@ -149,7 +158,7 @@ class Office:
                     repeated=repeated,
                 )  # fmt: skip
         except Forbidden as refusal:
-            await self._record_refusal(caller, action, target, refusal)
+            await self._record_refusal(caller, action, target, refusal, wish)
             raise
 
     async def resource(self, tx: Transaction, code: str) -> Resource:
@@ -158,18 +167,19 @@ class Office:
             self._catalogue[code] = await tx.resources.get(code)
         return self._catalogue[code]
 
-    async def allow(self, caller: Caller, action: Action, target: Target) -> Ruling:
+    async def allow(self, caller: Caller, action: Action, *targets: Target) -> None:
         """Ask the policies, and put on record what leaves a trace.
 
         Raises `Forbidden` once the refusal is on record, `Unavailable` if refusal or reading cannot be.
         """
-        try:
-            ruling = self.authz.decide(caller, action, target)
-        except Forbidden as refusal:
-            await self._record_refusal(caller, action, target, refusal)
-            raise
-        await self._record_readings(caller, action, [(target, ruling, [])])
-        return ruling
+        read: list[tuple[Target, Ruling, list[str]]] = []
+        for target in targets:
+            try:
+                read.append((target, self.authz.decide(caller, action, target), []))
+            except Forbidden as refusal:
+                await self._record_refusal(caller, action, target, refusal)
+                raise
+        await self._record_readings(caller, action, read)
 
     def may(self, caller: Caller, action: Action, target: Target) -> bool:
         """What the policies say, to choose what to ask for; nothing may be shown on the strength of it alone."""
@@ -189,13 +199,19 @@ class Office:
         await self._record_readings(caller, action, [(target, asked[target], ids) for target, ids in named.items()])
         return seen
 
-    async def _record_refusal(self, caller: Caller, action: Action, target: Target, refusal: Forbidden) -> None:
+    async def _record_refusal(
+        self, caller: Caller, action: Action, target: Target, refusal: Forbidden, wish: Wish | None = None
+    ) -> None:
         """Put a refusal on record, in a transaction of its own."""
-        decision = _decision(
-            kind="access.refused", outcome=REFUSED, at=self.now(), caller=caller, action=action,
-            ruling=refusal.ruling, institution=caller.institution, subject=(target.kind, target.id), details={},
-        )  # fmt: skip
-        await self.record_alone([decision])
+        try:
+            async with self.database.transaction() as tx:
+                act = Act(
+                    tx=tx, caller=caller, action=action, ruling=refusal.ruling, at=self.now(), vault=self.vault,
+                    wish=wish,
+                )  # fmt: skip
+                await act.refused(target)
+        except (Unavailable, PostgresError) as error:
+            raise Unavailable(UNRECORDED) from error
 
     async def _record_readings(
         self, caller: Caller, action: Action, read: list[tuple[Target, Ruling, list[str]]]

@@ -10,9 +10,10 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tests.postgres.graphql.conftest import Api
 
-from sharewell.audit.erasure import KEY_FILE, KeyFile
+from sharewell.audit.erasure import KEY_FILE, KeyFile, Vault, Wrapped
 from sharewell.audit.keys import LogKey
 from sharewell.audit.reconcile import reconcile
 from sharewell.audit.seal import Sequencer
@@ -66,6 +67,16 @@ async def test_a_regulator_opens_what_an_integrator_gave_and_nobody_else_does(ap
     assert everything
     for detail in NURSE.values():
         assert not any(detail.encode() in row["body"] for row in everything)
+
+
+async def test_who_was_refused_is_sealed_too(api: Api) -> None:
+    home = await clinic(api)
+    await clinic(api, "other")
+    refused = await api.do("other", "publishOffer", **api.pledge_of(1), institution=home, onBehalfOf=NURSE)
+    assert refused.error["extensions"]["code"] == "FORBIDDEN"
+    found = await api.ask("regulator", '{ decisions(kind: "access.refused") { nodes { id } } }')
+    (node,) = found["decisions"]["nodes"]
+    assert (await opened(api, node["id"]))["identifier"] == "staff-4711"
 
 
 async def test_each_opening_is_on_record_and_the_institution_finds_it(api: Api) -> None:
@@ -256,6 +267,34 @@ async def test_without_the_key_encryption_key_nothing_is_opened_or_done_and_no_d
     assert refused.status == 503
     file.write_text(kept)
     assert (await opened(api, decision))["name"] == "Ayşe Ünal"
+
+
+class Service:
+    """A key management service as seen from here: it wraps and unwraps, and keeps what it wraps with to itself."""
+
+    def __init__(self) -> None:
+        self.keys = [AESGCM(AESGCM.generate_key(256))]
+
+    async def current(self) -> str:
+        return f"service/{len(self.keys)}"
+
+    async def wrap(self, key: bytes, context: bytes) -> Wrapped:
+        return Wrapped(await self.current(), self.keys[-1].encrypt(bytes(12), key, context))
+
+    async def unwrap(self, wrapped: Wrapped, context: bytes) -> bytes:
+        return self.keys[int(wrapped.kek_id.rpartition("/")[2]) - 1].decrypt(bytes(12), wrapped.data, context)
+
+
+async def test_a_key_management_service_takes_the_files_place(api: Api) -> None:
+    await clinic(api)
+    service = Service()
+    api.people.office.vault = Vault(service, timedelta(days=1))
+    decision = await pledged(api)
+    service.keys.append(AESGCM(AESGCM.generate_key(256)))
+    assert await api.people.subjects.rewrap(operator()) == 1
+    assert await api.people.subjects.keks() == ["service/2"]
+    assert (await opened(api, decision))["name"] == "Ayşe Ünal"
+    assert not (api.people.settings.home / KEY_FILE).exists()
 
 
 # --- the database -------------------------------------------------------------------------------------------------
