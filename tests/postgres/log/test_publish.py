@@ -84,6 +84,8 @@ async def test_anybody_gets_the_checkpoint_and_the_tiles(nodes: Nodes, a_decisio
         await node.publish()
         if from_files:  # then nobody needs the database for this
             await node.gateway.close()
+        policy = parse_policy((await http.get("/log/policy")).content)
+        assert [str(log.key) for log in policy.logs] == list(place.keys.vkeys)
         checkpoint = await http.get("/log/checkpoint")
         assert checkpoint.headers["content-type"] == "text/plain; charset=utf-8"
         assert checkpoint.headers["cache-control"] == "public, max-age=2"
