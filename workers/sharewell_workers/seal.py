@@ -80,6 +80,8 @@ async def reread(pool: asyncpg.Pool[Any]) -> None:
 
 async def _publish(publisher: Publisher) -> None:
     published = await publisher.publish()
+    if not published.size:
+        return  # nothing is signed yet, or another process publishes
     PUBLISHED.set(published.size)
     COSIGNED.set(published.cosigned)
     if published.files:

@@ -6,9 +6,10 @@ Sealing never waits for any of this. Whoever publishes twice does no harm: lines
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -25,6 +26,8 @@ from sharewell.store.log import LogRepository, SignedHead
 if TYPE_CHECKING:
     import asyncpg
     import httpx2
+
+PAUSE: Final = 10.0  #: seconds before a witness that did not cosign is asked again
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +59,7 @@ class Publisher:
         self._policy = policy or TrustPolicy()
         self._folder = folder
         self._cosigned: dict[str, int] = {}  #: by witness: the size that it cosigned last, as far as we know
+        self._not_before: dict[str, float] = {}  #: by witness that did not cosign: when to ask it again
 
     async def publish(self) -> Published:
         """Publish the newest checkpoint.
@@ -85,7 +89,12 @@ class Publisher:
         return Published(size=signed.size, cosigned=cosigned, quorum=quorum, files=files)
 
     async def _collect(self, tree: LogRepository, signed: SignedHead) -> None:
-        missing = [w for w in self._policy.witnesses if w.url and self._cosigned.get(w.name) != signed.size]
+        now = time.monotonic()
+        missing = [
+            witness for witness in self._policy.witnesses
+            if witness.url and self._cosigned.get(witness.name) != signed.size
+            and self._not_before.get(witness.name, now) <= now
+        ]  # fmt: skip
         if not missing:
             return
         found = await asyncio.gather(*(self._ask(witness, signed) for witness in missing))
@@ -105,6 +114,7 @@ class Publisher:
                 raise LogBehind(f"{why.message} The database has {size}, so it lost some. {RUNBOOK}") from why
             return None
         except NotCosigned as why:
+            self._not_before[witness.name] = time.monotonic() + PAUSE
             log.warning("a witness did not cosign", witness=witness.name, size=signed.size, why=why.message)
             return None
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
-from sharewell.audit.export import NotOurFolder
+from sharewell.audit.export import NotOurFolder, checkpoint_in
 from sharewell.audit.keys import LogKeys
 from sharewell.audit.memory import LogForked, check_memory
 from sharewell.audit.seal import LogBehind, Sequencer
@@ -79,6 +79,21 @@ async def test_two_nodes_witness_each_other_as_their_logs_grow(nodes: Nodes, a_d
             key = node.place.keys.signer.key
             assert open_note(kept, [key])[0] == open_note(served, [key])[0]
             assert await looks(node) == 2  # the witness and the folder
+
+
+async def test_the_seal_worker_does_all_of_it_by_itself(nodes: Nodes, a_decision: Make) -> None:
+    here, there = allied(nodes, "here", "there")
+    async with nodes.running(here) as one, nodes.running(there):
+        stopping = asyncio.Event()
+        working = asyncio.create_task(keep_log(stopping, one.sequencer, here.keys, here.settings))
+        await one.record(a_decision(), a_decision())
+        assert here.settings.log_export is not None
+        while b"/witness " not in (checkpoint_in(here.settings.log_export) or b""):
+            assert not working.done(), await working
+            await asyncio.sleep(0.05)
+        stopping.set()
+        await working
+        assert await looks(one) == 2
 
 
 async def test_sealing_does_not_wait_for_a_witness_that_is_away(nodes: Nodes, a_decision: Make) -> None:
