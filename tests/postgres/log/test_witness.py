@@ -89,7 +89,7 @@ async def test_the_seal_worker_does_all_of_it_by_itself(nodes: Nodes, a_decision
         await one.record(a_decision(), a_decision())
         assert here.settings.log_export is not None
         while b"/witness " not in (checkpoint_in(here.settings.log_export) or b""):
-            assert not working.done(), await working
+            assert not working.done(), working.exception()
             await asyncio.sleep(0.05)
         stopping.set()
         await working
