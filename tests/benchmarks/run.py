@@ -35,6 +35,7 @@ BENCHMARKS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "allocation-credit": ("fairness", "measure_credit", False),
     "allocation-horizon": ("horizon", "measure", False),
     "audit": ("audit", "measure", True),
+    "audit-verify": ("audit_verify", "measure", False),
     "api": ("api", "measure", True),
 }
 

@@ -142,13 +142,14 @@ export async function parsePolicy(text) {
 
 // --- checkpoints, bundles, proofs and log receipts -------------------------------------------------------------------
 export async function openCheckpoint(bytes, policy, quorum = policy.quorum) {
-  const keys = [...policy.logs, ...policy.witnesses.map(({ key }) => key)];
+  const named = toText(bytes).split("\n", 1)[0], logs = policy.logs.filter((key) => key.name === named);
+  const keys = [...logs, ...policy.witnesses.map(({ key }) => key)];
   const { text, by, unchecked } = await openNote(bytes, keys);
   const [origin, size, root, ...more] = text.split("\n");
   need(more.length === 1 && isName(origin), "it is not a checkpoint of three lines");
   const head = { origin, size: number(size), root: fromBase64(root), unchecked: unchecked.map((key) => key.name) };
   need(head.root.length === 32, "the head has not 32 bytes");
-  need(by.some(({ key }) => policy.logs.includes(key) && key.name === origin), `no key of ${origin} signed it that can be checked here`);
+  need(by.some(({ key }) => logs.includes(key)), `no key of ${origin} signed it that can be checked here`);
   const seen = new Set(policy.witnesses.filter((witness) => by.some(({ key }) => key === witness.key)).map(({ name }) => name));
   const cosigned = by.filter(({ key }) => key.type === COSIGNATURE).map(({ at }) => at);
   for (const { name, least, members } of policy.groups) if (members.filter((one) => seen.has(one)).length >= least) seen.add(name);
@@ -177,7 +178,7 @@ const parseJson = (text) => { try { return JSON.parse(text); } catch { throw new
 export async function verifyBundle(file, policy) { // plans are not worked out again here; that takes the first verifier
   const text = toText(file).replace(/\n$/, ""), bundle = parseJson(text), { attachments = {}, ...parts } = bundle ?? {};
   need(canonical(bundle) === text && Object.keys(parts).join() === "checkpoint,entry,format,origin,proof" && Object.values(parts).every((part) => typeof part === "string")
-    && parts.format === "sharewell-bundle/v1" && (!("attachments" in bundle) || Object.keys(attachments).length), "it is not a bundle in its one form");
+    && parts.format === "sharewell-bundle/v1" && (!("attachments" in bundle) || Object.keys(attachments ?? {}).length), "it is not a bundle in its one form");
   const found = await proven(await leafHash(utf8(parts.entry)), parseProof(parts.proof), utf8(parts.checkpoint), policy);
   need(found.origin === parts.origin, `the bundle is of ${parts.origin}, its checkpoint of ${found.origin}`);
   const decision = parseJson(parts.entry);

@@ -22,7 +22,7 @@ COMMANDS: Final = {
     "migrate": ("sharewell.cli.migrate", "Bring the database up to this release."),
     "ingest": ("sharewell.cli.ingest", "Take in a published file."),
     "replay": ("sharewell.cli.replay", "Play real history, with and without sharing."),
-    "verify": ("sharewell.cli.verify", "Check one decision from its bundle, without account or database."),
+    "verify": ("sharewell.cli.verify", "Check a decision, a promise or a whole log, without account or database."),
     "log": ("sharewell.cli.log", "Export the audit log, read it again for damage, rotate its keys."),
     "client": ("sharewell.cli.client", "Register a client, get a token, run a query."),
     "allocate": ("sharewell.cli.allocate", "Check a plan against its instance, without a solver."),
