@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -147,7 +147,7 @@ async def test_a_folder_that_was_changed_is_not_added_to(nodes: Nodes, a_decisio
 
 @pytest.mark.parametrize("origin", ["here.example/log", "here.example/log/2027"], ids=["same name", "new year"])
 async def test_keys_are_rotated_and_what_the_old_ones_signed_stays_evidence(
-    nodes: Nodes, a_decision: Make, origin: str
+    nodes: Nodes, a_decision: Make, verify: Callable[..., Awaitable[str]], origin: str
 ) -> None:
     place = nodes.place("here")
     async with nodes.running(place) as node:
@@ -168,6 +168,9 @@ async def test_keys_are_rotated_and_what_the_old_ones_signed_stays_evidence(
         assert {log.key for log in policy.logs} == {parse_vkey(key) for key in (*old.vkeys, *place.keys.vkeys)}
         named, _ = open_note((folder / "handovers").read_bytes(), [old.signer.key])
         assert place.keys.signer.vkey in named.split("\n")
+        (nodes.folder / "old-checkpoint").write_bytes(before or b"")
+        remembered = ("--remembered", nodes.folder / "old-checkpoint")  # compared within one name only
+        await verify(folder, "--policy", folder / "policy", *(remembered if origin == "here.example/log" else ()))
 
 
 async def test_a_key_that_nobody_handed_over_to_signs_nothing(nodes: Nodes, a_decision: Make) -> None:
