@@ -56,7 +56,10 @@ async def keep_log(
     async with witnesses.client() as http, asyncio.TaskGroup() as group:
 
         async def look() -> None:
-            await check_memory(pool, http, key=keys.signer.key, policy=policy, folder=settings.log_export)
+            ours = keys.signer.key
+            await check_memory(
+                pool, http, origin=ours.name, keys=[ours], policy=policy, folder=settings.log_export
+            )  # fmt: skip
             if not looked.is_set():
                 await reread(pool)
                 looked.set()
