@@ -38,7 +38,6 @@ def go(folder: Path, older: list[Path]) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {
         "GO111MODULE": "off",
         "GOPATH": str(GO_PATH),
-        "GOCACHE": str(folder.parent / "go-cache"),
     }
     command = ["go", "run", str(HERE / "verify.go"), str(folder), LOG.vkey, *map(str, older)]
     return subprocess.run(command, check=False, capture_output=True, text=True, env=environment)

@@ -102,7 +102,7 @@ def test_every_bit_of_a_log_receipt_counts() -> None:
 
 
 def test_none_of_ten_thousand_random_bits_of_a_larger_log_goes_unnoticed() -> None:
-    log, chance = a_log(3_000), random.Random(0)
+    log, chance = a_log(2_000), random.Random(0)
     files = {path: data for path, data in log.files.items() if path != "policy"}
     paths, weights = list(files), [len(data) for data in files.values()]
     check_log(log, "checkpoint", log.checkpoint)
@@ -118,7 +118,7 @@ def test_the_second_verifier_notices_all_of_them_too(tmp_path: Path) -> None:
         pytest.skip("there is no Node on this machine, which the second verifier's tests run in")
     # No post-quantum line here: WebCrypto cannot check it, and the module says so instead.
     a_log(3, ONE, TWO).write(tmp_path / "small")
-    a_log(10_000, ONE, TWO).write(tmp_path / "large")
+    a_log(3_000, ONE, TWO).write(tmp_path / "large")
     (tmp_path / "bundle.json").write_bytes(a_log(3, ONE, TWO).bundle(1).encode())
     (tmp_path / "receipt").write_bytes(a_receipt(entry(1)))
     harness = Path(__file__).with_name("flips.mjs")
