@@ -53,6 +53,8 @@ async def test_the_folder_is_what_the_log_is_at_every_size(nodes: Nodes, a_decis
             found = tiles_in(folder)
             assert {path: found.get(path) for path in wanted} == wanted
             assert (await node.publish()).files == 0, "nothing is written twice"
+        partial = {path for path in tiles_in(folder) if ".p/" in path}
+        assert partial == {"tile/0/002.p/45", "tile/1/000.p/1", "tile/1/000.p/2", "tile/entries/002.p/45"}
         note = (folder / "checkpoint").read_bytes()
         policy = parse_policy((folder / "policy").read_bytes())
         assert open_checkpoint(note, policy, mldsa44_verify).checkpoint.size == 557
