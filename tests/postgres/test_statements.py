@@ -39,12 +39,13 @@ from sharewell.store.deviations import OperatorTally
 from sharewell.store.feeds import FeedRecord
 from sharewell.store.forecasts import ForecastRun
 from sharewell.store.inspection import FacetValue, Held
-from sharewell.store.log import Head, SignedHead, Staged
+from sharewell.store.log import Head, Sealed, SignedHead, Staged, StoredHead, StoredTile
 from sharewell.store.overrides import OverrideCount
 from sharewell.store.queue import SetAside, Underway
 from sharewell.store.receipts import GiveAndTake, LeftOpen
 from sharewell.store.subjects import SubjectKey
 from sharewell.store.transfers import TransferStep
+from sharewell.store.witness import Refusal, WitnessedHead
 
 if TYPE_CHECKING:
     from tests.postgres.conftest import Connect, Connection
@@ -62,6 +63,8 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "log.OF_PERIOD": (GATEWAY,),
     "log.BODIES": (GATEWAY,),
     "log.POLICY_SETS": (GATEWAY,),
+    "log.SEALED": (GATEWAY, SEQUENCER),
+    "log.COSIGNATURES": (GATEWAY, SEQUENCER),
     "log.LATEST_CHECKPOINT": (GATEWAY, SEQUENCER),
     "queue.EFFECT": (WORKER, SEQUENCER),
     "allocations.ADD": (WORKER,),
@@ -188,6 +191,11 @@ SHAPES = (
     Shape(Head, "log: HEAD"),
     Shape(Staged, "log: FRESH LATE", "audit.entry"),
     Shape(SignedHead, "log: LATEST_CHECKPOINT", "audit.checkpoint"),
+    Shape(Sealed, "log: SEALED"),
+    Shape(StoredHead, "log: HEADS"),
+    Shape(StoredTile, "log: TILES_OF_LEVEL", "audit.tile"),
+    Shape(WitnessedHead, "witness: HEAD_OF HEAD_LIST", "witness.head"),
+    Shape(Refusal, "witness: REFUSALS", "witness.refusal"),
     Shape(SetAside, "queue: SET_ASIDE"),
     Shape(Underway, "queue: UNDERWAY"),
 )  # fmt: skip

@@ -261,7 +261,7 @@ def test_the_database_takes_the_connections_of_all_replicas(folder: str) -> None
         document["metadata"]["name"].replace("-", "_"): document["spec"].get("replicas", scaler["spec"]["maxReplicas"])
         for document in of_kind(folder, "Deployment")
     }
-    pools, surge = {"sharewell_gateway": 20, "sharewell_worker": 10, "sharewell_sequencer": 2}, 1
+    pools, surge = {"sharewell_gateway": 20, "sharewell_worker": 10, "sharewell_sequencer": 3}, 1
     for role, pool in pools.items():
         assert (replicas[role] + surge) * pool <= limits[role]
     assert sum(limits.values()) + 20 <= int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])

@@ -9,7 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from sharewell.audit.keys import PUBLIC_FILE, SECRET_FILE, KeyProblem, LogKey, load_or_create_key, load_vkey
+from sharewell.audit.keys import (
+    PUBLIC_FILE,
+    SECRET_FILE,
+    KeyProblem,
+    LogKey,
+    load_or_create_key,
+    load_or_create_keys,
+    load_or_create_receipt_key,
+    load_or_create_witness_key,
+    load_vkey,
+    read_handover,
+    rotate_keys,
+)
 from sharewell.domain.notes import MalformedNote, open_note, parse_vkey, sign_note
 
 ORIGIN = "log.example/2026"
@@ -86,3 +98,39 @@ def test_a_signing_key_with_a_wrong_id_is_refused() -> None:
     head, _, tail = text.rpartition("+")
     with pytest.raises(MalformedNote):
         LogKey.parse(f"{head[:-1]}{'0' if head[-1] != '0' else '1'}+{tail}")
+
+
+# --- beside it: ML-DSA-44, log receipts, witness; and the keys that follow ------------------------------------------
+
+
+def test_every_key_is_made_once_and_read_by_its_owner_only(tmp_path: Path) -> None:
+    keys, receipt = load_or_create_keys(tmp_path, ORIGIN), load_or_create_receipt_key(tmp_path, ORIGIN)
+    witness = load_or_create_witness_key(tmp_path, "node.example/witness")
+    assert load_or_create_keys(tmp_path, ORIGIN).vkeys == keys.vkeys
+    assert load_or_create_receipt_key(tmp_path, ORIGIN).vkey == receipt.vkey
+    assert load_or_create_witness_key(tmp_path, "node.example/witness").key == witness.key
+    assert [parse_vkey(key).kind for key in (*keys.vkeys, receipt.vkey, str(witness.key))] == [1, 6, 1, 4]
+    secrets = list(tmp_path.glob("*.key"))
+    assert len(secrets) == 4
+    assert {stat.S_IMODE(file.stat().st_mode) for file in secrets} == {0o600}
+    with pytest.raises(KeyProblem, match="signs for"):
+        load_or_create_witness_key(tmp_path, "other.example/witness")
+
+
+def test_the_old_key_names_the_new_ones_and_is_put_aside(tmp_path: Path) -> None:
+    old, receipt = load_or_create_keys(tmp_path, ORIGIN), load_or_create_receipt_key(tmp_path, ORIGIN)
+    new = rotate_keys(tmp_path, "log.example/2027")
+    assert new.handover is not None
+    assert read_handover(new.handover, [old.signer.key]) == new.vkeys
+    assert load_or_create_keys(tmp_path, "log.example/2027").vkeys == new.vkeys
+    retired = tmp_path / f"audit-log.key.retired-{old.signer.key.id:08x}"
+    assert LogKey.parse(retired.read_text().strip()).vkey == old.signer.vkey
+    assert stat.S_IMODE((tmp_path / SECRET_FILE).stat().st_mode) == 0o600
+    assert load_or_create_receipt_key(tmp_path, "log.example/2027").vkey != receipt.vkey
+    kept = {file.read_text().strip() for file in tmp_path.glob("audit-log-receipt*.vkey")}
+    assert receipt.vkey in kept, "old promises can still be checked"
+
+
+def test_without_an_old_key_nothing_is_handed_over(tmp_path: Path) -> None:
+    with pytest.raises(KeyProblem, match="no key to hand over"):
+        rotate_keys(tmp_path, ORIGIN)

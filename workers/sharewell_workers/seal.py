@@ -56,7 +56,10 @@ async def keep_log(
     async with witnesses.client() as http, asyncio.TaskGroup() as group:
 
         async def look() -> None:
-            await check_memory(pool, http, key=keys.signer.key, policy=policy, folder=settings.log_export)
+            ours = keys.signer.key
+            await check_memory(
+                pool, http, origin=ours.name, keys=[ours], policy=policy, folder=settings.log_export
+            )  # fmt: skip
             if not looked.is_set():
                 await reread(pool)
                 looked.set()
@@ -80,6 +83,8 @@ async def reread(pool: asyncpg.Pool[Any]) -> None:
 
 async def _publish(publisher: Publisher) -> None:
     published = await publisher.publish()
+    if not published.size:
+        return  # nothing is signed yet, or another process publishes
     PUBLISHED.set(published.size)
     COSIGNED.set(published.cosigned)
     if published.files:

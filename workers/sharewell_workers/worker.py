@@ -93,5 +93,5 @@ def _apart(jobs: Mapping[str, Work[Services]]) -> tuple[Mapping[str, Work[Servic
 async def _seal(settings: Settings, server: DatabaseServer, stopping: asyncio.Event) -> None:
     keys = load_or_create_keys(settings.home, settings.log_origin)
     url = server.url(DatabaseRole.SEQUENCER)
-    async with open_pool(url, DatabaseRole.SEQUENCER, most=4) as pool:
+    async with open_pool(url, DatabaseRole.SEQUENCER, most=3) as pool:
         await keep_log(stopping, pool, keys, settings)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,7 @@ async def export(conn: asyncpg.Connection[Any], folder: Path, note: bytes, polic
         await asyncio.to_thread(_put, folder / HANDOVERS, b"\n".join(handovers))
     await asyncio.to_thread(_put, folder / POLICY, policy.encode())
     files += await asyncio.to_thread(_put, folder / CHECKPOINT, note)
+    await asyncio.to_thread(_drop_partial, folder, before, checkpoint.size)
     return Exported(size=checkpoint.size, files=files)
 
 
@@ -141,6 +143,15 @@ def _add(path: Path, data: bytes) -> int:
     if found != data:
         raise NotOurFolder(f"{path} differs from the database; one of the two was changed.")
     return 0
+
+
+def _drop_partial(folder: Path, before: int, size: int) -> None:
+    """Remove the partial files of tiles that became full: c2sp.org/tlog-tiles lets readers take the full one then."""
+    for level in range(size.bit_length() // HEIGHT + 1):
+        n = (before >> (HEIGHT * level)) // FULL  # the one tile of this level that was partial
+        if n < (size >> (HEIGHT * level)) // FULL:
+            for kind in (level, ENTRIES) if not level else (level,):
+                shutil.rmtree(folder / f"{tile_path(kind, n)}.p", ignore_errors=True)
 
 
 def _put(path: Path, data: bytes) -> int:

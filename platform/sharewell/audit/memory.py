@@ -40,24 +40,26 @@ async def check_memory(
     pool: asyncpg.Pool[Any],
     http: httpx2.AsyncClient,
     *,
-    key: VerifierKey,
+    origin: str,
+    keys: Sequence[VerifierKey] = (),
     policy: TrustPolicy | None,
     folder: Path | None,
 ) -> int:
     """Raise `LogBehind` or `LogForked` if witnesses or the folder remember what the database does not have.
 
-    Returns how many of them were heard. A witness that shows what we never signed is not believed.
+    `keys` may have signed the log beside those that the database knows. Returns how many of them were heard. A witness
+    that shows what we never signed is not believed.
     """
-    remembered = await remembered_by(http, policy.witnesses if policy else (), key.name)
+    remembered = await remembered_by(http, policy.witnesses if policy else (), origin)
     exported = checkpoint_in(folder) if folder else None
     if exported is not None:
         remembered.append(Remembered(f"the folder {folder}", exported))
     async with pool.acquire() as conn:
         tree = LogRepository(conn)  # type: ignore[arg-type]  # the proxy has every method of a connection
-        keys = [parse_vkey(vkey) for vkey in await tree.keys()]
+        known = [*map(parse_vkey, await tree.keys()), *keys]
         heard = 0
         for each in remembered:
-            checkpoint = _signed_by_us(each, [*keys, key])
+            checkpoint = _signed_by_us(each, known)
             if checkpoint is not None:
                 await _compare(tree, each.where, checkpoint)
                 heard += 1

@@ -6,18 +6,19 @@ Sealing never waits for any of this. Whoever publishes twice does no harm: lines
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from sharewell.audit.export import checkpoint_in, export
-from sharewell.audit.proofs import published_note
-from sharewell.audit.seal import RUNBOOK, LogBehind
+from sharewell.audit.memory import check_memory
+from sharewell.audit.proofs import published_note, read_checkpoint
 from sharewell.audit.signers import mldsa44_verify
 from sharewell.audit.witnesses import NotCosigned, WitnessAhead, cosignature
-from sharewell.domain.errors import Invalid
+from sharewell.domain.errors import Invalid, SharewellError
 from sharewell.domain.notes import Signature, parse_vkey
 from sharewell.domain.trust import TrustedLog, TrustPolicy, Witness, open_checkpoint
 from sharewell.store.log import LogRepository, SignedHead
@@ -25,6 +26,8 @@ from sharewell.store.log import LogRepository, SignedHead
 if TYPE_CHECKING:
     import asyncpg
     import httpx2
+
+PAUSE: Final = 10.0  #: seconds before a witness that did not cosign is asked again
 
 log = structlog.get_logger(__name__)
 
@@ -56,11 +59,12 @@ class Publisher:
         self._policy = policy or TrustPolicy()
         self._folder = folder
         self._cosigned: dict[str, int] = {}  #: by witness: the size that it cosigned last, as far as we know
+        self._not_before: dict[str, float] = {}  #: by witness that did not cosign: when to ask it again
 
     async def publish(self) -> Published:
         """Publish the newest checkpoint.
 
-        Raises `LogBehind` if a witness saw more of this log than the database has, and `LogDamaged` as `export` does.
+        Raises `LogBehind` or `LogForked` as `check_memory` does, and `LogDamaged` as `export` does.
         """
         async with self._pool.acquire() as conn:
             tree = LogRepository(conn)  # type: ignore[arg-type]  # the proxy has every method of a connection
@@ -85,7 +89,12 @@ class Publisher:
         return Published(size=signed.size, cosigned=cosigned, quorum=quorum, files=files)
 
     async def _collect(self, tree: LogRepository, signed: SignedHead) -> None:
-        missing = [w for w in self._policy.witnesses if w.url and self._cosigned.get(w.name) != signed.size]
+        now = time.monotonic()
+        missing = [
+            witness for witness in self._policy.witnesses
+            if witness.url and self._cosigned.get(witness.name) != signed.size
+            and self._not_before.get(witness.name, now) <= now
+        ]  # fmt: skip
         if not missing:
             return
         found = await asyncio.gather(*(self._ask(witness, signed) for witness in missing))
@@ -99,25 +108,24 @@ class Publisher:
         try:
             return await cosignature(self._http, self._pool, witness, signed.note, signed.size, old)
         except WitnessAhead as why:
-            async with self._pool.acquire() as conn:
-                size = (await LogRepository(conn).head()).size  # type: ignore[arg-type]
-            if why.size > size:
-                raise LogBehind(f"{why.message} The database has {size}, so it lost some. {RUNBOOK}") from why
-            return None
+            # Its word alone could stop us for nothing; the checkpoint that it should have then is signed by us.
+            origin = read_checkpoint(signed.note).origin
+            await check_memory(self._pool, self._http, origin=origin, policy=self._policy, folder=None)
+            self._leave(witness, signed, why)
         except NotCosigned as why:
-            log.warning("a witness did not cosign", witness=witness.name, size=signed.size, why=why.message)
-            return None
+            self._leave(witness, signed, why)
+        return None
+
+    def _leave(self, witness: Witness, signed: SignedHead, why: SharewellError) -> None:
+        self._not_before[witness.name] = time.monotonic() + PAUSE
+        log.warning("a witness did not cosign", witness=witness.name, size=signed.size, why=why.message)
 
 
 async def published_policy(tree: LogRepository, policy: TrustPolicy) -> TrustPolicy:
     """The trust policy to hand out with the log: all keys that ever signed it, beside the witnesses of `policy`."""
     keys = [parse_vkey(vkey) for vkey in await tree.keys()]
     given = {log.key.public for log in policy.logs}
-    logs = policy.logs + tuple(TrustedLog(key=key) for key in keys if key.public not in given)
-    return TrustPolicy(
-        logs=logs, witnesses=policy.witnesses, groups=policy.groups, quorum=policy.quorum,
-        receipt_keys=policy.receipt_keys,
-    )  # fmt: skip
+    return replace(policy, logs=policy.logs + tuple(TrustedLog(key=key) for key in keys if key.public not in given))
 
 
 def _judge(note: bytes, policy: TrustPolicy) -> tuple[int, bool]:

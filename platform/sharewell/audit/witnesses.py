@@ -36,10 +36,6 @@ log = structlog.get_logger(__name__)
 class WitnessAhead(SharewellError):
     """A witness says that it cosigned a larger tree of this log than the one at hand."""
 
-    def __init__(self, message: str, size: int) -> None:
-        super().__init__(message)
-        self.size = size  #: what the witness cosigned
-
 
 class NotCosigned(SharewellError):
     """The witness did not cosign; the message says what it answered."""
@@ -69,7 +65,7 @@ async def cosignature(
     if answer.status_code == httpx2.codes.CONFLICT and answer.headers.get("content-type") == SIZE_TYPE:
         old = _size(witness, answer.content)
         if old > size:
-            raise WitnessAhead(f"The witness {witness.name} cosigned {old} entries of this log, not {size}.", old)
+            raise WitnessAhead(f"The witness {witness.name} cosigned {old} entries of this log, not {size}.")
         answer = await _ask(http, pool, witness, note, size, old)
     if answer.status_code != httpx2.codes.OK:
         raise NotCosigned(f"the witness {witness.name} answered {answer.status_code}: {answer.text[:200]!r}.")

@@ -40,7 +40,8 @@ def log_routes(audit: AuditService, bearer: Bearer, vkey: Callable[[], str], fol
         return Response(note, media_type=TEXT, headers=A_MOMENT)
 
     async def policy(request: Request) -> Response:  # noqa: ARG001 - an endpoint's signature
-        return Response(await audit.policy(), media_type=TEXT, headers=A_MOMENT)
+        text = await (_read(folder / "policy") if folder else audit.policy())
+        return PlainTextResponse(text or "", status_code=404 if text is None else 200, headers=A_MOMENT)
 
     async def key(request: Request) -> Response:  # noqa: ARG001 - an endpoint's signature
         return PlainTextResponse(f"{vkey()}\n")

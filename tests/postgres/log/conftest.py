@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+import sys
+from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -202,6 +204,21 @@ class Nodes:
     async def _program(self, name: str, *arguments: str) -> None:
         process = await asyncio.create_subprocess_exec(installed_programs() / "bin" / name, *arguments)
         assert await process.wait() == 0, name
+
+
+@pytest.fixture
+def verify() -> Callable[..., Awaitable[str]]:
+    """`sharewell verify ARGUMENTS`, as a stranger types it; what it says, once it ends with `status`."""
+
+    async def run(*arguments: str | Path, status: int = 0) -> str:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "sharewell.cli", "verify", *arguments, stdout=PIPE, stderr=STDOUT
+        )
+        said = (await process.communicate())[0].decode()
+        assert process.returncode == status, said
+        return said
+
+    return run
 
 
 @pytest.fixture

@@ -205,7 +205,7 @@ async def whole(own: OwnServer, database: str, folder: Path) -> list[str]:
     async with asyncpg.create_pool(url, min_size=1, max_size=3) as pool, client() as http:
 
         async def look() -> None:
-            await check_memory(pool, http, key=KEY.key, policy=None, folder=folder)
+            await check_memory(pool, http, origin=KEY.key.name, policy=None, folder=folder)
 
         sequencer = Sequencer(pool, KEY, look=look)
         while not (await sequencer.seal()).leading:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,25 @@ async def test_the_promise_comes_with_the_answer_and_the_proof_once_it_is_kept(n
         checkpoint = open_checkpoint(note, policy, mldsa44_verify).checkpoint
         assert proof.index == kept["logIndex"]
         verify_inclusion(receipt.leaf_hash, proof.index, checkpoint.size, proof.path, checkpoint.root)
+
+
+async def test_whoever_holds_the_promise_checks_it_against_what_is_published(
+    nodes: Nodes, verify: Callable[..., Awaitable[str]]
+) -> None:
+    async with nodes.running(nodes.place("here")) as node:
+        admin, folder = await node.client(Role.ADMIN), nodes.folder / "here" / "export"
+        kept, broken = nodes.folder / "kept", nodes.folder / "broken"
+        for file, code in ((kept, "line.one"), (broken, "line.two")):
+            made = (await admin.graphql(DEFINE, a_line(code)))["defineResource"]["decision"]
+            file.write_text(made["logReceipt"])
+            if file is kept:
+                await node.seal()
+                await node.publish()
+        policy = ("--policy", folder / "policy", "--log", folder)
+        await verify(kept, *policy)
+        waiting = await verify(broken, *policy, status=1)
+        overdue = await verify(broken, *policy, "--at", "2099-01-01T00:00:00Z", status=3)
+        assert waiting != overdue, "once its time is over, a promise that was not kept is evidence"
 
 
 async def test_the_same_wish_gets_the_same_promise_again(nodes: Nodes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +53,8 @@ async def test_the_folder_is_what_the_log_is_at_every_size(nodes: Nodes, a_decis
             found = tiles_in(folder)
             assert {path: found.get(path) for path in wanted} == wanted
             assert (await node.publish()).files == 0, "nothing is written twice"
+        partial = {path for path in tiles_in(folder) if ".p/" in path}
+        assert partial == {"tile/0/002.p/45", "tile/1/000.p/1", "tile/1/000.p/2", "tile/entries/002.p/45"}
         note = (folder / "checkpoint").read_bytes()
         policy = parse_policy((folder / "policy").read_bytes())
         assert open_checkpoint(note, policy, mldsa44_verify).checkpoint.size == 557
@@ -84,6 +86,8 @@ async def test_anybody_gets_the_checkpoint_and_the_tiles(nodes: Nodes, a_decisio
         await node.publish()
         if from_files:  # then nobody needs the database for this
             await node.gateway.close()
+        policy = parse_policy((await http.get("/log/policy")).content)
+        assert [str(log.key) for log in policy.logs] == list(place.keys.vkeys)
         checkpoint = await http.get("/log/checkpoint")
         assert checkpoint.headers["content-type"] == "text/plain; charset=utf-8"
         assert checkpoint.headers["cache-control"] == "public, max-age=2"
@@ -145,7 +149,7 @@ async def test_a_folder_that_was_changed_is_not_added_to(nodes: Nodes, a_decisio
 
 @pytest.mark.parametrize("origin", ["here.example/log", "here.example/log/2027"], ids=["same name", "new year"])
 async def test_keys_are_rotated_and_what_the_old_ones_signed_stays_evidence(
-    nodes: Nodes, a_decision: Make, origin: str
+    nodes: Nodes, a_decision: Make, verify: Callable[..., Awaitable[str]], origin: str
 ) -> None:
     place = nodes.place("here")
     async with nodes.running(place) as node:
@@ -166,6 +170,9 @@ async def test_keys_are_rotated_and_what_the_old_ones_signed_stays_evidence(
         assert {log.key for log in policy.logs} == {parse_vkey(key) for key in (*old.vkeys, *place.keys.vkeys)}
         named, _ = open_note((folder / "handovers").read_bytes(), [old.signer.key])
         assert place.keys.signer.vkey in named.split("\n")
+        (nodes.folder / "old-checkpoint").write_bytes(before or b"")
+        remembered = ("--remembered", nodes.folder / "old-checkpoint")  # compared within one name only
+        await verify(folder, "--policy", folder / "policy", *(remembered if origin == "here.example/log" else ()))
 
 
 async def test_a_key_that_nobody_handed_over_to_signs_nothing(nodes: Nodes, a_decision: Make) -> None:

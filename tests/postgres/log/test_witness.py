@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-from sharewell.audit.export import NotOurFolder
+from sharewell.audit.export import NotOurFolder, checkpoint_in
 from sharewell.audit.keys import LogKeys
 from sharewell.audit.memory import LogForked, check_memory
 from sharewell.audit.seal import LogBehind, Sequencer
@@ -23,7 +27,8 @@ from sharewell.domain.checkpoint import Checkpoint
 from sharewell.domain.merkle import hash_leaf, root_hash
 from sharewell.domain.notes import add_signatures, open_note, parse_signatures, parse_vkey, sign_note
 from sharewell.domain.trust import open_checkpoint, parse_policy
-from sharewell.domain.witnessing import AddCheckpoint, parse_add_checkpoint
+from sharewell.domain.witnessing import SIZE_TYPE, AddCheckpoint, parse_add_checkpoint
+from sharewell.gateway.server import serve
 from sharewell_workers.seal import keep_log
 
 if TYPE_CHECKING:
@@ -53,7 +58,7 @@ async def looks(node: Node) -> int:
     settings = node.place.settings
     async with client() as http:
         return await check_memory(
-            node.sequencer, http, key=node.place.keys.signer.key, policy=read_policy(settings.log_policy),
+            node.sequencer, http, origin=settings.log_origin, policy=read_policy(settings.log_policy),
             folder=settings.log_export,
         )  # fmt: skip
 
@@ -81,6 +86,21 @@ async def test_two_nodes_witness_each_other_as_their_logs_grow(nodes: Nodes, a_d
             assert await looks(node) == 2  # the witness and the folder
 
 
+async def test_the_seal_worker_does_all_of_it_by_itself(nodes: Nodes, a_decision: Make) -> None:
+    here, there = allied(nodes, "here", "there")
+    async with nodes.running(here) as one, nodes.running(there):
+        stopping = asyncio.Event()
+        working = asyncio.create_task(keep_log(stopping, one.sequencer, here.keys, here.settings))
+        await one.record(a_decision(), a_decision())
+        assert here.settings.log_export is not None
+        while b"/witness " not in (checkpoint_in(here.settings.log_export) or b""):
+            assert not working.done(), working.exception()
+            await asyncio.sleep(0.05)
+        stopping.set()
+        await working
+        assert await looks(one) == 2
+
+
 async def test_sealing_does_not_wait_for_a_witness_that_is_away(nodes: Nodes, a_decision: Make) -> None:
     here, there = allied(nodes, "here", "there")
     there.taken.close()
@@ -92,6 +112,24 @@ async def test_sealing_does_not_wait_for_a_witness_that_is_away(nodes: Nodes, a_
         assert here.settings.log_export is not None
         assert (here.settings.log_export / "checkpoint").exists()
         assert await looks(one) == 1
+
+
+async def test_a_witness_that_only_claims_to_have_seen_more_is_not_believed(nodes: Nodes, a_decision: Make) -> None:
+    async def lies(request: Request) -> Response:
+        return Response(b"99\n", 409, headers={"Content-Type": SIZE_TYPE})
+
+    here, liar = allied(nodes, "here", "liar")
+    app = Starlette(routes=[Route("/witness/add-checkpoint", lies, methods=["POST"])])
+    stop, ready = asyncio.Event(), asyncio.Event()
+    lying = asyncio.create_task(serve(app, liar.taken, stop, ready=ready))
+    await ready.wait()
+    async with nodes.running(here) as one:
+        await one.record(a_decision())
+        await one.seal()
+        published = await one.publish()
+        assert (published.size, published.cosigned) == (1, 0)
+    stop.set()
+    await lying
 
 
 async def ask(http: httpx2.AsyncClient, witness: Node, old: int, note: bytes, proof: tuple[bytes, ...] = ()) -> Any:
