@@ -12,7 +12,7 @@ from rich.console import Console
 from sharewell.domain import canonical
 from sharewell.domain.allocation import NotProven, PlanRefused
 from sharewell.domain.errors import Invalid
-from sharewell.domain.horizon import FORMAT, Horizon
+from sharewell.domain.horizon import ROWS_OF, Horizon
 from sharewell.domain.horizon_certificate import check_bounds
 from sharewell.domain.horizon_check import check_schedule
 from sharewell.domain.horizon_measures import share_table
@@ -29,7 +29,7 @@ def is_horizon(path: Path) -> bool:
         document = canonical.parse_loosely(path.read_bytes())
     except (OSError, Invalid):
         return False
-    return isinstance(document, dict) and document.get("format") == FORMAT
+    return isinstance(document, dict) and document.get("format") in ROWS_OF
 
 
 def solve(path: Path, output: Path, seconds: float, processes: int) -> None:
