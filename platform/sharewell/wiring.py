@@ -25,6 +25,7 @@ from sharewell.services.deviations import DeviationService
 from sharewell.services.drift import DriftService
 from sharewell.services.feeds import FeedService
 from sharewell.services.forecasts import ForecastService
+from sharewell.services.horizons import HorizonService
 from sharewell.services.institutions import InstitutionService
 from sharewell.services.jobs import JobService
 from sharewell.services.lab import LabService
@@ -65,6 +66,7 @@ class Services:
     drift: DriftService
     feeds: FeedService
     forecasts: ForecastService
+    horizons: HorizonService
     institutions: InstitutionService
     jobs: JobService
     lab: LabService
@@ -90,6 +92,7 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         audit=AuditService(office), capacity=CapacityService(office), choices=ChoiceService(office),
         clients=ClientService(office), consents=ConsentService(office), deviations=DeviationService(office),
         drift=DriftService(office), feeds=FeedService(office), forecasts=ForecastService(office),
+        horizons=HorizonService(office),
         institutions=InstitutionService(office), jobs=JobService(office), lab=LabService(office),
         offers=OfferService(office, allocate_after=settings.allocate_after),
         overrides=OverrideService(office), policies=PolicyService(office), receipts=ReceiptService(office),

@@ -96,6 +96,11 @@ class LabService:
                     "an urgent plan is not solved again: it follows one rule, and its reason says what it rests on.",
                     field="id",
                 )
+            if run.horizon is not None:
+                raise Invalid(
+                    "day 0 of a schedule is not solved again here; `sharewell allocate` solves its horizon again.",
+                    field="id",
+                )
             instance = await read_artifact(tx.conn, run.instance_sha256)
             plan = await read_artifact(tx.conn, run.plan_sha256)
         lanes = await asyncio.to_thread(lambda: len(Instance.read(instance).lanes))
