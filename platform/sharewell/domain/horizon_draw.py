@@ -99,15 +99,20 @@ def draw_horizon(stored: Stored, terms: Terms, *, region: str, at: datetime, rea
     """Draw the horizon of a region from `at` on.
 
     Only what is offered leaves: an owner keeps everything else, its own need at the chosen quantile and the minimum it
-    stated, and nothing leaves outside the window of an offer. What arrives on day 0 answers requests that are due that
-    day; what is foreseen for later days may also go to whoever is only expected to lack it.
+    stated, and nothing leaves outside the window of an offer. What arrives answers requests that are due by then; from
+    day 1 on it may also go to whoever is only expected to lack it and has said nothing of that day.
     """
     return _Drawing(stored, terms, region, at, reach or Reach()).draw()
 
 
-def due_today(request: Request, at: datetime) -> bool:
-    """Whether the units are needed within a day of `at`."""
-    return request.needed_by < at + DAY and request.needed_until > at
+def due_today(request: Request, begins: datetime) -> bool:
+    """Whether the units are needed on the day that begins then."""
+    return request.needed_by < begins + DAY and request.needed_until > begins
+
+
+def ends_on(offer: Offer, begins: datetime) -> bool:
+    """Whether the window of `offer` ends on the day that begins then."""
+    return begins <= offer.available_until < begins + DAY
 
 
 class _Drawing:
@@ -118,6 +123,9 @@ class _Drawing:
         self.offers: dict[Node, list[Offer]] = defaultdict(list)
         for offer in stored.offers:
             self.offers[str(offer.institution), offer.resource].append(offer)
+        self.ending: dict[str, set[int]] = defaultdict(set)  #: days on which an offer of an item ends
+        for offer in stored.offers:
+            self.ending[offer.resource].add((offer.available_until - at) // DAY)
         self.requests: dict[Node, list[Request]] = defaultdict(list)
         for request in stored.requests:
             self.requests[str(request.institution), request.resource].append(request)
@@ -262,7 +270,7 @@ class _Drawing:
         used_up = self._kind(node) is ResourceKind.CONSUMABLE
         for day in range(self.days):
             begins = self.at + day * DAY
-            active = [q for q in asked if q.needed_by < begins + DAY and q.needed_until > begins]
+            active = [q for q in asked if due_today(q, begins)]
             if used_up:  # what is used up is needed once
                 active = [q for q in active if day == self._day(q.needed_by)]
             raised = sum(q.raised for q in active)
@@ -313,18 +321,29 @@ class _Drawing:
         )  # fmt: skip
 
     def _gates(self, ways: Sequence[Way]) -> Iterator[Gate]:
-        """Windows of offers, and for day 0 what is asked for by then."""
-        open_ended = (UNLIMITED,) * self.days
+        """Windows of offers, and what is asked for by then."""
         for node in sorted({(end, way.item) for way in ways for end in (way.origin, way.destination)}):
             offered = tuple(
                 sum(o.remaining for o in self.offers[node] if self._is_open(o, day)) for day in range(self.days)
             )
-            asked = sum(row.requested for row in self.requests[node] if due_today(row, self.at))
-            wanted = (asked, *open_ended[1:])
+            wanted = tuple(self._wanted(node, day) for day in range(self.days))
             place = self._kind(node) is ResourceKind.PLACE
             yield Gate(
                 site=node[0], item=node[1], gives=wanted if place else offered, takes=offered if place else wanted
             )
+
+    def _wanted(self, node: Node, day: int) -> int:
+        """Most that may come on `day`: what is asked for by then; without limit once its requests say no more.
+
+        On day 0, which binds, nothing comes that was not asked for. Where an offer ends that day, what is asked for
+        later may come as well, or it would never come.
+        """
+        begins = self.at + day * DAY
+        requests = [row for row in self.requests[node] if row.needed_until > begins]
+        if day and not requests:
+            return UNLIMITED
+        early = day in self.ending[node[1]]
+        return sum(row.requested for row in requests if early or due_today(row, begins))
 
     def _ways(self, bare: Horizon, by_itself: Alone) -> Iterator[Way]:
         """Lanes from whoever offers to whoever is short on some day, the nearest within reach."""

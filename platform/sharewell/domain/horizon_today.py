@@ -14,7 +14,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from sharewell.domain.fairness import Receipt, gini, jain, per_mille
-from sharewell.domain.horizon_draw import DAY, due_today, last_day
+from sharewell.domain.horizon_draw import DAY, due_today, ends_on, last_day
 from sharewell.domain.horizon_walk import Alone, Node, Walk, alone, walk
 from sharewell.domain.moves import total
 from sharewell.domain.plan import Assignment, Reason, Unfilled
@@ -152,8 +152,7 @@ class _Binding:
         self.open = {row.id: row.requested for row in requests}
         self.asked: dict[Node, list[Request]] = defaultdict(list)
         for request in self.requests:
-            if due_today(request, self.at):
-                self.asked[str(request.institution), request.resource].append(request)
+            self.asked[str(request.institution), request.resource].append(request)
         self.offered: dict[Node, list[Offer]] = defaultdict(list)
         for offer in self.offers:
             self.offered[str(offer.institution), offer.resource].append(offer)
@@ -192,7 +191,8 @@ class _Binding:
         leaves = max(self.at, offer.available_from)
         lot = not horizon.item[row.item].is_used_up or last_day(offer, self.at, horizon.days) == row.until
         today = leaves <= offer.available_until and leaves < self.at + DAY
-        return lot and today and leaves + hours <= request.needed_until
+        wanted = due_today(request, self.at) or ends_on(offer, self.at)
+        return lot and today and wanted and leaves + hours <= request.needed_until
 
     def _why(self, row: Shipment, units: int) -> str:
         giver, receiver = self.outcome.parties(row)
