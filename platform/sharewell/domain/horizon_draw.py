@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from sharewell.domain import checks
@@ -310,12 +311,13 @@ class _Drawing:
     def _ward(self, node: Node) -> Ward:
         beds, report, need = self._stock(node), self.stored.reports.get(node), self.need[node]
         opened, floor = self._opened(node), self._minimum(node)
-        daily = 0 if report is None else _admitted(report)
-        waiting = 0 if report is None else report.waiting or 0
-        raised = self.raised[node]
+        arrivals = [a + b for a, b in zip(_admitted(report, self.days), self.raised[node], strict=True)]
+        # Whoever waits is taken to move on the day the first request is due; a horizon moves nobody twice.
+        first = min((self._day(row.needed_by) for row in self.requests[node]), default=0)
+        arrivals[min(first, self.days - 1)] += 0 if report is None else report.waiting or 0
         return Ward(
             site=node[0], item=node[1], beds=(beds,) * self.days, occupied=tuple(1000 * units for units in need),
-            arrivals=tuple(daily + (waiting if day == 0 else 0) + raised[day] for day in range(self.days)),
+            arrivals=tuple(arrivals),
             kept=tuple(min(beds, max(floor, need[d], beds - opened[d])) for d in range(self.days)),
             urgency=self._urgency(node), pledge=1000,
         )  # fmt: skip
@@ -390,11 +392,15 @@ def last_day(offer: Offer, start: datetime, days: int) -> int:
     return max(1, min(days, (offer.expires_on - start.date()).days + 1))
 
 
-def _admitted(report: CapacityReport) -> int:
-    """People admitted a day: as reported, or as many as keep the places in use filled at the usual stay."""
-    if report.admissions is not None:
-        return report.admissions // report.period_days
-    return 1000 * (report.occupied or 0) // sum(STAY)
+def _admitted(report: CapacityReport | None, days: int) -> list[int]:
+    """People admitted each day: as reported, or as many as keep the places in use filled at the usual stay."""
+    people, over = 0, 1
+    if report is not None and report.admissions is not None:
+        people, over = report.admissions, report.period_days
+    elif report is not None:
+        people, over = 1000 * (report.occupied or 0), sum(STAY)
+    by_then = [people * day // over for day in range(days + 1)]
+    return [after - before for before, after in pairwise(by_then)]
 
 
 def _site_lanes(

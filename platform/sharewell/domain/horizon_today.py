@@ -297,7 +297,8 @@ def beyond_all(outcome: Outcome, item: str) -> int:
 
 def _least(outcome: Outcome, item: str, shared: int) -> int:
     """What is short of `item` where it is proven that no schedule lacks less; else 0, for nothing is known."""
-    alike = len({row.urgency for row in (*outcome.horizon.standings, *outcome.horizon.wards)}) == 1
+    standings, wards = outcome.horizon.standings, outcome.horizon.wards
+    alike = len({row.urgency for row in standings} | {row.urgency for row in wards}) == 1
     only = [row.item for row in outcome.horizon.items] == [item]
     return shared if alike and only and not outcome.schedule.search.gap else 0
 

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from sharewell.domain import canonical, checks
+from sharewell.domain.canonical import Json
 from sharewell.domain.errors import Invalid
 from sharewell.domain.horizon import Aim, Horizon
 from sharewell.domain.horizon_certificate import check_bounds
@@ -78,7 +79,7 @@ class HorizonService:
                 return act.again(str)
             for name in names:
                 await self._office.resource(act.tx, name)
-            asked = {
+            asked: dict[str, Json] = {
                 "region": region, "resources": names, "days": terms.days, "level": terms.level,
                 "hold_days": terms.hold_days, "seconds": seconds,
             }  # fmt: skip

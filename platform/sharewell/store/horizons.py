@@ -39,11 +39,12 @@ select r.* from sharewell.institution i cross join unnest($2::text[]) k (code) c
 """
 #: Of each institution, resource and day, the forecast of the newest run.
 FORECASTS = f"""
-select distinct on (f.institution_id, f.resource, f.target) {FORECAST}, r.origin
-  from sharewell.forecast f join sharewell.forecast_run r on r.id = f.run_id
-       join sharewell.institution i on i.id = f.institution_id
- where i.region = $1 and f.resource = any ($2::text[]) and f.target between $3 and $4
- order by f.institution_id, f.resource, f.target, f.run_id desc
+select newest.* from sharewell.institution i cross join unnest($2::text[]) k (code) cross join lateral (
+  select distinct on (f.target) {FORECAST}, r.origin
+    from sharewell.forecast f join sharewell.forecast_run r on r.id = f.run_id
+   where f.institution_id = i.id and f.resource = k.code and f.target between $3 and $4
+   order by f.target, f.run_id desc) newest
+ where i.region = $1
 """
 #: What earlier plans move and is not back: whether the receiver's newest report has it, and whether it is taken off
 #: the giver's stock (while the window of the offer lasts; then the giver's own reports tell).

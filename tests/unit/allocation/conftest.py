@@ -184,7 +184,8 @@ def drawn_horizon(
     standings += [
         Standing(site=name, item=kit, need=draw(series), kept=(0,) * length) for kit in kits for name in names[1:]
     ]
-    gated = sorted({(row.site, row.item) for row in (*standings, *wards) if row.item not in kits})
+    nodes = [(row.site, row.item) for row in standings] + [(row.site, row.item) for row in wards]
+    gated = sorted(node for node in nodes if node[1] not in kits)
     gates = [
         Gate(site=site, item=item, gives=tuple(draw(seldom) for _ in range(length)),
              takes=tuple(draw(seldom) for _ in range(length)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -43,7 +43,8 @@ NORTH, SOUTH, EAST = map(str, HOUSES)
 def institution(number: int) -> Institution:
     return Institution(
         id=HOUSES[number], code=f"house-{number}", name="House", kind=InstitutionKind.HOSPITAL, region="us-nj",
-        latitude=40 + number / 10, longitude=-74.0, equity_group="", status=InstitutionStatus.ACTIVE, registered_at=NOON,
+        latitude=40 + number / 10, longitude=-74.0, equity_group="", status=InstitutionStatus.ACTIVE,
+        registered_at=NOON,
     )  # fmt: skip
 
 
@@ -244,6 +245,16 @@ def test_people_who_are_about_to_leave_need_no_place_here() -> None:
     beds = LINE[ResourceKind.PLACE]
     rows = (report(HOUSES[1], beds, staffed=5, occupied=5, waiting=4), under_way(beds, 3, TransferState.HELD))
     assert draw(stored(*rows, resources=(beds,)), days=3).ward[SOUTH, beds.code].occupied == (9000, 6000, 6000)
+
+
+def test_who_waits_moves_when_a_place_is_asked_for_and_who_is_admitted_on_that_day() -> None:
+    beds = LINE[ResourceKind.PLACE]
+    full = report(HOUSES[1], beds, staffed=22, occupied=22, waiting=4)
+    asked = request(HOUSES[1], beds, 4, by=2)
+    horizon = draw(stored(full, asked, resources=(beds,)), days=4)
+    assert horizon.ward[SOUTH, beds.code].arrivals == (1, 2, 6, 2)
+    weekly = replace(full, admissions=10, period_days=7)
+    assert draw(stored(weekly, resources=(beds,)), days=4).ward[SOUTH, beds.code].arrivals == (5, 1, 2, 1)
 
 
 def test_masks_leave_by_lot_and_what_was_received_is_held() -> None:
