@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from tests.conftest import Pool
 from tests.postgres.graphql.conftest import BEDS, Api, text
@@ -259,6 +260,34 @@ async def test_what_cannot_be_planned_is_refused_with_its_field(api: Api) -> Non
     ):  # fmt: skip
         answer = await api.do("planner", "planHorizon", **({"region": "us-nj", "resources": [VENTILATORS]} | wrong))
         assert (answer.refusal[0], answer.refusal[2]) == ("INVALID", f"input.{field}")
+
+
+async def test_a_horizon_is_drawn_in_as_many_statements_whoever_takes_part(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await two_hospitals(api)
+    sent: list[str] = []
+    execute = asyncpg.Connection._execute  # noqa: SLF001 - what every statement that returns rows goes through
+
+    async def spy(self: Any, query: str, *args: Any, **kwargs: Any) -> Any:
+        sent.append(query)
+        return await execute(self, query, *args, **kwargs)
+
+    monkeypatch.setattr(asyncpg.Connection, "_execute", spy)
+    async def drawn() -> tuple[int, int]:
+        """Statements it took, and institutions in it."""
+        sent.clear()
+        found = await api.workers.horizons.draw("us-nj", [VENTILATORS, MASKS, BEDS], Terms())
+        assert found is not None
+        return len(sent), len(found.horizon.sites)
+
+    few = await drawn()
+    for number in range(5):
+        await api.institution(f"more-{number}", latitude=40.1)
+        await api.report(f"more-{number}", resource=MASKS, staffed=5, occupied=5)
+    many = await drawn()
+    assert (few[1], many[1]) == (2, 7)
+    assert many[0] == few[0] - 3 == 7  # the lines of the catalogue are read once
 
 
 async def test_an_unknown_horizon_is_not_found(api: Api) -> None:
