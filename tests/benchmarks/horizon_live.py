@@ -96,7 +96,7 @@ async def _fill(services: Services) -> None:
 
 
 def _pledge(code: str, now: datetime, chance: random.Random) -> OfferDraft:
-    lot = {"lot": "L1", "expires_on": (now + 2 * WEEK).date()} if code == "mask.n95" else {}
+    lot: dict[str, Any] = {"lot": "L1", "expires_on": (now + 2 * WEEK).date()} if code == "mask.n95" else {}
     return OfferDraft(
         resource=code, quantity=chance.randint(2, 18), available_from=now,
         available_until=now + timedelta(days=chance.randint(2, 7)), **lot,

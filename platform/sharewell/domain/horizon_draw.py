@@ -266,16 +266,16 @@ class _Drawing:
 
     def _raise(self, node: Node, by_itself: Alone) -> None:
         """Count what requests raise above forecast and census, as far as these fall short of what is asked."""
-        asked = [row for row in self.requests[node] if row.raised]
+        if not any(row.raised for row in self.requests[node]):
+            return
         lacks = [-(-units // self._unit(node)) for units in by_itself.walk.short[node]]
         used_up = self._kind(node) is ResourceKind.CONSUMABLE
         for day in range(self.days):
             begins = self.at + day * DAY
-            active = [q for q in asked if due_today(q, begins)]
+            active = [row for row in self.requests[node] if due_today(row, begins)]
             if used_up:  # what is used up is needed once
-                active = [q for q in active if day == self._day(q.needed_by)]
-            raised = sum(q.raised for q in active)
-            counted = min(raised, max(0, sum(q.requested for q in active) - lacks[day]))
+                active = [row for row in active if day == self._day(row.needed_by)]
+            counted = _raised(active, lacks[day])
             if counted:
                 has = 0 if used_up else self._has(node, day, by_itself)
                 self.need[node][day] = max(self.need[node][day], has) + counted
@@ -390,6 +390,16 @@ def last_day(offer: Offer, start: datetime, days: int) -> int:
     if offer.expires_on is None:
         return days
     return max(1, min(days, (offer.expires_on - start.date()).days + 1))
+
+
+def _raised(requests: Sequence[Request], lacks: int) -> int:
+    """Units that requests raise beyond what is lacked by forecast and census, which the most urgent have first."""
+    counted = 0
+    for row in sorted(requests, key=lambda row: (-row.urgency, row.needed_by, row.id)):
+        borne_out = min(row.requested, lacks)
+        lacks -= borne_out
+        counted += min(row.raised, row.requested - borne_out)
+    return counted
 
 
 def _admitted(report: CapacityReport | None, days: int) -> list[int]:

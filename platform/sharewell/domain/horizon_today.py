@@ -171,7 +171,7 @@ class _Binding:
             Assignment(offer=offer, request=request, quantity=units, reason=self._why(row, units))
             for (offer, request), (units, row) in sorted(moved.items())
         )
-        unfilled = tuple(self._unfilled(row) for row in self.requests if self.open[row.id])
+        unfilled = tuple(self._unfilled(row, bound) for row in self.requests if self.open[row.id])
         return Today(self.outcome, assignments, unfilled, bound)
 
     def _matched(self, row: Shipment) -> Iterator[tuple[Offer, Request, int]]:
@@ -204,23 +204,23 @@ class _Binding:
             f"{self.outcome.lacks(node)}; the owner keeps the {keeps} it must."
         )
 
-    def _unfilled(self, request: Request) -> Unfilled:
-        code, reason = self._cause(request)
+    def _unfilled(self, request: Request, bound: Mapping[Shipment, int]) -> Unfilled:
+        code, reason = self._cause(request, bound)
         return Unfilled(request=str(request.id), quantity=self.open[request.id], code=code, reason=reason)
 
-    def _cause(self, request: Request) -> tuple[Reason, str]:
+    def _cause(self, request: Request, bound: Mapping[Shipment, int]) -> tuple[Reason, str]:
         node, days = (str(request.institution), request.resource), self.outcome.horizon.days
         left = _units(self.open[request.id])
-        later = [
-            row for row in self.outcome.schedule.shipments
-            if row.day > 0 and (self.outcome.parties(row)[1], row.item) == node
-        ]  # fmt: skip
-        if later:
-            first = min(later)
-            units = sum(row.units for row in later)
+        foreseen = {
+            row: row.units - bound.get(row, 0)
+            for row in self.outcome.schedule.shipments
+            if (self.outcome.parties(row)[1], row.item) == node and row.units > bound.get(row, 0)
+        }
+        if foreseen:
+            first = min(row.day for row in foreseen)
             return Reason.LATER, (
-                f"{left.capitalize()} do not leave today; the schedule foresees {_units(units)} from day {first.day} "
-                "on, and the next run decides."
+                f"{left.capitalize()} more are not held today; the schedule foresees "
+                f"{_units(sum(foreseen.values()))} from day {first} on, and the next one decides."
             )
         unmet = {(row.site, row.item): row for row in self.outcome.schedule.unmet}.get(node)
         if unmet is None:

@@ -267,13 +267,14 @@ async def test_a_horizon_is_drawn_in_as_many_statements_whoever_takes_part(
 ) -> None:
     await two_hospitals(api)
     sent: list[str] = []
-    execute = asyncpg.Connection._execute  # noqa: SLF001 - what every statement that returns rows goes through
+    for name in ("fetch", "fetchrow"):
+        method = getattr(asyncpg.Connection, name)
 
-    async def spy(self: Any, query: str, *args: Any, **kwargs: Any) -> Any:
-        sent.append(query)
-        return await execute(self, query, *args, **kwargs)
+        async def spy(self: Any, query: str, *args: Any, method: Any = method) -> Any:
+            sent.append(query)
+            return await method(self, query, *args)
 
-    monkeypatch.setattr(asyncpg.Connection, "_execute", spy)
+        monkeypatch.setattr(asyncpg.Connection, name, spy)
     async def drawn() -> tuple[int, int]:
         """Statements it took, and institutions in it."""
         sent.clear()

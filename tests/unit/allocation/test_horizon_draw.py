@@ -224,6 +224,10 @@ def test_a_request_that_is_raised_counts_above_what_is_there_while_it_lasts() ->
     rows = (report(HOUSES[1], VENTILATOR, staffed=6, occupied=2), raised)
     horizon = draw(stored(*rows), days=4)
     assert horizon.standing[SOUTH, "ventilator"].need == (2, 10, 10, 2)
+    other = request(HOUSES[1], VENTILATOR, 3, 1, 3, urgency=5)
+    bare = report(HOUSES[1], VENTILATOR, staffed=0, waiting=2)
+    shared = draw(stored(bare, raised, other), days=4)
+    assert shared.standing[SOUTH, "ventilator"].need == (2, 6, 6, 2)  # what is lacked is the urgent request's
     calm = replace(raised, raised=0, raise_reason=None)
     assert draw(stored(rows[0], calm), days=4).standing[SOUTH, "ventilator"].need == (2, 2, 2, 2)
 
