@@ -25,7 +25,8 @@ MOST_TRIES = 3  #: horizons drawn before the job gives up for now and is tried a
 async def horizon(job: Job, services: Services) -> None:
     """Handle one job; payload: `region`, `resources`, `days`, `level`, `hold_days`, `seconds`.
 
-    Doing it twice adopts once. Raises `StaleSnapshot` where the world moved on during every try.
+    Done twice it looks ahead twice and holds nothing twice: what the first held is under way in the second. Raises
+    `StaleSnapshot` where the world moved on during every try.
     """
     told = job.payload
     region, resources = str(told["region"]), [str(name) for name in told["resources"]]

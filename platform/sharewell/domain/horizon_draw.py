@@ -119,7 +119,7 @@ def ends_on(offer: Offer, begins: datetime) -> bool:
 class _Drawing:
     def __init__(self, stored: Stored, terms: Terms, region: str, at: datetime, reach: Reach) -> None:
         self.stored, self.terms, self.at, self.reach, self.days = stored, terms, at, reach, terms.days
-        self.seed = f"{region}/{'+'.join(sorted(row.code for row in stored.resources))}/{at.date()}"
+        self.seed = f"{at.date()}/{region}/{'+'.join(sorted(row.code for row in stored.resources))}"[:200]
         self.resource = {row.code: row for row in stored.resources}
         self.offers: dict[Node, list[Offer]] = defaultdict(list)
         for offer in stored.offers:

@@ -30,6 +30,7 @@ from sharewell_workers.solving import solve_horizon
 
 KEY = LogKey.from_seed("log.example/2026", bytes(range(32)))
 VENTILATORS, MASKS = "ventilator", "mask.n95"
+WEEK = timedelta(days=7)
 SHOWN = """
 id region resources days sentence startsAt sites lanes instanceSha256 scheduleSha256
 byResource { resource shortAlone shortShared moved worseOff }
@@ -289,6 +290,22 @@ async def test_a_horizon_is_drawn_in_as_many_statements_whoever_takes_part(
     many = await drawn()
     assert (few[1], many[1]) == (2, 7)
     assert many[0] == few[0] - 3 == 7  # the lines of the catalogue are read once
+
+
+async def test_whoever_stays_short_learns_what_would_change_it_and_nobody_else_does(api: Api) -> None:
+    _, receiver = await two_hospitals(api)
+    await api.done("receiver", "openRequest", **api.need_of(2, resource=VENTILATORS, neededUntil=text(api.at + WEEK)))
+    await api.institution("stranger", latitude=40.2)
+    found = await plan(api)
+    (short,) = found["unmet"]
+    assert short["institutionId"] == receiver
+    query = """query ($horizon: UUID!, $institution: UUID!) {
+      whatWouldRelieve(horizon: $horizon, institution: $institution) { change resource units sentence } }"""
+    asked = {"horizon": found["id"], "institution": receiver}
+    told = (await api.ask("receiver", query, **asked))["whatWouldRelieve"]
+    assert ("more_is_asked", VENTILATORS) in {(row["change"], row["resource"]) for row in told}
+    assert (await api.send("stranger", query, asked)).refusal[0] == "FORBIDDEN"
+    assert (await api.send("planner", query, {**asked, "horizon": str(uuid4())})).refusal[0] == "NOT_FOUND"
 
 
 async def test_an_unknown_horizon_is_not_found(api: Api) -> None:
