@@ -177,22 +177,23 @@ class _Binding:
     def _matched(self, row: Shipment) -> Iterator[tuple[Offer, Request, int]]:
         giver, receiver = self.outcome.parties(row)
         rest, hours = row.units, timedelta(hours=self.reach.hours(self.outcome.metres(row)))
+        # What is offered leaves, also where the schedule counted on units of the owner's that last longer.
+        days = self.outcome.horizon.days
+        offers = sorted(self.offered[giver, row.item], key=lambda o: last_day(o, self.at, days) != row.until)
         for request in self.asked[receiver, row.item]:
-            for offer in self.offered[giver, row.item]:
+            for offer in offers:
                 units = min(rest, self.left[offer.id], self.open[request.id])
-                if units and self._fits(row, offer, request, hours):
+                if units and self._fits(offer, request, hours):
                     self.left[offer.id] -= units
                     self.open[request.id] -= units
                     rest -= units
                     yield offer, request, units
 
-    def _fits(self, row: Shipment, offer: Offer, request: Request, hours: timedelta) -> bool:
-        horizon = self.outcome.horizon
+    def _fits(self, offer: Offer, request: Request, hours: timedelta) -> bool:
         leaves = max(self.at, offer.available_from)
-        lot = not horizon.item[row.item].is_used_up or last_day(offer, self.at, horizon.days) == row.until
         today = leaves <= offer.available_until and leaves < self.at + DAY
         wanted = due_today(request, self.at) or ends_on(offer, self.at)
-        return lot and today and wanted and leaves + hours <= request.needed_until
+        return today and wanted and leaves + hours <= request.needed_until
 
     def _why(self, row: Shipment, units: int) -> str:
         giver, receiver = self.outcome.parties(row)

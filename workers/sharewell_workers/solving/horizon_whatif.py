@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -141,7 +141,9 @@ def _helper(question: _Question, lane: Way) -> Node:
 def _richer(question: _Question, helper: Node, units: int) -> Horizon:
     """`helper` has so many units, or beds, more, and offers them on every day."""
     horizon, (site, item) = question.horizon, helper
-    gated = _gated(horizon, {helper}, lambda limit: limit + units, giving=not question.is_place)
+    gated = _gated(
+        horizon, {helper}, lambda limits: [limit + units for limit in limits], giving=not question.is_place
+    )
     if question.is_place:
         wards = (
             replace(row, beds=tuple(n + units for n in row.beds)) if (row.site, row.item) == helper else row
@@ -158,27 +160,24 @@ def _richer(question: _Question, helper: Node, units: int) -> Horizon:
 
 def _open(question: _Question, helpers: set[Node]) -> Horizon:
     """Whoever helps may do so on every day as much as on its best."""
-    giving = not question.is_place
-    gates = question.horizon.gate
-    best = {node: max(gates[node].gives if giving else gates[node].takes) for node in helpers & gates.keys()}
-    horizon = question.horizon
-    for node, most in best.items():
-        horizon = _gated(horizon, {node}, lambda _, most=most: most, giving=giving)
-    return horizon
+    return _gated(question.horizon, helpers, lambda limits: [max(limits)] * len(limits), giving=not question.is_place)
 
 
 def _asking(question: _Question) -> Horizon:
-    return _gated(question.horizon, {question.node}, lambda _: UNLIMITED, giving=question.is_place)
+    unlimited = [UNLIMITED] * question.horizon.days
+    return _gated(question.horizon, {question.node}, lambda _: unlimited, giving=question.is_place)
 
 
-def _gated(horizon: Horizon, nodes: set[Node], limit: Callable[[int], int], *, giving: bool) -> Horizon:
+def _gated(
+    horizon: Horizon, nodes: set[Node], limits: Callable[[Sequence[int]], Sequence[int]], *, giving: bool
+) -> Horizon:
     """The horizon with other limits on what leaves (`giving`), or arrives, at `nodes`."""
-    name = "gives" if giving else "takes"
 
     def changed(row: Gate) -> Gate:
         if (row.site, row.item) not in nodes:
             return row
-        return replace(row, **{name: tuple(min(UNLIMITED, limit(units)) for units in getattr(row, name))})
+        new = tuple(min(UNLIMITED, units) for units in limits(row.gives if giving else row.takes))
+        return replace(row, gives=new) if giving else replace(row, takes=new)
 
     return replace(horizon, gates=tuple(map(changed, horizon.gates)))
 
