@@ -10,7 +10,7 @@ import strawberry
 
 from sharewell.domain import checks
 from sharewell.domain.horizon import Aim
-from sharewell.domain.horizon_draw import MOST_DAYS, MOST_RESOURCES, Terms
+from sharewell.domain.horizon_records import MOST_DAYS, MOST_RESOURCES, Terms
 from sharewell.domain.schedule import Cause
 from sharewell.services.horizons import MOST_SECONDS
 from sharewell.store.horizons import MOST_ROWS, HorizonUnmet

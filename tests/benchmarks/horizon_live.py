@@ -16,7 +16,7 @@ from typing import Any
 
 from sharewell.authz import Authorizer
 from sharewell.domain.capacity import CapacityDraft
-from sharewell.domain.horizon_draw import Terms
+from sharewell.domain.horizon_records import Terms
 from sharewell.domain.institutions import InstitutionDraft, InstitutionKind
 from sharewell.domain.offers import OfferDraft
 from sharewell.domain.principals import Caller, Role

@@ -9,7 +9,7 @@ import anyio.to_thread
 import structlog
 
 from sharewell.domain.errors import StaleSnapshot
-from sharewell.domain.horizon_draw import Terms
+from sharewell.domain.horizon_records import Terms
 from sharewell.wiring import worker_caller
 from sharewell_workers.solving import solve_horizon
 

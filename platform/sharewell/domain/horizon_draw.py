@@ -7,13 +7,12 @@ that of the start's date plus d.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from sharewell.domain import checks
 from sharewell.domain.horizon import Aim, Horizon
+from sharewell.domain.horizon_records import DAY, due_today, last_day
 from sharewell.domain.horizon_rows import UNLIMITED, Gate, Item, Lot, Shipment, Site, Standing, Ward, Way
 from sharewell.domain.horizon_walk import Alone, Node, alone
 from sharewell.domain.lanes import Reach, Spot, nearest_lanes
@@ -22,17 +21,14 @@ from sharewell.domain.transfers import TransferState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import date
+    from datetime import datetime
 
     from sharewell.domain.capacity import CapacityReport
-    from sharewell.domain.forecast import Forecast
+    from sharewell.domain.horizon_records import Stored, Terms, UnderWay
     from sharewell.domain.institutions import Institution
     from sharewell.domain.offers import Offer
     from sharewell.domain.requests import Request
 
-DAY = timedelta(days=1)
-MOST_DAYS = 28  #: of a horizon that is drawn; nobody's forecast is worth more
-MOST_RESOURCES = 8
 #: Share of people, per mille, still in their bed n days after they came: the Weibull law fitted to New Jersey's
 #: hospitals in spring 2020 (shape 1.38, scale 12.88 days), as in `docs/allocation.md`.
 STAY = (
@@ -40,60 +36,6 @@ STAY = (
     326, 291, 260, 231, 205, 181, 160, 140, 123, 108, 94, 82, 72, 62,
 )  # fmt: skip
 LEFT = frozenset({TransferState.DISPATCHED, TransferState.RECEIVED, TransferState.RETURN_DUE})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """How far to look ahead, and how: what an allocator chooses. Raises `Invalid` naming the field out of range."""
-
-    days: int = 7
-    level: int = 500  #: per mille; the quantile of each forecast that counts as need, and that owners keep
-    hold_days: int = 10  #: days for which consumables that were received are not shipped on
-
-    def __post_init__(self) -> None:
-        checks.units(self.days, "days", least=1, most=MOST_DAYS)
-        checks.units(self.level, "level", least=25, most=975)
-        checks.units(self.hold_days, "holdDays", most=MOST_DAYS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnderWay:
-    """Units, or people, that an earlier plan moves and that are not back."""
-
-    giver: str
-    receiver: str
-    resource: str
-    units: int
-    state: TransferState
-    needed_by: datetime
-    needed_until: datetime
-    return_due_at: datetime | None
-    reported: bool  #: whether the receiver's newest report has them among its own
-    counted: bool  #: whether they are taken off the giver's stock, see `promised`
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """What is on record of a region, all of one moment."""
-
-    institutions: Sequence[Institution]  #: those that take part
-    resources: Sequence[Resource]
-    reports: Mapping[Node, CapacityReport]  #: newest by institution and resource
-    forecasts: Mapping[Node, Mapping[date, Forecast]]
-    offers: Sequence[Offer]  #: open
-    requests: Sequence[Request]  #: open
-    promised: Mapping[Node, int]  #: units taken off the stock a giver reported
-    under_way: Sequence[UnderWay]
-    in_force: Foreseen | None = None  #: what the last run foresaw
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Foreseen:
-    """Shipments that an adopted schedule foresees, and when its day 0 began."""
-
-    start: datetime
-    days: int
-    shipments: Sequence[Shipment]
 
 
 def draw_horizon(stored: Stored, terms: Terms, *, region: str, at: datetime, reach: Reach | None = None) -> Horizon:
@@ -104,16 +46,6 @@ def draw_horizon(stored: Stored, terms: Terms, *, region: str, at: datetime, rea
     day 1 on it may also go to whoever is only expected to lack it and has said nothing of that day.
     """
     return _Drawing(stored, terms, region, at, reach or Reach()).draw()
-
-
-def due_today(request: Request, begins: datetime) -> bool:
-    """Whether the units are needed on the day that begins then."""
-    return request.needed_by < begins + DAY and request.needed_until > begins
-
-
-def ends_on(offer: Offer, begins: datetime) -> bool:
-    """Whether the window of `offer` ends on the day that begins then."""
-    return begins <= offer.available_until < begins + DAY
 
 
 class _Drawing:
@@ -383,13 +315,6 @@ class _Drawing:
                 found[key] = found.get(key, 0) + row.units
         for (item, origin, destination, day, until), units in found.items():
             yield Shipment(item=item, origin=origin, destination=destination, day=day, until=until, units=units)
-
-
-def last_day(offer: Offer, start: datetime, days: int) -> int:
-    """First day, of a horizon of so many from `start`, on which the units offered are of no use any more."""
-    if offer.expires_on is None:
-        return days
-    return max(1, min(days, (offer.expires_on - start.date()).days + 1))
 
 
 def _raised(requests: Sequence[Request], lacks: int) -> int:

@@ -14,7 +14,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from sharewell.domain.fairness import Receipt, gini, jain, per_mille
-from sharewell.domain.horizon_draw import DAY, due_today, ends_on, last_day
+from sharewell.domain.horizon_records import DAY, due_today, ends_on, last_day
 from sharewell.domain.horizon_walk import Alone, Node, Walk, alone, walk
 from sharewell.domain.moves import total
 from sharewell.domain.plan import Assignment, Reason, Unfilled

@@ -18,8 +18,9 @@ from sharewell.domain.errors import Invalid
 from sharewell.domain.horizon import Aim, Horizon
 from sharewell.domain.horizon_certificate import check_bounds
 from sharewell.domain.horizon_check import check_schedule
-from sharewell.domain.horizon_draw import DAY, MOST_RESOURCES, Foreseen, Stored, Terms, draw_horizon
+from sharewell.domain.horizon_draw import draw_horizon
 from sharewell.domain.horizon_measures import share_table
+from sharewell.domain.horizon_records import DAY, MOST_RESOURCES, Foreseen, Stored, Terms
 from sharewell.domain.horizon_today import Outcome, Today, bind_today, measures_today, receipts_today
 from sharewell.domain.institutions import InstitutionStatus
 from sharewell.domain.lanes import Reach

@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 
 from sharewell.domain.errors import NotFound, StaleSnapshot
-from sharewell.domain.horizon_draw import UnderWay
+from sharewell.domain.horizon_records import UnderWay
 from sharewell.domain.schedule import Cause
 from sharewell.domain.transfers import TransferState
 from sharewell.store.capacity import COLUMNS as REPORT

@@ -21,7 +21,7 @@ from sharewell.domain.errors import StaleSnapshot
 from sharewell.domain.forecast import Forecast
 from sharewell.domain.horizon import Horizon
 from sharewell.domain.horizon_check import check_schedule
-from sharewell.domain.horizon_draw import Terms
+from sharewell.domain.horizon_records import Terms
 from sharewell.domain.schedule import Schedule
 from sharewell.wiring import worker_caller
 from sharewell_workers.horizon import horizon

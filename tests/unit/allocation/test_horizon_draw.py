@@ -19,7 +19,8 @@ from sharewell.domain.errors import Invalid
 from sharewell.domain.forecast import Forecast
 from sharewell.domain.horizon import Horizon
 from sharewell.domain.horizon_check import broken_rules, check_schedule
-from sharewell.domain.horizon_draw import DAY, Foreseen, Stored, Terms, UnderWay, draw_horizon, due_today, ends_on
+from sharewell.domain.horizon_draw import draw_horizon
+from sharewell.domain.horizon_records import DAY, Foreseen, Stored, Terms, UnderWay, due_today, ends_on
 from sharewell.domain.horizon_rows import Shipment
 from sharewell.domain.horizon_today import Outcome, bind_today, measures_today, receipts_today
 from sharewell.domain.horizon_walk import alone
