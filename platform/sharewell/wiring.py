@@ -33,6 +33,7 @@ from sharewell.services.dossiers import DossierService
 from sharewell.services.drift import DriftService
 from sharewell.services.feeds import FeedService
 from sharewell.services.forecasts import ForecastService
+from sharewell.services.horizons import HorizonService
 from sharewell.services.inspection import InspectionService
 from sharewell.services.institutions import InstitutionService
 from sharewell.services.jobs import JobService
@@ -78,6 +79,7 @@ class Services:
     drift: DriftService
     feeds: FeedService
     forecasts: ForecastService
+    horizons: HorizonService
     inspection: InspectionService
     institutions: InstitutionService
     jobs: JobService
@@ -109,6 +111,7 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         consents=ConsentService(office), deviations=DeviationService(office),
         dossiers=DossierService(office, ForecastService(office)), drift=DriftService(office),
         feeds=FeedService(office), forecasts=ForecastService(office),
+        horizons=HorizonService(office),
         inspection=InspectionService(office, keep=Keeping(settings.keep_years)),
         institutions=InstitutionService(office), jobs=JobService(office), lab=LabService(office),
         offers=OfferService(office, allocate_after=settings.allocate_after),

@@ -12,6 +12,7 @@ from sharewell.domain import checks, fairness
 from sharewell.domain.answers import PlanState
 from sharewell.domain.instance import Rule
 from sharewell.domain.urgent import RULE as URGENT
+from sharewell.services.horizons import RULE as HORIZON
 from sharewell.store.receipts import MOST_OF_A_RUN
 from sharewell_schema.choices import FairnessRule, ReserveCategory
 from sharewell_schema.context import Info, shown
@@ -88,7 +89,7 @@ class SolverReport:
 class StageReached:
     name: str = field(
         "The stage: `floor`, `reserve`, `leximin`, `welfare`, `distance`, `stability` or `lottery`; "
-        "`projected_proportional` where an urgent request was answered at once."
+        "`projected_proportional` where an urgent request was answered at once; of a schedule its aims."
     )
     value: str = field("What it reached, a whole number as text; of shares the smallest of all parts, else the sum.")
     over: str = field("What the value is divided by; 1 unless it is a share.")
@@ -111,7 +112,7 @@ def _solver(self: Any) -> SolverReport:
 
 
 def _fairness(self: Any) -> FairnessRule | None:
-    if self.rule == URGENT:
+    if self.rule in (URGENT, HORIZON):
         return None
     return FairnessRule(**self.fairness | {"rule": Rule(self.fairness["rule"])})
 
@@ -127,8 +128,10 @@ class Allocation:
     resource: str = field("Code of the resource.")
     rule: str = field(
         "By which rule: `floor`, `leximin`, `welfare` or `utilitarian` in a run; `projected_proportional` where an "
-        "urgent request was answered at once."
+        "urgent request was answered at once; `horizon` where it is day 0 of a schedule for the days ahead, whose "
+        "shortages are in unit-days."
     )
+    horizon: UUID | None = field("Identifier of the schedule of which it is day 0.", name="horizonId")
     ceiling: Ceiling = strawberry.field(resolver=_ceiling, description="What no sharing could have met.")
     answers: PlanAnswers | None = strawberry.field(
         resolver=edge("answers", "id"), description="How the owners have answered its plan."
@@ -159,7 +162,8 @@ class Allocation:
     )
     solver: SolverReport = strawberry.field(resolver=_solver, description="Who searched, and how the search ended.")
     fairness: FairnessRule | None = strawberry.field(
-        resolver=_fairness, description="The fairness rule the run went by; none where an urgent request was answered."
+        resolver=_fairness,
+        description="The fairness rule the run went by; none where an urgent request was answered, or of a schedule.",
     )
     reserves: list[ReserveCategory] = strawberry.field(
         resolver=_reserves, description="Categories that some of the supply was kept for first."

@@ -33,7 +33,7 @@ described(JobStatus, "Where a job stands.", queued="It waits to be started.", pi
 @strawberry.type(description="A job that waits or runs.")
 class JobUnderway:
     id: strawberry.ID = field("Its identifier.")
-    name: str = field("What sort of work it is: ingest, forecast, allocate, seal or expire.")
+    name: str = field("What sort of work it is: ingest, forecast, allocate, horizon, seal or expire.")
     payload: Json = field("What it is to be done with, such as region and resource.")
     status: JobStatus = field("Where it stands.")
     enqueued_at: datetime = field("When it was asked for.")

@@ -58,6 +58,14 @@ class WhatWouldChange:
     changes: list[Change] = field("Single changes that would have brought it more, the best first.")
 
 
+@strawberry.type(description="One change of a horizon, and what it would leave short: told from a real second run.")
+class Relief:
+    change: str = field("`owner_has_more`, `windows_stay_open`, `more_is_asked` or `more_urgent`.")
+    resource: str = field("Code of the resource.")
+    units: int = field("Units that the owner would have more, the fewest that help; else 0.")
+    sentence: str = field("What it would change, in words.")
+
+
 @strawberry.type
 class LabQueries:
     @query(
@@ -82,6 +90,17 @@ class LabQueries:
             request=found.request, allocation=found.allocation, reason=found.reason,
             changes=[Change(**row) for row in found.changes],
         )  # fmt: skip
+
+    @query("Single changes that would leave an institution less short in a schedule, the best first for each resource.")
+    async def what_would_relieve(
+        self, info: Info, horizon: Annotated[UUID, argument("Identifier of the schedule.")],
+        institution: Annotated[UUID, argument("Identifier of the institution.")],
+    ) -> list[Relief] | None:  # fmt: skip
+        rows = await info.context.services.lab.what_would_relieve(info.context.caller, horizon, institution)
+        return [
+            Relief(change=row["change"], resource=row["item"], units=row["units"], sentence=row["sentence"])
+            for row in rows
+        ]
 
 
 def _point(row: dict[str, Any]) -> FrontierPoint:

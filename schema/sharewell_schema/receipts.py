@@ -32,6 +32,7 @@ described(
     in_force="An equal claim at no greater distance is where the plan in force moves the unit already.",
     lottery="An equal claim at equal distance won by the published seed.",
     kept_back="Between runs only: units stay for needs that are expected before the next run.",
+    later="Over a horizon only: units are foreseen for it on a later day.",
     above_need="The forecast or the audited census does not bear out the rest of what was asked.",
 )  # fmt: skip
 

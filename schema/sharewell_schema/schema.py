@@ -25,6 +25,7 @@ from sharewell_schema.drift import DriftQueries
 from sharewell_schema.executor import FastExecutor
 from sharewell_schema.feeds import FeedQueries
 from sharewell_schema.forecasts import ForecastQueries
+from sharewell_schema.horizons import HorizonMutations, HorizonQueries
 from sharewell_schema.inspection import InspectionQueries
 from sharewell_schema.institutions import InstitutionMutations, InstitutionQueries
 from sharewell_schema.jobs import JobMutations, JobQueries
@@ -47,9 +48,8 @@ from sharewell_schema.trials import TrialQueries
 class Query(
     ClientQueries, InstitutionQueries, ResourceQueries, CapacityQueries, OfferQueries, RequestQueries, TransferQueries,
     OverrideQueries, DeviationQueries, SurgeQueries, ConsentQueries, ForecastQueries, TrialQueries, DriftQueries,
-    AllocationQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries, FeedQueries, JobQueries, PolicyQueries,
-    SubjectQueries, LogQueries, CompletenessQueries,
-    InspectionQueries,
+    AllocationQueries, HorizonQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries, InspectionQueries,
+    LogQueries, CompletenessQueries, SubjectQueries, FeedQueries, JobQueries, PolicyQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 
@@ -58,7 +58,7 @@ class Query(
 class Mutation(
     ClientMutations, InstitutionMutations, ResourceMutations, CapacityMutations, OfferMutations, RequestMutations,
     TransferMutations, ChoiceMutations, AnswerMutations, OverrideMutations, DeviationMutations, SurgeMutations,
-    ConsentMutations, JobMutations, SubjectMutations,
+    ConsentMutations, HorizonMutations, JobMutations, SubjectMutations,
 ):  # fmt: skip
     """The nouns' mutations, all in one."""
 

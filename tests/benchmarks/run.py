@@ -34,6 +34,7 @@ BENCHMARKS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "allocation-inflation": ("fairness", "measure_inflation", False),
     "allocation-credit": ("fairness", "measure_credit", False),
     "allocation-horizon": ("horizon", "measure", False),
+    "allocation-horizon-live": ("horizon_live", "measure", True),
     "audit": ("audit", "measure", True),
     "erasure": ("erasure", "measure", True),
     "audit-search": ("audit_search", "measure", True),

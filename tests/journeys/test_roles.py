@@ -162,6 +162,7 @@ def mutations(things: Mapping[str, str], number: int) -> dict[str, tuple[str, di
         }),
         "disableClient": ("disableClient", {"clientId": things["spare client"]}),
         "chooseFairness": ("chooseFairness", {"region": REGION, "resource": "bed.adult"}),
+        "planHorizon": ("planHorizon", {"region": f"nowhere-{number}", "resources": ["bed.adult"]}),
         "startJob": ("startForecast", {"resource": "bed.adult"}),
         "requeueJob": ("requeueJob", {"job": "1000000"}),
     }  # fmt: skip

@@ -27,6 +27,7 @@ from sharewell.store import (
     drift,
     feeds,
     forecasts,
+    horizons,
     inspection,
     institutions,
     log,
@@ -158,6 +159,18 @@ insert into sharewell.allocation
          timestamptz '{NOW}', pg_temp.id(9, n), '{{}}', '[]',
          case when n / 20 % 5 = 0 then 'floor' else 'projected_proportional' end, '[]'
     from generate_series(0, 8000) n;
+insert into sharewell.horizon
+  select pg_temp.id(15, n), 'r-' || n % 20, array['bed.adult'], 7, 500, 10, timestamptz '{NOW}', lpad(n::text, 64, '0'),
+         '', 1, 1, '{{}}', '[]', '{{}}', timestamptz '{NOW}', pg_temp.id(9, n) from generate_series(0, 6000) n;
+insert into sharewell.horizon_day
+  select pg_temp.id(15, n), pg_temp.id(1, place), 'bed.adult', 0, 1, 1, 0, 0, 0
+    from generate_series(0, 40) n, generate_series(0, {HOUSES - 1}) place;
+insert into sharewell.horizon_movement
+  select pg_temp.id(15, n % 60), n, 'bed.adult', 0, 0, pg_temp.id(1, n % {HOUSES}), pg_temp.id(1, (n + 1) % {HOUSES}),
+         1, 0, 0 from generate_series(0, 6000) n;
+insert into sharewell.horizon_unmet
+  select pg_temp.id(15, n), pg_temp.id(1, place), 'bed.adult', 1, 'no_lane', '', 0
+    from generate_series(0, 40) n, generate_series(0, {HOUSES - 1}) place;
 insert into sharewell.choice
   select pg_temp.id(11, n), 'r-' || n % 20, 'bed.adult', '{{}}', '[]', timestamptz '{NOW}', pg_temp.id(9, n)
     from generate_series(0, 6000) n;
@@ -230,13 +243,13 @@ QUERIES: Mapping[str, Query] = {
     "offers of one": Query(offers.PAGE, (NEWEST, HOUSE, None, False, NOW, 51), 200),
     "offers of a resource": Query(offers.PAGE, (NEWEST, None, BEDS, False, NOW, 51), 400),
     "offers that are open": Query(offers.PAGE, (NEWEST, None, BEDS, True, NOW, 51), 1_000),
-    "offers of a region": Query(offers.OPEN_IN_REGION, (REGION, BEDS, NOW), 1_000, WORKER),
+    "offers of a region": Query(offers.OPEN_IN_REGION, (REGION, [BEDS], NOW), 1_000, WORKER),
     "offers of a plan": Query(offers.LOCK_THESE, ([an_id(3, n) for n in range(100, 120)],), 100, WORKER),
     "requests": Query(requests.PAGE, (NEWEST, None, None, None, 51), 100),
     "requests of one": Query(requests.PAGE, (NEWEST, HOUSE, None, None, 51), 200),
     "requests that are open": Query(requests.PAGE, (NEWEST, None, BEDS, "open", 51), 400),
     "requests of one that are open": Query(requests.PAGE, (NEWEST, HOUSE, None, "open", 51), 200),
-    "requests of a region": Query(requests.OPEN_IN_REGION, (REGION, BEDS, NOW), 1_500, WORKER),
+    "requests of a region": Query(requests.OPEN_IN_REGION, (REGION, [BEDS], NOW), 1_500, WORKER),
     "requests of a plan": Query(requests.LOCK_THESE, ([an_id(4, n) for n in range(100, 120)],), 100, WORKER),
     "requests that ran out": Query(requests.ENDED, (SINCE,), 1_500, WORKER),
     "transfers": Query(transfers.PAGE, (NEWEST, None, None, None, 51), 100),
@@ -293,6 +306,20 @@ QUERIES: Mapping[str, Query] = {
     "trials": Query(trials.PAGE, (NEWEST, None, 51), 100),
     "trials of models": Query(trials.BY_MODELS, ([f"{n:064x}" for n in range(20)],), 100),
     "the model in force": Query(trials.IN_FORCE, (BEDS, 1), 5, WORKER),
+    "newest reports of a horizon": Query(horizons.REPORTS, (REGION, [BEDS, "ventilator"]), 900, WORKER),
+    "forecasts of a horizon": Query(
+        horizons.FORECASTS, (REGION, [BEDS, "ventilator"], TODAY, TODAY + timedelta(days=6)), 8_000, WORKER
+    ),
+    "what is under way in a region": Query(horizons.UNDER_WAY, (REGION, [BEDS, "ventilator"], NOW), 2_500, WORKER),
+    "the schedule in force": Query(horizons.IN_FORCE, (REGION, [BEDS]), 20, WORKER),
+    "schedules": Query(horizons.PAGE, (NEWEST, None, 51), 100),
+    "schedules of a region": Query(horizons.PAGE, (NEWEST, REGION, 51), 1_500),
+    "runs of a schedule": Query(horizons.RUNS, (an_id(15, 7),), 10),
+    "days of a schedule, one's own": Query(horizons.DAYS, (an_id(15, 7), HOUSE, None), 50),
+    "days of a schedule": Query(horizons.TOTALS, (an_id(15, 7),), 6_000),
+    "movements of a schedule": Query(horizons.MOVEMENTS, (an_id(15, 7), None, None), 400),
+    "what a schedule leaves open": Query(horizons.UNMET, (an_id(15, 7), HOUSE, None), 50),
+    "a schedule for an instance": Query(horizons.ANSWERED, ("7".rjust(64, "0"),), 5, WORKER),
     "runs": Query(allocations.PAGE, (NEWEST, None, None, 51), 100),
     "runs of a region": Query(allocations.PAGE, (NEWEST, REGION, None, 51), 1_500),
     "runs for an instance": Query(allocations.ANSWERED, ("7" * 64,), 5, WORKER),

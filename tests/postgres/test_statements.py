@@ -38,6 +38,7 @@ from sharewell.store.capacity import SeriesPoint
 from sharewell.store.deviations import OperatorTally
 from sharewell.store.feeds import FeedRecord
 from sharewell.store.forecasts import ForecastRun
+from sharewell.store.horizons import HorizonDay, HorizonMovement, HorizonRun, HorizonTotal, HorizonUnmet
 from sharewell.store.inspection import FacetValue, Held
 from sharewell.store.log import Head, Sealed, SignedHead, Staged, StoredHead, StoredTile
 from sharewell.store.overrides import OverrideCount
@@ -92,6 +93,8 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "forecasts.OF_RUN": (GATEWAY, WORKER),
     "forecasts.DECISION_OF": (WORKER,),
     "forecasts.NEWEST_FOR_DAY": (WORKER,),
+    "horizons": (WORKER,),
+    **{f"horizons.{name}": (GATEWAY,) for name in ("BY_ID", "PAGE", "RUNS", "DAYS", "TOTALS", "MOVEMENTS", "UNMET")},
     "institutions.IN_REGION": (WORKER,),
     "offers.OPEN_IN_REGION": (WORKER,),
     "offers.LOCK_THESE": (GATEWAY, WORKER),
@@ -181,7 +184,15 @@ SHAPES = (
     Shape(ForecastRun, "forecasts: RUN_BY_ORIGIN RUN_BY_ID RUNS", "sharewell.forecast_run"),
     Shape(ForecastTrial, "trials: BY_ID BY_MODELS NEWEST IN_FORCE PAGE", "sharewell.forecast_trial"),
     Shape(Watch, "drift: OF_RESOURCE BY_KEYS DRIFTING", "sharewell.forecast_watch", WHOSE),
-    Shape(Allocation, "allocations: BY_ID BY_IDS PAGE", "sharewell.allocation"),
+    Shape(Allocation, "allocations: BY_ID BY_IDS PAGE", "sharewell.allocation", {"horizon_id": "horizon"}),
+    Shape(HorizonRun, "horizons: BY_ID PAGE", "sharewell.horizon"),
+    Shape(HorizonDay, "horizons: DAYS", "sharewell.horizon_day", WHOSE),
+    Shape(HorizonTotal, "horizons: TOTALS"),
+    Shape(
+        HorizonMovement, "horizons: MOVEMENTS", "sharewell.horizon_movement",
+        {"giver_id": "giver", "receiver_id": "receiver"},
+    ),
+    Shape(HorizonUnmet, "horizons: UNMET", "sharewell.horizon_unmet", WHOSE),
     Shape(Choice, "choices: IN_FORCE PAGE", "sharewell.choice"),
     Shape(FeedRecord, "feeds: BY_HASH BY_ID PAGE", "sharewell.feed", {"decision_id": "decision"}),
     Shape(Client, "clients: BY_ID PAGE", "oauth.client", {"jwks": "keys"}),

@@ -13,6 +13,7 @@ from sharewell.wiring import open_services
 from sharewell_workers.allocate import allocate
 from sharewell_workers.expire import expire
 from sharewell_workers.forecast import forecast
+from sharewell_workers.horizon import horizon
 from sharewell_workers.ingest import ingest
 from sharewell_workers.jobs import Schedule, Work
 from sharewell_workers.nightly import nightly
@@ -33,6 +34,7 @@ WORK: Mapping[str, Work[Services]] = {
     "allocate": Work(handle=allocate),
     "expire": Work(handle=expire, at_once=1),
     "forecast": Work(handle=forecast, at_once=2),
+    "horizon": Work(handle=horizon, at_once=1),
     "ingest": Work(handle=ingest, at_once=1),
     "nightly": Work(handle=nightly, at_once=1),
     "reconcile": Work(handle=reconcile, at_once=1),

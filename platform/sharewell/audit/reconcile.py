@@ -34,6 +34,7 @@ MAKES: Final[Mapping[tuple[str, str], Sequence[str]]] = {
     ("sharewell.feed", "decision_id"): ["feed.ingested"],
     ("sharewell.forecast_run", "decision_id"): ["forecast.adopted"],
     ("sharewell.forecast_trial", "decision_id"): ["model.adopted", "model.refused", "model.failed"],
+    ("sharewell.horizon", "decision_id"): ["schedule.adopted"],
     ("sharewell.offer", "decision_id"): ["offer.published"],
     ("sharewell.override", "decision_id"): ["plan.overridden"],
     ("sharewell.resource", "decision_id"): ["resource.defined"],

@@ -104,13 +104,18 @@ def explain(
     request: Annotated[
         str, typer.Option(help="Only this request, with what would have changed the answer, found by solving again.")
     ] = "",
-    within: Annotated[float, typer.Option(min=0, help="Time for all second runs of --request.")] = math.inf,
+    site: Annotated[
+        str, typer.Option(help="Of a horizon: only this site, with what would leave it less short, found as above.")
+    ] = "",
+    within: Annotated[float, typer.Option(min=0, help="Time for all second runs of --request or --site.")] = math.inf,
     as_json: AsJson = False,
 ) -> None:
     """Say why each request left short is short, and what would change it."""
     if allocate_horizon.is_horizon(instance):
-        allocate_horizon.explain(instance, plan, request, as_json=as_json)
+        allocate_horizon.explain(instance, plan, request, site, within, as_json=as_json)
         return
+    if site:
+        raise typer.BadParameter("only a horizon has sites; ask by --request.", param_hint="--site")
     task, answer = _read(instance, Instance), _read(plan, Plan)
     _require_valid(task, answer)
     rows: list[dict[str, Any]] = [dict(row.to_json()) for row in answer.unfilled if request in ("", row.request)]

@@ -12,7 +12,7 @@ from rich.console import Console
 from sharewell.domain import canonical
 from sharewell.domain.allocation import NotProven, PlanRefused
 from sharewell.domain.errors import Invalid
-from sharewell.domain.horizon import FORMAT, Horizon
+from sharewell.domain.horizon import ROWS_OF, Horizon
 from sharewell.domain.horizon_certificate import check_bounds
 from sharewell.domain.horizon_check import check_schedule
 from sharewell.domain.horizon_measures import share_table
@@ -29,7 +29,7 @@ def is_horizon(path: Path) -> bool:
         document = canonical.parse_loosely(path.read_bytes())
     except (OSError, Invalid):
         return False
-    return isinstance(document, dict) and document.get("format") == FORMAT
+    return isinstance(document, dict) and document.get("format") in ROWS_OF
 
 
 def solve(path: Path, output: Path, seconds: float, processes: int) -> None:
@@ -96,24 +96,40 @@ def _bounds(schedule: Schedule) -> list[str]:
     ]
 
 
-def explain(instance: Path, plan: Path, request: str, *, as_json: bool) -> None:
-    """Say for every need that stays open how much and why."""
+def explain(instance: Path, plan: Path, request: str, site: str, within: float, *, as_json: bool) -> None:
+    """Say for every need that stays open how much and why; of one site also what would leave it less short."""
     if request:
-        raise typer.BadParameter("a horizon has no requests; leave this out.", param_hint="--request")
+        raise typer.BadParameter("a horizon has no requests; ask by --site.", param_hint="--request")
     horizon, schedule = read(instance, Horizon), read(plan, Schedule)
     try:
         check_schedule(horizon, schedule)
     except PlanRefused as refused:
         raise Invalid(f"the schedule is not valid for this horizon: {refused.message}") from None
-    rows = [row.to_json() for row in schedule.unmet]
+    unmet = [row for row in schedule.unmet if site in ("", row.site)]
+    reliefs = _reliefs(horizon, schedule, site, within) if site else None
     if as_json:
-        typer.echo(json.dumps({"unmet": rows}))
+        told = {"unmet": [row.to_json() for row in unmet]}
+        typer.echo(json.dumps(told if reliefs is None else told | {"would_relieve": reliefs}))
         return
-    for row in schedule.unmet:
+    for row in unmet:
         units = f"{row.units / 1000:g}" if horizon.item[row.item].is_place else row.units
         typer.echo(f"{row.site}  {row.item}  [{row.code}]  {units} unit-days short. {row.reason}")
-    if not rows:
+    if not unmet:
         typer.echo("No need is left open.")
+        return
+    for relief in reliefs or ():
+        typer.echo(f"    {relief['item']}: {relief['sentence']}")
+    if reliefs == []:
+        typer.echo("    No single change that was tried would leave it less short.")
+
+
+def _reliefs(horizon: Horizon, schedule: Schedule, site: str, within: float) -> list[Any]:
+    from sharewell_workers.solving import what_would_relieve  # noqa: PLC0415  see solve
+
+    if site not in horizon.site:
+        raise typer.BadParameter(f"site {site} is not part of this horizon.", param_hint="--site")
+    with screen.status("Solving again with one thing changed at a time ..."):
+        return [row.to_json() for row in what_would_relieve(horizon, schedule, site, within=within)]
 
 
 def summary(horizon: Horizon, schedule: Schedule) -> list[str]:

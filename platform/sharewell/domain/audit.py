@@ -60,6 +60,7 @@ KINDS: Final[Mapping[str, str]] = {
     "model.failed": "A new model could not be trained; the one in force stays.",
     "plan.adopted": "A checked plan became binding.",
     "urgent_plan.adopted": "The plan for one urgent request became binding at once, between two runs.",
+    "schedule.adopted": "A checked schedule for the days ahead came into force; its first day became binding.",
     "plan.answered": "An owner answered all that a plan held of its units.",
     "plan.overridden": "Somebody departed from a plan on purpose, by a code.",
     "deviation.detected": "What was done is not what was adopted, and nobody had said so.",

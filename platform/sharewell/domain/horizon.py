@@ -18,6 +18,7 @@ from sharewell.domain.horizon_recipes import Recipe, check_recipes, recipes
 from sharewell.domain.horizon_rows import (
     MAX_DAYS,
     MAX_THOUSANDTHS,
+    Gate,
     Item,
     Lot,
     Part,
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
     from sharewell.domain.canonical import Json
 
-FORMAT = "sharewell/horizon@1"
+FORMAT = "sharewell/horizon@2"
+FIRST = "sharewell/horizon@1"  #: without gates; what has none is still written so, and keeps its hash
 URGENCY_WEIGHTS = (1, 2, 3, 4, 5)  #: worth of a unit short for a day, at urgency 1 to 5
 
 
@@ -68,7 +70,11 @@ ROWS: Mapping[str, tuple[type[Row], int, Callable[..., tuple[object, ...]]]] = {
     "in_force": (
         Shipment, MAX_LANES, lambda row: (row.item, row.origin, row.destination, row.day, row.until),
     ),
+    "gates": (Gate, MAX_ROWS, lambda row: (row.site, row.item)),
 }  # fmt: skip  #: list -> kind of row, most rows, and what makes two rows the same
+ROWS_OF: Mapping[str, tuple[str, ...]] = {
+    FORMAT: tuple(ROWS), FIRST: tuple(name for name in ROWS if name != "gates")
+}  # fmt: skip  #: format -> lists that a document of it has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +94,7 @@ class Horizon:
     kits: tuple[Part, ...] = ()  #: what each kit is made of
     fittings: tuple[Part, ...] = ()  #: consumables that a device, or somebody, in use uses up a day
     in_force: tuple[Shipment, ...] = ()  #: of the schedule in force, days counted from this start
+    gates: tuple[Gate, ...] = ()  #: limits that differ from day to day
     aims: tuple[Aim, ...] = (Aim.SHORTAGE, Aim.DISTANCE)
     enough: int = 0  #: shortage, in the unit of that aim and in each part, below which the next aim comes first
 
@@ -126,6 +133,28 @@ class Horizon:
     def lane(self) -> Mapping[tuple[str, str, str], Way]:
         """Lanes by item, origin and destination."""
         return {(row.item, row.origin, row.destination): row for row in self.lanes}
+
+    @cached_property
+    def gate(self) -> Mapping[tuple[str, str], Gate]:
+        """Gates by site and item."""
+        return {(row.site, row.item): row for row in self.gates}
+
+    def most_given(self, node: tuple[str, str], day: int) -> int:
+        """Most units, or people, that may leave the site on `day`, by its standing or ward and by its gate."""
+        limits, gate = self.standing.get(node) or self.ward.get(node), self.gate.get(node)
+        most = 0 if limits is None else limits.gives
+        return most if gate is None else min(most, gate.gives[day])
+
+    def most_taken(self, node: tuple[str, str], day: int) -> int:
+        """Most that may arrive on `day`."""
+        limits, gate = self.standing.get(node) or self.ward.get(node), self.gate.get(node)
+        most = 0 if limits is None else limits.takes
+        return most if gate is None else min(most, gate.takes[day])
+
+    @property
+    def format(self) -> str:
+        """The oldest format that has room for all of it."""
+        return FORMAT if self.gates else FIRST
 
     @cached_property
     def lots_of(self) -> Mapping[tuple[str, str], tuple[Lot, ...]]:
@@ -175,22 +204,24 @@ class Horizon:
     def to_json(self) -> dict[str, Json]:
         """The document that is hashed, stored and given to whoever checks the schedule."""
         return {
-            "format": FORMAT,
+            "format": self.format,
             "start": strict.moment_text(self.start),
             "days": self.days,
             "seed": self.seed,
             "aims": [aim.value for aim in self.aims],
             "enough": self.enough,
-            **{name: [row.to_json() for row in getattr(self, name)] for name in ROWS},
+            **{name: [row.to_json() for row in getattr(self, name)] for name in ROWS_OF[self.format]},
         }
 
     @classmethod
     def from_json(cls, value: object) -> Horizon:
         """Read what `to_json` wrote; raises `Invalid` naming the path of what is wrong."""
-        record = strict.Record.of(value, "", ("format", "start", "days", "seed", "aims", "enough", *ROWS))
-        if record.members["format"] != FORMAT:
-            raise Invalid(f"format must be {FORMAT}.", field="format")
-        rows = {name: record.each(name, kind.from_json, most=most) for name, (kind, most, _) in ROWS.items()}
+        told = value.get("format") if isinstance(value, dict) else FORMAT
+        if told not in list(ROWS_OF):
+            raise Invalid(f"format must be {' or '.join(ROWS_OF)}.", field="format")
+        lists = ROWS_OF[told]
+        record = strict.Record.of(value, "", ("format", "start", "days", "seed", "aims", "enough", *lists))
+        rows = {name: record.each(name, ROWS[name][0].from_json, most=ROWS[name][1]) for name in lists}
         return cls(
             start=record.moment("start"), days=record.whole("days", least=1, most=MAX_DAYS),
             seed=record.text("seed", most=200), aims=record.each("aims", _aim, most=len(Aim)),
@@ -283,6 +314,10 @@ def _check_lanes(horizon: Horizon) -> None:
                 raise Invalid(f"{path}.{end} has no standing or ward for this item.", field=f"{path}.{end}")
         if make not in ("any", *horizon.site[row.destination].makes):
             raise Invalid(f"{path}.destination cannot use make {make}.", field=f"{path}.destination")
+    for gate in horizon.gates:
+        if (gate.site, gate.item) not in (horizon.ward if horizon.item[gate.item].is_place else horizon.standing):
+            path = f"gates[{gate.site},{gate.item}]"
+            raise Invalid(f"{path} has no standing or ward for this item.", field=path)
     for shipment in horizon.in_force:
         if (shipment.item, shipment.origin, shipment.destination) not in horizon.lane:
             path = f"in_force[{shipment.item},{shipment.origin},{shipment.destination}]"

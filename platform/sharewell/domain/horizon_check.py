@@ -105,10 +105,11 @@ def _caps(horizon: Horizon, shipments: Sequence[Shipment], *_: object) -> Iterat
         if ever[node] > standing.ceiling:
             yield f"{node[0]} receives {ever[node]} of {node[1]}, at most {standing.ceiling}"
         for day in range(horizon.days):
-            if sent[*node, day] > standing.gives:
-                yield f"{node[0]} sends {sent[*node, day]} of {node[1]} on day {day}, at most {standing.gives}"
-            if got[*node, day] > standing.takes:
-                yield f"{node[0]} receives {got[*node, day]} of {node[1]} on day {day}, at most {standing.takes}"
+            gives, takes = horizon.most_given(node, day), horizon.most_taken(node, day)
+            if sent[*node, day] > gives:
+                yield f"{node[0]} sends {sent[*node, day]} of {node[1]} on day {day}, at most {gives}"
+            if got[*node, day] > takes:
+                yield f"{node[0]} receives {got[*node, day]} of {node[1]} on day {day}, at most {takes}"
 
 
 def _lots_of_units(horizon: Horizon, shipments: Sequence[Shipment], *_: object) -> Iterator[str]:

@@ -189,6 +189,19 @@ class Ward(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gate(Row):
+    """Limits of a site and item that differ from day to day, beside those of its standing or ward."""
+
+    site: str
+    item: str
+    gives: tuple[int, ...]  #: most units, or people, that leave on each day
+    takes: tuple[int, ...]  #: most that arrive on each day
+
+    NAMES = ("site", "item")
+    SERIES: ClassVar = {"gives": UNLIMITED, "takes": UNLIMITED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Way(Row):
     """A lane for one item between two sites."""
 

@@ -72,10 +72,11 @@ class Stock:
         """Caps of a day, the ceiling, and what is kept, where they bind at all."""
         standing, row = self._standing(node), self.program.row
         for day in range(self.days):
-            if standing.gives < UNLIMITED and node in self.sends:
-                row(("gives", *node, day), None, standing.gives)
-            if standing.takes < UNLIMITED and node in self.gets:
-                row(("takes", *node, day), None, standing.takes)
+            gives, takes = self.horizon.most_given(node, day), self.horizon.most_taken(node, day)
+            if gives < UNLIMITED and node in self.sends:
+                row(("gives", *node, day), None, gives)
+            if takes < UNLIMITED and node in self.gets:
+                row(("takes", *node, day), None, takes)
             if node in self.sends and self.alone.keeps[node][day]:
                 self._keep_row(node, day)
         if standing.ceiling < UNLIMITED and node in self.gets:
@@ -223,10 +224,11 @@ class Stock:
 
     def _most(self, lane: Way, day: int) -> int:
         """Units that `lane` can carry on `day`."""
-        origin, destination = (self._standing((at, lane.item)) for at in (lane.origin, lane.destination))
+        origin, destination = (lane.origin, lane.item), (lane.destination, lane.item)
         own = self.horizon.item[lane.item].loan_days or (lane.origin, lane.item) not in self.gets
         has = self._spare((lane.origin, lane.item), day) if own else self.total[lane.item]
-        return min(has, lane.cap, origin.gives, destination.takes, destination.ceiling)
+        ends = self.horizon.most_given(origin, day), self.horizon.most_taken(destination, day + lane.days)
+        return min(has, lane.cap, *ends, self._standing(destination).ceiling)
 
     def _spare(self, node: Node, day: int) -> int:
         """Units of its own that may have left a site by `day`."""

@@ -50,8 +50,9 @@ class Wards:
             return
         for day in range(self.days):
             row(("received", *node, day), None, 1000 * (ward.beds[day] - self.alone.keeps[node][day]))
-            if ward.takes < UNLIMITED:
-                row(("takes", *node, day), None, ward.takes)
+            takes = self.horizon.most_taken(node, day)
+            if takes < UNLIMITED:
+                row(("takes", *node, day), None, takes)
         if ward.ceiling < UNLIMITED:
             row(("ceiling", *node), None, ward.ceiling)
 
@@ -74,11 +75,10 @@ class Wards:
 
     def _admitted(self, lanes: Sequence[Way]) -> list[int]:
         origins = sorted({(lane.origin, lane.item) for lane in lanes})
-        return [sum(self._may_leave(self.horizon.ward[node], day) for node in origins) for day in range(self.days)]
+        return [sum(self._may_leave(node, day) for node in origins) for day in range(self.days)]
 
-    @staticmethod
-    def _may_leave(ward: Ward, day: int) -> int:
-        return min(ward.arrivals[day], ward.gives)
+    def _may_leave(self, node: Node, day: int) -> int:
+        return min(self.horizon.ward[node].arrivals[day], self.horizon.most_given(node, day))
 
     def _out(self, item: Item, origin: str, day: int, *, pooled: bool) -> None:
         program, node = self.program, (origin, item.item)
@@ -86,7 +86,7 @@ class Wards:
             program.row(("from", *node, day), 0, 0)
         entries = self._present(item, "beds", node, day, day, 1)
         entries += program.at("pool", item.item, day) if pooled else program.at("from", *node, day, sign=-1)
-        most = self._may_leave(self.horizon.ward[node], day)
+        most = self._may_leave(node, day)
         column = program.column(("out", *node, 0, day), 0, most, entries, whole=True)
         program.cost(Aim.MOVES, column, 1)
 
@@ -110,7 +110,7 @@ class Wards:
     def _lane(self, lane: Way, day: int, *, whole: bool) -> None:
         """Where no lane is lumpy, whole people follow from whole numbers who leave and arrive (`read_off`)."""
         program = self.program
-        most = min(lane.cap, self._may_leave(self.horizon.ward[lane.origin, lane.item], day))
+        most = min(lane.cap, self._may_leave((lane.origin, lane.item), day))
         entries = program.at("from", lane.origin, lane.item, day) + program.at("change", lane, day)
         entries += program.at("to", lane.destination, lane.item, day, lane.days)
         if most or ("change", lane, day) in program.row_at:

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     IN_FORCE = "in_force"  #: an equal claim at equal distance is what the plan in force moves units to already
     LOTTERY = "lottery"  #: an equal claim at equal distance won by the published seed
     KEPT_BACK = "kept_back"  #: between runs only: units stay for needs that are expected before the next run
+    LATER = "later"  #: over a horizon only: units are foreseen for it on a later day
     ABOVE_NEED = "above_need"  #: the forecast or the audited census does not bear out the rest of what was asked
 
 

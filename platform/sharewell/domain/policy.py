@@ -89,6 +89,7 @@ class Action(StrEnum):
     VIEW_FORECAST = "viewForecast", "forecast", "r", "See expected need and how sure the model is."
 
     ADOPT_PLAN = "adoptPlan", "allocation", "c", "Bind a checked plan: grant requests, propose transfers."
+    PLAN_HORIZON = "planHorizon", "allocation", "c", "Ask for a schedule of a region for the days ahead."
     VIEW_ALLOCATION = "viewAllocation", "allocation", "r", "See a run, and how fair it was."
     VIEW_RUN_DOCUMENTS = "viewRunDocuments", "allocation", "r", "Read a run's whole input and plan, of everybody."
     COMPARE_RULES = "compareRules", "allocation", "r", "Solve a run again under other rules, to see what each costs."

@@ -13,8 +13,12 @@ from typing import Final
 from sharewell.domain.allocation import check_certificate, check_plan
 from sharewell.domain.audit import Decision
 from sharewell.domain.errors import Invalid
+from sharewell.domain.horizon import Horizon
+from sharewell.domain.horizon_certificate import check_bounds
+from sharewell.domain.horizon_check import check_schedule
 from sharewell.domain.instance import Instance
 from sharewell.domain.plan import Plan, Status
+from sharewell.domain.schedule import Schedule
 from sharewell.domain.surges import LONGEST, SHORT_HOLD, SurgeReason
 from sharewell.domain.trial import verdict
 from sharewell.domain.urgent import UrgentQuestion, check_urgent
@@ -69,6 +73,25 @@ def recheck_urgent_plan(decision: Decision, attachments: Attachments) -> str:
     return f"its urgent plan, {units}, is what the rule gives at once"
 
 
+def recheck_schedule(decision: Decision, attachments: Attachments) -> str:
+    """Work out anew that a schedule keeps every rule of its horizon, and how much better any other could be.
+
+    Raises `Invalid`: `PlanRefused` listing each rule that is broken, or `NotProven`.
+    """
+    horizon_sha256, schedule_sha256 = RECHECKS["schedule.adopted"].hashes(decision)
+    horizon, schedule = Horizon.read(attachments[horizon_sha256]), Schedule.read(attachments[schedule_sha256])
+    moved = sum(row.units for row in schedule.shipments)
+    if (decision.details.get("days"), decision.details.get("moved")) != (horizon.days, moved):
+        raise Invalid(f"The schedule moves {moved} units in {horizon.days} days; the entry says otherwise.",
+                      field="details")  # fmt: skip
+    check_schedule(horizon, schedule)
+    check_bounds(horizon, schedule)
+    said = f"its schedule, {moved} units moved within {horizon.days} days, keeps every rule and leaves nobody worse off"
+    if schedule.search.status is Status.OPTIMAL:
+        return f"{said}, and no schedule is better by its aims"
+    return f"{said}; that at most {schedule.search.gap} millionths of the shortage left could be avoided is proven"
+
+
 def _assigned(decision: Decision, plan: Plan, needed: int) -> int:
     """Units the plan assigns; raises `Invalid` where the entry boasts."""
     assigned = sum(row.quantity for row in plan.assignments)
@@ -111,6 +134,7 @@ def recheck_surge(decision: Decision, _: Attachments) -> str:
 RECHECKS: Final[Rechecks] = {
     "plan.adopted": Recheck(inputs=("instance_sha256", "plan_sha256"), check=recheck_plan),
     "urgent_plan.adopted": Recheck(inputs=("instance_sha256", "plan_sha256"), check=recheck_urgent_plan),
+    "schedule.adopted": Recheck(inputs=("instance_sha256", "schedule_sha256"), check=recheck_schedule),
     "model.adopted": Recheck(inputs=(), check=recheck_trial),
     "model.refused": Recheck(inputs=(), check=recheck_trial),
     "surge.declared": Recheck(inputs=(), check=recheck_surge),

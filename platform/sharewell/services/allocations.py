@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from sharewell.domain import canonical, credit
@@ -31,6 +31,7 @@ from sharewell.domain.forecast import Forecast
 from sharewell.domain.institutions import Institution
 from sharewell.domain.lanes import Reach
 from sharewell.domain.offers import Offer
+from sharewell.domain.plan import Assignment, Unfilled
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.domain.requests import Request
@@ -48,6 +49,17 @@ UNLOCATED_METRES = 100_000  #: how far an institution without coordinates is tak
 CAUTIOUS = 900  #: per mille; above this quantile of its own forecast no expected shortage is believed
 
 
+class Bound(Protocol):
+    """What is bound: units of offers for requests, and what stays open; a plan, or day 0 of a schedule."""
+
+    @property
+    def assignments(self) -> tuple[Assignment, ...]: ...
+    @property
+    def unfilled(self) -> tuple[Unfilled, ...]: ...
+    @property
+    def received(self) -> Mapping[str, int]: ...  # units by request
+
+
 class AllocationService:
     """The plans that bind."""
 
@@ -60,10 +72,10 @@ class AllocationService:
         at = self._office.now()
         async with self._office.database.transaction(read_only=True) as tx:
             line = await tx.resources.get(resource)
-            requests = await tx.requests.open_in_region(region, resource, at)
+            requests = await tx.requests.open_in_region(region, [resource], at)
             if not requests:
                 return None
-            offers = await tx.offers.open_in_region(region, resource, at)
+            offers = await tx.offers.open_in_region(region, [resource], at)
             choice = await tx.choices.in_force(region, resource)
             granted = await tx.allocations.granted_since_run(region, resource)
             lapsed = await tx.transfers.lapsed([q.remainder_of for q in requests if q.remainder_of])
@@ -252,16 +264,28 @@ def _request_rows(requests: list[Request], granted: Mapping[UUID, int]) -> Itera
 
 async def lock_unchanged(act: Act, instance: Instance) -> tuple[dict[UUID, Offer], dict[UUID, Request]]:
     """Lock what the plan rests on, and refuse it where any of it is not as it was."""
-    offers = await act.tx.offers.lock([UUID(row.offer) for row in instance.owners])
-    requests = await act.tx.requests.lock([UUID(row.request) for row in instance.receivers])
-    for owner in instance.owners:
-        offer = offers.get(UUID(owner.offer))
-        if offer is None or offer.remaining != owner.quantity:
-            raise StaleSnapshot(f"offer {owner.offer} has changed since the snapshot.")
-    for receiver in instance.receivers:
-        request = requests.get(UUID(receiver.request))
-        if request is None or request.status != "open" or request.requested != receiver.asked:
-            raise StaleSnapshot(f"request {receiver.request} has changed since the snapshot.")
+    return await lock_as_they_were(
+        act, {UUID(row.offer): row.quantity for row in instance.owners},
+        {UUID(row.request): row.asked for row in instance.receivers},
+    )  # fmt: skip
+
+
+async def lock_as_they_were(
+    act: Act, remaining: Mapping[UUID, int], asked: Mapping[UUID, int]
+) -> tuple[dict[UUID, Offer], dict[UUID, Request]]:
+    """Lock offers and requests; raises `StaleSnapshot` unless these units remain of the former and the latter ask so.
+
+    Requests must still be open.
+    """
+    offers, requests = await act.tx.offers.lock(list(remaining)), await act.tx.requests.lock(list(asked))
+    for id, units in remaining.items():  # noqa: A001
+        offer = offers.get(id)
+        if offer is None or offer.remaining != units:
+            raise StaleSnapshot(f"offer {id} has changed since the snapshot.")
+    for id, units in asked.items():  # noqa: A001
+        request = requests.get(id)
+        if request is None or request.status != "open" or request.requested != units:
+            raise StaleSnapshot(f"request {id} has changed since the snapshot.")
     return offers, requests
 
 
@@ -278,7 +302,7 @@ async def _same_rule(act: Act, region: str, instance: Instance) -> None:
 
 
 async def bind(
-    office: Office, act: Act, plan: Plan, allocation: Allocation, told: Iterable[Receipt],
+    office: Office, act: Act, plan: Bound, allocation: Allocation, told: Iterable[Receipt],
     offers: Mapping[UUID, Offer], requests: Mapping[UUID, Request], decision: UUID, surge: SurgeMode | None,
 ) -> None:  # fmt: skip
     """Hold the units of `plan`, answer its requests, and keep what it means to whom; all for one decision."""
@@ -293,7 +317,7 @@ async def bind(
 
 
 async def _hold(
-    act: Act, plan: Plan, allocation: UUID, offers: Mapping[UUID, Offer], requests: Mapping[UUID, Request],
+    act: Act, plan: Bound, allocation: UUID, offers: Mapping[UUID, Offer], requests: Mapping[UUID, Request],
     decision: UUID, until: datetime,
 ) -> list[Transfer]:  # fmt: skip
     transfers = [
@@ -311,7 +335,7 @@ async def _hold(
     return [replace(transfer, state=TransferState.HELD) for transfer in transfers]
 
 
-async def _answer(act: Act, plan: Plan, requests: Mapping[UUID, Request], decision: UUID) -> None:
+async def _answer(act: Act, plan: Bound, requests: Mapping[UUID, Request], decision: UUID) -> None:
     """Set what each request is granted, with the reason for the rest; the rest stays open and linked."""
     short = {UUID(row.request): row.reason for row in plan.unfilled}
     for id, request in requests.items():  # noqa: A001

@@ -87,6 +87,26 @@ class LabService:
         rows = told["unfilled"] or [{"reason": "", "would_change": []}]
         return WhatIf(request, allocation, rows[0]["reason"], rows[0]["would_change"])
 
+    async def what_would_relieve(self, caller: Caller, horizon: UUID, institution: UUID) -> Sequence[dict[str, Any]]:
+        """Try single changes for what a schedule leaves `institution` short of. Raises `NotFound`, or as above."""
+        target = Target(kind="allocation", id=str(horizon), owner=institution)
+        await self._office.allow(caller, Action.ASK_WHAT_IF, target)
+        async with self._office.database.transaction(read_only=True) as tx:
+            run = await tx.horizons.get(horizon)
+            _refuse_large(run.lanes)
+            documents = {
+                "horizon.json": await read_artifact(tx.conn, run.instance_sha256),
+                "schedule.json": await read_artifact(tx.conn, run.schedule_sha256),
+            }
+            if not await tx.horizons.unmet(horizon, institution, None):
+                return []
+        async with self._turn() as folder:
+            told = await _answer(
+                folder, documents, "explain", "--site", str(institution), "--within", str(SECONDS)
+            )
+        reliefs: list[dict[str, Any]] = told["would_relieve"]
+        return reliefs
+
     async def _documents(self, allocation: UUID) -> tuple[bytes, bytes]:
         """Instance and plan of a run; raises `Invalid` where they are too large to be solved again here."""
         async with self._office.database.transaction(read_only=True) as tx:
@@ -96,15 +116,15 @@ class LabService:
                     "an urgent plan is not solved again: it follows one rule, and its reason says what it rests on.",
                     field="id",
                 )
+            if run.horizon is not None:
+                raise Invalid(
+                    "day 0 of a schedule is not solved again by itself; ask `whatWouldRelieve` of the schedule.",
+                    field="id",
+                )
             instance = await read_artifact(tx.conn, run.instance_sha256)
             plan = await read_artifact(tx.conn, run.plan_sha256)
         lanes = await asyncio.to_thread(lambda: len(Instance.read(instance).lanes))
-        if lanes > MOST_LANES:
-            raise Invalid(
-                f"the run has {lanes} lanes, and at most {MOST_LANES} are solved again here; use `sharewell allocate` "
-                "with its instance and plan.",
-                field="id",
-            )
+        _refuse_large(lanes)
         return instance, plan
 
     @asynccontextmanager
@@ -115,6 +135,15 @@ class LabService:
         async with self._running:
             with TemporaryDirectory(prefix="sharewell-lab-") as folder:
                 yield folder
+
+
+def _refuse_large(lanes: int) -> None:
+    if lanes > MOST_LANES:
+        raise Invalid(
+            f"the run has {lanes} lanes, and at most {MOST_LANES} are solved again here; use `sharewell allocate` with "
+            "its documents.",
+            field="id",
+        )
 
 
 async def _answer(folder: str, documents: dict[str, bytes], command: str, *options: str) -> Any:

@@ -52,7 +52,7 @@ class UrgentService:
         async with self._office.database.transaction(read_only=True) as tx:
             asked = await tx.requests.get(request)
             region = (await tx.institutions.get(asked.institution)).region
-            requests = await tx.requests.open_in_region(region, asked.resource, at)
+            requests = await tx.requests.open_in_region(region, [asked.resource], at)
             if not _waits(asked, requests):
                 return None
             return region, await self._question(tx, region, asked, requests, at)
@@ -62,7 +62,7 @@ class UrgentService:
     ) -> UrgentQuestion:
         resource, next_run = asked.resource, at + self._next_run
         line = await tx.resources.get(resource)
-        offers = await tx.offers.open_in_region(region, resource, at)
+        offers = await tx.offers.open_in_region(region, [resource], at)
         # No choice: reserves and credit are for runs, and the rule between them has no place for either.
         standings = await read_standings(tx, region, resource, next_run.date(), None, at)
         foreseen, active = await _foreseen(tx, region, resource, next_run)

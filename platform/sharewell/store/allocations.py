@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     import asyncpg
 
 _COLUMNS = """id, region, resource, rule, instance_sha256, plan_sha256, owners, receivers, needed, assigned, measures,
-  stages, solver, adopted_at, fairness, reserves"""
+  stages, solver, adopted_at, fairness, reserves, horizon_id"""
 ADD = f"""
 insert into sharewell.allocation ({_COLUMNS}, decision_id)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12::text::jsonb, $13::text::jsonb, $14,
-  $15::text::jsonb, $16::text::jsonb, $17)
-on conflict (instance_sha256) do nothing returning true
+  $15::text::jsonb, $16::text::jsonb, $17, $18)
+on conflict (instance_sha256, resource) do nothing returning true
 """
 BY_ID = f"select {_COLUMNS} from sharewell.allocation where id = $1"
 BY_IDS = f"select {_COLUMNS} from sharewell.allocation where id = any ($1::uuid[])"
@@ -38,11 +38,13 @@ select t.receiver_id, sum(least(t.quantity, t.dispatched, t.received))::integer 
                          order by r.id desc limit 1), '00000000-0000-0000-0000-000000000000')
  group by t.receiver_id
 """
-ANSWERED = "select true from sharewell.allocation where instance_sha256 = $1"
+ANSWERED = "select true from sharewell.allocation where instance_sha256 = $1 limit 1"
 #: A run leaves its decision with each request it answers, until another deed follows; then its transfers tell.
 THAT_ANSWERED = """
 select coalesce(
-  (select a.id from sharewell.request q join sharewell.allocation a on a.decision_id = q.decision_id where q.id = $1),
+  (select a.id from sharewell.request q
+     join sharewell.allocation a on a.decision_id = q.decision_id and a.resource = q.resource
+    where q.id = $1),
   (select t.allocation_id from sharewell.transfer t
     where t.request_id = $1 and not exists (select from sharewell.override o where o.replacement_id = t.id)
     order by t.id desc limit 1))
@@ -73,6 +75,7 @@ class Allocation:
     adopted_at: datetime
     fairness: Mapping[str, Any]  #: the rule it was made by
     reserves: Sequence[Mapping[str, Any]]  #: categories that supply was kept for
+    horizon: UUID | None = None  #: the schedule of which this is day 0; None for a run by itself
 
 
 class AllocationRepository:
@@ -88,7 +91,7 @@ class AllocationRepository:
             ADD, a.id, a.region, a.resource, a.rule, a.instance_sha256, a.plan_sha256, a.owners, a.receivers, a.needed,
             a.assigned, orjson.dumps(dict(a.measures)).decode(), orjson.dumps(list(a.stages)).decode(),
             orjson.dumps(dict(a.solver)).decode(), a.adopted_at, orjson.dumps(dict(a.fairness)).decode(),
-            orjson.dumps(list(a.reserves)).decode(), decision,
+            orjson.dumps(list(a.reserves)).decode(), a.horizon, decision,
         ):  # fmt: skip
             raise StaleSnapshot("a plan for this very instance is adopted already.")
 
@@ -130,5 +133,5 @@ def _allocation(row: asyncpg.Record) -> Allocation:
         receivers=row["receivers"], needed=row["needed"], assigned=row["assigned"],
         measures=orjson.loads(row["measures"]), stages=orjson.loads(row["stages"]),
         solver=orjson.loads(row["solver"]), adopted_at=row["adopted_at"], fairness=orjson.loads(row["fairness"]),
-        reserves=orjson.loads(row["reserves"]),
+        reserves=orjson.loads(row["reserves"]), horizon=row["horizon_id"],
     )  # fmt: skip

@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-_COLUMNS = """id, institution_id, resource, as_of, period_days, staffed, occupied, blocked, surge_24h, surge_72h,
+COLUMNS = """id, institution_id, resource, as_of, period_days, staffed, occupied, blocked, surge_24h, surge_72h,
   waiting, admissions, source, coverage, marks, corrects, recorded_at"""
 ADD = f"""
-insert into sharewell.capacity_report ({_COLUMNS}, decision_id)
+insert into sharewell.capacity_report ({COLUMNS}, decision_id)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::jsonb, $16, $17, $18)
 """
-BY_ID = f"select {_COLUMNS} from sharewell.capacity_report where id = $1"
-BY_IDS = f"select {_COLUMNS} from sharewell.capacity_report where id = any ($1::uuid[])"
+BY_ID = f"select {COLUMNS} from sharewell.capacity_report where id = $1"
+BY_IDS = f"select {COLUMNS} from sharewell.capacity_report where id = any ($1::uuid[])"
 #: What no later report takes the place of.
-_STANDS = "not exists (select from sharewell.capacity_report n where n.corrects = c.id)"
+STANDS = "not exists (select from sharewell.capacity_report n where n.corrects = c.id)"
 LATEST = f"""
-select {_COLUMNS} from sharewell.capacity_report c where institution_id = $1 and resource = $2 and {_STANDS}
+select {COLUMNS} from sharewell.capacity_report c where institution_id = $1 and resource = $2 and {STANDS}
  order by as_of desc, id desc limit 1
 """
 LATEST_IN_REGION = f"""
 select r.* from sharewell.institution i cross join lateral (
-  select {_COLUMNS} from sharewell.capacity_report c
-   where c.institution_id = i.id and c.resource = $2 and {_STANDS}
+  select {COLUMNS} from sharewell.capacity_report c
+   where c.institution_id = i.id and c.resource = $2 and {STANDS}
    order by as_of desc, id desc limit 1) r
  where i.region = $1
 """
@@ -48,7 +48,7 @@ select distinct i.region, c.resource from sharewell.capacity_report c
  where c.as_of > $1::timestamptz - interval '30 days' order by 1, 2
 """
 PAGE = f"""
-select {_COLUMNS} from sharewell.capacity_report
+select {COLUMNS} from sharewell.capacity_report
  where id < $1 and ($2::uuid is null or institution_id = $2) and ($3::text is null or resource = $3)
  order by id desc limit $4
 """
@@ -132,18 +132,18 @@ class CapacityRepository:
         row = await self._conn.fetchrow(BY_ID, id)
         if row is None:
             raise NotFound(f"no capacity report has the id {id}.", field="capacityReport")
-        return _report(row)
+        return read_report(row)
 
     async def by_ids(self, ids: list[UUID]) -> dict[UUID, CapacityReport]:
-        return {row["id"]: _report(row) for row in await self._conn.fetch(BY_IDS, ids)}
+        return {row["id"]: read_report(row) for row in await self._conn.fetch(BY_IDS, ids)}
 
     async def latest(self, institution: UUID, resource: str) -> CapacityReport | None:
         row = await self._conn.fetchrow(LATEST, institution, resource)
-        return None if row is None else _report(row)
+        return None if row is None else read_report(row)
 
     async def latest_in_region(self, region: str, resource: str) -> dict[UUID, CapacityReport]:
         rows = await self._conn.fetch(LATEST_IN_REGION, region, resource)
-        return {row["institution_id"]: _report(row) for row in rows}
+        return {row["institution_id"]: read_report(row) for row in rows}
 
     async def free_to_pledge(self, institution: UUID, resource: str, start: datetime, end: datetime) -> int | None:
         """Units free in the newest report less those pledged in windows that overlap; None if never reported."""
@@ -169,10 +169,11 @@ class CapacityRepository:
     ) -> Page[CapacityReport]:
         """Newest first."""
         rows = await self._conn.fetch(PAGE, before, institution, resource, first + 1)
-        return Page.of([_report(row) for row in rows], first)
+        return Page.of([read_report(row) for row in rows], first)
 
 
-def _report(row: asyncpg.Record) -> CapacityReport:
+def read_report(row: asyncpg.Record) -> CapacityReport:
+    """A report, from a row of `COLUMNS`."""
     marks = orjson.loads(row["marks"])
     return CapacityReport(
         id=row["id"], institution=row["institution_id"], resource=row["resource"], as_of=row["as_of"],

@@ -22,6 +22,7 @@ from sharewell.store.deviations import DeviationRepository
 from sharewell.store.drift import DriftRepository
 from sharewell.store.feeds import FeedRepository
 from sharewell.store.forecasts import ForecastRepository
+from sharewell.store.horizons import HorizonRepository
 from sharewell.store.institutions import InstitutionRepository
 from sharewell.store.offers import OfferRepository
 from sharewell.store.overrides import OverrideRepository
@@ -127,6 +128,10 @@ class Transaction:
     @cached_property
     def forecasts(self) -> ForecastRepository:
         return ForecastRepository(self.conn)
+
+    @cached_property
+    def horizons(self) -> HorizonRepository:
+        return HorizonRepository(self.conn)
 
     @cached_property
     def institutions(self) -> InstitutionRepository:

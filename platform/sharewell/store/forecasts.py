@@ -26,19 +26,19 @@ RUNS = f"""
 select {_RUN} from sharewell.forecast_run
  where id < $1 and ($2::text is null or resource = $2) order by id desc limit $3
 """
-_FORECAST = "f.run_id, f.institution_id, f.resource, f.target, f.horizon, f.levels, f.quantiles, f.method, f.fallback"
+FORECAST = "f.run_id, f.institution_id, f.resource, f.target, f.horizon, f.levels, f.quantiles, f.method, f.fallback"
 #: Of a run or a trial, by its own id or that of its decision.
 DECISION_OF = """
 select decision_id from sharewell.forecast_run where id = $1 or decision_id = $1
  union all select decision_id from sharewell.forecast_trial where id = $1 or decision_id = $1
 """
 OF_RUN = f"""
-select {_FORECAST}, r.origin from sharewell.forecast f join sharewell.forecast_run r on r.id = f.run_id
+select {FORECAST}, r.origin from sharewell.forecast f join sharewell.forecast_run r on r.id = f.run_id
  where f.run_id = $1 order by f.institution_id, f.target
 """
 #: Of each institution and day, the forecast of the newest run.
 NEWEST_FOR_DAY = f"""
-select distinct on (f.institution_id) {_FORECAST}, r.origin
+select distinct on (f.institution_id) {FORECAST}, r.origin
   from sharewell.forecast f join sharewell.forecast_run r on r.id = f.run_id
        join sharewell.institution i on i.id = f.institution_id
  where i.region = $1 and f.resource = $2 and f.target = $3 order by f.institution_id, f.run_id desc
@@ -55,7 +55,7 @@ select decision_id from sharewell.forecast_run where id in (
 """
 PAGE = f"""
 select * from (
-  select distinct on (f.institution_id, f.resource, f.target) {_FORECAST}, r.origin
+  select distinct on (f.institution_id, f.resource, f.target) {FORECAST}, r.origin
     from sharewell.forecast f join sharewell.forecast_run r on r.id = f.run_id
    where f.institution_id = $1 and ($2::text is null or f.resource = $2) and f.target >= $3
    order by f.institution_id, f.resource, f.target, f.run_id desc) newest
@@ -151,7 +151,7 @@ class ForecastRepository:
 
     async def of_run(self, run: UUID) -> list[Forecast]:
         """Everything one run forecast, by institution and day."""
-        return [_forecast(row) for row in await self._conn.fetch(OF_RUN, run)]
+        return [read_forecast(row) for row in await self._conn.fetch(OF_RUN, run)]
 
     async def runs(self, *, before: UUID, resource: str | None, first: int) -> Page[ForecastRun]:
         """Newest first."""
@@ -161,7 +161,7 @@ class ForecastRepository:
     async def newest_for(self, region: str, resource: str, day: date) -> dict[UUID, Forecast]:
         """By institution, what is expected of `day`."""
         rows = await self._conn.fetch(NEWEST_FOR_DAY, region, resource, day)
-        return {row["institution_id"]: _forecast(row) for row in rows}
+        return {row["institution_id"]: read_forecast(row) for row in rows}
 
     async def behind_a_plan(self, region: str, resource: str, day: date, at: datetime) -> list[UUID]:
         """The decisions on the forecasts that a plan for `day` rested on, when its instance was made at `at`."""
@@ -173,10 +173,11 @@ class ForecastRepository:
     ) -> Page[Forecast]:
         """Newest forecast of each resource and day from `since` on, in that order."""
         rows = await self._conn.fetch(PAGE, institution, resource, since, *after, first + 1)
-        return Page.of([_forecast(row) for row in rows], first)
+        return Page.of([read_forecast(row) for row in rows], first)
 
 
-def _forecast(row: asyncpg.Record) -> Forecast:
+def read_forecast(row: asyncpg.Record) -> Forecast:
+    """A forecast, from a row of `FORECAST` with the origin of its run."""
     return Forecast(
         institution=row["institution_id"], resource=row["resource"], signal="need", origin=row["origin"],
         target=row["target"], horizon=row["horizon"],

@@ -27,8 +27,8 @@ WITHDRAW = "update sharewell.offer set status = 'withdrawn' where id = $1"
 OPEN_IN_REGION = f"""
 select {", ".join("o." + c.strip() for c in _COLUMNS.split(","))}
   from sharewell.offer o join sharewell.institution i on i.id = o.institution_id
- where i.region = $1 and i.status = 'active' and o.resource = $2 and o.status = 'open' and o.promised < o.quantity
-   and o.available_until > $3
+ where i.region = $1 and i.status = 'active' and o.resource = any ($2::text[]) and o.status = 'open'
+   and o.promised < o.quantity and o.available_until > $3
  order by o.id
 """
 LOCK_THESE = f"select {_COLUMNS} from sharewell.offer where id = any ($1::uuid[]) order by id for update"
@@ -65,8 +65,8 @@ class OfferRepository:
     async def withdraw(self, id: UUID) -> None:  # noqa: A002
         await self._conn.execute(WITHDRAW, id)
 
-    async def open_in_region(self, region: str, resource: str, at: datetime) -> list[Offer]:
-        return [_offer(row) for row in await self._conn.fetch(OPEN_IN_REGION, region, resource, at)]
+    async def open_in_region(self, region: str, resources: list[str], at: datetime) -> list[Offer]:
+        return [_offer(row) for row in await self._conn.fetch(OPEN_IN_REGION, region, resources, at)]
 
     async def lock(self, ids: list[UUID]) -> dict[UUID, Offer]:
         """The offers, locked in id order so that two plans never wait for each other in a circle."""

@@ -29,7 +29,8 @@ BY_IDS = f"select {_COLUMNS} from sharewell.request where id = any ($1::uuid[])"
 OPEN_IN_REGION = f"""
 select {", ".join("q." + c.strip() for c in _COLUMNS.split(","))}
   from sharewell.request q join sharewell.institution i on i.id = q.institution_id
- where i.region = $1 and i.status = 'active' and q.resource = $2 and q.status = 'open' and q.needed_until > $3
+ where i.region = $1 and i.status = 'active' and q.resource = any ($2::text[]) and q.status = 'open'
+   and q.needed_until > $3
  order by q.id
 """
 LOCK_THESE = f"select {_COLUMNS} from sharewell.request where id = any ($1::uuid[]) order by id for update"
@@ -69,8 +70,8 @@ class RequestRepository:
     async def by_ids(self, ids: list[UUID]) -> dict[UUID, Request]:
         return {row["id"]: _request(row) for row in await self._conn.fetch(BY_IDS, ids)}
 
-    async def open_in_region(self, region: str, resource: str, at: datetime) -> list[Request]:
-        return [_request(row) for row in await self._conn.fetch(OPEN_IN_REGION, region, resource, at)]
+    async def open_in_region(self, region: str, resources: list[str], at: datetime) -> list[Request]:
+        return [_request(row) for row in await self._conn.fetch(OPEN_IN_REGION, region, resources, at)]
 
     async def lock(self, ids: list[UUID]) -> dict[UUID, Request]:
         """The requests, locked in id order so that two plans never wait for each other in a circle."""

@@ -27,7 +27,10 @@ JOB = Job(id=1, name="allocate", payload={"region": "us-nj", "resource": "bed.ad
 
 #: Tables whose rows are no decision's own: a body under its hash, a line of a run that has one, an answer repeated, a
 #: count that is carried on and names a decision only once it has led to one.
-WITHOUT = {"artifact", "forecast", "forecast_sum", "answered", "forecast_watch", "run_receipt", "unfilled"}
+WITHOUT = {
+    "artifact", "forecast", "forecast_sum", "answered", "forecast_watch", "run_receipt", "unfilled", "horizon_day",
+    "horizon_movement", "horizon_unmet",
+}  # fmt: skip
 NAMES_ITS_DECISION = """
 select c.relname from pg_class c
   join pg_attribute a on a.attrelid = c.oid and a.attname = 'decision_id' and a.attnotnull

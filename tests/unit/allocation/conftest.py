@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sharewell.domain.allocation import Fairness, Instance, Lane, Movement, Owner, Receiver, Reserve, Rule
 from sharewell.domain.horizon import Aim, Horizon
-from sharewell.domain.horizon_rows import Item, Lot, Part, Site, Standing, Substitute, Ward, Way
+from sharewell.domain.horizon_rows import Gate, Item, Lot, Part, Site, Standing, Substitute, Ward, Way
 from sharewell.domain.requests import RaiseReason
 from sharewell.domain.resources import ResourceKind
 
@@ -184,6 +184,13 @@ def drawn_horizon(
     standings += [
         Standing(site=name, item=kit, need=draw(series), kept=(0,) * length) for kit in kits for name in names[1:]
     ]
+    nodes = [(row.site, row.item) for row in standings] + [(row.site, row.item) for row in wards]
+    gated = sorted(node for node in nodes if node[1] not in kits)
+    gates = [
+        Gate(site=site, item=item, gives=tuple(draw(seldom) for _ in range(length)),
+             takes=tuple(draw(seldom) for _ in range(length)))
+        for site, item in gated[:draw(st.sampled_from([0, 0, 1, 2]))]
+    ]  # fmt: skip
     loan = draw(st.sampled_from([0, 1, 2])) if kind in (ResourceKind.DEVICE, ResourceKind.STAFF) else 0
     thing = kind is not ResourceKind.PLACE
     return Horizon(
@@ -198,7 +205,7 @@ def drawn_horizon(
             Part(item=name, part=f"i{number}", units=draw(st.integers(1, 2))) for name in kits for number in range(2)
         ),
         sites=tuple(Site(site=name) for name in names), lots=tuple(lots), standings=tuple(standings),
-        wards=tuple(wards), lanes=tuple(lanes),
+        wards=tuple(wards), lanes=tuple(lanes), gates=tuple(gates),
         substitutes=(Substitute(item="i0", serves="i1"),) if count > 1 and draw(st.booleans()) else (),
         aims=aims or draw(
             st.sampled_from(

@@ -30,6 +30,7 @@ from sharewell.domain.allocation import (
 )
 from sharewell.domain.errors import Invalid
 from sharewell.domain.horizon import Aim, Horizon
+from sharewell.domain.horizon_rows import Gate
 from sharewell.domain.requests import RaiseReason
 from sharewell.domain.resources import ResourceKind
 from sharewell.domain.schedule import Cause, Schedule
@@ -40,7 +41,7 @@ Instances = Callable[..., st.SearchStrategy[Instance]]
 
 READERS: dict[str, Callable[[Any], object]] = {
     "instance-1": Instance.from_json, "instance-2": Instance.from_json, "plan-1": Plan.from_json,
-    "horizon-1": Horizon.from_json, "schedule-1": Schedule.from_json,
+    "horizon-1": Horizon.from_json, "horizon-2": Horizon.from_json, "schedule-1": Schedule.from_json,
 }  # fmt: skip
 
 
@@ -72,7 +73,8 @@ def test_what_is_written_over_a_horizon_fits_the_schemas_and_is_read_back(
     horizon = data.draw(horizons(kinds=tuple(ResourceKind)))
     schedule = solve_horizon(horizon)
     horizon = replace(horizon, in_force=schedule.shipments)
-    for name, document in (("horizon-1", horizon), ("schedule-1", schedule)):
+    which = "horizon-2" if horizon.gates else "horizon-1"
+    for name, document in ((which, horizon), ("schedule-1", schedule)):
         written = json.loads(json.dumps(document.to_json()))
         schema(name).validate(written)
         assert READERS[name](written) == document
@@ -85,7 +87,7 @@ def test_the_closed_lists_are_the_same() -> None:
     assert instance["receivers"]["items"]["properties"]["raise_reason"]["enum"] == ["", *RaiseReason]
     assert plan["unfilled"]["items"]["properties"]["code"]["enum"] == list(Reason)
     assert plan["solver"]["properties"]["status"]["enum"] == list(Status)
-    horizon, schedule = (schema(name).schema["properties"] for name in ("horizon-1", "schedule-1"))
+    horizon, schedule = (schema(name).schema["properties"] for name in ("horizon-2", "schedule-1"))
     assert horizon["aims"]["items"]["enum"] == list(Aim)
     assert horizon["items"]["items"]["properties"]["kind"]["enum"] == list(ResourceKind)
     assert schedule["unmet"]["items"]["properties"]["code"]["enum"] == list(Cause)
@@ -111,9 +113,10 @@ def test_what_the_schema_refuses_the_reader_refuses(
 ) -> None:
     made = an_instance({"o": 3, "p": 1}, {"r": (4, 2), "s": 3}, **(SECOND if name != "instance-1" else {"version": 1}))
     ahead = a_horizon()
+    gated = replace(ahead, gates=(Gate(site="champignac", item="mask", gives=(9, 0, 0, 0), takes=(0, 0, 0, 0)),))
     documents: dict[str, Callable[[], Instance | Plan | Horizon | Schedule]] = {
         "instance-1": lambda: made, "instance-2": lambda: made, "plan-1": lambda: solve(made),
-        "horizon-1": lambda: ahead, "schedule-1": lambda: solve_horizon(ahead),
+        "horizon-1": lambda: ahead, "horizon-2": lambda: gated, "schedule-1": lambda: solve_horizon(ahead),
     }  # fmt: skip
     document = json.loads(json.dumps(documents[name]().to_json()))
     *way, last = data.draw(st.sampled_from(paths(document)[1:]))

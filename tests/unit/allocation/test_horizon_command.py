@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +15,8 @@ from typer.testing import CliRunner, Result
 
 from sharewell.cli.allocate import app
 from sharewell.domain.horizon import Horizon
+from sharewell.domain.horizon_rows import Gate
+from sharewell_workers.solving import solve_horizon
 from sharewell_workers.solving.published import new_jersey, stay
 
 Build = Callable[..., Horizon]
@@ -162,3 +165,37 @@ def test_new_jersey_is_what_the_published_baseline_says(shared: Path) -> None:
     assert over / 1000 == pytest.approx(33_432, rel=0.002)
     assert len(horizon.lanes) == 75 * 74
     assert 2000 < len(new_jersey(data(shared, "bench_nj_transfers"), lane_metres=60_000).lanes) < 3000
+
+
+@pytest.mark.parametrize(
+    ("gives", "takes", "change"),
+    [((3, 0, 0, 0), (9, 9, 9, 9), "windows_stay_open"), ((9, 9, 9, 9), (0, 1, 0, 0), "more_is_asked")],
+)
+def test_explain_of_a_site_tells_what_would_leave_it_less_short(
+    a_horizon: Build, tmp_path: Path, gives: tuple[int, ...], takes: tuple[int, ...], change: str
+) -> None:
+    horizon, schedule = tmp_path / "horizon.json", tmp_path / "schedule.json"
+    gates = (Gate(site="champignac", item="mask", gives=gives, takes=(0, 0, 0, 0)),
+             Gate(site="bobeline", item="mask", gives=(0, 0, 0, 0), takes=takes))  # fmt: skip
+    made = a_horizon(gates=gates)
+    horizon.write_text(json.dumps(made.to_json()))
+    run("solve", horizon, "-o", schedule)
+    told = json.loads(run("explain", horizon, schedule, "--site", "bobeline", "--json").output)
+    before = {row["item"]: row["units"] for row in told["unmet"]}
+    changes = {row["change"]: row for row in told["would_relieve"] if row["item"] == "mask"}
+    assert changes[change]["short"] < before["mask"]
+    opened = replace(made, gates=tuple(replace(gate, gives=(9,) * 4, takes=(9,) * 4) for gate in gates))
+    assert changes[change]["short"] == sum(row.units for row in solve_horizon(opened).unmet if row.item == "mask")
+    assert changes[change]["sentence"] in run("explain", horizon, schedule, "--site", "bobeline").output
+
+
+def test_explain_of_a_site_tells_the_fewest_units_more_that_help(files: tuple[Path, Path]) -> None:
+    told = json.loads(run("explain", *files, "--site", "bobeline", "--json").output)["would_relieve"]
+    (masks,) = [row for row in told if (row["change"], row["item"]) == ("owner_has_more", "mask")]
+    assert masks["units"] == 2  # the owner pledges half of what it has
+    assert "If the owner 1 km away had 2 more to give" in masks["sentence"]
+
+
+def test_explain_refuses_a_site_that_is_not_there(files: tuple[Path, Path]) -> None:
+    assert "site palombia is not part of this horizon" in run("explain", *files, "--site", "palombia").output
+    assert "a horizon has no requests" in run("explain", *files, "--request", "r").output
