@@ -151,25 +151,33 @@ def _why_short(view: _View, receiver: Receiver) -> tuple[Reason, str]:
         owners = _count(len(lanes), "offer is", "offers are")
         return Reason.OWNERS_AT_MINIMUM, f"{owners} in reach, and no owner has a unit above what it must keep itself."
     passable = [lane for lane in stocked if not view.moves.full(lane)]
-    rivals = [(lane, rival) for lane in passable for rival in view.moves.rivals(lane)]
-    if rivals:
-        return _lost(view, receiver, rivals)
+    used = [(lane, view.moves.used_beside(lane.offer)) for lane in passable]
+    if any(rival.request != receiver.request for _, rivals in used for rival, _ in rivals):
+        return _lost(view, receiver, used)
     if len(passable) < len(stocked):
         full = _count(len(stocked) - len(passable), "lane", "lanes")
         return Reason.LANE_CAP, f"{full} to this request can carry no more in this run."
     return Reason.SUPPLY_EXHAUSTED, "every unit that owners in reach can spare goes to this request already."
 
 
-def _lost(view: _View, receiver: Receiver, rivals: Sequence[tuple[Lane, Lane]]) -> tuple[Reason, str]:
-    """Compare the claim with the claims that won the units in its reach."""
+def _lost(
+    view: _View, receiver: Receiver, used: Sequence[tuple[Lane, Sequence[tuple[Lane, int]]]]
+) -> tuple[Reason, str]:
+    """Compare the claim with the claims that won the units in its reach: `used` in place of each lane to it."""
     ours = view.claim(receiver, view.received(receiver) + 1)
     # To each rival request, over the lane that favours it least: metres more, and whether the plan in force is kept.
     nearest: dict[str, tuple[int, bool]] = {}
     along: dict[tuple[str, str], int] = {}
-    for lane, rival in rivals:
-        lead = (lane.metres - rival.metres, _keeps(view, lane, rival))
-        nearest[rival.request] = min(lead, nearest.get(rival.request, lead))
-        along[rival.offer, rival.request] = view.moves.along(rival)
+    in_force = bool(view.instance.in_force)
+    for lane, rivals in used:
+        for rival, moved in rivals:
+            request = rival.request
+            if request == receiver.request:
+                continue
+            lead = (lane.metres - rival.metres, in_force and _keeps(view, lane, rival))
+            if request not in nearest or lead < nearest[request]:
+                nearest[request] = lead
+            along[rival.offer, request] = moved
     units = _units(sum(along.values()))
     above_floor: list[tuple[Claim, tuple[int, bool], Receiver]] = []
     for request, lead in nearest.items():
@@ -211,8 +219,6 @@ def _lost(view: _View, receiver: Receiver, rivals: Sequence[tuple[Lane, Lane]]) 
 def _keeps(view: _View, lane: Lane, rival: Lane) -> bool:
     """Whether moving one unit from `rival` to `lane` would depart further from the plan in force."""
     before = view.instance.kept_lanes
-    if not before:
-        return False
     taken, added = (before.get((row.offer, row.request), 0) for row in (rival, lane))
     loses = 1 if view.moves.along(rival) <= taken else -1
     return loses + (-1 if view.moves.along(lane) < added else 1) > 0

@@ -12,7 +12,7 @@ this plan and in all that are as good (complementary slackness). It is settled: 
 from __future__ import annotations
 
 from itertools import compress
-from operator import mul, not_, sub
+from operator import not_, sub
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,14 +33,13 @@ class Face:
         self.program, self.received = program, program.part.received(moved)
         end, kept = program.charge_start, program.kept_lane
         values, owner = program.columns(moved), program.by_lane(range(len(program.part.owners)))
-        no_lanes, no_steps = [-1] * program.lane_count, [-1] * len(program.step_receiver)
-        #: Of every open column its number, its row with sign +1, the offer it draws on, its row with sign -1 (-1 where
-        #: there is none), and the limits.
+        after = len(program.part.owners)
+        #: Of every open column its number, the row it adds to (-1 for none), what it draws on (the place of an offer
+        #: or, after those, of a receiver), and its limits.
         self.columns: list[Sequence[int]] = [
             range(end),
             program.lane_receiver + program.step_reserve + [program.lane_receiver[lane] for lane in kept],
-            owner + no_steps + [owner[lane] for lane in kept],
-            no_lanes + program.step_receiver + [-1] * len(kept),
+            owner + [after + receiver for receiver in program.step_receiver] + [owner[lane] for lane in kept],
             list(map(sub, program.lower(floors)[:end], values)),
             list(map(sub, program.upper[:end], values)),
         ]
@@ -64,19 +63,16 @@ class Face:
         return missed + self._settle_charges(stage, rows) if self.program.charge_reserve else missed
 
     def _settle_columns(self, stage: str, rows: Sequence[int]) -> int:
-        numbers, adds, draws, takes, below, above = self.columns
+        numbers, adds, draws, below, above = self.columns
         price = [*rows, 0]  # -1 finds the last one
         drawn = [price[row] + price[stock] for row, stock in enumerate(self.program.stock_row, self.supply.start)]
-        drawn.append(0)
+        drawn += [-units for units in rows[: self.supply.start]]
         costs = self.program.costs_at(stage, numbers)
-        rates = [
-            cost - price[add] - drawn[draw] + price[take]
-            for cost, add, draw, take in zip(costs, adds, draws, takes, strict=True)
-        ]
-        missed = sum(map(mul, compress(rates, below), filter(None, below)))
-        if max(rates, default=0) > 0:
-            gains = [max(rate, 0) for rate in rates]
-            missed += sum(map(mul, gains, map(sub, above, below)))
+        rates = [cost - price[add] - drawn[draw] for cost, add, draw in zip(costs, adds, draws, strict=True)]
+        # What could fall, or rise, at a rate that asks for it. Nearly all that could rise has a rate of 0 or less.
+        missed = sum(min(rate, 0) * less for rate, less in zip(compress(rates, below), filter(None, below), strict=True))
+        if max(compress(rates, above), default=0) > 0:
+            missed += sum(max(rate, 0) * more for rate, more in zip(rates, above, strict=True))
         still_open = list(map(not_, rates))
         self.columns = [list(compress(column, still_open)) for column in self.columns]
         return missed

@@ -43,8 +43,10 @@ def parts_of(instance: Instance) -> tuple[Part, ...]:
     need = [row.need for row in instance.receivers]
     tails = [offers[lane.offer] for lane in instance.lanes]
     heads = [requests[lane.request] for lane in instance.lanes]
-    caps = [lane.cap for lane in instance.lanes]
-    room = list(map(min, caps, map(spare.__getitem__, tails), map(need.__getitem__, heads)))
+    room = [
+        lane.cap if lane.cap <= spare[tail] and lane.cap <= need[head] else min(spare[tail], need[head])
+        for lane, tail, head in zip(instance.lanes, tails, heads, strict=True)
+    ]
     if not all(room):
         tails, heads = list(compress(tails, room)), list(compress(heads, room))
     lanes = tuple(compress(instance.lanes, room))
