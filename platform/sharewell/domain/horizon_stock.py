@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 from sharewell.domain.horizon import Aim
 from sharewell.domain.horizon_loads import came, carries, is_lumpy, load_rows
-from sharewell.domain.horizon_program import Entries, Program, lane_costs, pools
+from sharewell.domain.horizon_program import Entries, Program, lane_costs, pools, ticket
 from sharewell.domain.horizon_rows import UNLIMITED, Item, Standing, Way
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sharewell.domain.horizon_walk import Node
 
+Shared = dict[tuple[str, str, int, int], list[int]]  #: groups of entries by site, item, lot end and days on the way
 _NOTHING = partial(Standing, need=(), kept=(), gives=0, takes=0)
 
 
@@ -37,6 +36,11 @@ class Stock:
             self.lanes_from[lane.origin, lane.item].append(lane)
         lots = [lot for node in self.nodes for lot in self.horizon.lots_of.get(node, ())]
         self.total = {item: sum(lot.units for lot in lots if lot.item == item) for item in {n[1] for n in self.nodes}}
+        self.leave: Shared = {}
+        self.arrive: Shared = {}
+        self.departures: dict[tuple[str, int], list[tuple[int, list[int]]]] = {}
+        self.caps: dict[Node, tuple[int, int]] = {}
+        self.most: dict[tuple[str, str, int, int, int], list[int]] = {}
         self.ends = {item: sorted({lot.until for lot in lots if lot.item == item}) for item in self.total}
 
     def write(self) -> None:
@@ -192,20 +196,45 @@ class Stock:
 
     def _lanes(self, item: Item, lanes: list[Way]) -> None:
         if not pools(self.program, item.item):
+            planned = {name[1] for name in self.program.row_at if name[0] == "change"}
             for lane in lanes:
-                for until, day in self._departures(lane):
-                    self._lane(item, lane, until, day)
+                for until, days in self._departures(lane):
+                    if lane.cap < UNLIMITED or is_lumpy(self.horizon, lane) or lane in planned:
+                        for day in days:
+                            self._lane(item, lane, until, day)
+                    else:
+                        self._plain(lane, until, days, item.lot_size)
             return
-        for until, day in self._departures(lanes[0]):
-            self.program.row(("pool", item.item, until, day), 0, 0)
-            self._pooled(item, lanes, until, day)
+        for until, days in self._departures(lanes[0]):
+            for day in days:
+                self.program.row(("pool", item.item, until, day), 0, 0)
+                self._pooled(item, lanes, until, day)
 
-    def _departures(self, lane: Way) -> Iterator[tuple[int, int]]:
-        """Lot ends, and days of departure, with which a unit can be of use."""
-        for until in self.ends[lane.item]:
-            for day in range(until):
-                if self.horizon.loan(lane, day, until) is not None:
-                    yield until, day
+    def _departures(self, lane: Way) -> list[tuple[int, list[int]]]:
+        """Lot ends, and for each the days of departure with which a unit can be of use."""
+        if (lane.item, lane.days) not in self.departures:
+            days = (
+                (until, [day for day in range(until) if self.horizon.loan(lane, day, until) is not None])
+                for until in self.ends[lane.item]
+            )
+            self.departures[lane.item, lane.days] = [row for row in days if row[1]]
+        return self.departures[lane.item, lane.days]
+
+    def _plain(self, lane: Way, until: int, days: list[int], size: int) -> None:
+        """Columns of a lane that stands in no row of its own: all their entries are those of its two ends."""
+        program, start = self.program, len(self.program.called)
+        leaves, arrives = ((site, lane.item, until, lane.days) for site in (lane.origin, lane.destination))
+        if leaves not in self.leave:
+            self.leave[leaves] = [program.group(self._leaving(lane, until, day, size)) for day in days]
+        if arrives not in self.arrive:
+            self.arrive[arrives] = [program.group(self._arriving(lane, until, day, size)) for day in days]
+        groups = self.leave[leaves], self.arrive[arrives]
+        program.run(lane, until, days, self._most_by_day(lane, until, days), groups)
+        costs = {Aim.MOVES: size, Aim.DISTANCE: size * lane.metres, Aim.STABILITY: size}
+        if Aim.LOTTERY in program.costs:
+            costs[Aim.LOTTERY] = size * ticket(self.horizon.seed, lane)
+        for aim, price in costs.items():
+            program.cost_all(aim, start, len(program.called), price)
 
     def _lane(self, item: Item, lane: Way, until: int, day: int) -> None:
         program, size = self.program, item.lot_size
@@ -223,10 +252,26 @@ class Stock:
 
     def _most(self, lane: Way, day: int) -> int:
         """Units that `lane` can carry on `day`."""
-        origin, destination = (self._standing((at, lane.item)) for at in (lane.origin, lane.destination))
-        own = self.horizon.item[lane.item].loan_days or (lane.origin, lane.item) not in self.gets
-        has = self._spare((lane.origin, lane.item), day) if own else self.total[lane.item]
-        return min(has, lane.cap, origin.gives, destination.takes, destination.ceiling)
+        node, (_, most) = (lane.origin, lane.item), self._sends_and_takes((lane.destination, lane.item))
+        most = min(lane.cap, self._sends_and_takes(node)[0], most)
+        own = self.horizon.item[lane.item].loan_days or node not in self.gets
+        return min(most, self._spare(node, day) if own else self.total[lane.item])
+
+    def _most_by_day(self, lane: Way, until: int, days: list[int]) -> list[int]:
+        """The same in lots for each of the days on which a plain lane can be left."""
+        limit = self._sends_and_takes((lane.destination, lane.item))[1]
+        key = (lane.origin, lane.item, until, lane.days, limit)
+        if key not in self.most:
+            size = self.horizon.item[lane.item].lot_size
+            self.most[key] = [self._most(lane, day) // size for day in days]
+        return self.most[key]
+
+    def _sends_and_takes(self, node: Node) -> tuple[int, int]:
+        """Units that can leave a site a day, and that can come to it."""
+        if node not in self.caps:
+            standing = self._standing(node)
+            self.caps[node] = standing.gives, min(standing.takes, standing.ceiling)
+        return self.caps[node]
 
     def _spare(self, node: Node, day: int) -> int:
         """Units of its own that may have left a site by `day`."""
