@@ -11,14 +11,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sharewell.domain.horizon import PER_LANE, URGENCY_WEIGHTS, Aim, Horizon
 from sharewell.domain.horizon_loads import is_lumpy
 from sharewell.domain.horizon_rows import UNLIMITED, Way
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sharewell.domain.horizon_walk import Alone, Node
 
@@ -37,8 +37,7 @@ class Stretch:
     lanes: tuple[Way, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """Columns that follow one another: units of one lot end along one lane, by day of departure."""
 
     first: int  #: column
@@ -92,9 +91,8 @@ class Program:
 
     def group(self, entries: Entries) -> int:
         """Add entries for columns to share."""
-        for at, value in entries:
-            self.rows.append(at)
-            self.values.append(value)
+        self.rows += [at for at, _ in entries]
+        self.values += [value for _, value in entries]
         self.starts.append(len(self.rows))
         return len(self.starts) - 2
 
@@ -110,45 +108,49 @@ class Program:
         self.whole.append(whole)
         return len(self.called) - 1
 
-    def run(self, lane: Way, until: int, days: Sequence[int], most: Sequence[int], groups: Groups) -> None:
-        """Add whole columns of what leaves by `lane` on `days`, at most `most` units, sharing `groups`."""
-        count = len(days)
-        self.called += [Run(len(self.called), lane, until, days)] * count
+    def run(self, run: Run, most: list[int], groups: Groups, prices: Mapping[Aim, int]) -> None:
+        """Add the whole columns of `run`, of at most `most` units, which share `groups` and cost `prices`."""
+        count = len(most)
+        self.called += [run] * count
         self.one += groups[0]
         self.other += groups[1]
         self.lower += [0] * count
         self.upper += most
         self.whole += [True] * count
+        for aim, price in prices.items():
+            costs = self.costs[aim]
+            if len(costs) < run.first:
+                costs += [0] * (run.first - len(costs))
+            costs += [price] * count
 
     def at(self, *name: Any, sign: int = 1) -> Entries:
         """The entry of a row, or none where there is no such row."""
         found = self.row_at.get(name)
         return [] if found is None else [(found, sign)]
 
+    def entries(self, *signs: tuple[Name, int]) -> Entries:
+        """The entries of all these rows, as far as there are such rows and no sign is 0."""
+        return [(found, sign) for name, sign in signs if sign and (found := self.row_at.get(name)) is not None]
+
     def cost(self, aim: Aim, column: int, price: int) -> None:
         """Let `column` cost `price` in the stage of `aim`, if the horizon has it."""
-        self.cost_all(aim, column, column + 1, price)
-
-    def cost_all(self, aim: Aim, start: int, end: int, price: int) -> None:
-        """The same for columns `start` to before `end`, the last ones that were added."""
         if aim in self.costs and price:
             costs = self.costs[aim]
-            costs += [0] * (end - len(costs))
-            costs[start:end] = [cost + price for cost in costs[start:end]]
+            costs += [0] * (column + 1 - len(costs))
+            costs[column] += price
 
     def lacking(self, node: Node, day: int, most: int, entries: Entries) -> None:
         """Add what `node` lacks on `day`, at most `most`: nobody is worse off on any day."""
         standing = self.horizon.standing.get(node) or self.horizon.ward[node]
         weight = URGENCY_WEIGHTS[standing.urgency - 1]
-        fill: Entries = []
         if Aim.FILL in self.costs:
             if ("fill", *node) not in self.row_at:
                 self.row(("fill", *node), None, 0)
                 self.fills.append((self.row_at["fill", *node], -whole_need(self.horizon, node)))
-            fill = self.at("fill", *node, sign=1000)
-        column = self.column(
-            ("short", *node, day), 0, most, [*entries, *fill, *self.at("enough", sign=weight)]
-        )
+            entries = entries + self.at("fill", *node, sign=1000)
+        if self.horizon.enough:
+            entries = entries + self.at("enough", sign=weight)
+        column = self.column(("short", *node, day), 0, most, entries)
         self.most_short += weight * most
         if not self.horizon.enough:
             self.cost(Aim.SHORTAGE, column, weight)

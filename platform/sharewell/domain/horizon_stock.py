@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from sharewell.domain.horizon import Aim
 from sharewell.domain.horizon_loads import came, carries, is_lumpy, load_rows
-from sharewell.domain.horizon_program import Entries, Program, lane_costs, pools, ticket
+from sharewell.domain.horizon_program import Entries, Program, Run, lane_costs, pools, ticket
 from sharewell.domain.horizon_rows import UNLIMITED, Item, Standing, Way
 
 if TYPE_CHECKING:
     from sharewell.domain.horizon_walk import Node
 
-Shared = dict[tuple[str, str, int, int], list[int]]  #: groups of entries by site, item, lot end and days on the way
+Shared = tuple[dict[str, list[int]], dict[str, list[int]]]  #: by site, groups of what leaves it, and what arrives
 _NOTHING = partial(Standing, need=(), kept=(), gives=0, takes=0)
 
 
@@ -36,8 +36,7 @@ class Stock:
             self.lanes_from[lane.origin, lane.item].append(lane)
         lots = [lot for node in self.nodes for lot in self.horizon.lots_of.get(node, ())]
         self.total = {item: sum(lot.units for lot in lots if lot.item == item) for item in {n[1] for n in self.nodes}}
-        self.leave: Shared = {}
-        self.arrive: Shared = {}
+        self.shared: dict[tuple[str, int, int], Shared] = {}  #: by item, lot end and days on the way
         self.departures: dict[tuple[str, int], list[tuple[int, list[int]]]] = {}
         self.caps: dict[Node, tuple[int, int]] = {}
         self.most: dict[tuple[str, str, int, int, int], list[int]] = {}
@@ -127,10 +126,12 @@ class Stock:
         at, item = self.program.at, self.horizon.item[node[1]]
         own = self._own(node, until)
         for day in range(until):
-            entries = at("balance", *node, until, day) + at("balance", *node, until, day + 1, sign=-1)
-            entries += [] if item.loan_days else at("keeps", *node, day)
-            entries += at("use", *node, until if item.is_used_up else 0, day, sign=-1)
-            entries += [] if item.item in self.horizon.stated else at("need", *node, day)
+            entries = self.program.entries(
+                (("balance", *node, until, day), 1), (("balance", *node, until, day + 1), -1),
+                (("keeps", *node, day), int(not item.loan_days)),
+                (("use", *node, until if item.is_used_up else 0, day), -1),
+                (("need", *node, day), int(item.item not in self.horizon.stated)),
+            )  # fmt: skip
             self.program.column(("hand", *node, until, day), 0, self.total[item.item], entries)
             chain = at("away", *node, until, day)
             if chain:
@@ -198,12 +199,13 @@ class Stock:
         if not pools(self.program, item.item):
             planned = {name[1] for name in self.program.row_at if name[0] == "change"}
             for lane in lanes:
+                plain = lane.cap == UNLIMITED and not is_lumpy(self.horizon, lane) and not (planned and lane in planned)
                 for until, days in self._departures(lane):
-                    if lane.cap < UNLIMITED or is_lumpy(self.horizon, lane) or lane in planned:
+                    if plain:
+                        self._plain(lane, until, days, item.lot_size)
+                    else:
                         for day in days:
                             self._lane(item, lane, until, day)
-                    else:
-                        self._plain(lane, until, days, item.lot_size)
             return
         for until, days in self._departures(lanes[0]):
             for day in days:
@@ -222,19 +224,24 @@ class Stock:
 
     def _plain(self, lane: Way, until: int, days: list[int], size: int) -> None:
         """Columns of a lane that stands in no row of its own: all their entries are those of its two ends."""
-        program, start = self.program, len(self.program.called)
-        leaves, arrives = ((site, lane.item, until, lane.days) for site in (lane.origin, lane.destination))
-        if leaves not in self.leave:
-            self.leave[leaves] = [program.group(self._leaving(lane, until, day, size)) for day in days]
-        if arrives not in self.arrive:
-            self.arrive[arrives] = [program.group(self._arriving(lane, until, day, size)) for day in days]
-        groups = self.leave[leaves], self.arrive[arrives]
-        program.run(lane, until, days, self._most_by_day(lane, until, days), groups)
-        costs = {Aim.MOVES: size, Aim.DISTANCE: size * lane.metres, Aim.STABILITY: size}
-        if Aim.LOTTERY in program.costs:
-            costs[Aim.LOTTERY] = size * ticket(self.horizon.seed, lane)
-        for aim, price in costs.items():
-            program.cost_all(aim, start, len(program.called), price)
+        program = self.program
+        leave, arrive = self.shared.setdefault((lane.item, until, lane.days), ({}, {}))
+        if lane.origin not in leave:
+            leave[lane.origin] = [program.group(self._leaving(lane, until, day, size)) for day in days]
+        if lane.destination not in arrive:
+            arrive[lane.destination] = [program.group(self._arriving(lane, until, day, size)) for day in days]
+        groups = leave[lane.origin], arrive[lane.destination]
+        run = Run(len(program.called), lane, until, days)
+        program.run(run, self._most_by_day(lane, until, days), groups, self._prices(lane, size))
+
+    def _prices(self, lane: Way, size: int) -> dict[Aim, int]:
+        """What a lot along a plain lane costs, by aim."""
+        prices = {aim: size for aim in (Aim.MOVES, Aim.STABILITY) if aim in self.program.costs}
+        if Aim.DISTANCE in self.program.costs:
+            prices[Aim.DISTANCE] = size * lane.metres
+        if Aim.LOTTERY in self.program.costs:
+            prices[Aim.LOTTERY] = size * ticket(self.horizon.seed, lane)
+        return prices
 
     def _lane(self, item: Item, lane: Way, until: int, day: int) -> None:
         program, size = self.program, item.lot_size
@@ -292,20 +299,26 @@ class Stock:
             program.column(("in", destination, item.item, until, day), 0, most, entries, whole=True)
 
     def _leaving(self, lane: Way, until: int, day: int, size: int) -> Entries:
-        at, node, term = self.program.at, (lane.origin, lane.item), self.horizon.loan(lane, day, until)
-        entries = at("balance", *node, until, day, sign=size) + at("gives", *node, day, sign=size)
-        entries += at("held", *node, day, sign=-size) + at("lent", *node, day, sign=-size)
-        entries += at("away", *node, until, day, sign=-size)
+        node, term = (lane.origin, lane.item), self.horizon.loan(lane, day, until)
+        entries = self.program.entries(
+            (("balance", *node, until, day), size), (("gives", *node, day), size), (("held", *node, day), -size),
+            (("lent", *node, day), -size), (("away", *node, until, day), -size),
+        )  # fmt: skip
         if self.horizon.item[lane.item].loan_days and term is not None:
-            entries += at("balance", *node, until, term[1], sign=-size) + at("away", *node, until, term[1], sign=size)
+            home = term[1]
+            entries += self.program.entries(
+                (("balance", *node, until, home), -size), (("away", *node, until, home), size)
+            )
         return entries
 
     def _arriving(self, lane: Way, until: int, day: int, size: int) -> Entries:
-        at, node, item = self.program.at, (lane.destination, lane.item), self.horizon.item[lane.item]
+        node, item = (lane.destination, lane.item), self.horizon.item[lane.item]
         arrival, term = day + lane.days, self.horizon.loan(lane, day, until)
-        entries = at("balance", *node, until, arrival, sign=-size) + at("takes", *node, arrival, sign=size)
-        entries += at("ceiling", *node, sign=size) + at("held", *node, arrival + item.hold_days, sign=size)
-        entries += at("lent", *node, arrival, sign=size) + at("came", *node, arrival, sign=size)
+        entries = self.program.entries(
+            (("balance", *node, until, arrival), -size), (("takes", *node, arrival), size), (("ceiling", *node), size),
+            (("held", *node, arrival + item.hold_days), size), (("lent", *node, arrival), size),
+            (("came", *node, arrival), size),
+        )  # fmt: skip
         if item.loan_days and term is not None:
-            entries += at("balance", *node, until, term[0], sign=size)
+            entries += self.program.at("balance", *node, until, term[0], sign=size)
         return entries

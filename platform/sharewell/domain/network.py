@@ -102,7 +102,8 @@ class Network:
             costs = self._costs[stage]
             return costs if len(columns) == len(costs) else list(map(costs.__getitem__, columns))
         lane_of = dict(zip(range(self.kept_start, self.charge_start), self.kept_lane, strict=True))
-        lanes = [column if column < self.lane_count else lane_of.get(column, -1) for column in columns]
+        count = self.lane_count
+        lanes = [column if column < count else lane_of.get(column, -1) for column in columns]
         tickets = iter(lottery(self.seed, self.part, [lane for lane in lanes if lane >= 0]))
         return [-next(tickets) if lane >= 0 else 0 for lane in lanes]
 
