@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from sharewell.domain import strict
 from sharewell.domain.checks import MAX_UNITS
 from sharewell.domain.errors import Invalid
-from sharewell.domain.instance import MAX_LANES, MAX_ROWS, Instance, Part, Rule
 from sharewell.domain.face import Face
+from sharewell.domain.instance import MAX_LANES, MAX_ROWS, Instance, Part, Rule
 from sharewell.domain.network import MOST_STAGES, network
 from sharewell.domain.strict import Record
 

@@ -6,6 +6,7 @@ would change the answer is told from a real second run, not from multipliers, wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,12 @@ from sharewell.domain.plan import Assignment, Reason, Unfilled
 from sharewell.domain.welfare import price
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from sharewell.domain.reserves import Account
 
 Claim = tuple[int, int, int]
+Used = Sequence[tuple[Lane, Sequence[tuple[Lane, int]]]]  #: lanes, and what is used in place of each, with the units
 
 
 def assignments(instance: Instance, moved: Mapping[tuple[str, str], int]) -> tuple[Assignment, ...]:
@@ -160,25 +162,11 @@ def _why_short(view: _View, receiver: Receiver) -> tuple[Reason, str]:
     return Reason.SUPPLY_EXHAUSTED, "every unit that owners in reach can spare goes to this request already."
 
 
-def _lost(
-    view: _View, receiver: Receiver, used: Sequence[tuple[Lane, Sequence[tuple[Lane, int]]]]
-) -> tuple[Reason, str]:
-    """Compare the claim with the claims that won the units in its reach: `used` in place of each lane to it."""
+def _lost(view: _View, receiver: Receiver, used: Used) -> tuple[Reason, str]:
+    """Compare the claim with the claims that won the units in its reach: those `used` in place of each lane to it."""
     ours = view.claim(receiver, view.received(receiver) + 1)
-    # To each rival request, over the lane that favours it least: metres more, and whether the plan in force is kept.
-    nearest: dict[str, tuple[int, bool]] = {}
-    along: dict[tuple[str, str], int] = {}
-    in_force = bool(view.instance.in_force)
-    for lane, rivals in used:
-        for rival, moved in rivals:
-            request = rival.request
-            if request == receiver.request:
-                continue
-            lead = (lane.metres - rival.metres, in_force and _keeps(view, lane, rival))
-            if request not in nearest or lead < nearest[request]:
-                nearest[request] = lead
-            along[rival.offer, request] = moved
-    units = _units(sum(along.values()))
+    nearest, together = _leads(view, receiver, used)
+    units = _units(together)
     above_floor: list[tuple[Claim, tuple[int, bool], Receiver]] = []
     for request, lead in nearest.items():
         other = view.instance.receiver[request]
@@ -214,6 +202,25 @@ def _lost(
         f"a request with an equal claim (urgency {other.urgency}, filled to {view.filled(other)} %) at no greater "
         "distance won the last unit by the published seed."
     )
+
+
+def _leads(view: _View, receiver: Receiver, used: Used) -> tuple[dict[str, tuple[int, bool]], int]:
+    """To each rival request, over the lane that favours it least: metres more, and whether the plan in force is kept;
+    and the units that rivals have together.
+    """
+    nearest: dict[str, tuple[int, bool]] = {}
+    along: dict[tuple[str, str], int] = {}
+    in_force = bool(view.instance.in_force)
+    for lane, rivals in used:
+        for rival, units in rivals:
+            request = rival.request
+            if request == receiver.request:
+                continue
+            lead = (lane.metres - rival.metres, in_force and _keeps(view, lane, rival))
+            if request not in nearest or lead < nearest[request]:
+                nearest[request] = lead
+            along[rival.offer, request] = units
+    return nearest, sum(along.values())
 
 
 def _keeps(view: _View, lane: Lane, rival: Lane) -> bool:

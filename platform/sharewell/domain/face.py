@@ -1,7 +1,7 @@
 """The plans of one part that are still best after the stages decided so far, as one plan among them sees them.
 
-A stage is proven where the plan meets the bound of its multipliers y. With rates r = c - A'y, limits l..u of columns and
-L..U of rows, the bound of a stage lies above what the plan x is worth by
+A stage is proven where the plan meets the bound of its multipliers y. With rates r = c - A'y, limits l..u of columns
+and L..U of rows, the bound of a stage lies above what the plan x is worth by
 
     sum_j max(r_j (l_j - x_j), r_j (u_j - x_j)) + sum_i max(y_i (L_i - (A x)_i), y_i (U_i - (A x)_i)),
 
@@ -70,7 +70,8 @@ class Face:
         costs = self.program.costs_at(stage, numbers)
         rates = [cost - price[add] - drawn[draw] for cost, add, draw in zip(costs, adds, draws, strict=True)]
         # What could fall, or rise, at a rate that asks for it. Nearly all that could rise has a rate of 0 or less.
-        missed = sum(min(rate, 0) * less for rate, less in zip(compress(rates, below), filter(None, below), strict=True))
+        falling = zip(compress(rates, below), filter(None, below), strict=True)
+        missed = sum(min(rate, 0) * less for rate, less in falling)
         if max(compress(rates, above), default=0) > 0:
             missed += sum(max(rate, 0) * more for rate, more in zip(rates, above, strict=True))
         still_open = list(map(not_, rates))

@@ -67,7 +67,8 @@ class Face:
 
         Raises `NotProven` where a multiplier stands at a row that has no limit on that side.
         """
-        lows, highs = [*self.row_lower, *(None for _ in self.locks)], [*self.row_upper, *(most for _, most in self.locks)]
+        lows = self.row_lower + [None] * len(self.locks)
+        highs = self.row_upper + [most for _, most in self.locks]
         total = sum(y * _limit(low if y > 0 else high) for y, low, high in zip(rows, lows, highs, strict=False) if y)
         rates = self._rates(costs, over, rows)
         lower, upper = ([limits[at] for at in self.columns] for limits in (self.lower, self.upper))

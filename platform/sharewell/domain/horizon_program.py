@@ -223,7 +223,7 @@ def finish(program: Program) -> None:
             changed = program.column((*name, sign), 0, 2 * UNLIMITED, program.at(*name, sign=sign))
             program.cost(Aim.STABILITY, changed, 1)
     for costs in program.costs.values():
-        costs += [0] * (len(program.called) - len(costs))
+        costs.extend([0] * (len(program.called) - len(costs)))
 
 
 def whole_need(horizon: Horizon, node: Node) -> int:

@@ -236,12 +236,10 @@ class Stock:
 
     def _prices(self, lane: Way, size: int) -> dict[Aim, int]:
         """What a lot along a plain lane costs, by aim."""
-        prices = {aim: size for aim in (Aim.MOVES, Aim.STABILITY) if aim in self.program.costs}
-        if Aim.DISTANCE in self.program.costs:
-            prices[Aim.DISTANCE] = size * lane.metres
+        prices = {Aim.MOVES: size, Aim.STABILITY: size, Aim.DISTANCE: size * lane.metres}
         if Aim.LOTTERY in self.program.costs:
             prices[Aim.LOTTERY] = size * ticket(self.horizon.seed, lane)
-        return prices
+        return {aim: price for aim, price in prices.items() if aim in self.program.costs}
 
     def _lane(self, item: Item, lane: Way, until: int, day: int) -> None:
         program, size = self.program, item.lot_size

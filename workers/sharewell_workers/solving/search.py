@@ -230,7 +230,8 @@ class _Search:
             mask = np.array(self.program.whole) & ~np.isnan(fixed)
             lower[mask] = upper[mask] = fixed[mask]
         if face.locks:
-            matrix = csc_array(vstack([matrix, *(csr_array(np.array(lock, dtype=float)[None, :]) for lock, _ in face.locks)]))
+            locks = csr_array(np.array([lock for lock, _ in face.locks], dtype=float))
+            matrix = csc_array(vstack([matrix, locks]))
         low = [-np.inf if value is None else value for value in face.row_lower] + [-np.inf] * len(face.locks)
         high = [np.inf if value is None else value for value in face.row_upper] + [value for _, value in face.locks]
         return Problem(
