@@ -100,7 +100,9 @@ class Network:
         """Worth of a unit in each of `columns` in `stage`; of the lottery, no more than these lanes are drawn."""
         if stage in self._costs:
             costs = self._costs[stage]
-            return costs if len(columns) == len(costs) else list(map(costs.__getitem__, columns))
+            if isinstance(columns, range):
+                return costs[columns.start : columns.stop : columns.step]
+            return list(map(costs.__getitem__, columns))
         lane_of = dict(zip(range(self.kept_start, self.charge_start), self.kept_lane, strict=True))
         count = self.lane_count
         lanes = [column if column < count else lane_of.get(column, -1) for column in columns]
