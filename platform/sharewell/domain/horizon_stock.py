@@ -38,8 +38,8 @@ class Stock:
         self.total = {item: sum(lot.units for lot in lots if lot.item == item) for item in {n[1] for n in self.nodes}}
         self.shared: dict[tuple[str, int, int], Shared] = {}  #: by item, lot end and days on the way
         self.departures: dict[tuple[str, int], list[tuple[int, list[int]]]] = {}
-        self.caps: dict[Node, tuple[int, int]] = {}
-        self.most: dict[tuple[str, str, int, int, int], list[int]] = {}
+        self.most: dict[tuple[str, str, int, int], list[int]] = {}
+        self.unlimited = {node for node in self.nodes if self._takes_anything(node)}
         self.ends = {item: sorted({lot.until for lot in lots if lot.item == item}) for item in self.total}
 
     def write(self) -> None:
@@ -59,6 +59,10 @@ class Stock:
 
     def _standing(self, node: Node) -> Standing:
         return self.horizon.standing.get(node) or _NOTHING(site=node[0], item=node[1])
+
+    def _takes_anything(self, node: Node) -> bool:
+        standing = self._standing(node)
+        return standing.takes == standing.ceiling == UNLIMITED
 
     def _own(self, node: Node, until: int) -> list[int]:
         return self.alone.own.get((*node, until), [0] * self.days)
@@ -257,26 +261,20 @@ class Stock:
 
     def _most(self, lane: Way, day: int) -> int:
         """Units that `lane` can carry on `day`."""
-        node, (_, most) = (lane.origin, lane.item), self._sends_and_takes((lane.destination, lane.item))
-        most = min(lane.cap, self._sends_and_takes(node)[0], most)
-        own = self.horizon.item[lane.item].loan_days or node not in self.gets
-        return min(most, self._spare(node, day) if own else self.total[lane.item])
+        origin, destination = (self._standing((at, lane.item)) for at in (lane.origin, lane.destination))
+        own = self.horizon.item[lane.item].loan_days or (lane.origin, lane.item) not in self.gets
+        has = self._spare((lane.origin, lane.item), day) if own else self.total[lane.item]
+        return min(has, lane.cap, origin.gives, destination.takes, destination.ceiling)
 
     def _most_by_day(self, lane: Way, until: int, days: list[int]) -> list[int]:
-        """The same in lots for each of the days on which a plain lane can be left."""
-        limit = self._sends_and_takes((lane.destination, lane.item))[1]
-        key = (lane.origin, lane.item, until, lane.days, limit)
+        """The same in lots for each of `days`, on which a plain lane can be left."""
+        size = self.horizon.item[lane.item].lot_size
+        if (lane.destination, lane.item) not in self.unlimited:
+            return [self._most(lane, day) // size for day in days]
+        key = (lane.origin, lane.item, until, lane.days)  # the destination does not matter
         if key not in self.most:
-            size = self.horizon.item[lane.item].lot_size
             self.most[key] = [self._most(lane, day) // size for day in days]
         return self.most[key]
-
-    def _sends_and_takes(self, node: Node) -> tuple[int, int]:
-        """Units that can leave a site a day, and that can come to it."""
-        if node not in self.caps:
-            standing = self._standing(node)
-            self.caps[node] = standing.gives, min(standing.takes, standing.ceiling)
-        return self.caps[node]
 
     def _spare(self, node: Node, day: int) -> int:
         """Units of its own that may have left a site by `day`."""
