@@ -7,13 +7,13 @@ nearest owners with something to spare. Prints one JSON line a measure.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import random
 import resource
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any, TypeVar
 
 import highspy
@@ -40,7 +40,7 @@ from sharewell_workers.solving.program import Program
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 CPU = time.process_time  # other programs of the machine disturb it less than the wall's
 SECONDS = 600.0  #: time for one plan
-MANY_LANES = 50_000  #: from here on one run is long enough to be measured
+MANY = 50_000  #: lanes from which on solving once is long enough to be measured
 KILOMETRES_EACH = 17.0  #: side of the square that one institution has to itself
 
 Answer = TypeVar("Answer")
@@ -105,19 +105,12 @@ def _run(size: int) -> dict[str, Any]:
 
 
 def checked_against(made: Instance) -> tuple[Plan, float, dict[str, float]]:
-    """A plan for `made`, the processor seconds to find it, and what checking it takes against that.
-
-    Each time begins with documents that were just read, so that nothing is known that one of them worked out before:
-    the rows of the instance and the plan are there, and that is all. The shortest of some runs counts.
-    """
-    runs = []
-    for _ in range(5 if len(made.lanes) < MANY_LANES else 1):
-        plan, solving = timed(partial(solve, reread(made), seconds=SECONDS), CPU)
-        proving = timed(partial(check_certificate, reread(made), Plan.from_json(plan.to_json())), CPU)[1]
-        whole, written = reread(made), Plan.from_json(plan.to_json())
-        limits = timed(partial(check_plan, whole, written), CPU)[1]
-        runs.append((solving, proving, limits + timed(partial(check_certificate, whole, written), CPU)[1]))
-    solving, proving, checking = map(min, zip(*runs, strict=True))
+    """A plan for `made`, the processor seconds to find it, and what checking it takes against that."""
+    solved = [anew(made, lambda read: solve(read, seconds=SECONDS)) for _ in range(1 if len(made.lanes) > MANY else 5)]
+    plan, solving = solved[0][0], min(took for _, took in solved)
+    written = [Plan.from_json(plan.to_json()) for _ in range(6)]
+    proving = min(anew(made, lambda read: check_certificate(read, written.pop()))[1] for _ in range(3))
+    checking = min(anew(made, lambda read: _check_both(read, written.pop()))[1] for _ in range(3))
     return plan, solving, {
         "check_cpu_s": round(checking, 4), "certificate_cpu_s": round(proving, 4),
         "solve_to_check_ratio": round(solving / checking, 1),
@@ -125,9 +118,18 @@ def checked_against(made: Instance) -> tuple[Plan, float, dict[str, float]]:
     }  # fmt: skip
 
 
-def reread(made: Instance) -> Instance:
-    """The same instance, read from its document."""
-    return Instance.from_json(made.to_json())
+def _check_both(made: Instance, plan: Plan) -> None:
+    check_plan(made, plan)
+    check_certificate(made, plan)
+
+
+def anew(made: Instance, work: Callable[[Instance], Answer]) -> tuple[Answer, float]:
+    """What `work` returns, and the processor seconds it took, for the same instance as it is when just read: its rows
+    are there, and nothing that was worked out from them before.
+    """
+    read = Instance.from_json(made.to_json())
+    gc.collect()  # of what others left, which is not to be looked through meanwhile
+    return timed(lambda: work(read), CPU)
 
 
 def outcome(made: Instance, plan: Plan) -> dict[str, Any]:

@@ -141,8 +141,8 @@ def _one_type(number: int, institutions: int) -> dict[str, Any]:
     plan, _, took = spent(lambda: solve(made, seconds=one.SECONDS))
     _, _, checking = spent(lambda: (check_plan(made, plan), check_certificate(made, plan)))
     return {
-        "lanes": len(made.lanes), "solve_cpu_s": took, "check_cpu_s": checking, "all_cpu_s": one.CPU() - begun, **one.outcome(made, plan),
-        "peak_mib": system.getrusage(system.RUSAGE_SELF).ru_maxrss // 1024,
+        "lanes": len(made.lanes), "solve_cpu_s": took, "check_cpu_s": checking, "all_cpu_s": one.CPU() - begun,
+        **one.outcome(made, plan), "peak_mib": system.getrusage(system.RUSAGE_SELF).ru_maxrss // 1024,
     }  # fmt: skip
 
 

@@ -31,28 +31,31 @@ class Face:
     def __init__(self, program: Network, floors: Sequence[int], moved: Sequence[int]) -> None:
         """All plans that keep `floors` (units by receiver), seen from that which moves `moved[e]` along lane e."""
         self.program, self.received = program, program.part.received(moved)
-        end, kept = program.charge_start, program.kept_lane
-        values, owner = program.columns(moved), program.by_lane(range(len(program.part.owners)))
-        after = len(program.part.owners)
-        #: Of every open column its number, the row it adds to (-1 for none), what it draws on (the place of an offer
-        #: or, after those, of a receiver), and its limits.
-        self.columns: list[Sequence[int]] = [
-            range(end),
-            program.lane_receiver + program.step_reserve + [program.lane_receiver[lane] for lane in kept],
-            owner + [after + receiver for receiver in program.step_receiver] + [owner[lane] for lane in kept],
-            list(map(sub, program.lower(floors)[:end], values)),
-            list(map(sub, program.upper[:end], values)),
+        owner, owners = program.by_lane(range(len(program.part.owners))), len(program.part.owners)
+        receiver, kept = program.lane_receiver, program.kept_lane
+        rows = [
+            (receiver, owner),
+            (program.step_reserve, [owners + row for row in program.step_receiver]),
+            ([receiver[lane] for lane in kept], [owner[lane] for lane in kept]),
         ]
+        values, lower, start = program.columns(moved), program.lower(floors), 0
+        #: Of lanes, steps, and lanes of the plan in force: of every open column its number, the row it adds to (-1 for
+        #: none), what it draws on (the place of an offer or, after those, of a receiver), and its limits.
+        self.columns: list[list[Sequence[int]]] = []
+        for adds, draws in rows:
+            at, start = slice(start, start + len(adds)), start + len(adds)
+            below, above = (list(map(sub, limits[at], values[at])) for limits in (lower, program.upper))
+            self.columns.append([range(at.start, at.stop), adds, draws, below, above])
         given = program.given(moved)
         self.supply = slice(len(program.part.receivers), program.supply_end)
         self.rows = [-units for units in given], list(map(sub, program.row_upper[self.supply], given))
-        self.charges = [0] * len(program.charge_reserve), program.upper[end:]
+        self.charges = [0] * len(program.charge_reserve), program.upper[program.charge_start :]
         self.categories = [0] * len(program.account.quotas), list(program.account.quotas)
 
     @property
     def holds(self) -> bool:
         """Whether the plan keeps the floors and the limits."""
-        limits = [(self.columns[-2], self.columns[-1]), self.rows]
+        limits = [self.rows, *(column[-2:] for column in self.columns)]
         return all(max(below, default=0) <= 0 <= min(above, default=0) for below, above in limits)
 
     def decide(self, stage: str, rows: Sequence[int]) -> int:
@@ -63,19 +66,22 @@ class Face:
         return missed + self._settle_charges(stage, rows) if self.program.charge_reserve else missed
 
     def _settle_columns(self, stage: str, rows: Sequence[int]) -> int:
-        numbers, adds, draws, below, above = self.columns
         price = [*rows, 0]  # -1 finds the last one
         drawn = [price[row] + price[stock] for row, stock in enumerate(self.program.stock_row, self.supply.start)]
         drawn += [-units for units in rows[: self.supply.start]]
-        costs = self.program.costs_at(stage, numbers)
-        rates = [cost - price[add] - drawn[draw] for cost, add, draw in zip(costs, adds, draws, strict=True)]
-        # What could fall, or rise, at a rate that asks for it. Nearly all that could rise has a rate of 0 or less.
-        falling = zip(compress(rates, below), filter(None, below), strict=True)
-        missed = sum(min(rate, 0) * less for rate, less in falling)
-        if max(compress(rates, above), default=0) > 0:
-            missed += sum(max(rate, 0) * more for rate, more in zip(rates, above, strict=True))
-        still_open = list(map(not_, rates))
-        self.columns = [list(compress(column, still_open)) for column in self.columns]
+        missed = 0
+        for place, (numbers, adds, draws, below, above) in enumerate(self.columns):
+            costs = self.program.costs_at(stage, numbers)
+            rates = [cost - price[add] - drawn[draw] for cost, add, draw in zip(costs, adds, draws, strict=True)]
+            if not any(rates):  # as of all lanes at first, where one price clears the market
+                continue
+            # What could fall, or rise, at a rate that asks for it. Nearly all that could rise has a rate of 0 or less.
+            falling = zip(compress(rates, below), filter(None, below), strict=True)
+            missed += sum(min(rate, 0) * less for rate, less in falling)
+            if max(compress(rates, above), default=0) > 0:
+                missed += sum(max(rate, 0) * more for rate, more in zip(rates, above, strict=True))
+            still_open = list(map(not_, rates))
+            self.columns[place] = [list(compress(column, still_open)) for column in self.columns[place]]
         return missed
 
     def _settle_charges(self, stage: str, rows: Sequence[int]) -> int:

@@ -37,7 +37,7 @@ class Stretch:
     lanes: tuple[Way, ...]
 
 
-class Run(NamedTuple):
+class Departures(NamedTuple):
     """Columns that follow one another: units of one lot end along one lane, by day of departure."""
 
     first: int  #: column
@@ -75,12 +75,12 @@ class Program:
     costs: dict[Aim, list[int]] = field(default_factory=dict)  #: by aim, in order; of every column once finished
     fills: Entries = field(default_factory=list)  #: of the column of the worst fill
     most_short: int = 0  #: weighted shortage without sharing
-    called: list[Name | Run] = field(default_factory=list)  #: name of each column, or the run it is part of
+    called: list[Name | Departures] = field(default_factory=list)  #: name of each column, or the departures it is one of
 
     @cached_property
     def names(self) -> list[Name]:
         """Of columns; the first part says the kind. To be asked for once all are written."""
-        return [name.name(at) if isinstance(name, Run) else name for at, name in enumerate(self.called)]
+        return [name.name(at) if isinstance(name, Departures) else name for at, name in enumerate(self.called)]
 
     def row(self, name: Name, low: int | None, high: int | None) -> int:
         """Add a row; `row_at` finds it by name."""
@@ -108,10 +108,10 @@ class Program:
         self.whole.append(whole)
         return len(self.called) - 1
 
-    def run(self, run: Run, most: list[int], groups: Groups, prices: Mapping[Aim, int]) -> None:
-        """Add the whole columns of `run`, of at most `most` units, which share `groups` and cost `prices`."""
+    def depart(self, by_day: Departures, most: list[int], groups: Groups, prices: Mapping[Aim, int]) -> None:
+        """Add the whole columns of `by_day`, of at most `most` units, which share `groups` and cost `prices`."""
         count = len(most)
-        self.called += [run] * count
+        self.called += [by_day] * count
         self.one += groups[0]
         self.other += groups[1]
         self.lower += [0] * count
@@ -119,8 +119,8 @@ class Program:
         self.whole += [True] * count
         for aim, price in prices.items():
             costs = self.costs[aim]
-            if len(costs) < run.first:
-                costs += [0] * (run.first - len(costs))
+            if len(costs) < by_day.first:
+                costs += [0] * (by_day.first - len(costs))
             costs += [price] * count
 
     def at(self, *name: Any, sign: int = 1) -> Entries:

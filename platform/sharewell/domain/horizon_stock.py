@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sharewell.domain.horizon import Aim
 from sharewell.domain.horizon_loads import came, carries, is_lumpy, load_rows
-from sharewell.domain.horizon_program import Entries, Program, Run, lane_costs, pools, ticket
+from sharewell.domain.horizon_program import Departures, Entries, Program, lane_costs, pools, ticket
 from sharewell.domain.horizon_rows import UNLIMITED, Item, Standing, Way
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Stock:
         lots = [lot for node in self.nodes for lot in self.horizon.lots_of.get(node, ())]
         self.total = {item: sum(lot.units for lot in lots if lot.item == item) for item in {n[1] for n in self.nodes}}
         self.shared: dict[tuple[str, int, int], Shared] = {}  #: by item, lot end and days on the way
-        self.departures: dict[tuple[str, int], list[tuple[int, list[int]]]] = {}
+        self.useful_days: dict[tuple[str, int], list[tuple[int, list[int]]]] = {}
         self.most: dict[tuple[str, str, int, int], list[int]] = {}
         self.unlimited = {node for node in self.nodes if self._takes_anything(node)}
         self.ends = {item: sorted({lot.until for lot in lots if lot.item == item}) for item in self.total}
@@ -204,27 +204,27 @@ class Stock:
             planned = {name[1] for name in self.program.row_at if name[0] == "change"}
             for lane in lanes:
                 plain = lane.cap == UNLIMITED and not is_lumpy(self.horizon, lane) and not (planned and lane in planned)
-                for until, days in self._departures(lane):
+                for until, days in self._useful_days(lane):
                     if plain:
                         self._plain(lane, until, days, item.lot_size)
                     else:
                         for day in days:
                             self._lane(item, lane, until, day)
             return
-        for until, days in self._departures(lanes[0]):
+        for until, days in self._useful_days(lanes[0]):
             for day in days:
                 self.program.row(("pool", item.item, until, day), 0, 0)
                 self._pooled(item, lanes, until, day)
 
-    def _departures(self, lane: Way) -> list[tuple[int, list[int]]]:
+    def _useful_days(self, lane: Way) -> list[tuple[int, list[int]]]:
         """Lot ends, and for each the days of departure with which a unit can be of use."""
-        if (lane.item, lane.days) not in self.departures:
+        if (lane.item, lane.days) not in self.useful_days:
             days = (
                 (until, [day for day in range(until) if self.horizon.loan(lane, day, until) is not None])
                 for until in self.ends[lane.item]
             )
-            self.departures[lane.item, lane.days] = [row for row in days if row[1]]
-        return self.departures[lane.item, lane.days]
+            self.useful_days[lane.item, lane.days] = [row for row in days if row[1]]
+        return self.useful_days[lane.item, lane.days]
 
     def _plain(self, lane: Way, until: int, days: list[int], size: int) -> None:
         """Columns of a lane that stands in no row of its own: all their entries are those of its two ends."""
@@ -235,8 +235,8 @@ class Stock:
         if lane.destination not in arrive:
             arrive[lane.destination] = [program.group(self._arriving(lane, until, day, size)) for day in days]
         groups = leave[lane.origin], arrive[lane.destination]
-        run = Run(len(program.called), lane, until, days)
-        program.run(run, self._most_by_day(lane, until, days), groups, self._prices(lane, size))
+        by_day = Departures(len(program.called), lane, until, days)
+        program.depart(by_day, self._most_by_day(lane, until, days), groups, self._prices(lane, size))
 
     def _prices(self, lane: Way, size: int) -> dict[Aim, int]:
         """What a lot along a plain lane costs, by aim."""

@@ -13,7 +13,6 @@ then one per receiver that qualifies for a reserve (received = charged or not), 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain, compress, pairwise, repeat
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from sharewell.domain.errors import Invalid
 from sharewell.domain.instance import Instance, Part, Receiver, Rule
+from sharewell.domain.lottery import lottery
 from sharewell.domain.welfare import lean, steps
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 MOST_UNITS = 200_000  #: units of one part that exact leximin can rank; more are counted in larger units
 MOST_STAGES = 6  #: that one part is decided in, the floor aside
-TICKETS = 1024  #: in the lottery: for requests, and again for the lanes of one
-PRIME = 65_537
 
 
 @dataclass(frozen=True)
@@ -87,9 +85,8 @@ class Network:
 
     def by_lane(self, of_offers: Sequence[int]) -> list[int]:
         """What `of_offers` says of each lane's offer."""
-        runs = (repeat(value, end - start) for value, (start, end) in zip(
-            of_offers, pairwise(self.part.lane_starts), strict=True))  # fmt: skip
-        return list(chain.from_iterable(runs))
+        counts = (end - start for start, end in pairwise(self.part.lane_starts))
+        return list(chain.from_iterable(map(repeat, of_offers, counts)))
 
     @cached_property
     def costs(self) -> Mapping[str, list[int]]:
@@ -187,7 +184,6 @@ class Network:
 
     def _fill_steps(self, values: list[int], units: Sequence[int]) -> None:
         """Write into the step columns of `values` what receivers hold of `units`, earlier steps first."""
-        column = self.lane_count
         left = list(units)
         for column, receiver in enumerate(self.step_receiver, start=self.lane_count):
             if left[receiver]:
@@ -313,29 +309,3 @@ def _ranks(instance: Instance, part: Part) -> list[int]:
     keys = [leximin_key(instance, row, unit) for row in part.receivers for unit in range(row.need)]
     order = {key: place for place, key in enumerate(sorted(set(keys), reverse=True), start=1)}
     return [order[key] for key in keys]
-
-
-def lottery(seed: str, part: Part, lanes: Iterable[int] | None = None) -> list[int]:
-    """A number per lane (of `lanes`, or all), drawn from the published seed: its request's ticket first, its own within
-    it; low wins.
-    """
-    requests, offers = _Draws(f"{seed}|request|"), _Draws(f"{seed}|offer|")
-    chosen = part.lanes if lanes is None else map(part.lanes.__getitem__, lanes)
-    return [
-        # Two numbers other than 0, multiplied modulo a prime, scatter like a number drawn for the pair.
-        requests[lane.request] % TICKETS * TICKETS + offers[lane.offer] * requests[lane.request] % PRIME % TICKETS
-        for lane in chosen
-    ]
-
-
-class _Draws(dict[str, int]):
-    """A number from 1 to PRIME - 1 for each name, drawn when it is first asked for."""
-
-    def __init__(self, before: str) -> None:
-        super().__init__()
-        self.before = before
-
-    def __missing__(self, name: str) -> int:
-        drawn = hashlib.sha256((self.before + name).encode()).digest()
-        self[name] = number = int.from_bytes(drawn[:8], "big") % (PRIME - 1) + 1
-        return number

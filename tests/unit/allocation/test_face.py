@@ -13,7 +13,8 @@ from sharewell.domain.allocation import Instance, NotProven, Rule, check_certifi
 from sharewell.domain.certificate import floor_units
 from sharewell.domain.face import Face
 from sharewell.domain.instance import Part
-from sharewell.domain.network import lottery, network
+from sharewell.domain.lottery import lottery
+from sharewell.domain.network import network
 from sharewell_workers.solving import solve
 from sharewell_workers.solving.program import Program
 
