@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sharewell.domain.allocation import Instance, Lane, Owner, Receiver, check_certificate, check_plan
+from sharewell.domain.allocation import Instance, Lane, Owner, Receiver
 from sharewell_workers.solving import Memory, solve
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _one_type(number: int, institutions: int) -> dict[str, Any]:
     begun = one.CPU()
     made = one.instance(institutions, seed=number, resource=f"type.{number}")
     plan, _, took = spent(lambda: solve(made, seconds=one.SECONDS))
-    _, _, checking = spent(lambda: (check_plan(made, plan), check_certificate(made, plan)))
+    _, _, checking = spent(lambda: one.check_both(made, plan))
     return {
         "lanes": len(made.lanes), "solve_cpu_s": took, "check_cpu_s": checking, "all_cpu_s": one.CPU() - begun,
         **one.outcome(made, plan), "peak_mib": system.getrusage(system.RUSAGE_SELF).ru_maxrss // 1024,

@@ -75,7 +75,7 @@ class Program:
     costs: dict[Aim, list[int]] = field(default_factory=dict)  #: by aim, in order; of every column once finished
     fills: Entries = field(default_factory=list)  #: of the column of the worst fill
     most_short: int = 0  #: weighted shortage without sharing
-    called: list[Name | Departures] = field(default_factory=list)  #: name of each column, or the departures it is one of
+    called: list[Name | Departures] = field(default_factory=list)  #: name of each column, or those it is one of
 
     @cached_property
     def names(self) -> list[Name]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sharewell.domain.allocation import Instance, NotProven, Rule, check_certificate, moved_by, stated_floors
+from sharewell.domain.allocation import Instance, Lane, NotProven, Rule, check_certificate, moved_by, stated_floors
 from sharewell.domain.certificate import floor_units
 from sharewell.domain.face import Face
 from sharewell.domain.instance import Part
@@ -69,7 +69,7 @@ def test_a_plan_misses_what_the_bound_of_any_multipliers_allows_beyond_its_worth
 @given(data=st.data())
 def test_lanes_and_their_room_are_those_of_the_instance(instances: Instances, data: st.DataObject) -> None:
     instance = data.draw(instances(sides=6, most=3))
-    seen = []
+    seen: list[Lane] = []
     for part in instance.parts:
         seen += part.lanes
         assert part.room == [instance.room(lane) for lane in part.lanes]
