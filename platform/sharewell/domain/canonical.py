@@ -90,8 +90,9 @@ def _check(value: object, depth: int) -> None:
     elif isinstance(value, int):
         if not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
             raise _Outside("is a number of 2**53 or more; write it as text")
-    elif isinstance(value, Mapping):
-        _check_items(((_key(key), item) for key, item in value.items()), depth)
+    elif isinstance(value, (dict, Mapping)):
+        _check_keys(value)
+        _check_items(value.items(), depth)
     elif isinstance(value, (list, tuple)):
         _check_items(enumerate(value), depth)
     elif value is not None:
@@ -103,13 +104,23 @@ def _check_items(items: Iterable[tuple[object, object]], depth: int) -> None:
     if not depth:
         raise _Outside(f"is nested deeper than {DEEPEST} levels")
     for name, item in items:
-        if type(item) is str and item.isascii() and "\0" not in item:
-            continue  # most items are
+        # Most items are plain, and not worth a call.
+        if type(item) is str:
+            if item.isascii() and "\0" not in item:
+                continue
+        elif type(item) is int and -LARGEST_NUMBER <= item <= LARGEST_NUMBER:
+            continue
         try:
             _check(item, depth - 1)
         except _Outside as why:
             why.path.append(str(name))
             raise
+
+
+def _check_keys(keys: Iterable[object]) -> None:
+    for key in keys:
+        if not isinstance(key, str) or not key.isascii() or "\0" in key:
+            raise _Outside("is a key that is not ASCII text", repr(key))
 
 
 def _check_text(value: str) -> None:
@@ -121,12 +132,6 @@ def _check_text(value: str) -> None:
         raise _Outside("has half of a surrogate pair; send valid Unicode")
     if not unicodedata.is_normalized("NFC", value):
         raise _Outside("is not in Unicode normal form C; normalise it first")
-
-
-def _key(key: object) -> str:
-    if not isinstance(key, str) or not key.isascii() or "\0" in key:
-        raise _Outside("is a key that is not ASCII text", repr(key))
-    return key
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

@@ -11,14 +11,16 @@ Left to others: that the plan is valid at all (`allocation.check_plan`, which ru
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import mul
+from itertools import accumulate, pairwise
+from operator import gt, mul
 from typing import TYPE_CHECKING
 
 from sharewell.domain import strict
 from sharewell.domain.checks import MAX_UNITS
 from sharewell.domain.errors import Invalid
+from sharewell.domain.face import Face
 from sharewell.domain.instance import MAX_LANES, MAX_ROWS, Instance, Part, Rule
-from sharewell.domain.network import MOST_STAGES, Network, network, stage_names
+from sharewell.domain.network import MOST_STAGES, network
 from sharewell.domain.strict import Record
 
 if TYPE_CHECKING:
@@ -103,66 +105,20 @@ def _check_part(
         check_floor(instance, part, floor, moved, proof)
         floors = floor_units(instance, part, floor.value, floor.over)
     program = network(instance, part)
-    face = Face.start(program, floors)
-    worth = program.worth(moved)
-    if tuple(stage for stage, _ in proof.multipliers) != stage_names(instance):
+    if tuple(stage for stage, _ in proof.multipliers) != program.stages:
         raise NotProven(f"part {part.index}: the certificate does not have every stage in order.")
+    face = Face(program, floors, moved)
+    if not face.holds:
+        raise NotProven(f"part {part.index}: the plan does not keep its floors and limits.")
     for stage, rows in proof.multipliers:
         if len(rows) != len(program.row_upper):
             raise NotProven(f"part {part.index}, {stage}: {len(program.row_upper)} multipliers are needed.")
-        bound = face.decide(program.costs[stage], rows)
-        if worth[stage] != bound:
+        missed = face.decide(stage, rows)
+        if missed:
+            worth = program.worth(moved)[stage]
             raise NotProven(
-                f"part {part.index}, {stage}: the plan reaches {worth[stage]}, the multipliers allow {bound}."
+                f"part {part.index}, {stage}: the plan reaches {worth}, the multipliers allow {worth + missed}."
             )
-
-
-@dataclass(slots=True)
-class Face:
-    """The plans that are still best after the stages decided so far."""
-
-    program: Network
-    lower: list[int]
-    upper: list[int]
-    row_lower: list[int]
-    row_upper: list[int]
-    open_columns: Sequence[int]  #: those that no stage has pinned down yet
-    open_rows: Sequence[int]
-
-    @classmethod
-    def start(cls, program: Network, floors: Sequence[int]) -> Face:
-        """All plans that keep the floors."""
-        return cls(
-            program, program.lower(floors), list(program.upper), [0] * len(program.row_upper), list(program.row_upper),
-            range(len(program.upper)), range(len(program.row_upper)),
-        )  # fmt: skip
-
-    def decide(self, costs: Sequence[int], rows: Sequence[int]) -> int:
-        """Return what no point of the face can pass, the Lagrangian bound of the multipliers `rows`, and keep only
-        the points that meet it (complementary slackness).
-        """
-        rates = self.program.rates(costs, rows)
-        columns, self.open_columns = _settle(rates, self.lower, self.upper, self.open_columns)
-        of_rows, self.open_rows = _settle(rows, self.row_lower, self.row_upper, self.open_rows)
-        return columns + of_rows
-
-
-def _settle(
-    rates: Sequence[int], lower: list[int], upper: list[int], places: Sequence[int]
-) -> tuple[int, Sequence[int]]:
-    """Put what gains at its upper limit and what loses at its lower one; return what that is worth, and the places
-    that are still open. Outside of `places` both limits are the same.
-    """
-    # Most places are settled by the first stage. What they are worth is one product at the speed of C.
-    worth = sum(map(mul, rates, lower))
-    for place in places:
-        rate = rates[place]
-        if rate > 0:
-            worth += rate * (upper[place] - lower[place])
-            lower[place] = upper[place]
-        elif rate < 0:
-            upper[place] = lower[place]
-    return worth, [place for place in places if lower[place] < upper[place]]
 
 
 def floor_units(instance: Instance, part: Part, value: int, over: int) -> list[int]:
@@ -173,13 +129,11 @@ def floor_units(instance: Instance, part: Part, value: int, over: int) -> list[i
 
 def within_reach(instance: Instance, part: Part, requests: set[str]) -> int:
     """Units that can reach `requests` together, whatever others get."""
-    along: dict[str, int] = {}
-    for lane in part.lanes:
-        if lane.request in requests:
-            along[lane.offer] = along.get(lane.offer, 0) + instance.room(lane)
+    chosen = [row.request in requests for row in part.receivers]
+    sums = list(accumulate(map(mul, part.room, map(chosen.__getitem__, part.lane_receiver)), initial=0))
     from_institution: dict[str, int] = {}
-    for row in part.owners:
-        units = min(instance.spare[row.offer], along.get(row.offer, 0))
+    for row, (start, end) in zip(part.owners, pairwise(part.lane_starts), strict=True):
+        units = min(instance.spare[row.offer], sums[end] - sums[start])
         from_institution[row.institution] = from_institution.get(row.institution, 0) + units
     return sum(min(instance.sparable[name], units) for name, units in from_institution.items())
 
@@ -193,11 +147,9 @@ def check_floor(instance: Instance, part: Part, floor: Stage, moved: Sequence[in
     if instance.fairness.theta < 1000:
         units = proof.witness
         _check_witness(instance, part, units, where)
-    received = dict.fromkeys((row.request for row in part.receivers), 0)
-    for lane, quantity in zip(part.lanes, units, strict=True):
-        received[lane.request] += quantity
-    for row in part.receivers:
-        if (row.held + received[row.request]) * floor.over < floor.value * row.whole_need:
+    received = part.received(units)
+    for row, came in zip(part.receivers, received, strict=True):
+        if (row.held + came) * floor.over < floor.value * row.whole_need:
             raise NotProven(f"{where}: request {row.request} stays below {floor.value}/{floor.over}.")
     if floor.value >= floor.over:
         return
@@ -214,15 +166,11 @@ def check_floor(instance: Instance, part: Part, floor: Stage, moved: Sequence[in
 def _check_witness(instance: Instance, part: Part, units: Sequence[int], where: str) -> None:
     if len(units) != len(part.lanes):
         raise NotProven(f"{where}: the witness needs one number per lane.")
+    if any(map(gt, units, part.room)):
+        raise NotProven(f"{where}: the witness overloads a lane.")
     program = network(instance, part)
-    sums = [0] * len(program.row_upper)
-    sums.append(0)  # for lanes whose shared stock is row -1
-    for lane, quantity in enumerate(units):
-        if quantity > program.lane_room[lane]:
-            raise NotProven(f"{where}: the witness overloads a lane.")
-        sums[program.lane_offer[lane]] += quantity
-        sums[program.lane_stock[lane]] += quantity
-    if any(total > most for total, most in zip(sums, program.row_upper, strict=False)):
+    limits = program.row_upper[len(part.receivers) : program.supply_end]
+    if any(map(gt, program.given(units), limits)):
         raise NotProven(f"{where}: the witness takes more from an owner than it can spare.")
 
 

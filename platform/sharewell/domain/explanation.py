@@ -6,6 +6,7 @@ would change the answer is told from a real second run, not from multipliers, wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,12 @@ from sharewell.domain.plan import Assignment, Reason, Unfilled
 from sharewell.domain.welfare import price
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from sharewell.domain.reserves import Account
 
 Claim = tuple[int, int, int]
+Used = Sequence[tuple[Lane, Sequence[tuple[Lane, int]]]]  #: lanes, and what is used in place of each, with the units
 
 
 def assignments(instance: Instance, moved: Mapping[tuple[str, str], int]) -> tuple[Assignment, ...]:
@@ -151,26 +153,20 @@ def _why_short(view: _View, receiver: Receiver) -> tuple[Reason, str]:
         owners = _count(len(lanes), "offer is", "offers are")
         return Reason.OWNERS_AT_MINIMUM, f"{owners} in reach, and no owner has a unit above what it must keep itself."
     passable = [lane for lane in stocked if not view.moves.full(lane)]
-    rivals = [(lane, rival) for lane in passable for rival in view.moves.rivals(lane)]
-    if rivals:
-        return _lost(view, receiver, rivals)
+    used = [(lane, view.moves.used_beside(lane.offer)) for lane in passable]
+    if any(rival.request != receiver.request for _, rivals in used for rival, _ in rivals):
+        return _lost(view, receiver, used)
     if len(passable) < len(stocked):
         full = _count(len(stocked) - len(passable), "lane", "lanes")
         return Reason.LANE_CAP, f"{full} to this request can carry no more in this run."
     return Reason.SUPPLY_EXHAUSTED, "every unit that owners in reach can spare goes to this request already."
 
 
-def _lost(view: _View, receiver: Receiver, rivals: Sequence[tuple[Lane, Lane]]) -> tuple[Reason, str]:
-    """Compare the claim with the claims that won the units in its reach."""
+def _lost(view: _View, receiver: Receiver, used: Used) -> tuple[Reason, str]:
+    """Compare the claim with the claims that won the units in its reach: those `used` in place of each lane to it."""
     ours = view.claim(receiver, view.received(receiver) + 1)
-    # To each rival request, over the lane that favours it least: metres more, and whether the plan in force is kept.
-    nearest: dict[str, tuple[int, bool]] = {}
-    along: dict[tuple[str, str], int] = {}
-    for lane, rival in rivals:
-        lead = (lane.metres - rival.metres, _keeps(view, lane, rival))
-        nearest[rival.request] = min(lead, nearest.get(rival.request, lead))
-        along[rival.offer, rival.request] = view.moves.along(rival)
-    units = _units(sum(along.values()))
+    nearest, together = _leads(view, receiver, used)
+    units = _units(together)
     above_floor: list[tuple[Claim, tuple[int, bool], Receiver]] = []
     for request, lead in nearest.items():
         other = view.instance.receiver[request]
@@ -208,11 +204,28 @@ def _lost(view: _View, receiver: Receiver, rivals: Sequence[tuple[Lane, Lane]]) 
     )
 
 
+def _leads(view: _View, receiver: Receiver, used: Used) -> tuple[dict[str, tuple[int, bool]], int]:
+    """To each rival request, over the lane that favours it least: metres more, and whether the plan in force is kept;
+    and the units that rivals have together.
+    """
+    nearest: dict[str, tuple[int, bool]] = {}
+    along: dict[tuple[str, str], int] = {}
+    in_force = bool(view.instance.in_force)
+    for lane, rivals in used:
+        for rival, units in rivals:
+            request = rival.request
+            if request == receiver.request:
+                continue
+            lead = (lane.metres - rival.metres, in_force and _keeps(view, lane, rival))
+            if request not in nearest or lead < nearest[request]:
+                nearest[request] = lead
+            along[rival.offer, request] = units
+    return nearest, sum(along.values())
+
+
 def _keeps(view: _View, lane: Lane, rival: Lane) -> bool:
     """Whether moving one unit from `rival` to `lane` would depart further from the plan in force."""
     before = view.instance.kept_lanes
-    if not before:
-        return False
     taken, added = (before.get((row.offer, row.request), 0) for row in (rival, lane))
     loses = 1 if view.moves.along(rival) <= taken else -1
     return loses + (-1 if view.moves.along(lane) < added else 1) > 0

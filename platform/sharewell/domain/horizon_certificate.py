@@ -13,6 +13,8 @@ the next stage keeps the value that the schedule reached, as one more row.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate, compress, pairwise
+from operator import mul
 from typing import TYPE_CHECKING
 
 from sharewell.domain.certificate import NotProven
@@ -22,10 +24,21 @@ from sharewell.domain.horizon_walk import alone
 from sharewell.domain.plan import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sharewell.domain.horizon import Horizon
     from sharewell.domain.schedule import Schedule, StageProof
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What multipliers `rows / over` of the rows (and of the locks after them) prove of a stage with `costs`."""
+
+    costs: Sequence[int]
+    over: int
+    rows: Sequence[int]
+    total: int  #: `over` times what no point of the face is below
+    rates: Sequence[int]  #: `over` times what a unit in each open column costs beyond its rows' multipliers
 
 
 @dataclass(slots=True)
@@ -37,64 +50,70 @@ class Face:
     upper: list[int]
     row_lower: list[int | None]
     row_upper: list[int | None]
-    locks: list[tuple[Mapping[int, int], int]] = field(default_factory=list)  #: costs of a stage, and its value
+    columns: Sequence[int]  #: open ones: all but those that are 0 for good, by far the most
+    groups: tuple[Sequence[int], Sequence[int]]  #: of their entries
+    locks: list[tuple[Sequence[int], int]] = field(default_factory=list)  #: costs of a stage, and its value
 
     @classmethod
     def start(cls, program: Program) -> Face:
         """All schedules."""
-        return cls(program, list(program.lower), list(program.upper), list(program.row_lower), list(program.row_upper))
+        return cls(
+            program, list(program.lower), list(program.upper), list(program.row_lower), list(program.row_upper),
+            range(len(program.lower)), (program.one, program.other),
+        )  # fmt: skip
 
-    def bound(self, costs: Mapping[int, int], over: int, rows: Sequence[int]) -> int:
-        """`over` times what no point of the face is below, by the multipliers `rows / over`.
+    def bound(self, costs: Sequence[int], over: int, rows: Sequence[int]) -> Bound:
+        """What the multipliers `rows / over` prove; no rows stand for zeros.
 
         Raises `NotProven` where a multiplier stands at a row that has no limit on that side.
         """
-        total = 0
-        for y, low, high in zip(rows, self.row_lower, self.row_upper, strict=False):
-            limit = low if y > 0 else high
-            if y and limit is None:
-                raise NotProven("a multiplier has the wrong sign.", field="proofs")
-            total += y * (limit or 0)
-        for y, (_, most) in zip(rows[len(self.row_lower) :], self.locks, strict=False):
-            if y > 0:
-                raise NotProven("a multiplier has the wrong sign.", field="proofs")
-            total += y * most
-        for rate, low, high in zip(self.rates(costs, over, rows), self.lower, self.upper, strict=True):
-            total += rate * (low if rate > 0 else high) if rate else 0
-        return total
+        lows = self.row_lower + [None] * len(self.locks)
+        highs = self.row_upper + [most for _, most in self.locks]
+        total = sum(y * _limit(low if y > 0 else high) for y, low, high in zip(rows, lows, highs, strict=False) if y)
+        rates = self._rates(costs, over, rows)
+        lower, upper = ([limits[at] for at in self.columns] for limits in (self.lower, self.upper))
+        rising = zip(compress(rates, lower), filter(None, lower), strict=True)
+        total += sum(rate * low for rate, low in rising if rate > 0)
+        total += sum(rate * high for rate, high in zip(rates, upper, strict=True) if rate < 0)
+        return Bound(costs, over, rows, total, rates)
 
-    def rates(self, costs: Mapping[int, int], over: int, rows: Sequence[int]) -> list[int]:
-        """`over` times what one more unit in each column costs beyond its rows' multipliers."""
-        program, price = self.program, [*rows[: len(self.row_lower)]] or [0] * len(self.row_lower)
-        found = [0] * len(self.lower)
-        starts, at, values = program.starts, program.rows, program.values
-        for column in range(len(found)):
-            for place in range(starts[column], starts[column + 1]):
-                y = price[at[place]]
-                if y:
-                    found[column] -= y * values[place]
-        for column, cost in costs.items():
-            found[column] += over * cost
+    def _rates(self, costs: Sequence[int], over: int, rows: Sequence[int]) -> list[int]:
+        program, price = self.program, rows[: len(self.row_lower)] or [0] * len(self.row_lower)
+        priced = list(accumulate(map(mul, map(price.__getitem__, program.rows), program.values), initial=0))
+        paid = [priced[end] - priced[start] for start, end in pairwise(program.starts)]
+        paid.append(0)  # -1 finds this one
+        rates = [
+            over * costs[column] - paid[one] - paid[other]
+            for column, one, other in zip(self.columns, *self.groups, strict=True)
+        ]
         for y, (lock, _) in zip(rows[len(self.row_lower) :], self.locks, strict=False):
-            for column, cost in lock.items():
-                found[column] -= y * cost
-        return found
+            rates = [rate - y * lock[column] for rate, column in zip(rates, self.columns, strict=True)]
+        return rates
 
-    def keep(self, costs: Mapping[int, int], over: int, rows: Sequence[int], value: int, bound: int) -> None:
-        """Go on to the next stage, given what the schedule reached in this one and `bound` as `bound()` gave it."""
-        if over * value != bound:
-            self.locks.append((costs, value))
+    def keep(self, found: Bound, value: int) -> None:
+        """Go on to the next stage, given what the schedule reached in this one and its bound."""
+        if found.over * value != found.total:
+            self.locks.append((found.costs, value))
             return
-        for place, rate in enumerate(self.rates(costs, over, rows)):
+        for place, rate in zip(self.columns, found.rates, strict=True):
             if rate > 0:
                 self.upper[place] = self.lower[place]
             elif rate < 0:
                 self.lower[place] = self.upper[place]
-        for place, y in enumerate(rows[: len(self.row_lower)]):
+        for place, y in enumerate(found.rows[: len(self.row_lower)]):
             if y > 0:
                 self.row_upper[place] = self.row_lower[place]
             elif y < 0:
                 self.row_lower[place] = self.row_upper[place]
+        still_open = [self.lower[place] or self.upper[place] for place in self.columns]
+        self.columns = list(compress(self.columns, still_open))
+        self.groups = list(compress(self.groups[0], still_open)), list(compress(self.groups[1], still_open))
+
+
+def _limit(limit: int | None) -> int:
+    if limit is None:
+        raise NotProven("a multiplier has the wrong sign.", field="proofs")
+    return limit
 
 
 def check_bounds(horizon: Horizon, schedule: Schedule) -> None:
@@ -126,7 +145,6 @@ def _stage(face: Face, stage: StageProof, value: int, where: str) -> int:
     """The bound of one stage, rounded up; `face` goes on to the next."""
     if stage.rows and len(stage.rows) != len(face.row_lower) + len(face.locks):
         raise NotProven(f"{where}: {len(face.row_lower) + len(face.locks)} multipliers are needed.", field="proofs")
-    costs: Mapping[int, int] = face.program.costs[stage.aim]
-    bound = face.bound(costs, stage.over, stage.rows)
-    face.keep(costs, stage.over, stage.rows, value, bound)
-    return max(0, -(-bound // stage.over))
+    found = face.bound(face.program.costs[stage.aim], stage.over, stage.rows)
+    face.keep(found, value)
+    return max(0, -(-found.total // stage.over))

@@ -5,7 +5,7 @@ Nothing here knows the program or a solver; the rules are read from the horizon 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from sharewell.domain.plan import Status
 from sharewell.domain.schedule import Schedule, worst_gap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sharewell.domain.horizon import Horizon
     from sharewell.domain.horizon_rows import Shipment, Standing, Ward, Way
@@ -132,6 +132,7 @@ def _admitted(horizon: Horizon, shipments: Sequence[Shipment], *_: object) -> It
 
 def _keeps(horizon: Horizon, shipments: Sequence[Shipment], by_itself: Alone, result: Walk) -> Iterator[str]:
     """Owners stay above their floor: only those who send (or take people in) can fall below it."""
+    away = _away(horizon, result)
     for site, item in sorted(_givers(horizon, shipments)):
         kind, keeps = horizon.item[item], by_itself.keeps[site, item]
         for day, kept in enumerate(keeps):
@@ -143,12 +144,12 @@ def _keeps(horizon: Horizon, shipments: Sequence[Shipment], by_itself: Alone, re
                 continue
             has = result.on_hand[site, item][day]
             if kind.loan_days:
-                has = by_itself.walk.on_hand[site, item][day] - _away(result, (site, item), day)
+                has = by_itself.walk.on_hand[site, item][day] - away[site, item][day]
             if has < kept:
                 yield f"{site} would be left with {has} of {item} on day {day} and keeps {kept}"
-    for (site, item, until), away in result.away.items():
+    for (site, item, until), lent in result.away.items():
         own = by_itself.own.get((site, item, until), [0] * horizon.days)
-        for day, units in enumerate(away[:until]):
+        for day, units in enumerate(lent[:until]):
             if units > own[day]:
                 yield f"{site} lends {units} of {item} on day {day}, more than its own"
 
@@ -235,6 +236,11 @@ def _sent(horizon: Horizon, shipments: Sequence[Shipment]) -> dict[Node, list[in
     return sent
 
 
-def _away(result: Walk, node: Node, day: int) -> int:
-    lent = (series[day] for (*of, until), series in result.away.items() if tuple(of) == node and day < until)
-    return sum(lent)
+def _away(horizon: Horizon, result: Walk) -> Mapping[Node, list[int]]:
+    """Own units lent out each day that would be there otherwise."""
+    away: dict[Node, list[int]] = defaultdict(lambda: [0] * horizon.days)
+    for (site, item, until), lent in result.away.items():
+        days = away[site, item]
+        for day, units in enumerate(lent[:until]):
+            days[day] += units
+    return away

@@ -220,6 +220,13 @@ class Way(Row):
         "charge": (0, MAX_CHARGE),
     }  # fmt: skip
 
+    def canonical(self) -> str:
+        """What `to_json` gives as canonical JSON: identifiers have no character to escape."""
+        return (
+            f'{{"cap":{self.cap},"charge":{self.charge},"days":{self.days},"destination":"{self.destination}",'
+            f'"item":"{self.item}","least":{self.least},"metres":{self.metres},"origin":"{self.origin}"}}'
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Substitute(Row):

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 from sharewell.domain.horizon import Aim
 from sharewell.domain.horizon_loads import came, carries, is_lumpy, load_rows
-from sharewell.domain.horizon_program import Entries, Program, lane_costs, pools
+from sharewell.domain.horizon_program import Departures, Entries, Program, lane_costs, pools, ticket
 from sharewell.domain.horizon_rows import UNLIMITED, Item, Standing, Way
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sharewell.domain.horizon_walk import Node
 
+Shared = tuple[dict[str, list[int]], dict[str, list[int]]]  #: by site, groups of what leaves it, and what arrives
 _NOTHING = partial(Standing, need=(), kept=(), gives=0, takes=0)
 
 
@@ -37,6 +36,10 @@ class Stock:
             self.lanes_from[lane.origin, lane.item].append(lane)
         lots = [lot for node in self.nodes for lot in self.horizon.lots_of.get(node, ())]
         self.total = {item: sum(lot.units for lot in lots if lot.item == item) for item in {n[1] for n in self.nodes}}
+        self.shared: dict[tuple[str, int, int], Shared] = {}  #: by item, lot end and days on the way
+        self.useful_days: dict[tuple[str, int], list[tuple[int, list[int]]]] = {}
+        self.most: dict[tuple[str, str, int, int], list[int]] = {}
+        self.unlimited = {node for node in self.nodes if self._takes_anything(node)}
         self.ends = {item: sorted({lot.until for lot in lots if lot.item == item}) for item in self.total}
 
     def write(self) -> None:
@@ -56,6 +59,10 @@ class Stock:
 
     def _standing(self, node: Node) -> Standing:
         return self.horizon.standing.get(node) or _NOTHING(site=node[0], item=node[1])
+
+    def _takes_anything(self, node: Node) -> bool:
+        standing = self._standing(node)
+        return standing.takes == standing.ceiling == UNLIMITED
 
     def _own(self, node: Node, until: int) -> list[int]:
         return self.alone.own.get((*node, until), [0] * self.days)
@@ -124,10 +131,12 @@ class Stock:
         at, item = self.program.at, self.horizon.item[node[1]]
         own = self._own(node, until)
         for day in range(until):
-            entries = at("balance", *node, until, day) + at("balance", *node, until, day + 1, sign=-1)
-            entries += [] if item.loan_days else at("keeps", *node, day)
-            entries += at("use", *node, until if item.is_used_up else 0, day, sign=-1)
-            entries += [] if item.item in self.horizon.stated else at("need", *node, day)
+            entries = self.program.entries(
+                (("balance", *node, until, day), 1), (("balance", *node, until, day + 1), -1),
+                (("keeps", *node, day), int(not item.loan_days)),
+                (("use", *node, until if item.is_used_up else 0, day), -1),
+                (("need", *node, day), int(item.item not in self.horizon.stated)),
+            )  # fmt: skip
             self.program.column(("hand", *node, until, day), 0, self.total[item.item], entries)
             chain = at("away", *node, until, day)
             if chain:
@@ -193,20 +202,49 @@ class Stock:
 
     def _lanes(self, item: Item, lanes: list[Way]) -> None:
         if not pools(self.program, item.item):
+            planned = {name[1] for name in self.program.row_at if name[0] == "change"}
             for lane in lanes:
-                for until, day in self._departures(lane):
-                    self._lane(item, lane, until, day)
+                plain = lane.cap == UNLIMITED and not is_lumpy(self.horizon, lane) and not (planned and lane in planned)
+                for until, days in self._useful_days(lane):
+                    if plain:
+                        self._plain(lane, until, days, item.lot_size)
+                    else:
+                        for day in days:
+                            self._lane(item, lane, until, day)
             return
-        for until, day in self._departures(lanes[0]):
-            self.program.row(("pool", item.item, until, day), 0, 0)
-            self._pooled(item, lanes, until, day)
+        for until, days in self._useful_days(lanes[0]):
+            for day in days:
+                self.program.row(("pool", item.item, until, day), 0, 0)
+                self._pooled(item, lanes, until, day)
 
-    def _departures(self, lane: Way) -> Iterator[tuple[int, int]]:
-        """Lot ends, and days of departure, with which a unit can be of use."""
-        for until in self.ends[lane.item]:
-            for day in range(until):
-                if self.horizon.loan(lane, day, until) is not None:
-                    yield until, day
+    def _useful_days(self, lane: Way) -> list[tuple[int, list[int]]]:
+        """Lot ends, and for each the days of departure with which a unit can be of use."""
+        if (lane.item, lane.days) not in self.useful_days:
+            days = (
+                (until, [day for day in range(until) if self.horizon.loan(lane, day, until) is not None])
+                for until in self.ends[lane.item]
+            )
+            self.useful_days[lane.item, lane.days] = [row for row in days if row[1]]
+        return self.useful_days[lane.item, lane.days]
+
+    def _plain(self, lane: Way, until: int, days: list[int], size: int) -> None:
+        """Columns of a lane that stands in no row of its own: all their entries are those of its two ends."""
+        program = self.program
+        leave, arrive = self.shared.setdefault((lane.item, until, lane.days), ({}, {}))
+        if lane.origin not in leave:
+            leave[lane.origin] = [program.group(self._leaving(lane, until, day, size)) for day in days]
+        if lane.destination not in arrive:
+            arrive[lane.destination] = [program.group(self._arriving(lane, until, day, size)) for day in days]
+        groups = leave[lane.origin], arrive[lane.destination]
+        by_day = Departures(len(program.called), lane, until, days)
+        program.depart(by_day, self._most_by_day(lane, until, days), groups, self._prices(lane, size))
+
+    def _prices(self, lane: Way, size: int) -> dict[Aim, int]:
+        """What a lot along a plain lane costs, by aim."""
+        prices = {Aim.MOVES: size, Aim.STABILITY: size, Aim.DISTANCE: size * lane.metres}
+        if Aim.LOTTERY in self.program.costs:
+            prices[Aim.LOTTERY] = size * ticket(self.horizon.seed, lane)
+        return {aim: price for aim, price in prices.items() if aim in self.program.costs}
 
     def _lane(self, item: Item, lane: Way, until: int, day: int) -> None:
         program, size = self.program, item.lot_size
@@ -230,6 +268,16 @@ class Stock:
         ends = self.horizon.most_given(origin, day), self.horizon.most_taken(destination, day + lane.days)
         return min(has, lane.cap, *ends, self._standing(destination).ceiling)
 
+    def _most_by_day(self, lane: Way, until: int, days: list[int]) -> list[int]:
+        """The same in lots for each of `days`, on which a plain lane can be left."""
+        size = self.horizon.item[lane.item].lot_size
+        if (lane.destination, lane.item) not in self.unlimited:
+            return [self._most(lane, day) // size for day in days]
+        key = (lane.origin, lane.item, until, lane.days)  # the destination does not matter
+        if key not in self.most:
+            self.most[key] = [self._most(lane, day) // size for day in days]
+        return self.most[key]
+
     def _spare(self, node: Node, day: int) -> int:
         """Units of its own that may have left a site by `day`."""
         if self.horizon.item[node[1]].is_used_up:
@@ -249,20 +297,26 @@ class Stock:
             program.column(("in", destination, item.item, until, day), 0, most, entries, whole=True)
 
     def _leaving(self, lane: Way, until: int, day: int, size: int) -> Entries:
-        at, node, term = self.program.at, (lane.origin, lane.item), self.horizon.loan(lane, day, until)
-        entries = at("balance", *node, until, day, sign=size) + at("gives", *node, day, sign=size)
-        entries += at("held", *node, day, sign=-size) + at("lent", *node, day, sign=-size)
-        entries += at("away", *node, until, day, sign=-size)
+        node, term = (lane.origin, lane.item), self.horizon.loan(lane, day, until)
+        entries = self.program.entries(
+            (("balance", *node, until, day), size), (("gives", *node, day), size), (("held", *node, day), -size),
+            (("lent", *node, day), -size), (("away", *node, until, day), -size),
+        )  # fmt: skip
         if self.horizon.item[lane.item].loan_days and term is not None:
-            entries += at("balance", *node, until, term[1], sign=-size) + at("away", *node, until, term[1], sign=size)
+            home = term[1]
+            entries += self.program.entries(
+                (("balance", *node, until, home), -size), (("away", *node, until, home), size)
+            )
         return entries
 
     def _arriving(self, lane: Way, until: int, day: int, size: int) -> Entries:
-        at, node, item = self.program.at, (lane.destination, lane.item), self.horizon.item[lane.item]
+        node, item = (lane.destination, lane.item), self.horizon.item[lane.item]
         arrival, term = day + lane.days, self.horizon.loan(lane, day, until)
-        entries = at("balance", *node, until, arrival, sign=-size) + at("takes", *node, arrival, sign=size)
-        entries += at("ceiling", *node, sign=size) + at("held", *node, arrival + item.hold_days, sign=size)
-        entries += at("lent", *node, arrival, sign=size) + at("came", *node, arrival, sign=size)
+        entries = self.program.entries(
+            (("balance", *node, until, arrival), -size), (("takes", *node, arrival), size), (("ceiling", *node), size),
+            (("held", *node, arrival + item.hold_days), size), (("lent", *node, arrival), size),
+            (("came", *node, arrival), size),
+        )  # fmt: skip
         if item.loan_days and term is not None:
-            entries += at("balance", *node, until, term[0], sign=size)
+            entries += self.program.at("balance", *node, until, term[0], sign=size)
         return entries

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 from sharewell.domain import canonical, strict
 from sharewell.domain.checks import MAX_UNITS, code, moment
 from sharewell.domain.errors import Invalid
+from sharewell.domain.parts import Part, parts_of
 from sharewell.domain.reserves import MOST_CATEGORIES, Account, Reserve, check_reserves, presented
 from sharewell.domain.resources import ResourceKind
 from sharewell.domain.rows import MAX_CREDIT, MAX_METRES, MAX_WEIGHT, Lane, Movement, Owner, Receiver
@@ -36,16 +37,6 @@ FORMATS = {1: "sharewell/instance@1", 2: "sharewell/instance@2"}  #: by version;
 MAX_ROWS = 200_000  #: owners, and receivers, of one instance
 MAX_LANES = 5_000_000
 MAX_TOTAL = 100_000_000  #: units needed, and units to spare, in one instance: keeps every stage value below 2**53
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Owners and receivers joined by lanes that can carry something; parts are decided independently."""
-
-    index: int
-    owners: tuple[Owner, ...]
-    receivers: tuple[Receiver, ...]
-    lanes: tuple[Lane, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +75,10 @@ class Instance:
     @cached_property
     def hash(self) -> str:
         """SHA-256, in hex, of the canonical JSON."""
-        return hashlib.sha256(canonical.encode(self.to_json())).hexdigest()
+        # Nearly all of it are lanes, which are written straight away; no text can hold these quotes unescaped.
+        before, after = canonical.encode(self._members([])).split(b'"lanes":[]')
+        lanes = ",".join([lane.canonical() for lane in self.lanes]).encode()
+        return hashlib.sha256(b'%b"lanes":[%b]%b' % (before, lanes, after)).hexdigest()
 
     @cached_property
     def owner(self) -> Mapping[str, Owner]:
@@ -134,6 +128,8 @@ class Instance:
 
     def account(self, part: Part) -> Account:
         """What can be charged to the reserve categories in `part`; a quota is its share, rounded down."""
+        if not self.reserves:
+            return Account((), nothing := (0,) * len(part.receivers), nothing)
         names = [row.category for row in self.reserves]
         places = {name: place for place, name in enumerate(names)}
         supply = self.supply(part)
@@ -157,10 +153,13 @@ class Instance:
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """The connected parts, in the order of their first offer."""
-        return _parts(self)
+        return parts_of(self)
 
     def to_json(self) -> dict[str, Json]:
         """The document that is hashed, stored and given to whoever checks the plan."""
+        return self._members([row.to_json() for row in self.lanes])
+
+    def _members(self, lanes: list[Json]) -> dict[str, Json]:
         members: dict[str, Json] = {
             "format": FORMATS[self.version],
             "resource": self.resource,
@@ -173,7 +172,7 @@ class Instance:
             "forecasts": list(self.forecasts),
             "owners": [row.to_json() for row in self.owners],
             "receivers": [row.to_json(self.version) for row in self.receivers],
-            "lanes": [row.to_json() for row in self.lanes],
+            "lanes": lanes,
         }
         if self.version > 1:
             members["reserves"] = [row.to_json() for row in self.reserves]
@@ -321,40 +320,3 @@ def _no_twins(keys: Iterable[tuple[str, ...]], where: str, what: str) -> None:
         if key == last:
             raise Invalid(f"{where}: {what} {', '.join(key)} stands twice.", field=where)
         last = key
-
-
-def _parts(instance: Instance) -> tuple[Part, ...]:
-    """Join what lanes with room join, and offers of one institution."""
-    lanes = [lane for lane in instance.lanes if instance.room(lane) > 0]
-    givers = {lane.offer for lane in lanes}
-    takers = {lane.request for lane in lanes}
-    owners = [row for row in instance.owners if row.offer in givers]
-    edges = [("offer " + lane.offer, "request " + lane.request) for lane in lanes]
-    edges += [("institution " + row.institution, "offer " + row.offer) for row in owners]
-    root = _roots(edges)
-    members: dict[str, tuple[list[Owner], list[Receiver], list[Lane]]] = {}
-    for owner in owners:
-        members.setdefault(root["offer " + owner.offer], ([], [], []))[0].append(owner)
-    for receiver in instance.receivers:
-        if receiver.request in takers:
-            members[root["request " + receiver.request]][1].append(receiver)
-    for lane in lanes:
-        members[root["offer " + lane.offer]][2].append(lane)
-    return tuple(
-        Part(index, tuple(owners), tuple(receivers), tuple(lanes))
-        for index, (owners, receivers, lanes) in enumerate(members.values())
-    )
-
-
-def _roots(edges: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """One name for all nodes that `edges` connect: union-find with path halving (Tarjan & van Leeuwen 1984)."""
-    parent: dict[str, str] = {}
-
-    def root(node: str) -> str:
-        while parent.setdefault(node, node) != node:
-            parent[node] = node = parent[parent[node]]
-        return node
-
-    for one, other in edges:
-        parent[root(one)] = root(other)
-    return {node: root(node) for node in list(parent)}

@@ -20,6 +20,7 @@ class Moves:
     def __init__(self, instance: Instance, moved: Mapping[tuple[str, str], int]) -> None:
         self.instance = instance
         self.moved = moved
+        self._used_beside: dict[str, list[tuple[Lane, int]]] = {}
 
     @cached_property
     def received(self) -> Mapping[str, int]:
@@ -50,9 +51,10 @@ class Moves:
         return group((lane.request, lane) for lane in self.instance.lanes)
 
     @cached_property
-    def used_from(self) -> Mapping[str, list[Lane]]:
-        """Lanes that carry something, by offer."""
-        return group((lane.offer, lane) for lane in self.instance.lanes if self.along(lane) > 0)
+    def used_from(self) -> Mapping[str, list[tuple[Lane, int]]]:
+        """Lanes that carry something, and how many units, by offer."""
+        lane = self.instance.lane
+        return group((key[0], (lane[key], units)) for key, units in sorted(self.moved.items()) if units > 0)
 
     @cached_property
     def offers_of(self) -> Mapping[str, list[str]]:
@@ -67,12 +69,14 @@ class Moves:
         """Whether the lane itself, not its owner, lets nothing more pass."""
         return self.along(lane) >= lane.cap
 
-    def rivals(self, lane: Lane) -> list[Lane]:
-        """Lanes in use whose units could travel along `lane` instead."""
-        offers = [lane.offer]
-        if self.left_of_offer[lane.offer] > 0:
-            offers = self.offers_of[self.instance.owner[lane.offer].institution]
-        return [taken for offer in offers for taken in self.used_from.get(offer, ()) if taken.request != lane.request]
+    def used_beside(self, offer: str) -> list[tuple[Lane, int]]:
+        """Lanes in use, with the units there, which could leave by a lane of `offer` instead."""
+        if offer not in self._used_beside:
+            offers = [offer]
+            if self.left_of_offer[offer] > 0:
+                offers = self.offers_of[self.instance.owner[offer].institution]
+            self._used_beside[offer] = [row for name in offers for row in self.used_from.get(name, ())]
+        return self._used_beside[offer]
 
     def idle(self) -> str | None:
         """A request left short that a spare unit could reach, directly or by others passing theirs on; None if none.

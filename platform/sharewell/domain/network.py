@@ -13,13 +13,15 @@ then one per receiver that qualifies for a reserve (received = charged or not), 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, chain, compress, pairwise, repeat
 from operator import mul
 from typing import TYPE_CHECKING
 
 from sharewell.domain.errors import Invalid
 from sharewell.domain.instance import Instance, Part, Receiver, Rule
+from sharewell.domain.lottery import lottery
 from sharewell.domain.welfare import lean, steps
 
 if TYPE_CHECKING:
@@ -29,30 +31,27 @@ if TYPE_CHECKING:
 
 MOST_UNITS = 200_000  #: units of one part that exact leximin can rank; more are counted in larger units
 MOST_STAGES = 6  #: that one part is decided in, the floor aside
-TICKETS = 1024  #: in the lottery: for requests, and again for the lanes of one
-PRIME = 65_537
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Network:
     """The program of one part; lists are indexed by column or by row, those named after lanes by lane."""
 
     part: Part
+    seed: str  #: of the lottery
+    stages: tuple[str, ...]  #: in the order in which they are decided
     upper: list[int]
     row_upper: list[int]
     supply_end: int  #: first row after those of offers and institutions
-    lane_receiver: list[int]  #: row of each lane's receiver; the lane stands in all its rows with sign +1
-    lane_offer: list[int]  #: row of its offer
-    lane_stock: list[int]  #: row of the stock that the offer shares with others; -1 where it shares none
-    lane_room: list[int]  #: units it can carry, in both of its columns together
+    stock_row: list[int]  #: by offer, row of the stock that it shares with others; -1 where it shares none
     step_receiver: list[int]  #: row of the receiver of each step column, which stands in it with sign -1
     step_reserve: list[int]  #: row that the step stands in with sign +1, of what can be charged; -1 for none
+    step_price: Mapping[str, list[int]]  #: by stage that prices units received, worth of a unit in each step
     kept_lane: list[int]  #: lane of each column of the plan in force
     charge_reserve: list[int]  #: row of what can be charged, in which the charge stands with sign -1
     charge_category: list[int]  #: row of the category it is charged to, with sign +1; -1 where charged to none
     in_force: int  #: units that the plan in force moves along lanes of the part
     account: Account  #: of the reserves
-    costs: Mapping[str, list[int]]  #: by stage, in the order in which stages are decided
 
     @property
     def lane_count(self) -> int:
@@ -64,31 +63,77 @@ class Network:
         """Columns before the first of the plan in force."""
         return self.lane_count + len(self.step_receiver)
 
+    @property
+    def charge_start(self) -> int:
+        """Columns before the first charge."""
+        return self.kept_start + len(self.kept_lane)
+
+    @property
+    def lane_receiver(self) -> list[int]:
+        """Row of each lane's receiver; the lane stands in all its rows with sign +1."""
+        return self.part.lane_receiver
+
+    @cached_property
+    def lane_offer(self) -> list[int]:
+        """Row of each lane's offer."""
+        return self.by_lane(range(len(self.part.receivers), len(self.part.receivers) + len(self.part.owners)))
+
+    @cached_property
+    def lane_stock(self) -> list[int]:
+        """Row of the stock that each lane's offer shares with others; -1 where it shares none."""
+        return self.by_lane(self.stock_row)
+
+    def by_lane(self, of_offers: Sequence[int]) -> list[int]:
+        """What `of_offers` says of each lane's offer."""
+        counts = (end - start for start, end in pairwise(self.part.lane_starts))
+        return list(chain.from_iterable(map(repeat, of_offers, counts)))
+
+    @cached_property
+    def costs(self) -> Mapping[str, list[int]]:
+        """Worth of a unit in each column, by stage, in the order in which stages are decided."""
+        return {stage: self.costs_at(stage, range(len(self.upper))) for stage in self.stages}
+
+    def costs_at(self, stage: str, columns: Sequence[int]) -> list[int]:
+        """Worth of a unit in each of `columns` in `stage`; of the lottery, no more than these lanes are drawn."""
+        if stage in self._costs:
+            costs = self._costs[stage]
+            if isinstance(columns, range):
+                return costs[columns.start : columns.stop : columns.step]
+            return list(map(costs.__getitem__, columns))
+        lane_of = dict(zip(range(self.kept_start, self.charge_start), self.kept_lane, strict=True))
+        count = self.lane_count
+        lanes = [column if column < count else lane_of.get(column, -1) for column in columns]
+        tickets = iter(lottery(self.seed, self.part, [lane for lane in lanes if lane >= 0]))
+        return [-next(tickets) if lane >= 0 else 0 for lane in lanes]
+
+    @cached_property
+    def _costs(self) -> Mapping[str, list[int]]:
+        """The same of all columns, for all stages but the lottery."""
+        no_lanes, no_steps = [0] * self.lane_count, [0] * len(self.step_receiver)
+        no_kept, no_charges = [0] * len(self.kept_lane), [0] * len(self.charge_reserve)
+        metres = [-lane.metres for lane in self.part.lanes]
+        return {
+            "reserve": no_lanes + no_steps + no_kept + [int(row >= 0) for row in self.charge_category],
+            "distance": metres + no_steps + [metres[lane] for lane in self.kept_lane] + no_charges,
+            # Units in force minus the sum of |new - in force|: a kept unit counts, a unit moved otherwise costs.
+            "stability": [-1] * self.lane_count + no_steps + [1] * len(self.kept_lane) + no_charges,
+            **{stage: no_lanes + price + no_kept + no_charges for stage, price in self.step_price.items()},
+        }
+
+    @property
+    def qualified(self) -> list[tuple[int, int]]:
+        """Of every receiver that qualifies for a reserve, the row of what can be charged and its place."""
+        places = [place for place, mask in enumerate(self.account.masks) if mask]
+        return list(enumerate(places, start=self.supply_end))
+
     def lower(self, floors: Sequence[int]) -> list[int]:
         """Lower bounds of the columns that make receiver i receive at least `floors[i]` units.
 
         Earlier steps are worth more, so filling them first loses nothing.
         """
-        left = list(floors)
         bounds = [0] * len(self.upper)
-        for column, receiver in enumerate(self.step_receiver, start=self.lane_count):
-            bounds[column] = min(left[receiver], self.upper[column])
-            left[receiver] -= bounds[column]
+        self._fill_steps(bounds, floors)
         return bounds
-
-    def rates(self, costs: Sequence[int], rows: Sequence[int]) -> list[int]:
-        """What one more unit in each column is worth at cost `costs` when units are priced at `rows`."""
-        price = [*rows, 0]  # the row -1 of what stands in no such row is this last one
-        along = [
-            price[i] + price[o] + price[j]
-            for i, o, j in zip(self.lane_receiver, self.lane_offer, self.lane_stock, strict=True)
-        ]
-        rates = [cost - paid for cost, paid in zip(costs, along, strict=False)]
-        stepping = zip(costs[self.lane_count :], self.step_receiver, self.step_reserve, strict=False)
-        rates += [cost + price[i] - price[h] for cost, i, h in stepping]
-        rates += [cost - along[e] for cost, e in zip(costs[self.kept_start :], self.kept_lane, strict=False)]
-        charging = zip(costs[len(rates) :], self.charge_reserve, self.charge_category, strict=True)
-        return rates + [cost + price[h] - price[c] for cost, h, c in charging]
 
     def moved(self, values: Sequence[int]) -> list[int]:
         """Units along each lane, from the values of all columns."""
@@ -105,19 +150,19 @@ class Network:
         for column, lane in enumerate(self.kept_lane, start=self.kept_start):
             values[column] = min(values[lane], self.upper[column])
             values[lane] -= values[column]
-        left = self._received(moved)
-        for column, receiver in enumerate(self.step_receiver, start=self.lane_count):
-            values[column] = min(left[receiver], self.upper[column])
-            left[receiver] -= values[column]
+        self._fill_steps(values, self.part.received(moved))
         return values
 
     def worth(self, moved: Sequence[int]) -> dict[str, int]:
         """What `moved` is worth in every stage, at the costs of the stage."""
         values = self.columns(moved)
+        used = list(compress(range(len(values)), values))
+        units = list(filter(None, values))
         return {
-            stage: self.account.charged(self._received(moved)) if stage == "reserve" else sum(map(mul, costs, values))
-            for stage, costs in self.costs.items()
-        }
+            stage: self.account.charged(self.part.received(moved)) if stage == "reserve"
+            else sum(map(mul, self.costs_at(stage, used), units))
+            for stage in self.stages
+        }  # fmt: skip
 
     def stated(self, moved: Sequence[int]) -> dict[str, int]:
         """The same as a plan states it: costs as what is paid, changes against the plan in force in units."""
@@ -126,53 +171,66 @@ class Network:
             worth["stability"] -= self.in_force
         return {stage: abs(value) for stage, value in worth.items()}
 
-    def _received(self, moved: Sequence[int]) -> list[int]:
-        units = [0] * len(self.part.receivers)
-        for receiver, quantity in zip(self.lane_receiver, moved, strict=True):
-            units[receiver] += quantity
-        return units
+    def given(self, moved: Sequence[int]) -> list[int]:
+        """Units that leave each offer, then each stock that offers share, in the order of their rows."""
+        sums = list(accumulate(moved, initial=0))
+        offers = [sums[end] - sums[start] for start, end in pairwise(self.part.lane_starts)]
+        first = len(self.part.receivers) + len(offers)
+        stocks = [0] * (self.supply_end - first)
+        for row, units in zip(self.stock_row, offers, strict=True):
+            if row >= 0:
+                stocks[row - first] += units
+        return offers + stocks
+
+    def _fill_steps(self, values: list[int], units: Sequence[int]) -> None:
+        """Write into the step columns of `values` what receivers hold of `units`, earlier steps first."""
+        left = list(units)
+        for column, receiver in enumerate(self.step_receiver, start=self.lane_count):
+            if left[receiver]:
+                values[column] = min(left[receiver], self.upper[column])
+                left[receiver] -= values[column]
 
 
 def network(instance: Instance, part: Part) -> Network:
     """Write `part` of `instance` as a program."""
-    receiver_at = {row.request: index for index, row in enumerate(part.receivers)}
-    offer_at = {row.offer: index for index, row in enumerate(part.owners, start=len(part.receivers))}
+    receivers, owners = len(part.receivers), len(part.owners)
     shared = _shared_stock(instance, part)
-    institution_at = {name: index for index, name in enumerate(shared, start=len(receiver_at) + len(offer_at))}
-    stock_of = {row.offer: institution_at.get(row.institution, -1) for row in part.owners}
-    supply_end = len(receiver_at) + len(offer_at) + len(shared)
-    step_rows = list(_steps(instance, part, single=instance.fairness.rule is Rule.LEXIMIN))
-    room = [instance.room(lane) for lane in part.lanes]
-    kept = _kept(instance, part, room)
+    institution_at = {name: index for index, name in enumerate(shared, start=receivers + owners)}
+    supply_end = receivers + owners + len(shared)
+    worths = _steps(instance, part)
+    counts = list(map(len, worths))
+    step_receiver = list(chain.from_iterable(map(repeat, range(receivers), counts)))
+    widths, prices = zip(*chain.from_iterable(worths), strict=True)
+    kept = _kept(instance, part)
     account = instance.account(part)
     qualified = [receiver for receiver, mask in enumerate(account.masks) if mask]
     reserve_at = {receiver: row for row, receiver in enumerate(qualified, start=supply_end)}
     charges = list(_charges(account, qualified))
-    new = list(room)
+    new = list(part.room)
     for lane, units in kept:
         new[lane] -= units
+    ranked = {"leximin": _ranks(instance, part)} if instance.fairness.rule is Rule.LEXIMIN else {}
     return Network(
         part=part,
-        upper=new + [width for _, width, _ in step_rows] + [units for _, units in kept]
+        seed=instance.seed,
+        stages=stage_names(instance),
+        upper=[*new, *widths, *(units for _, units in kept)]
         + [part.receivers[i].need if c is None else account.presents[i] for i, c in charges],
-        row_upper=[0] * len(receiver_at)
+        row_upper=[0] * receivers
         + [instance.spare[row.offer] for row in part.owners]
         + [instance.sparable[name] for name in shared]
         + [0] * len(qualified)
         + list(account.quotas),
         supply_end=supply_end,
-        lane_receiver=[receiver_at[lane.request] for lane in part.lanes],
-        lane_offer=[offer_at[lane.offer] for lane in part.lanes],
-        lane_stock=[stock_of[lane.offer] for lane in part.lanes],
-        lane_room=room,
-        step_receiver=[receiver for receiver, _, _ in step_rows],
-        step_reserve=[reserve_at.get(receiver, -1) for receiver, _, _ in step_rows],
+        stock_row=[institution_at.get(row.institution, -1) for row in part.owners],
+        step_receiver=step_receiver,
+        step_reserve=[reserve_at.get(receiver, -1) for receiver in step_receiver],
+        step_price={**ranked, "welfare": list(prices)},
         kept_lane=[lane for lane, _ in kept],
         charge_reserve=[reserve_at[receiver] for receiver, _ in charges],
         charge_category=[-1 if c is None else supply_end + len(qualified) + c for _, c in charges],
-        in_force=sum(instance.kept_lanes.get((lane.offer, lane.request), 0) for lane in part.lanes),
+        in_force=sum(instance.kept_lanes[part.lanes[lane].offer, part.lanes[lane].request] for lane, _ in kept),
         account=account,
-        costs=_stage_costs(instance, part, step_rows, [lane for lane, _ in kept], [c is not None for _, c in charges]),
     )  # fmt: skip
 
 
@@ -195,13 +253,13 @@ def _shared_stock(instance: Instance, part: Part) -> list[str]:
     return sorted(name for name, units in offered.items() if units > instance.sparable[name])
 
 
-def _kept(instance: Instance, part: Part, room: Sequence[int]) -> list[tuple[int, int]]:
+def _kept(instance: Instance, part: Part) -> list[tuple[int, int]]:
     """`(lane, units)` of what the plan in force moves and this one can keep moving."""
     if not instance.in_force:
         return []
     moves = instance.kept_lanes
     return [
-        (index, min(moves[key], room[index]))
+        (index, min(moves[key], part.room[index]))
         for index, lane in enumerate(part.lanes)
         if (key := (lane.offer, lane.request)) in moves
     ]
@@ -216,45 +274,20 @@ def _charges(account: Account, qualified: Sequence[int]) -> Iterable[tuple[int, 
         yield receiver, None
 
 
-def _steps(instance: Instance, part: Part, *, single: bool) -> Iterable[tuple[int, int, int]]:
-    """`(receiver index, width, price)` of every step column."""
-    if single and sum(row.need for row in part.receivers) > MOST_UNITS:
+def _steps(instance: Instance, part: Part) -> list[Sequence[tuple[int, int]]]:
+    """`(width, price)` of the step columns of each receiver."""
+    fairness = instance.fairness
+    if fairness.rule is not Rule.LEXIMIN:
+        return [steps(fairness, receiver) for receiver in part.receivers]
+    if sum(row.need for row in part.receivers) > MOST_UNITS:
         raise Invalid(
             f"leximin ranks single units, at most {MOST_UNITS} in one connected part; choose the floor rule, or count "
             "in larger units.",
             field="fairness.rule",
         )
-    for index, receiver in enumerate(part.receivers):
-        for width, price in steps(instance.fairness, receiver):
-            if single:
-                yield from ((index, 1, price) for _ in range(width))
-            else:
-                yield index, width, price
-
-
-def _stage_costs(
-    instance: Instance, part: Part, step_rows: Sequence[tuple[int, int, int]], kept: Sequence[int],
-    charged: Sequence[bool],
-) -> dict[str, list[int]]:  # fmt: skip
-    no_lanes, no_steps, no_kept = [0] * len(part.lanes), [0] * len(step_rows), [0] * len(kept)
-    no_charges = [0] * len(charged)
-
-    def by_lane(costs: list[int]) -> list[int]:
-        return costs + no_steps + [costs[lane] for lane in kept] + no_charges
-
-    def by_step(costs: list[int]) -> list[int]:
-        return no_lanes + costs + no_kept + no_charges
-
-    costs = {
-        "reserve": no_lanes + no_steps + no_kept + [int(counts) for counts in charged],
-        "leximin": by_step(_ranks(instance, part)) if instance.fairness.rule is Rule.LEXIMIN else [],
-        "welfare": by_step([price for _, _, price in step_rows]),
-        "distance": by_lane([-lane.metres for lane in part.lanes]),
-        # Units in force minus the sum of |new - in force|: a kept unit counts, a unit moved otherwise costs.
-        "stability": [-1] * len(part.lanes) + no_steps + [1] * len(kept) + no_charges,
-        "lottery": by_lane([-ticket for ticket in lottery(instance.seed, part)]),
-    }
-    return {name: costs[name] for name in stage_names(instance)}
+    return [
+        [(1, price) for width, price in steps(fairness, receiver) for _ in range(width)] for receiver in part.receivers
+    ]
 
 
 def leximin_key(instance: Instance, receiver: Receiver, unit: int) -> tuple[int, int]:
@@ -276,20 +309,3 @@ def _ranks(instance: Instance, part: Part) -> list[int]:
     keys = [leximin_key(instance, row, unit) for row in part.receivers for unit in range(row.need)]
     order = {key: place for place, key in enumerate(sorted(set(keys), reverse=True), start=1)}
     return [order[key] for key in keys]
-
-
-def lottery(seed: str, part: Part) -> list[int]:
-    """A number per lane, drawn from the published seed: its request's ticket first, its own within it; low wins."""
-    requests = {row.request: _draw(f"{seed}|request|{row.request}") for row in part.receivers}
-    offers = {row.offer: _draw(f"{seed}|offer|{row.offer}") for row in part.owners}
-    tickets = {name: (number % TICKETS) * TICKETS for name, number in requests.items()}
-    return [
-        # Two numbers other than 0, multiplied modulo a prime, scatter like a number drawn for the pair.
-        tickets[lane.request] + offers[lane.offer] * requests[lane.request] % PRIME % TICKETS
-        for lane in part.lanes
-    ]
-
-
-def _draw(text: str) -> int:
-    """A number from 1 to PRIME - 1."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % (PRIME - 1) + 1

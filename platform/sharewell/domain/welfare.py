@@ -21,12 +21,21 @@ TOP = 1_000_000  #: price of the first unit of a request without anything, at th
 
 def steps(fairness: Fairness, receiver: Receiver) -> tuple[tuple[int, int], ...]:
     """The needed units of `receiver` as `(width, price)`, first unit first; prices never rise."""
-    urgency = fairness.urgency_weights[receiver.urgency - 1]
-    shares = _shares(_alpha(fairness), receiver.whole_need, receiver.held, _buckets(fairness, receiver))
+    return _priced(
+        fairness.urgency_weights[receiver.urgency - 1] * receiver.weight,
+        fairness.urgency_weights[-1] * MAX_WEIGHT,
+        lean(fairness, receiver),
+        (_alpha(fairness), receiver.whole_need, receiver.held, _buckets(fairness, receiver)),
+    )
+
+
+@lru_cache(maxsize=65_536)
+def _priced(weight: int, most: int, leaning: int, need: tuple[int, int, int, int]) -> tuple[tuple[int, int], ...]:
+    """Steps of a need, as `_shares` takes it, whose units weigh `weight` of `most` and lean by `leaning` per mille."""
     # The best case of this instance's rule is worth TOP (twice that with credit); the weights scale down from there.
-    scale = Decimal(urgency * receiver.weight) / (fairness.urgency_weights[-1] * MAX_WEIGHT)
-    scale *= Decimal(1000 + lean(fairness, receiver)) / 1000
-    return tuple((width, max(1, int(TOP * scale * share))) for width, share in shares)
+    scale = Decimal(weight) / most
+    scale *= Decimal(1000 + leaning) / 1000
+    return tuple((width, max(1, int(TOP * scale * share))) for width, share in _shares(*need))
 
 
 def lean(fairness: Fairness, receiver: Receiver) -> int:

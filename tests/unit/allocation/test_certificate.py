@@ -145,7 +145,7 @@ def test_the_certificate_survives_being_written_and_read(an_instance: Build) -> 
 
 
 def test_the_checker_computes_with_whole_numbers_only() -> None:
-    for name in ("certificate", "network", "moves", "allocation"):
+    for name in ("certificate", "face", "parts", "network", "moves", "allocation", "horizon_certificate"):
         source = Path(certificate.__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(source)):
             assert not (isinstance(node, ast.Constant) and isinstance(node.value, float)), name

@@ -29,7 +29,7 @@ from sharewell.domain.allocation import (
 )
 from sharewell.domain.certificate import floor_units
 from sharewell.domain.instance import Part
-from sharewell.domain.network import lottery
+from sharewell.domain.lottery import lottery
 from sharewell.domain.welfare import welfare
 from sharewell_workers.solving import solve
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import csc_array
 
 from sharewell.domain.horizon import Aim, Horizon
 from sharewell.domain.horizon_program import stretches
 from sharewell.domain.horizon_rules import program_of
 from sharewell.domain.horizon_walk import alone
 from sharewell.domain.resources import ResourceKind
+from sharewell_workers.solving.search import matrix_of
 from sharewell_workers.solving.whole import Problem, minimise
 
 
@@ -22,17 +22,13 @@ def problems(horizon: Horizon) -> list[Problem]:
     found = []
     for part in stretches(horizon):
         program = program_of(horizon, alone(horizon), part)
-        shape = (len(program.row_lower), len(program.lower))
-        matrix = csc_array((np.array(program.values), np.array(program.rows), np.array(program.starts)), shape=shape)
-        costs = np.zeros(shape[1])
-        for column, cost in program.costs[Aim.SHORTAGE].items():
-            costs[column] = cost
+        costs = np.array(program.costs[Aim.SHORTAGE], dtype=float)
         low, high = (
             np.array([float("inf") * sign if value is None else value for value in values], dtype=float)
             for sign, values in ((-1, program.row_lower), (1, program.row_upper))
         )
         lower, upper = np.array(program.lower, dtype=float), np.array(program.upper, dtype=float)
-        found.append(Problem(matrix, costs, lower, upper, low, high, np.array(program.whole)))
+        found.append(Problem(matrix_of(program), costs, lower, upper, low, high, np.array(program.whole)))
     return found
 
 

@@ -48,16 +48,16 @@ class FlowNet:
     @cached_property
     def lane_room(self) -> np.ndarray:
         """Units each lane can carry."""
-        return np.array(self.program.lane_room, dtype=np.int64)
+        return np.array(self.part.room, dtype=np.int64)
 
     @cached_property
     def _supply(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tails, heads and capacities of the arcs above the lanes; nodes: 0 source, then rows of the program."""
         receivers, end = len(self.part.receivers), self.program.supply_end
-        stock_of = dict(zip(self.program.lane_offer, self.program.lane_stock, strict=True))
-        heads = range(receivers, end)
-        tails = np.array([stock_of.get(row, -1) for row in heads], dtype=np.int64)
-        return tails + 1, np.array(heads) + 1, np.array(self.program.row_upper[receivers:end], dtype=np.int64)
+        heads = np.arange(receivers, end)
+        tails = np.full(len(heads), -1, dtype=np.int64)
+        tails[: len(self.part.owners)] = self.program.stock_row
+        return tails + 1, heads + 1, np.array(self.program.row_upper[receivers:end], dtype=np.int64)
 
     @cached_property
     def _lanes(self) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csc_array, csr_array, vstack
+from scipy.sparse import coo_array, csc_array, csr_array, vstack
 
 from sharewell.domain.certificate import NotProven
 from sharewell.domain.horizon_certificate import Face
@@ -26,7 +26,7 @@ from sharewell_workers.solving.read_off import read_off
 from sharewell_workers.solving.whole import Answer, Problem, minimise
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sharewell.domain.horizon import Aim, Horizon
     from sharewell.domain.horizon_program import Name, Program, Stretch
@@ -79,9 +79,7 @@ class _Search:
     def run(self) -> Found:
         self.program = program_of(self.horizon, self.by_itself, self.stretch)
         program = self.program
-        shape = (len(program.row_lower), len(program.lower))
-        arrays = (np.array(program.values, dtype=np.int64), np.array(program.rows), np.array(program.starts))
-        self.matrix = csc_array(arrays, shape=shape)
+        self.matrix = matrix_of(program)
         self.face = Face.start(program)
         candidates = self._candidate([], self._uses_alone())
         if self.left() > 0:
@@ -106,9 +104,9 @@ class _Search:
                 return None
             proof, costs = self.proofs[aim], self.program.costs[aim]
             bound = self.face.bound(costs, proof.over, proof.rows)
-            if bound % proof.over or abs(bound / proof.over - self._costs(aim) @ answer.values) > 0.01:
+            if bound.total % proof.over or abs(bound.total / proof.over - self._costs(aim) @ answer.values) > 0.01:
                 return None
-            self._keep(aim, bound // proof.over)
+            self.face.keep(bound, bound.total // proof.over)
             values = answer.values
         assert values is not None
         if self._is_whole(values):
@@ -140,7 +138,7 @@ class _Search:
             if (not near and over < 10**6) or np.abs(scaled).max(initial=0) >= 2**53:
                 continue
             proof = StageProof(aim=aim, over=over, rows=tuple(self._signed(np.rint(scaled))))
-            bound = Fraction(self.face.bound(self.program.costs[aim], over, proof.rows), over)
+            bound = Fraction(self.face.bound(self.program.costs[aim], over, proof.rows).total, over)
             if best is None or bound > best[0]:
                 best = (bound, proof)
             if near:
@@ -205,7 +203,7 @@ class _Search:
     def _keep(self, aim: Aim, value: int) -> None:
         """Go on to the stage after `aim`, in which `value` was reached."""
         proof, costs = self.proofs.get(aim) or _unproven(aim), self.program.costs[aim]
-        self.face.keep(costs, proof.over, proof.rows, value, self.face.bound(costs, proof.over, proof.rows))
+        self.face.keep(self.face.bound(costs, proof.over, proof.rows), value)
 
     def _minimise(
         self, costs: np.ndarray, seconds: float, *, whole: bool, start: np.ndarray | None = None,
@@ -232,7 +230,8 @@ class _Search:
             mask = np.array(self.program.whole) & ~np.isnan(fixed)
             lower[mask] = upper[mask] = fixed[mask]
         if face.locks:
-            matrix = csc_array(vstack([matrix, *(csr_array(self._vector(lock)[None, :]) for lock, _ in face.locks)]))
+            locks = csr_array(np.array([lock for lock, _ in face.locks], dtype=float))
+            matrix = csc_array(vstack([matrix, locks]))
         low = [-np.inf if value is None else value for value in face.row_lower] + [-np.inf] * len(face.locks)
         high = [np.inf if value is None else value for value in face.row_upper] + [value for _, value in face.locks]
         return Problem(
@@ -241,12 +240,7 @@ class _Search:
         )  # fmt: skip
 
     def _costs(self, aim: Aim) -> np.ndarray:
-        return self._vector(self.program.costs[aim])
-
-    def _vector(self, costs: Mapping[int, int]) -> np.ndarray:
-        found = np.zeros(len(self.program.lower))
-        found[list(costs)] = list(costs.values())
-        return found
+        return np.array(self.program.costs[aim], dtype=float)
 
     def _is_whole(self, values: np.ndarray) -> bool:
         inside = values[np.array(self.program.whole)]
@@ -328,13 +322,26 @@ class _Search:
             except NotProven:
                 proof = _unproven(aim)
                 bound = face.bound(costs, 1, ())
-            face.keep(costs, proof.over, proof.rows, value, bound)
+            face.keep(bound, value)
             stages.append(proof)
             reached.append(
-                Reached(stretch=self.stretch.index, aim=aim, value=value, bound=max(0, -(-bound // proof.over)))
+                Reached(stretch=self.stretch.index, aim=aim, value=value, bound=max(0, -(-bound.total // proof.over)))
             )
         proof_of_all = StretchProof(stretch=self.stretch.index, stages=tuple(stages))
         return Found(best.shipments, best.uses, reached, proof_of_all, self.solver_bound)
+
+
+def matrix_of(program: Program) -> csc_array:
+    """Coefficients of the columns in the rows: each column's groups of entries, added up."""
+    entries = (np.array(program.values, dtype=np.int64), np.array(program.rows), np.array(program.starts))
+    groups = csc_array(entries, shape=(len(program.row_lower), len(program.starts) - 1))
+    one, other = np.array(program.one, dtype=np.int64), np.array(program.other, dtype=np.int64)
+    shared = np.flatnonzero(other >= 0)
+    rows, columns = np.concatenate([one, other[shared]]), np.concatenate([np.arange(len(one)), shared])
+    chosen = coo_array((np.ones(len(rows), dtype=np.int64), (rows, columns)), shape=(groups.shape[1], len(one)))
+    matrix = csc_array(groups @ chosen.tocsc())
+    matrix.sort_indices()
+    return matrix
 
 
 def _departure(name: Name) -> int:

@@ -1,0 +1,93 @@
+"""Columns that share entries are those that were written one by one, and bounds those of the whole matrix."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sharewell.domain import canonical
+from sharewell.domain.certificate import NotProven
+from sharewell.domain.horizon import Aim, Horizon
+from sharewell.domain.horizon_certificate import Face
+from sharewell.domain.horizon_program import Program, stretches
+from sharewell.domain.horizon_rows import Way
+from sharewell.domain.horizon_rules import program_of
+from sharewell.domain.horizon_stock import Stock
+from sharewell.domain.horizon_walk import alone
+from sharewell.domain.resources import ResourceKind
+from sharewell_workers.solving.search import matrix_of
+
+Horizons = Callable[..., st.SearchStrategy[Horizon]]
+KINDS = tuple(ResourceKind)
+AIMS = st.sampled_from([tuple(Aim), (Aim.SHORTAGE, Aim.MOVES, Aim.DISTANCE, Aim.LOTTERY)])
+
+
+def programs(horizon: Horizon) -> list[Program]:
+    by_itself = alone(horizon)
+    return [program_of(horizon, by_itself, part) for part in stretches(horizon)]
+
+
+def one_by_one(self: Stock, lane: Way, until: int, days: list[int], size: int) -> None:
+    """Instead of `Stock._plain`: as for lanes that stand in rows of their own."""
+    for day in days:
+        self._lane(self.horizon.item[lane.item], lane, until, day)
+        assert size == self.horizon.item[lane.item].lot_size
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_shared_entries_are_those_written_lane_by_lane(horizons: Horizons, data: st.DataObject) -> None:
+    horizon = data.draw(horizons(kinds=KINDS, aims=data.draw(AIMS)))
+    shared = programs(horizon)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stock, "_plain", one_by_one)
+        single = programs(horizon)
+    for one, other in zip(shared, single, strict=True):
+        assert one.names == other.names
+        assert (one.lower, one.upper, one.whole) == (other.lower, other.upper, other.whole)
+        assert (one.row_at, one.row_lower, one.row_upper) == (other.row_at, other.row_lower, other.row_upper)
+        assert one.costs == other.costs
+        assert (matrix_of(one) != matrix_of(other)).nnz == 0
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_bounds_and_faces_are_those_of_the_whole_matrix(horizons: Horizons, data: st.DataObject) -> None:
+    horizon = data.draw(horizons(kinds=KINDS, aims=data.draw(AIMS)))
+    for program in programs(horizon):
+        face, matrix = Face.start(program), matrix_of(program).toarray().astype(object)
+        for aim in horizon.aims[:3]:
+            over, count = data.draw(st.integers(1, 3)), len(face.row_lower)
+            rows = data.draw(st.lists(st.integers(-2, 2), min_size=count, max_size=count))
+            rows += data.draw(st.lists(st.integers(-2, 0), min_size=len(face.locks), max_size=len(face.locks)))
+            costs = np.array(program.costs[aim], dtype=object)
+            limits = [*zip(face.row_lower, face.row_upper, strict=True), *((None, most) for _, most in face.locks)]
+            sides = [low if y > 0 else high for y, (low, high) in zip(rows, limits, strict=True) if y]
+            if None in sides:
+                with pytest.raises(NotProven, match="wrong sign"):
+                    face.bound(program.costs[aim], over, rows)
+                rows = [0] * len(rows)
+            written = np.vstack([matrix, *(np.array(lock, dtype=object)[None, :] for lock, _ in face.locks)])
+            rates = over * costs - written.T @ np.array(rows, dtype=object)
+            lower, upper = np.array(face.lower, dtype=object), np.array(face.upper, dtype=object)
+            sides = [low if y > 0 else high for y, (low, high) in zip(rows, limits, strict=True)]
+            total = sum(y * (side or 0) for y, side in zip(rows, sides, strict=True))
+            bound = face.bound(program.costs[aim], over, rows)
+            assert bound.total == total + np.minimum(rates * lower, rates * upper).sum()
+            met = bound.total % over == 0 and data.draw(st.booleans())
+            face.keep(bound, bound.total // over + (not met))
+            if met:
+                lower[rates < 0], upper[rates > 0] = upper[rates < 0], lower[rates > 0]
+            assert (face.lower, face.upper) == (lower.tolist(), upper.tolist())
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_the_hash_is_that_of_the_canonical_document(horizons: Horizons, data: st.DataObject) -> None:
+    horizon = data.draw(horizons(kinds=KINDS, lumpy=True))
+    assert horizon.hash == hashlib.sha256(canonical.encode(horizon.to_json())).hexdigest()
