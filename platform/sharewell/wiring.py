@@ -11,6 +11,7 @@ from importlib.resources.abc import Traversable
 
 from sharewell.authz import Authorizer
 from sharewell.clock import clock
+from sharewell.domain.addresses import origin_of
 from sharewell.domain.principals import Caller, Role
 from sharewell.domain.scopes import INTERNAL_SCOPES
 from sharewell.services.access import AccessService
@@ -25,12 +26,14 @@ from sharewell.services.deviations import DeviationService
 from sharewell.services.drift import DriftService
 from sharewell.services.feeds import FeedService
 from sharewell.services.forecasts import ForecastService
+from sharewell.services.grants import GrantService
 from sharewell.services.institutions import InstitutionService
 from sharewell.services.jobs import JobService
 from sharewell.services.lab import LabService
 from sharewell.services.offers import OfferService
 from sharewell.services.office import Office
 from sharewell.services.overrides import OverrideService
+from sharewell.services.people import PersonService
 from sharewell.services.policies import PolicyService
 from sharewell.services.receipts import ReceiptService
 from sharewell.services.requests import RequestService
@@ -65,11 +68,13 @@ class Services:
     drift: DriftService
     feeds: FeedService
     forecasts: ForecastService
+    grants: GrantService
     institutions: InstitutionService
     jobs: JobService
     lab: LabService
     offers: OfferService
     overrides: OverrideService
+    people: PersonService
     policies: PolicyService
     receipts: ReceiptService
     requests: RequestService
@@ -84,19 +89,27 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
     """Put the use cases together over `database`."""
     now = clock(settings.clock_file)
     office = Office(database, authz or Authorizer.load(), now)
+    access = AccessService(office)
     return Services(
         settings=settings, database=database, office=office, now=now,
-        access=AccessService(office), allocations=AllocationService(office), answers=AnswerService(office),
+        access=access, allocations=AllocationService(office), answers=AnswerService(office),
         audit=AuditService(office), capacity=CapacityService(office), choices=ChoiceService(office),
-        clients=ClientService(office), consents=ConsentService(office), deviations=DeviationService(office),
-        drift=DriftService(office), feeds=FeedService(office), forecasts=ForecastService(office),
+        clients=ClientService(office, key_origins=key_origins(settings)), consents=ConsentService(office),
+        deviations=DeviationService(office), drift=DriftService(office), feeds=FeedService(office),
+        forecasts=ForecastService(office), grants=GrantService(office),
         institutions=InstitutionService(office), jobs=JobService(office), lab=LabService(office),
         offers=OfferService(office, allocate_after=settings.allocate_after),
-        overrides=OverrideService(office), policies=PolicyService(office), receipts=ReceiptService(office),
+        overrides=OverrideService(office), people=PersonService(office, access), policies=PolicyService(office),
+        receipts=ReceiptService(office),
         requests=RequestService(office, allocate_after=settings.allocate_after),
         resources=ResourceService(office), surges=SurgeService(office), transfers=TransferService(office),
         trials=TrialService(office), urgent=UrgentService(office, next_run=settings.allocate_after),
     )  # fmt: skip
+
+
+def key_origins(settings: Settings) -> frozenset[str]:
+    """Where clients may publish keys."""
+    return frozenset(origin_of(origin.removeprefix("private:")) for origin in settings.egress)
 
 
 @asynccontextmanager

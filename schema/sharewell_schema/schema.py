@@ -29,6 +29,7 @@ from sharewell_schema.jobs import JobMutations, JobQueries
 from sharewell_schema.lab import LabQueries
 from sharewell_schema.offers import OfferMutations, OfferQueries
 from sharewell_schema.overrides import OverrideMutations, OverrideQueries
+from sharewell_schema.people import PersonMutations, PersonQueries
 from sharewell_schema.policies import PolicyQueries
 from sharewell_schema.receipts import ReceiptQueries
 from sharewell_schema.requests import RequestMutations, RequestQueries
@@ -44,6 +45,7 @@ class Query(
     ClientQueries, InstitutionQueries, ResourceQueries, CapacityQueries, OfferQueries, RequestQueries, TransferQueries,
     OverrideQueries, DeviationQueries, SurgeQueries, ConsentQueries, ForecastQueries, TrialQueries, DriftQueries,
     AllocationQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries, FeedQueries, JobQueries, PolicyQueries,
+    PersonQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 
@@ -52,7 +54,7 @@ class Query(
 class Mutation(
     ClientMutations, InstitutionMutations, ResourceMutations, CapacityMutations, OfferMutations, RequestMutations,
     TransferMutations, ChoiceMutations, AnswerMutations, OverrideMutations, DeviationMutations, SurgeMutations,
-    ConsentMutations, JobMutations,
+    ConsentMutations, JobMutations, PersonMutations,
 ):  # fmt: skip
     """The nouns' mutations, all in one."""
 

@@ -23,9 +23,11 @@ from sharewell.domain.clients import Client
 from sharewell.domain.consents import Consent
 from sharewell.domain.deviations import Deviation
 from sharewell.domain.drift import Watch
+from sharewell.domain.grants import Family
 from sharewell.domain.institutions import Institution
 from sharewell.domain.offers import Offer
 from sharewell.domain.overrides import Override
+from sharewell.domain.people import Person
 from sharewell.domain.requests import Request
 from sharewell.domain.resources import Resource
 from sharewell.domain.surges import SurgeMode
@@ -40,6 +42,7 @@ from sharewell.store.feeds import FeedRecord
 from sharewell.store.forecasts import ForecastRun
 from sharewell.store.log import Head, SignedHead, Staged
 from sharewell.store.overrides import OverrideCount
+from sharewell.store.people import Secrets
 from sharewell.store.queue import SetAside, Underway
 from sharewell.store.receipts import GiveAndTake, LeftOpen
 from sharewell.store.transfers import TransferStep
@@ -171,6 +174,9 @@ SHAPES = (
     Shape(Choice, "choices: IN_FORCE PAGE", "sharewell.choice"),
     Shape(FeedRecord, "feeds: BY_HASH BY_ID PAGE", "sharewell.feed", {"decision_id": "decision"}),
     Shape(Client, "clients: BY_ID PAGE", "oauth.client", {"jwks": "keys"}),
+    Shape(Person, "people: BY_ID INVITED PAGE", "oauth.person"),
+    Shape(Secrets, "people: SECRETS", "oauth.person"),
+    Shape(Family, "grants: FAMILY"),
     Shape(DecisionHeader, "audit: PAGE PAGE_OF_INSTITUTION"),
     Shape(Head, "log: HEAD"),
     Shape(Staged, "log: FRESH LATE", "audit.entry"),

@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -20,11 +19,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from sharewell.audit.keys import KeyProblem, load_or_create_key, load_vkey
-from sharewell.gateway.app import Parts, build_app
+from sharewell.gateway.app import Parts, build_app, machine_time
 from sharewell.gateway.health import Health
-from sharewell.gateway.oauth.keys import SigningKeys, load_or_create
+from sharewell.gateway.oauth.egress import Egress
+from sharewell.gateway.oauth.issuers import External, IssuersError
+from sharewell.gateway.oauth.issuers import load as load_issuers
+from sharewell.gateway.oauth.keys import KeyFile, SigningKeys, load_or_create
 from sharewell.gateway.server import bind, serve
-from sharewell.settings import DatabaseRole, Settings
+from sharewell.settings import DatabaseRole, Settings, SettingsError
 from sharewell.store.migrate import Migration, migrate
 from sharewell.wiring import Services, migrations, open_services, operator
 from sharewell_schema.view import graphql_app
@@ -64,9 +66,25 @@ def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
     settings = services.settings
     parts = Parts(
         issuer=settings.issuer, keys=keys, database=services.database, clients=services.clients,
-        access=services.access, migrations=migrations(), token_life=settings.token_life, registry=REGISTRY,
+        people=services.people, grants=services.grants, access=services.access, migrations=migrations(),
+        token_life=settings.token_life, externals=_externals(settings), egress=Egress(settings.egress),
+        registry=REGISTRY,
     )  # fmt: skip
     return build_app(parts, graphql_app(services), extra_routes=_log_routes(services))
+
+
+def _externals(settings: Settings) -> tuple[External, ...]:
+    """Whose tokens are taken beside our own."""
+    try:
+        return () if settings.issuers_file is None else load_issuers(settings.issuers_file)
+    except IssuersError as error:
+        raise SettingsError(f"SHAREWELL_ISSUERS: {error}") from error
+
+
+def token_keys(settings: Settings) -> KeyFile:
+    """The keys of access tokens, made at the first start, and looked at again when they are rotated."""
+    load_or_create(settings.home / OAUTH_KEYS, at=machine_time())
+    return KeyFile(settings.home / OAUTH_KEYS, machine_time)
 
 
 def log_vkey(settings: Settings) -> str:
@@ -98,7 +116,7 @@ async def run_gateway(
 ) -> None:
     """Answer people until `stop` is set."""
     taken = bind(settings.host, settings.port)
-    keys = load_or_create(settings.home / OAUTH_KEYS, at=datetime.now(UTC))
+    keys = token_keys(settings)
     async with open_services(settings, server, DatabaseRole.GATEWAY, most=20) as services:
         await put_on_record(services, keys)
         log.info("gateway answers", host=settings.host, port=settings.port, issuer=settings.issuer)

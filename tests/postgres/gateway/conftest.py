@@ -29,8 +29,10 @@ from sharewell.gateway.app import Parts, build_app
 from sharewell.gateway.oauth.keys import load_or_create
 from sharewell.services.access import AccessService
 from sharewell.services.clients import ClientService
+from sharewell.services.grants import GrantService
 from sharewell.services.institutions import InstitutionService
 from sharewell.services.office import Office
+from sharewell.services.people import PersonService
 from sharewell.store.audit import DecisionFilter
 from sharewell.store.database import Database
 from sharewell.wiring import migrations, operator
@@ -43,6 +45,7 @@ TOKEN_URL = f"{ISSUER}/oauth/token"
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 SCOPES = ("system/Offer.cruds", "system/Request.rs")
 AUTHZ = Authorizer.load()
+KEY_ORIGINS = frozenset({"https://keys.example:443"})
 
 
 class Clock:
@@ -174,12 +177,15 @@ def open_door(clock: Clock, tmp_path: Path) -> OpenDoor:
     async def open_door(pool: Pool) -> AsyncIterator[FrontDoor]:
         database = Database(pool)
         office = Office(database, AUTHZ, clock)
+        access = AccessService(office)
         parts = Parts(
             issuer=ISSUER,
             keys=load_or_create(tmp_path / "keys.json", at=clock()),
             database=database,
-            clients=ClientService(office),
-            access=AccessService(office),
+            clients=ClientService(office, key_origins=KEY_ORIGINS),
+            people=PersonService(office, access),
+            grants=GrantService(office),
+            access=access,
             migrations=migrations(),
             now=clock,
         )

@@ -53,6 +53,11 @@ async def test_a_registration_is_on_record_with_the_thumbprints_of_its_keys(door
         "scopes": ["system/Offer.r"],
         "keys": [KEY.thumbprint()],
         "expires_at": None,
+        "jwks_uri": None,
+        "redirect_uris": [],
+        "rate_class": "standard",
+        "sender_constrained": False,
+        "purposes": [],
     }
     assert await door.clients.find("ward") == done.subject
 
