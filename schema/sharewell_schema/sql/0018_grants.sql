@@ -2,7 +2,7 @@
 -- Nothing secret is stored readable: codes, refresh tokens and invitations as SHA-256, passwords as argon2id.
 
 alter table oauth.client
-  add column jwks_uri           text check (jwks_uri ~ '^https?://[^[:space:]]{1,500}$'),
+  add column jwks_uri           text check (jwks_uri ~ '^https?://[^[:space:]]+$' and length(jwks_uri) <= 500),
   add column redirect_uris      text[] not null default '{}' check (cardinality(redirect_uris) <= 10),
   add column rate_class         text not null default 'standard' check (rate_class in ('low', 'standard', 'high')),
   add column sender_constrained boolean not null default false,

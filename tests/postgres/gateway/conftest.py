@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -10,9 +13,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
 import httpx2
+import pyotp
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
@@ -24,6 +29,7 @@ from sharewell.client import ASSERTION_TYPE
 from sharewell.domain.audit import Decision
 from sharewell.domain.clients import Client, ClientDraft
 from sharewell.domain.institutions import InstitutionDraft, InstitutionKind
+from sharewell.domain.people import PersonDraft
 from sharewell.domain.principals import Caller, Role
 from sharewell.gateway.app import Parts, build_app
 from sharewell.gateway.oauth.keys import load_or_create
@@ -95,6 +101,18 @@ class FrontDoor:
         done = await self.clients.register(operator(), a_draft(key, **changes))
         algorithm = "ES384" if isinstance(key, ECKey) else "RS384"
         return Program(self.http, key, done.subject, algorithm)
+
+    @asynccontextmanager
+    async def rebuilt(self, **changes: Any) -> AsyncIterator[httpx2.AsyncClient]:
+        """The same front door with other parts."""
+        transport = httpx2.ASGITransport(build_app(replace(self.parts, **changes), who_calls))
+        async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
+            yield http
+
+    async def registered(self, http: httpx2.AsyncClient, key: ECKey | RSAKey, clients: ClientService, **changes: Any) -> Program:
+        """Register a client by other services, and hand out its side with `key`."""
+        done = await clients.register(operator(), a_draft(key, **changes))
+        return Program(http, key, done.subject, "ES384" if isinstance(key, ECKey) else "RS384")
 
     async def institution(self) -> UUID:
         """An institution that takes part."""
@@ -223,3 +241,113 @@ def register(door: FrontDoor) -> Register:
 async def ward(register: Register) -> Program:
     program: Program = await register()
     return program
+
+
+class Browser:
+    """A person at a browser: follows the pages and keeps the cookie; answers forms with what a test says."""
+
+    def __init__(self, http: httpx2.AsyncClient, login: str, password: str, secret: str, clock: Clock) -> None:
+        self.http, self.login, self.password, self.secret, self.clock = http, login, password, secret, clock
+        self.cookie: str | None = None
+
+    @property
+    def code(self) -> str:
+        """What the authenticator app shows now."""
+        return pyotp.TOTP(self.secret).at(self.clock())
+
+    async def get(self, url: str, **query: str) -> httpx2.Response:
+        return self._keep(await self.http.get(url, params=query or None, headers=self._headers()))
+
+    async def post(self, path: str, headers: Mapping[str, str] | None = None, **form: str) -> httpx2.Response:
+        return self._keep(await self.http.post(path, data=form, headers={**self._headers(), **(headers or {})}))
+
+    async def sign_in(self, handle: str, **changes: str) -> httpx2.Response:
+        """Each sign-in takes the next code: a code counts once."""
+        self.clock.ahead += timedelta(seconds=30)
+        form = {"login": self.login, "password": self.password, "code": self.code} | changes
+        return await self.post("/oauth/sign-in", handle=handle, **form)
+
+    async def allow(self, url: str, **query: str) -> dict[str, str]:
+        """Sign in and consent; what the app is sent back with."""
+        page = await self.get(url, **query)
+        assert page.status_code == 200, page.text
+        handle = handle_in(page)
+        consent = await self.sign_in(handle)
+        assert consent.status_code == 200, consent.text
+        back = await self.post("/oauth/consent", handle=handle, answer="allow")
+        assert back.status_code == 303, back.text
+        return dict(parse_qsl(urlsplit(back.headers["Location"]).query))
+
+    def _headers(self) -> dict[str, str]:
+        return {"Cookie": self.cookie} if self.cookie else {}
+
+    def _keep(self, answer: httpx2.Response) -> httpx2.Response:
+        if "set-cookie" in answer.headers:
+            self.cookie = answer.headers["set-cookie"].partition(";")[0]
+        return answer
+
+
+def handle_in(page: httpx2.Response) -> str:
+    """The hidden handle of a page's form."""
+    found = re.search(r'name="handle" value="([^"]+)"', page.text)
+    assert found is not None, page.text
+    return found[1]
+
+
+@dataclass
+class App:
+    """An app on people's own devices: it has no key, only PKCE."""
+
+    http: httpx2.AsyncClient
+    record: Client
+    verifier: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+
+    def asks(self, **changes: str | None) -> dict[str, str]:
+        """The parameters of its authorization request; None takes one out."""
+        digest = hashlib.sha256(self.verifier.encode()).digest()
+        asked = {
+            "response_type": "code", "client_id": self.record.client_id, "redirect_uri": BACK, "state": "s-1",
+            "scope": "openid user/Offer.rs user/Client.cruds", "code_challenge_method": "S256",
+            "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
+        } | changes  # fmt: skip
+        return {name: value for name, value in asked.items() if value is not None}
+
+    async def redeem(self, code: str, headers: Mapping[str, str] | None = None, **changes: str) -> httpx2.Response:
+        form = {
+            "grant_type": "authorization_code", "client_id": self.record.client_id, "code": code, "redirect_uri": BACK,
+            "code_verifier": self.verifier,
+        } | changes  # fmt: skip
+        return await self.http.post("/oauth/token", data=form, headers=headers)
+
+    async def refresh(self, token: str, headers: Mapping[str, str] | None = None, **changes: str) -> httpx2.Response:
+        form = {"grant_type": "refresh_token", "client_id": self.record.client_id, "refresh_token": token} | changes
+        return await self.http.post("/oauth/token", data=form, headers=headers)
+
+
+BACK = "https://app.example/back"
+AN_APP: dict[str, Any] = {
+    "jwks": None, "client_id": "app", "name": "Bed <board>", "scopes": ["user/Offer.cruds"],
+    "roles": frozenset({Role.INSTITUTION, Role.REGULATOR}), "redirect_uris": [BACK],
+}  # fmt: skip
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+async def app(door: FrontDoor) -> App:
+    """An app that is registered."""
+    return App(door.http, (await door.register(**AN_APP)).record)
+
+
+@pytest.fixture
+async def somebody(door: FrontDoor) -> Browser:
+    """A person who was invited and has set password and second factor, at a browser."""
+    draft = PersonDraft(login="Smurfette", name="Dr <Smurfette>", roles=frozenset({Role.REGULATOR}))
+    _, invitation = await door.parts.people.register(operator(), draft)
+    assert invitation is not None
+    page = await door.http.post("/oauth/enrol", data={"invitation": invitation})
+    found = re.search(r"<code>([A-Z2-7 ]+)</code>", page.text)
+    assert found is not None, page.text
+    browser = Browser(door.http, "smurfette", PASSWORD, found[1].replace(" ", ""), door.clock)
+    done = await browser.post("/oauth/enrol", invitation=invitation, password=PASSWORD, code=browser.code)
+    assert done.status_code == 200, done.text
+    return browser
