@@ -24,6 +24,8 @@ COMMANDS: Final = {
     "replay": ("sharewell.cli.replay", "Play real history, with and without sharing."),
     "verify": ("sharewell.cli.verify", "Check one decision from its bundle, without account or database."),
     "client": ("sharewell.cli.client", "Register a client, get a token, run a query."),
+    "person": ("sharewell.cli.person", "Invite people to sign in, and take their access away."),
+    "key": ("sharewell.cli.key", "Bring a new key for access tokens into use."),
     "allocate": ("sharewell.cli.allocate", "Check a plan against its instance, without a solver."),
     "forecast": ("sharewell.cli.forecast", "Fit, predict, look back on and report forecasts, from files."),
 }

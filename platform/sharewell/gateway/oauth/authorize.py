@@ -29,6 +29,14 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 OVER = "This sign-in is over, or was begun in another browser. Go back to the app and begin anew."
 
 
+class NotOurForm(InvalidRequestError):  # type: ignore[misc]  # Authlib ships no types
+    """A form that this site did not show to this browser, with the reason as a word for the audit log."""
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(description=sentence)
+        self.reason = reason
+
+
 class Authorization:
     """The pages, and what leads from one to the next."""
 
@@ -74,8 +82,8 @@ class Authorization:
             handle = form.get("handle", "")
             found = await self._us.grants.open(handle, browser)
             client = await self._client(found.client_id if found is not None else "")
-        except (OAuth2Error, NotFound) as error:
-            return _wrong(error)
+        except OAuth2Error as error:
+            return await self._refuse(request, error)
         assert found is not None  # else there was no client
         person = await self._people.sign_in(
             form.get("login", "")[:200], form.get("password", "")[:1000], form.get("code", "")[:20],
@@ -104,7 +112,7 @@ class Authorization:
                 form.get("handle", ""), browser, request_id=request.state.request_id
             )
         except (OAuth2Error, NotFound) as error:
-            return _wrong(error)
+            return await self._refuse(request, error)
         return self._back(granted.redirect_uri, granted.state, code=code)
 
     async def invitation(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint's signature
@@ -117,7 +125,7 @@ class Authorization:
             self._check_origin(request)
             form = await read_form(request)
         except OAuth2Error as error:
-            return _wrong(error)
+            return await self._refuse(request, error)
         invitation, fault = form.get("invitation", "")[:100], None
         if "password" in form:
             try:
@@ -146,14 +154,14 @@ class Authorization:
         self._check_origin(request)
         form, browser = await read_form(request), self._browser(request)
         if browser is None:
-            raise InvalidRequestError(description=OVER)
+            raise NotOurForm("unknown_browser", OVER)
         return form, browser
 
     def _check_origin(self, request: Request) -> None:
         """Where a browser says that another site sent the form, it is not taken."""
         origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
         if (origin is not None and origin != _shown(self._us.issuer)) or site not in (None, "same-origin"):
-            raise InvalidRequestError(description="This form was not sent from this site.")
+            raise NotOurForm("cross_site", "This form was not sent from this site.")
 
     def _browser(self, request: Request) -> str | None:
         held = request.cookies.get(self._cookie, "")
@@ -172,12 +180,17 @@ class Authorization:
         location = add_params_to_uri(redirect_uri, [pair for pair in parameters if pair[1]])
         return RedirectResponse(location, status_code=303, headers={"Cache-Control": "no-store"})
 
-    async def _record(self, request: Request, reason: str, client: Client) -> None:
+    async def _refuse(self, request: Request, error: OAuth2Error | NotFound) -> Response:
+        """Say on a page of ours that it cannot be, once that is on record."""
+        await self._record(request, getattr(error, "reason", "unknown_request"), None)
+        return _wrong(error)
+
+    async def _record(self, request: Request, reason: str, client: Client | None) -> None:
         await self._us.refused(
             Refusal(
                 reason=reason,
                 actor=None,
-                client_id=client.client_id,
+                client_id=None if client is None else client.client_id,
                 details={"endpoint": request.url.path},
                 request_id=request.state.request_id,
             )

@@ -23,7 +23,7 @@ from joserfc.jwk import ECKey
 
 ALGORITHM = "ES256"  # signing costs 96 us, verifying 151; ES384 would cost five times that
 LEAD = timedelta(minutes=10)  # the key set may be cached for five
-LOOK = timedelta(seconds=10)
+LOOK = timedelta(seconds=2)
 KEPT = timedelta(days=1)  # a key that no longer signs; no token lives longer than an hour
 
 log = structlog.stdlib.get_logger("sharewell.gateway")
@@ -110,16 +110,16 @@ class KeyFile(SigningKeys):
             log.warning("the file of signing keys cannot be read again", why=str(why))
 
 
-def rotate(path: Path, *, at: datetime) -> str:
-    """Add a new key to `path`, and drop those that have not signed for a day; the new key's kid.
-
-    The file is written anew and put in the place of the old one, so that no reader sees half of it.
-    """
+def rotated(path: Path, *, at: datetime) -> SigningKeys:
+    """The keys in `path` with a new one, and without those that have not signed for a day. Nothing is written."""
     keys = [_new_key(at), *load(path).private]
     kept = [key for place, key in enumerate(keys) if place == 0 or _made(keys[place - 1]) > (at - KEPT).timestamp()]
-    name = _write(path, kept)
-    Path(name).replace(path)
-    return kept[0].thumbprint()
+    return SigningKeys(kept)
+
+
+def replace(path: Path, keys: SigningKeys) -> None:
+    """Put `keys` in the place of those in `path`, so that no reader sees half a file."""
+    Path(_write(path, keys.private)).replace(path)
 
 
 def load_or_create(path: Path, *, at: datetime) -> SigningKeys:

@@ -181,9 +181,9 @@ class TokenServer:
         return registered.record
 
     async def _record(self, asked: Asked, path: str) -> None:
-        """Record a refusal of a credential. Nothing presented, nothing to record."""
+        """Record a refusal of a credential, or of a pushed request. Nothing presented, nothing to record."""
         presented = asked.credential or (asked.proofs[0] if asked.proofs else None)
-        if presented is None or asked.error is None:
+        if asked.error is None or (presented is None and path != PUSH_PATH):
             return
         known = asked.client.get_client_id() if asked.client else None
         # Authlib sets the client before it checks the signature: a name that was only claimed is never the actor.
@@ -194,7 +194,7 @@ class TokenServer:
                 reason=getattr(asked.error, "reason", None) or asked.error.error,
                 actor=None if claimed else known,
                 client_id=known,
-                details={"endpoint": path, named: digest(presented)[:32]},
+                details={"endpoint": path} | ({named: digest(presented)[:32]} if presented else {}),
                 request_id=asked.request_id,
             )
         )
