@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import re
 import secrets
+import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -351,3 +354,67 @@ async def somebody(door: FrontDoor) -> Browser:
     done = await browser.post("/oauth/enrol", invitation=invitation, password=PASSWORD, code=browser.code)
     assert done.status_code == 200, done.text
     return browser
+
+
+class Platform:
+    """The processes of one installation."""
+
+    def __init__(self, environment: Mapping[str, str], url: str) -> None:
+        self.environment, self.url = {**environment, "SHAREWELL_ISSUER": url, "SHAREWELL_LOG_LEVEL": "warning"}, url
+
+    async def run(self, *arguments: str | Path) -> str:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "sharewell.cli", *map(str, arguments), env=self.environment,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, err = await process.communicate()
+        assert process.returncode == 0, err.decode()
+        return out.decode()
+
+    async def enrol(self, http: httpx2.AsyncClient, invitation: str, password: str) -> str:
+        """Set a person's password and second factor; the secret of the latter."""
+        invitation = invitation.strip()
+        page = await http.post("/oauth/enrol", data={"invitation": invitation})
+        shown = re.search(r"<code>([A-Z2-7 ]+)</code>", page.text)
+        assert shown is not None, page.text
+        secret = shown[1].replace(" ", "")
+        form = {"invitation": invitation, "password": password, "code": pyotp.TOTP(secret).now()}
+        enrolled = await http.post("/oauth/enrol", data=form)
+        assert "You can sign in now" in enrolled.text, enrolled.text
+        return secret
+
+
+OpenPlatform = Callable[..., AbstractAsyncContextManager[Platform]]
+
+
+@pytest.fixture
+def open_platform(database_environment: Mapping[str, str]) -> OpenPlatform:
+    """Run `sharewell serve` in a process of its own, with further settings."""
+
+    @asynccontextmanager
+    async def open_platform(**settings: str) -> AsyncIterator[Platform]:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        environment = {**database_environment, "SHAREWELL_PORT": str(port), **settings}
+        running = Platform(environment, f"http://127.0.0.1:{port}")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "sharewell.cli", "serve", "--no-worker", "--no-migrate", env=running.environment
+        )
+        try:
+            async with httpx2.AsyncClient(base_url=running.url) as http:
+                while not await _ready(http):
+                    assert process.returncode is None, "the gateway ended"
+                    await asyncio.sleep(0.1)
+            yield running
+        finally:
+            process.terminate()
+            await process.wait()
+
+    return open_platform
+
+
+async def _ready(http: httpx2.AsyncClient) -> bool:
+    try:
+        return (await http.get("/readyz")).status_code == 200
+    except httpx2.HTTPError:
+        return False

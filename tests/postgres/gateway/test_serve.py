@@ -2,66 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import socket
-import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import pyotp
-import pytest
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from joserfc.jwk import import_key
 
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.postgres.gateway.conftest import OpenPlatform, Platform
+
 PASSWORD = "a long sentence of my own"
 BACK = "https://app.example/back"
-
-
-class Platform:
-    """The processes of one installation."""
-
-    def __init__(self, environment: Mapping[str, str], url: str) -> None:
-        self.environment, self.url = {**environment, "SHAREWELL_ISSUER": url, "SHAREWELL_LOG_LEVEL": "warning"}, url
-
-    async def run(self, *arguments: str | Path) -> str:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "sharewell.cli", *map(str, arguments), env=self.environment,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, err = await process.communicate()
-        assert process.returncode == 0, err.decode()
-        return out.decode()
-
-
-@pytest.fixture
-async def platform(database_environment: Mapping[str, str]) -> AsyncIterator[Platform]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    running = Platform({**database_environment, "SHAREWELL_PORT": str(port)}, f"http://127.0.0.1:{port}")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "sharewell.cli", "serve", "--no-worker", "--no-migrate", env=running.environment
-    )
-    try:
-        async with httpx2.AsyncClient(base_url=running.url) as http:
-            while True:
-                assert process.returncode is None, "the gateway ended"
-                try:
-                    if (await http.get("/readyz")).status_code == 200:
-                        break
-                except httpx2.HTTPError:
-                    await asyncio.sleep(0.1)
-        yield running
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 async def signed_in(http: httpx2.AsyncClient, address: str, login: str, secret: str) -> str:
@@ -76,9 +36,28 @@ async def signed_in(http: httpx2.AsyncClient, address: str, login: str, secret: 
     return back.headers["Location"]
 
 
-async def test_from_an_invitation_to_a_query_in_a_persons_name_with_authlibs_client(
-    platform: Platform, tmp_path: Path
+async def rotated(platform: Platform, http: httpx2.AsyncClient, admin: Path) -> None:
+    """The running gateway publishes the new key beside the old one; both are on record."""
+    (before,) = (await http.get("/jwks.json")).json()["keys"]
+    await platform.run("key", "rotate")
+    keys: list[Any] = []
+    while len(keys) < 2:
+        keys = (await http.get("/jwks.json")).json()["keys"]
+    assert keys[1] == before
+    query = '{ decisions(kind: "key.rotated") { nodes { subjectId } } }'
+    recorded = json.loads(await platform.run("client", "query", "-c", admin, query))["decisions"]["nodes"]
+    assert {key["kid"] for key in keys} <= {node["subjectId"] for node in recorded}
+
+
+async def test_from_an_invitation_to_a_query_in_a_persons_name_while_the_key_is_rotated(
+    open_platform: OpenPlatform, tmp_path: Path
 ) -> None:
+    async with open_platform() as platform:
+        await _from_an_invitation_to_a_query(platform, tmp_path)
+
+
+async def _from_an_invitation_to_a_query(platform: Platform, tmp_path: Path) -> None:
+    """With Authlib's client as the app."""
     admin, board = tmp_path / "admin.json", tmp_path / "board.json"
     await platform.run("client", "register", "Head Office", "--role", "admin", "--bootstrap", "--out", admin)
     invitation = await platform.run("person", "invite", "gargamel", "Gargamel", "-c", admin, "--role", "regulator")
@@ -88,15 +67,7 @@ async def test_from_an_invitation_to_a_query_in_a_persons_name_with_authlibs_cli
     )  # fmt: skip
     key = import_key(json.loads(board.read_text())["private_jwk"])
     async with httpx2.AsyncClient(base_url=platform.url) as http:
-        page = await http.post("/oauth/enrol", data={"invitation": invitation.strip()})
-        shown = re.search(r"<code>([A-Z2-7 ]+)</code>", page.text)
-        assert shown is not None, page.text
-        secret = shown[1].replace(" ", "")
-        enrolled = await http.post(
-            "/oauth/enrol",
-            data={"invitation": invitation.strip(), "password": PASSWORD, "code": pyotp.TOTP(secret).now()},
-        )
-        assert "You can sign in now" in enrolled.text, enrolled.text
+        secret = await platform.enrol(http, invitation, PASSWORD)
         metadata = (await http.get("/.well-known/oauth-authorization-server")).json()
         async with AsyncOAuth2Client(
             "board", key, token_endpoint_auth_method="private_key_jwt", code_challenge_method="S256",
@@ -116,21 +87,7 @@ async def test_from_an_invitation_to_a_query_in_a_persons_name_with_authlibs_cli
             )
             query = {"query": "{ me { clientId roles scopes } resources { nodes { code } } }"}
             answer = (await client.post(f"{platform.url}/graphql", json=query)).json()
+        await rotated(platform, http, admin)
     assert answer["data"]["me"]["clientId"].startswith("person/")
     assert answer["data"]["me"]["roles"] == ["REGULATOR"]
     assert answer["data"]["resources"]["nodes"] != []
-
-
-async def test_a_key_is_rotated_while_gateways_run(platform: Platform, tmp_path: Path) -> None:
-    admin = tmp_path / "admin.json"
-    await platform.run("client", "register", "Head Office", "--role", "admin", "--bootstrap", "--out", admin)
-    async with httpx2.AsyncClient(base_url=platform.url) as http:
-        (before,) = (await http.get("/jwks.json")).json()["keys"]
-        await platform.run("key", "rotate")
-        keys: list[Any] = []
-        while len(keys) < 2:
-            keys = (await http.get("/jwks.json")).json()["keys"]
-    assert keys[1] == before
-    query = '{ decisions(kind: "key.rotated") { nodes { subjectId } } }'
-    recorded = json.loads(await platform.run("client", "query", "-c", admin, query))["decisions"]["nodes"]
-    assert keys[0]["kid"] in {node["subjectId"] for node in recorded}
