@@ -58,8 +58,8 @@ class RegisterPersonInput:
 class RegisterPersonPayload:
     person: Person = field("The person as it was registered.")
     invitation: str | None = field(
-        "What the person types at /oauth/enrol, within three days, to set password and second factor. Hand it over by a "
-        "way that others do not see. It is told once: null where the wish is repeated."
+        "What the person types at /oauth/enrol, within three days, to set password and second factor. Hand it over by "
+        "a way that others do not see. It is told once: null where the wish is repeated."
     )
     decision: Receipt = field("The decision on record.")
 

@@ -12,7 +12,18 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
-from sharewell.gateway.oauth.keys import KEPT, LEAD, LOOK, KeyFile, KeyFileError, SigningKeys, load, load_or_create, replace, rotated
+from sharewell.gateway.oauth.keys import (
+    KEPT,
+    LEAD,
+    LOOK,
+    KeyFile,
+    KeyFileError,
+    SigningKeys,
+    load,
+    load_or_create,
+    replace,
+    rotated,
+)
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -97,4 +97,5 @@ def locked_for(failures: int) -> timedelta:
     """How long nobody gets in under a login after so many failures in a row: doubling, up to an hour."""
     if failures < TRIES:
         return timedelta(0)
-    return min(timedelta(seconds=30) * 2 ** min(failures - TRIES, 12), LONGEST_LOCK)
+    doublings = min(failures - TRIES, 12)
+    return min(timedelta(seconds=30 << doublings), LONGEST_LOCK)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
-from uuid import UUID
 
 LIFE = timedelta(seconds=5)
 MOST = 4096
@@ -23,7 +22,7 @@ class Registration(Protocol):
 
 
 Held = TypeVar("Held", bound=Registration)
-Name = TypeVar("Name", str, UUID)
+Name = TypeVar("Name")
 
 
 class Directory(Generic[Name, Held]):

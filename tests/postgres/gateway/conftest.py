@@ -112,7 +112,9 @@ class FrontDoor:
         async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
             yield http
 
-    async def registered(self, http: httpx2.AsyncClient, key: ECKey | RSAKey, clients: ClientService, **changes: Any) -> Program:
+    async def registered(
+        self, http: httpx2.AsyncClient, key: ECKey | RSAKey, clients: ClientService, **changes: Any
+    ) -> Program:
         """Register a client by other services, and hand out its side with `key`."""
         done = await clients.register(operator(), a_draft(key, **changes))
         return Program(http, key, done.subject, "ES384" if isinstance(key, ECKey) else "RS384")
@@ -261,8 +263,9 @@ class Browser:
     async def get(self, url: str, **query: str) -> httpx2.Response:
         return self._keep(await self.http.get(url, params=query or None, headers=self._headers()))
 
-    async def post(self, path: str, headers: Mapping[str, str] | None = None, **form: str) -> httpx2.Response:
-        return self._keep(await self.http.post(path, data=form, headers={**self._headers(), **(headers or {})}))
+    async def post(self, path: str, sent: Mapping[str, str] | None = None, /, **form: str) -> httpx2.Response:
+        """Post a form; `sent` are headers beside those a browser always sends."""
+        return self._keep(await self.http.post(path, data=form, headers={**self._headers(), **(sent or {})}))
 
     async def sign_in(self, handle: str, **changes: str) -> httpx2.Response:
         """Each sign-in takes the next code: a code counts once."""
@@ -363,11 +366,17 @@ class Platform:
         self.environment, self.url = {**environment, "SHAREWELL_ISSUER": url, "SHAREWELL_LOG_LEVEL": "warning"}, url
 
     async def run(self, *arguments: str | Path) -> str:
+        """What `sharewell ARGUMENTS` prints."""
+        return await self.program(sys.executable, "-m", "sharewell.cli", *map(str, arguments))
+
+    async def program(self, *command: str, folder: Path | None = None, given: str = "") -> str:
+        """What a program prints that ends well."""
+        places = f"{Path(sys.executable).parent}:{self.environment.get('PATH', '')}"
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "sharewell.cli", *map(str, arguments), env=self.environment,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            *command, env={**self.environment, "SHAREWELL": self.url, "PATH": places}, cwd=folder,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        out, err = await process.communicate()
+        out, err = await process.communicate(given.encode())
         assert process.returncode == 0, err.decode()
         return out.decode()
 

@@ -1,7 +1,7 @@
 """An issuer of its own, in a process of its own: signs what the test asks for, and publishes its keys over HTTP.
 
-`python issuer_process.py` prints its port; POST /sign answers with a token, POST /rotate brings and tells a new key, GET
-/asked tells how often the keys were fetched.
+`python issuer_process.py` prints its port; POST /sign answers with a token, POST /rotate brings and tells a new key,
+GET /asked tells how often the keys were fetched.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ FETCHES = [0]
 class Handler(BaseHTTPRequestHandler):
     """One request at a time is enough."""
 
-    def do_GET(self) -> None:  # noqa: N802 - the standard library's name
-        issuer = f"http://127.0.0.1:{self.server.server_address[1]}"
+    def do_GET(self) -> None:
+        issuer = f"http://{self.headers['Host']}"
         if self.path == "/.well-known/openid-configuration":
             return self._answer({"issuer": issuer, "jwks_uri": f"{issuer}/keys"})
         if self.path == "/mixed/.well-known/openid-configuration":
@@ -38,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._answer({"keys": [], "more": "x" * 100_000})
         return self._answer({"fetches": FETCHES[0]})
 
-    def do_POST(self) -> None:  # noqa: N802 - the standard library's name
+    def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
         if self.path == "/rotate":
             KEYS.insert(0, RSAKey.generate_key(2048, {"kid": body["kid"]}))

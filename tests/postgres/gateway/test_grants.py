@@ -29,6 +29,11 @@ async def decisions(door: FrontDoor, kind: str) -> list[Decision]:
         return [(await tx.audit.get(header.id)).decision for header in reversed(page.items)]
 
 
+def handle_in(page: Any) -> str:
+    """The hidden handle of the page's form."""
+    return str(page.text.split('name="handle" value="')[1].split('"')[0])
+
+
 async def granted(app: App, somebody: Browser) -> dict[str, Any]:
     """Tokens of a consent given just now."""
     back = await somebody.allow(AUTHORIZE, **app.asks())
@@ -56,7 +61,7 @@ async def test_an_app_acts_for_who_signed_in_with_the_roles_of_both(
 async def test_the_log_never_names_a_person(door: FrontDoor, app: App, somebody: Browser) -> None:
     await granted(app, somebody)
     page = await somebody.get(AUTHORIZE, **app.asks())
-    handle = page.text.split('name="handle" value="')[1].split('"')[0]
+    handle = handle_in(page)
     await somebody.sign_in(handle, password="wrong" * 4)
     for kind in ("person.registered", "person.enrolled", "token.granted", "access.refused"):
         found = await decisions(door, kind)
@@ -81,7 +86,7 @@ async def test_what_is_shown_is_escaped_and_brings_nothing_along(app: App, someb
 
 async def test_a_denial_goes_back_to_the_app_and_the_code_never_was(app: App, somebody: Browser) -> None:
     page = await somebody.get(AUTHORIZE, **app.asks())
-    handle = page.text.split('name="handle" value="')[1].split('"')[0]
+    handle = handle_in(page)
     await somebody.sign_in(handle)
     back = await somebody.post("/oauth/consent", handle=handle, answer="deny")
     assert back.headers["Location"] == f"https://app.example/back?error=access_denied&state=s-1&iss={quoted(ISSUER)}"
@@ -92,7 +97,9 @@ def quoted(text: str) -> str:
     return text.replace(":", "%3A").replace("/", "%2F")
 
 
-async def test_a_request_may_be_pushed_first_and_is_then_a_reference(door: FrontDoor, app: App, somebody: Browser) -> None:
+async def test_a_request_may_be_pushed_first_and_is_then_a_reference(
+    door: FrontDoor, app: App, somebody: Browser
+) -> None:
     pushed = await door.http.post("/oauth/par", data=app.asks())
     assert pushed.status_code == 201
     uri = pushed.json()["request_uri"]
@@ -187,7 +194,7 @@ async def test_a_person_who_is_disabled_is_out_within_seconds(door: FrontDoor, a
     door.clock.ahead += timedelta(seconds=6)
     assert (await door.ask(tokens["access_token"])).status_code == 401
     page = await somebody.get(AUTHORIZE, **app.asks())
-    handle = page.text.split('name="handle" value="')[1].split('"')[0]
+    handle = handle_in(page)
     assert (await somebody.sign_in(handle)).status_code == 400
 
 
@@ -251,10 +258,12 @@ async def test_a_token_is_for_one_purpose_and_one_institution(door: FrontDoor) -
     assert (await door.ask(door.sign(institution="018f0000-0000-7000-8000-00000000000b"))).status_code == 401
 
 
-@pytest.mark.parametrize("changes", [{"login": "nobody"}, {"password": "wrong" * 4}, {"code": "000000"}, {"login": "a\tb"}])
+@pytest.mark.parametrize(
+    "changes", [{"login": "nobody"}, {"password": "wrong" * 4}, {"code": "000000"}, {"login": "a\tb"}]
+)
 async def test_every_failure_to_sign_in_looks_alike(app: App, somebody: Browser, changes: dict[str, str]) -> None:
     page = await somebody.get(AUTHORIZE, **app.asks())
-    handle = page.text.split('name="handle" value="')[1].split('"')[0]
+    handle = handle_in(page)
     failed = await somebody.sign_in(handle, **changes)
     assert failed.status_code == 400
     assert "That did not work." in failed.text
@@ -265,11 +274,10 @@ async def test_after_five_failures_the_right_password_does_not_help_for_a_while_
     door: FrontDoor, app: App, somebody: Browser
 ) -> None:
     page = await somebody.get(AUTHORIZE, **app.asks())
-    handle = page.text.split('name="handle" value="')[1].split('"')[0]
+    handle = handle_in(page)
     for login in ("smurfette", "nobody"):
-        answers = await asyncio.gather(
-            *(somebody.post("/oauth/sign-in", handle=handle, login=login, password="x" * 12, code="1") for _ in range(7))
-        )
+        wrong = {"handle": handle, "login": login, "password": "x" * 12, "code": "1"}
+        answers = await asyncio.gather(*(somebody.post("/oauth/sign-in", **wrong) for _ in range(7)))
         assert {answer.status_code for answer in answers} == {400}
         locked = await somebody.post(
             "/oauth/sign-in", handle=handle, login=login, password=somebody.password, code=somebody.code
@@ -285,7 +293,7 @@ async def test_after_five_failures_the_right_password_does_not_help_for_a_while_
 
 async def test_a_code_of_the_second_factor_counts_once(app: App, somebody: Browser) -> None:
     page = await somebody.get(AUTHORIZE, **app.asks())
-    handle = page.text.split('name="handle" value="')[1].split('"')[0]
+    handle = handle_in(page)
     assert (await somebody.sign_in(handle)).status_code == 200
     again = await somebody.post(
         "/oauth/sign-in", handle=handle, login="smurfette", password=somebody.password, code=somebody.code

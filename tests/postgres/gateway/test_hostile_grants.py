@@ -27,7 +27,7 @@ class World:
 
     async def handle(self) -> str:
         page = await self.browser.get(AUTHORIZE, **self.app.asks())
-        return page.text.split('name="handle" value="')[1].split('"')[0]
+        return str(page.text.split('name="handle" value="')[1].split('"')[0])
 
     async def code(self) -> str:
         return (await self.browser.allow(AUTHORIZE, **self.app.asks()))["code"]
@@ -71,8 +71,9 @@ async def refresh_of_another_app(w: World) -> httpx2.Response:
 
 async def in_another_browser(w: World) -> httpx2.Response:
     handle = await w.handle()
+    form = {"handle": handle, "login": w.browser.login, "password": w.browser.password, "code": w.browser.code}
     return await w.door.http.post(
-        "/oauth/sign-in", data={"handle": handle, "login": w.browser.login, "password": w.browser.password, "code": "1"},
+        "/oauth/sign-in", data=form,
         headers={"Cookie": "__Host-sharewell=" + "A" * 43},
     )  # fmt: skip
 
@@ -85,16 +86,14 @@ async def posted_by_another_site(w: World) -> httpx2.Response:
     handle = await w.handle()
     await w.browser.sign_in(handle)
     return await w.browser.post(
-        "/oauth/consent", handle=handle, answer="allow", headers={"Origin": "https://evil.example"}
+        "/oauth/consent", {"Origin": "https://evil.example"}, handle=handle, answer="allow"
     )
 
 
 async def posted_across_sites(w: World) -> httpx2.Response:
     handle = await w.handle()
     await w.browser.sign_in(handle)
-    return await w.browser.post(
-        "/oauth/consent", handle=handle, answer="allow", headers={"Sec-Fetch-Site": "cross-site"}
-    )
+    return await w.browser.post("/oauth/consent", {"Sec-Fetch-Site": "cross-site"}, handle=handle, answer="allow")
 
 
 async def pushed_by_one_opened_by_another(w: World) -> httpx2.Response:
@@ -142,7 +141,8 @@ TABLE: dict[str, tuple[str, str | int, str | None, Attack]] = {
         "invalid_request", 400, "invalid_request", lambda w: w.push(redirect_uri="https://evil.example/"),
     ),
     "the implicit flow": (
-        "unsupported_response_type", SENT_BACK, "unsupported_response_type", lambda w: w.authorize(response_type="token"),
+        "unsupported_response_type", SENT_BACK, "unsupported_response_type",
+        lambda w: w.authorize(response_type="token"),
     ),
     "scopes of programs": ("invalid_scope", SENT_BACK, "invalid_scope", lambda w: w.authorize(scope="system/*.cruds")),
     "a program's grant without a key": (

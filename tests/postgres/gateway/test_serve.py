@@ -1,10 +1,12 @@
-"""A whole gateway in a process of its own: an admin invites a person, who lets an app act, by the command line and HTTP."""
+"""A whole gateway in a process of its own: an admin invites a person by the command line, who lets an app act."""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -14,14 +16,12 @@ from authlib.integrations.httpx_client import AsyncOAuth2Client
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from joserfc.jwk import import_key
 
-
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.postgres.gateway.conftest import OpenPlatform, Platform
 
 PASSWORD = "a long sentence of my own"
 BACK = "https://app.example/back"
+PAGE = Path(__file__).parents[3] / "docs" / "integrate.md"
 
 
 async def signed_in(http: httpx2.AsyncClient, address: str, login: str, secret: str) -> str:
@@ -49,6 +49,16 @@ async def rotated(platform: Platform, http: httpx2.AsyncClient, admin: Path) -> 
     assert {key["kid"] for key in keys} <= {node["subjectId"] for node in recorded}
 
 
+async def _the_pages_snippets_run(platform: Platform, admin: Path) -> None:
+    """docs/integrate.md in Python and with curl; its JavaScript is run with the peers."""
+    blocks = dict(re.findall(r"^```(python|bash)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL))
+    admin.rename(admin.with_name("clinic.json"))
+    python = await platform.program(sys.executable, "-c", blocks["python"], folder=admin.parent)
+    assert python.count(".") == 2
+    curl = json.loads(await platform.program("bash", "-euc", blocks["bash"], folder=admin.parent))
+    assert curl["data"]["me"]["clientId"].startswith("head-office")
+
+
 async def test_from_an_invitation_to_a_query_in_a_persons_name_while_the_key_is_rotated(
     open_platform: OpenPlatform, tmp_path: Path
 ) -> None:
@@ -74,12 +84,15 @@ async def _from_an_invitation_to_a_query(platform: Platform, tmp_path: Path) -> 
             redirect_uri=BACK, scope="user/Offer.rs user/Resource.rs",
         ) as client:  # fmt: skip
             verifier = "v" * 64
-            address, state = client.create_authorization_url(metadata["authorization_endpoint"], code_verifier=verifier)
+            address, state = client.create_authorization_url(
+                metadata["authorization_endpoint"], code_verifier=verifier
+            )
             location = await signed_in(http, address, "gargamel", secret)
             said = dict(parse_qsl(urlsplit(location).query))
             assert (said["state"], said["iss"]) == (state, platform.url)
             signer = PrivateKeyJWT(
-                metadata["token_endpoint"], claims={"exp": int(time.time()) + 240}, headers={"kid": key.kid}, alg="ES384"
+                metadata["token_endpoint"], claims={"exp": int(time.time()) + 240}, headers={"kid": key.kid},
+                alg="ES384",
             )
             client.register_client_auth_method(signer)
             await client.fetch_token(
@@ -88,6 +101,7 @@ async def _from_an_invitation_to_a_query(platform: Platform, tmp_path: Path) -> 
             query = {"query": "{ me { clientId roles scopes } resources { nodes { code } } }"}
             answer = (await client.post(f"{platform.url}/graphql", json=query)).json()
         await rotated(platform, http, admin)
+    await _the_pages_snippets_run(platform, admin)
     assert answer["data"]["me"]["clientId"].startswith("person/")
     assert answer["data"]["me"]["roles"] == ["REGULATOR"]
     assert answer["data"]["resources"]["nodes"] != []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from authlib.oauth2.rfc6749 import (
@@ -31,6 +31,7 @@ from sharewell.gateway.oauth.assertions import PrivateKeyJwt, Refused
 from sharewell.gateway.oauth.forms import Asked, answer
 from sharewell.services.grants import GrantService, Redeemed
 
+T = TypeVar("T")
 SIGNED = PrivateKeyJwt.CLIENT_AUTH_METHOD
 NONE = "none"  # RFC 7591, 2: an app on people's own devices
 
@@ -274,6 +275,6 @@ def _within(asked: str, granted: tuple[str, ...]) -> bool:
     return set(narrow(asked.split(), granted, "user")) == set(narrow(asked.split(), asked.split(), "user"))
 
 
-async def _awaited(work: Awaitable[Any]) -> Any:
+async def _awaited(work: Awaitable[T]) -> T:
     """The bridge takes coroutines."""
     return await work
