@@ -90,7 +90,10 @@ class Client:
 
 @strawberry.type(description="Who you are to the platform.")
 class Me:
-    principal: str = field("Your OAuth client id.", name="clientId")
+    principal: str = field(
+        "Your OAuth client id; through an app `person/` and your id, through an external issuer its name and subject.",
+        name="clientId",
+    )
     roles: list[Role] = strawberry.field(resolver=_roles, description="What you are to the platform.")
     scopes: list[str] = strawberry.field(resolver=_scopes, description="What this token may be used for.")
     institution: UUID | None = field("Identifier of the institution you act for.", name="institutionId")

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import hmac
 import secrets
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from sharewell.domain.people import INVITATION_LIFE, Person, PersonDraft, Person
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.services.access import AccessService, Refusal, about_a_credential
-from sharewell.services.office import Done, Office
+from sharewell.services.office import Act, Done, Office
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page
 from sharewell.store.people import Secrets
@@ -57,7 +58,7 @@ class PersonService:
         target = Target(kind="person", id=str(id), owner=draft.institution)
         async with self._office.act(caller, Action.REGISTER_PERSON, target, wish) as act:
             if act.repeated:
-                return act.again(Person), None
+                return await _again(act), None
             person = Person.invite(draft, id=id, at=act.at)
             if person.institution is not None:
                 await act.tx.institutions.get(person.institution)  # NotFound leaves here
@@ -65,18 +66,18 @@ class PersonService:
                 "person.registered", "person", id, {"roles": sorted(person.roles)}, institution=person.institution
             )
             await act.tx.people.add(person, hashed(invitation), act.at + INVITATION_LIFE, decision)
-            return await act.done(person, decision), invitation
+            return await _done(act, person, decision), invitation
 
     async def disable(self, caller: Caller, id: UUID, wish: Wish | None = None) -> Done[Person]:  # noqa: A002
         """Refuse the person from now on; tokens apps hold for it stop working within seconds."""
         target = await self._target(id)
         async with self._office.act(caller, Action.DISABLE_PERSON, target, wish) as act:
             if act.repeated:
-                return act.again(Person)
+                return await _again(act)
             person = (await act.tx.people.get(id)).disable()
             decision = await act.record("person.disabled", "person", id, {}, institution=person.institution)
             await act.tx.people.disable(id, decision)
-            return await act.done(person, decision)
+            return await _done(act, person, decision)
 
     async def page(self, caller: Caller, *, after: UUID, first: int) -> Page[Person]:
         await self._office.allow(caller, Action.VIEW_PERSON, Target.list("person"))
@@ -88,14 +89,19 @@ class PersonService:
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.people.find(id)
 
-    async def open_invitation(self, invitation: str) -> tuple[Person, str] | None:
-        """Whose invitation it is and a new secret for its second factor; None if it does not hold."""
+    async def open_invitation(self, invitation: str, *, anew: bool) -> tuple[Person, str] | None:
+        """Whose invitation it is and the secret for its second factor; None if it does not hold.
+
+        Opened `anew`, the secret is a new one: whoever saw an earlier one knows nothing.
+        """
         async with self._office.database.transaction() as tx:
             person = await tx.people.invited(hashed(invitation), at=self._office.now())
             if person is None:
                 return None
-            secret = pyotp.random_base32()
-            await tx.people.set_secret(person.id, secret)
+            secret = None if anew else await tx.people.secret(person.id)
+            if secret is None:
+                secret = pyotp.random_base32()
+                await tx.people.set_secret(person.id, secret)
             return person, secret
 
     async def enrol(self, invitation: str, password: str, code: str, *, request_id: str) -> Person:
@@ -164,6 +170,18 @@ class PersonService:
     async def _target(self, id: UUID) -> Target:  # noqa: A002
         person = await self.find(id)
         return Target(kind="person", id=str(id), owner=person.institution if person else None)
+
+
+async def _done(act: Act, person: Person, decision: UUID) -> Done[Person]:
+    """Name and login are kept in one place, and an answer that is kept for a repeated wish is not that."""
+    kept = await act.done(replace(person, login="", name=""), decision)
+    return replace(kept, subject=person)
+
+
+async def _again(act: Act) -> Done[Person]:
+    given: Done[Person] = act.again(Person)
+    person = await act.tx.people.get(given.subject.id)
+    return replace(given, subject=replace(given.subject, login=person.login, name=person.name))
 
 
 def hashed(secret: str) -> bytes:

@@ -38,7 +38,14 @@ insert into oauth.family ({_FAMILY}, decision_id) values ($1, $2, $3, $4, $5, $6
 """
 FAMILY = f"select {_FAMILY}, revoked_by is not null as revoked from oauth.family where id = $1 for update"
 END_FAMILY = "update oauth.family set revoked_by = $2 where id = $1 and revoked_by is null returning true"
-ADD_REFRESH = "insert into oauth.refresh (hash, family, issued_at) values ($1, $2, $3)"
+# What is older than any family can be is of no more use.
+ADD_REFRESH = """
+with turn as materialized (select pg_try_advisory_xact_lock(hashtextextended('sharewell.oauth.refresh', 0)) as ours),
+     old as (select hash from oauth.refresh, turn
+              where ours and issued_at < now() - interval '31 days' order by issued_at limit 8),
+     swept as (delete from oauth.refresh r using old where r.hash = old.hash)
+insert into oauth.refresh (hash, family, issued_at) values ($1, $2, $3)
+"""
 REFRESH = "select family, used_at from oauth.refresh where hash = $1 for update"
 REFRESH_FAMILY = "select family from oauth.refresh where hash = $1"
 USE_REFRESH = "update oauth.refresh set used_at = $2 where hash = $1"

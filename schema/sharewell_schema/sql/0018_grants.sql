@@ -96,7 +96,7 @@ create table oauth.refresh (
   issued_at timestamptz not null,
   used_at   timestamptz
 );
-create index on oauth.refresh (family);
+create index on oauth.refresh (issued_at);
 
 -- Access tokens, and families of them, that were called back before their end.
 create table oauth.revoked (
@@ -121,7 +121,7 @@ grant select, insert, update (failures, locked_until, forget_at), delete on oaut
 grant select, insert, update (revoked_by) on oauth.family to sharewell_gateway;
 grant select, insert, delete, update (browser_hash, person, code_hash, code_used_at, family, expires_at)
   on oauth.authorization to sharewell_gateway;
-grant select, insert, update (used_at) on oauth.refresh to sharewell_gateway;
+grant select, insert, update (used_at), delete on oauth.refresh to sharewell_gateway;
 grant select, insert, delete on oauth.revoked, oauth.proof to sharewell_gateway;
 
 -- As with assertions: what was used up or called back is forgotten only once it has expired.
@@ -129,6 +129,11 @@ alter table oauth.proof enable row level security;
 create policy burn on oauth.proof for insert to sharewell_gateway with check (true);
 create policy look on oauth.proof for select to sharewell_gateway using (true);
 create policy forget on oauth.proof for delete to sharewell_gateway using (exp < now());
+alter table oauth.refresh enable row level security;
+create policy issue on oauth.refresh for insert to sharewell_gateway with check (true);
+create policy look on oauth.refresh for select to sharewell_gateway using (true);
+create policy spend on oauth.refresh for update to sharewell_gateway using (true) with check (used_at is not null);
+create policy forget on oauth.refresh for delete to sharewell_gateway using (issued_at < now() - interval '31 days');
 alter table oauth.revoked enable row level security;
 create policy call_back on oauth.revoked for insert to sharewell_gateway with check (true);
 create policy look on oauth.revoked for select to sharewell_gateway using (true);

@@ -6,14 +6,19 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import pytest
 from joserfc.jwk import ECKey
 
 from sharewell.domain.grants import CODE_LIFE, FAMILY_LIFE, RACE
+from sharewell.domain.people import PersonDraft
+from sharewell.domain.principals import Role
+from sharewell.store.answered import Wish
 from sharewell.store.audit import DecisionFilter
 from sharewell.wiring import operator
 
 if TYPE_CHECKING:
+    from tests.conftest import Pool
     from tests.postgres.gateway.conftest import App, Browser, FrontDoor, Program
 
     from sharewell.domain.audit import Decision
@@ -307,3 +312,30 @@ async def test_an_invitation_counts_once_and_wants_a_long_password(door: FrontDo
         "/oauth/enrol", data={"invitation": "x"}, headers={"Origin": "https://evil.example"}
     )
     assert "not sent from this site" in from_elsewhere.text
+
+
+async def test_what_was_called_back_or_used_up_is_forgotten_only_when_it_is_over(
+    door: FrontDoor, app: App, somebody: Browser, gateway_pool: Pool
+) -> None:
+    tokens = await granted(app, somebody)
+    await app.refresh(tokens["refresh_token"])
+    form = {"client_id": "app", "token": tokens["refresh_token"]}
+    await door.http.post("/oauth/revoke", data=form)
+    for table in ("refresh", "revoked"):
+        before = await gateway_pool.fetchval(f"select count(*) from oauth.{table}")
+        await gateway_pool.execute(f"delete from oauth.{table}")
+        assert await gateway_pool.fetchval(f"select count(*) from oauth.{table}") == before > 0
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await gateway_pool.execute("update oauth.refresh set used_at = null")
+
+
+async def test_a_name_stands_in_one_table_only(door: FrontDoor, gateway_pool: Pool) -> None:
+    draft = PersonDraft(login="papa", name="Papa Smurf", roles=frozenset({Role.ADMIN}))
+    wish = Wish(key="papa", operation="registerPerson", input_sha256="ab" * 32)
+    done, invitation = await door.parts.people.register(operator(), draft, wish)
+    again, nothing = await door.parts.people.register(operator(), draft, wish)
+    assert (again, nothing) == (done, None)
+    assert (again.subject.name, bool(invitation)) == ("Papa Smurf", True)
+    kept = await gateway_pool.fetchval("select answer::text from sharewell.answered")
+    assert str(done.subject.id) in kept
+    assert "Papa" not in kept

@@ -201,6 +201,14 @@ async def test_the_gateway_cannot_change_a_registration_but_by_disabling_it(gate
         "delete from oauth.client",
         "truncate oauth.client",
         "update oauth.jti set exp = now()",
+        "update oauth.person set roles = roles",
+        "update oauth.person set login = login",
+        "delete from oauth.person",
+        "update oauth.family set scopes = scopes",
+        "delete from oauth.family",
+        "update oauth.refresh set family = family",
+        "update oauth.revoked set exp = now()",
+        "update oauth.proof set exp = now()",
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await gateway_pool.execute(statement)

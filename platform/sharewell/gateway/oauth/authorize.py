@@ -138,7 +138,7 @@ class Authorization:
                 fault = str(error)
             else:
                 return pages.message_page("Done", "You can sign in now, from the app you want to use.")
-        opened = await self._people.open_invitation(invitation)
+        opened = await self._people.open_invitation(invitation, anew="password" not in form)
         if opened is None:
             return pages.invitation_page(fault="This invitation does not hold, or was used.")
         return pages.enrol_page(invitation, login=opened[0].login, secret=opened[1], fault=fault)
