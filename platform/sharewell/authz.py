@@ -105,7 +105,7 @@ class Authorizer:
             "principal": principal,
             "action": f'{_NAMESPACE}::Action::"{action}"',
             "resource": resource,
-            "context": {"requiredScope": scope_of(action, target)} | dict(context or {}),
+            "context": _facts(caller, scope_of(action, target)) | dict(context or {}),
         }
         entities = self._with_caller(entity).with_added_json_str(_target_entity(resource, target))
         answer = cedarpy.is_authorized(request, self._handle, entities, schema=self._schema)
@@ -179,13 +179,23 @@ def _actions(scope: Mapping[str, Any]) -> list[Action]:
     return [a for a in Action if a in named or ("write" if a.writes else "read") in named]
 
 
+def _facts(caller: Caller, scope: str) -> dict[str, str | bool]:
+    """What is known of the request itself."""
+    facts: dict[str, str | bool] = {"requiredScope": scope, "senderConstrained": caller.sender_constrained}
+    if caller.purpose is not None:
+        facts["purposeOfUse"] = caller.purpose
+    return facts
+
+
 @lru_cache(maxsize=4096)
 def _entity(
-    principal: str, roles: frozenset[Role], institution: UUID | None, held: frozenset[str]
+    principal: str, roles: frozenset[Role], institution: UUID | None, held: frozenset[str], proof_required: bool
 ) -> tuple[dict[str, str], str]:
     internal = scopes.is_internal(held)
     uid = _uid("Worker" if internal else "Caller", principal)
     attributes: dict[str, Any] = {"scopes": scopes.granted(held)}
+    if not internal:
+        attributes["proofRequired"] = proof_required
     if institution is not None and not internal:
         attributes["institution"] = {"__entity": _uid("Institution", str(institution))}
     parents = [_uid("Role", role) for role in sorted(roles)]
@@ -194,7 +204,7 @@ def _entity(
 
 def _caller_entity(caller: Caller) -> tuple[dict[str, str], str]:
     """Who asks, as Cedar's uid and as entities in JSON. The request id has no say and is left out."""
-    return _entity(caller.principal, caller.roles, caller.institution, caller.scopes)
+    return _entity(caller.principal, caller.roles, caller.institution, caller.scopes, caller.proof_required)
 
 
 def _target_entity(uid: dict[str, str], target: Target) -> str:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 Value = TypeVar("Value")
 
 LARGEST_PORT = 65_535
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 MOST_YEARS = 100  #: that decisions can be set to be kept
 MACHINE_WIDE = Path("/var/lib/sharewell")  #: where a system administrator's data goes
 
@@ -52,7 +53,9 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     issuer: str = "http://127.0.0.1:8080"  #: base URL as clients see it, without a slash at the end
-    token_life: timedelta = timedelta(minutes=5)  #: of access tokens; nothing calls one back before its end
+    token_life: timedelta = timedelta(minutes=5)  #: of access tokens
+    issuers_file: Path | None = None  #: whose tokens are taken beside our own; None: nobody's
+    egress: tuple[str, ...] = ()  #: origins that clients' keys may be fetched from; `private:` before one inside
     log_origin: str = "127.0.0.1/sharewell"  #: name of the audit log, fixed for ever once it has entries
     log_export: Path | None = None  #: folder that the log is exported to after each checkpoint, and served from
     log_policy: Path | None = None  #: trust policy of the log: its witnesses and their quorum
@@ -80,6 +83,8 @@ class Settings:
             port=port,
             issuer=issuer,
             token_life=read.checked("TOKEN_SECONDS", "300", _token_life),
+            issuers_file=read.checked("ISSUERS", "", lambda text: Path(text).expanduser() if text else None),
+            egress=read.checked("EGRESS", "", _egress),
             log_origin=read.checked("LOG_ORIGIN", f"{urlsplit(issuer).hostname}/sharewell", _log_origin),
             log_export=read.checked("LOG_EXPORT", "", _path),
             log_policy=read.checked("LOG_POLICY", "", _path),
@@ -183,10 +188,21 @@ def _base_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"{text!r} is not a base URL; it must look like https://sharewell.example.org.")
-    if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         # Tokens travel over it (RFC 6749, 1.6). Where TLS ends at an ingress, this is the ingress's address.
         raise ValueError(f"{text!r} must be https; plain http is for 127.0.0.1 and localhost only.")
     return text.rstrip("/")
+
+
+def _egress(text: str) -> tuple[str, ...]:
+    origins = tuple(text.split())
+    for origin in origins:
+        parts = urlsplit(origin.removeprefix("private:"))
+        more = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+        local = parts.scheme == "http" and parts.hostname in LOOPBACK
+        if not parts.hostname or more or not (parts.scheme == "https" or local):
+            raise ValueError(f"{origin!r} is not an origin; it must look like https://keys.example.org.")
+    return origins
 
 
 def _database_url(text: str) -> str:

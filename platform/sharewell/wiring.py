@@ -16,6 +16,7 @@ from sharewell.audit.receipts import ReceiptSigner
 from sharewell.audit.trust import own_policy, read_witnessed
 from sharewell.authz import Authorizer
 from sharewell.clock import clock
+from sharewell.domain.addresses import origin_of
 from sharewell.domain.principals import Caller, Role
 from sharewell.domain.retention import Keeping
 from sharewell.domain.scopes import INTERNAL_SCOPES
@@ -33,6 +34,7 @@ from sharewell.services.dossiers import DossierService
 from sharewell.services.drift import DriftService
 from sharewell.services.feeds import FeedService
 from sharewell.services.forecasts import ForecastService
+from sharewell.services.grants import GrantService
 from sharewell.services.horizons import HorizonService
 from sharewell.services.inspection import InspectionService
 from sharewell.services.institutions import InstitutionService
@@ -41,6 +43,7 @@ from sharewell.services.lab import LabService
 from sharewell.services.offers import OfferService
 from sharewell.services.office import Office
 from sharewell.services.overrides import OverrideService
+from sharewell.services.people import PersonService
 from sharewell.services.policies import PolicyService
 from sharewell.services.receipts import ReceiptService
 from sharewell.services.requests import RequestService
@@ -79,6 +82,7 @@ class Services:
     drift: DriftService
     feeds: FeedService
     forecasts: ForecastService
+    grants: GrantService
     horizons: HorizonService
     inspection: InspectionService
     institutions: InstitutionService
@@ -86,6 +90,7 @@ class Services:
     lab: LabService
     offers: OfferService
     overrides: OverrideService
+    people: PersonService
     policies: PolicyService
     receipts: ReceiptService
     requests: RequestService
@@ -103,19 +108,21 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
     now = clock(settings.clock_file)
     vault = Vault(KeyFile(settings.home / KEY_FILE), settings.keep_persons)
     office = Office(database, authz or Authorizer.load(), now, vault)
+    access = AccessService(office)
     return Services(
         settings=settings, database=database, office=office, now=now,
-        access=AccessService(office), allocations=AllocationService(office), answers=AnswerService(office),
+        access=access, allocations=AllocationService(office), answers=AnswerService(office),
         audit=_audit(settings, office), capacity=CapacityService(office), choices=ChoiceService(office),
-        clients=ClientService(office), completeness=CompletenessService(office),
+        clients=ClientService(office, key_origins=key_origins(settings)), completeness=CompletenessService(office),
         consents=ConsentService(office), deviations=DeviationService(office),
         dossiers=DossierService(office, ForecastService(office)), drift=DriftService(office),
-        feeds=FeedService(office), forecasts=ForecastService(office),
+        feeds=FeedService(office), forecasts=ForecastService(office), grants=GrantService(office),
         horizons=HorizonService(office),
         inspection=InspectionService(office, keep=Keeping(settings.keep_years)),
         institutions=InstitutionService(office), jobs=JobService(office), lab=LabService(office),
         offers=OfferService(office, allocate_after=settings.allocate_after),
-        overrides=OverrideService(office), policies=PolicyService(office), receipts=ReceiptService(office),
+        overrides=OverrideService(office), people=PersonService(office, access), policies=PolicyService(office),
+        receipts=ReceiptService(office),
         requests=RequestService(office, allocate_after=settings.allocate_after),
         resources=ResourceService(office), subjects=SubjectService(office),
         surges=SurgeService(office), transfers=TransferService(office),
@@ -136,6 +143,11 @@ def _witness(settings: Settings, office: Office) -> WitnessService:
     logs = read_witnessed(settings.witness_logs)
     name = f"{urlsplit(settings.issuer).netloc}/witness"
     return WitnessService(office, logs, lambda: load_or_create_witness_key(settings.home, name))
+
+
+def key_origins(settings: Settings) -> frozenset[str]:
+    """Where clients may publish keys."""
+    return frozenset(origin_of(origin.removeprefix("private:")) for origin in settings.egress)
 
 
 @asynccontextmanager

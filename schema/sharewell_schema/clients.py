@@ -9,7 +9,7 @@ from uuid import UUID
 
 import strawberry
 
-from sharewell.domain.clients import ClientDraft, ClientStatus, thumbprint
+from sharewell.domain.clients import ClientDraft, ClientStatus, Purpose, RateClass, thumbprint
 from sharewell.domain.errors import Invalid
 from sharewell.domain.principals import Role
 from sharewell_schema.context import Info, shown
@@ -31,6 +31,17 @@ described(
 described(
     ClientStatus, "Whether a client may get and use tokens.",
     active="It may, until it expires.", disabled="It may not, for good.",
+)  # fmt: skip
+described(
+    RateClass, "How many requests a client may make.",
+    low="10 a second in the long run, 100 at once.", standard="200 a second in the long run, 2,000 at once.",
+    high="2,000 a second in the long run, 20,000 at once.",
+)  # fmt: skip
+described(
+    Purpose, "What a token is used for (HL7 PurposeOfUse).",
+    treatment="Treating patients (TREAT).", emergency="Treating patients in an emergency (ETREAT).",
+    operations="Running an institution (HOPERAT).", public_health="Public health (PUBHLTH).",
+    research="Research (HRESCH): reads, and changes nothing.", administration="Keeping the system (HSYSADMIN).",
 )  # fmt: skip
 EDGES = {"institution": ("institutions", "institution")}
 
@@ -70,11 +81,19 @@ class Client:
     status: ClientStatus = field("Whether it may get and use tokens.")
     expires_at: datetime | None = field("From when on it is refused; null for never.")
     created_at: datetime = field("When it was registered.")
+    jwks_uri: str | None = field("Where it publishes its keys, if it does.")
+    redirect_uris: list[str] = field("Of an app that people use: where they are sent back to.")
+    rate_class: RateClass = field("How many requests it may make.")
+    sender_constrained: bool = field("Whether its tokens only work with a proof of a key it holds (RFC 9449).")
+    purposes: list[Purpose] = field("What its tokens may be used for; empty where that is not said.")
 
 
 @strawberry.type(description="Who you are to the platform.")
 class Me:
-    principal: str = field("Your OAuth client id.", name="clientId")
+    principal: str = field(
+        "Your OAuth client id; through an app `person/` and your id, through an external issuer its name and subject.",
+        name="clientId",
+    )
     roles: list[Role] = strawberry.field(resolver=_roles, description="What you are to the platform.")
     scopes: list[str] = strawberry.field(resolver=_scopes, description="What this token may be used for.")
     institution: UUID | None = field("Identifier of the institution you act for.", name="institutionId")
@@ -91,12 +110,31 @@ class RegisterClientInput:
     name: str = field("What people call it, 1 to 200 characters.")
     roles: list[Role] = field("What it is to the platform; at least one.")
     scopes: list[str] = field("What its tokens may be used for at most, such as `system/Offer.cruds`.")
-    jwks: Json = field(
+    jwks: Json | None = field(
         "Its public keys as a JWK set (RFC 7517): an object with `keys`, 1 to 8 of them, each P-384 or RSA of 2048 "
-        "to 4096 bits with a `kid`. Never send a private key."
+        "to 4096 bits with a `kid`. Never send a private key. Only an app on people's own devices has none.",
+        default=None,
     )
     institution: UUID | None = field("The institution it acts for; required for INSTITUTION and DEVICE.", default=None)
     expires_at: datetime | None = field("From when on it is refused; null for never.", default=None)
+    jwks_uri: str | None = field(
+        "Where it publishes its keys, in place of `jwks`: an https address at an origin the operator listed.",
+        default=None,
+    )
+    redirect_uris: list[str] = strawberry.field(
+        description="Of an app that people use: where they are sent back to, compared to the letter. It has `user/` "
+        "scopes then.",
+        default_factory=list,
+    )
+    rate_class: RateClass = field("How many requests it may make.", default=RateClass.STANDARD)
+    sender_constrained: bool = field(
+        "Whether its tokens are to work only with a proof of a key it holds (RFC 9449).", default=False
+    )
+    purposes: list[Purpose] = strawberry.field(
+        description="What its tokens may be used for; with one, it is that, with more, each request for a token names "
+        "one.",
+        default_factory=list,
+    )
 
 
 @strawberry.type(description="What became of registerClient.")
@@ -150,11 +188,13 @@ class ClientMutations:
     async def register_client(
         self, info: Info, input: Annotated[RegisterClientInput, argument("The program.")]  # noqa: A002
     ) -> RegisterClientPayload | None:
-        if not isinstance(input.jwks, Mapping):
+        if input.jwks is not None and not isinstance(input.jwks, Mapping):
             raise Invalid('jwks must be an object such as {"keys": [...]} (RFC 7517).', field="jwks")
         draft = ClientDraft(
             name=input.name, roles=frozenset(input.roles), scopes=input.scopes, jwks=input.jwks,
             institution=input.institution, client_id=input.client_id, expires_at=input.expires_at,
+            jwks_uri=input.jwks_uri, redirect_uris=input.redirect_uris, rate_class=input.rate_class,
+            sender_constrained=input.sender_constrained, purposes=input.purposes,
         )  # fmt: skip
         done = await info.context.services.clients.register(
             info.context.caller, draft, wish("registerClient", input)

@@ -33,6 +33,7 @@ from sharewell_schema.lab import LabQueries
 from sharewell_schema.log import LogQueries
 from sharewell_schema.offers import OfferMutations, OfferQueries
 from sharewell_schema.overrides import OverrideMutations, OverrideQueries
+from sharewell_schema.people import PersonMutations, PersonQueries
 from sharewell_schema.policies import PolicyQueries
 from sharewell_schema.receipts import ReceiptQueries
 from sharewell_schema.requests import RequestMutations, RequestQueries
@@ -49,7 +50,7 @@ class Query(
     ClientQueries, InstitutionQueries, ResourceQueries, CapacityQueries, OfferQueries, RequestQueries, TransferQueries,
     OverrideQueries, DeviationQueries, SurgeQueries, ConsentQueries, ForecastQueries, TrialQueries, DriftQueries,
     AllocationQueries, HorizonQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries, InspectionQueries,
-    LogQueries, CompletenessQueries, SubjectQueries, FeedQueries, JobQueries, PolicyQueries,
+    LogQueries, CompletenessQueries, SubjectQueries, PersonQueries, FeedQueries, JobQueries, PolicyQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 
@@ -58,7 +59,7 @@ class Query(
 class Mutation(
     ClientMutations, InstitutionMutations, ResourceMutations, CapacityMutations, OfferMutations, RequestMutations,
     TransferMutations, ChoiceMutations, AnswerMutations, OverrideMutations, DeviationMutations, SurgeMutations,
-    ConsentMutations, HorizonMutations, JobMutations, SubjectMutations,
+    ConsentMutations, HorizonMutations, JobMutations, PersonMutations, SubjectMutations,
 ):  # fmt: skip
     """The nouns' mutations, all in one."""
 

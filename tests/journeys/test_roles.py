@@ -113,6 +113,7 @@ QUERIES = {
     "findSubject": 'query ($north: UUID!) { dataSubject(identifier: "staff-1", institution: $north) { subject } }',
     "viewSubject": "query ($acted: UUID!) { decision(id: $acted) { onBehalfOf { name } } }",
     "viewClient": "query ($client: String!) { client(clientId: $client) { clientId } }",
+    "viewPerson": "query { people { nodes { id } } }",
     "viewPolicy": "query { policySet { sha256 } }",
     "viewJob": "query { jobsUnderway { id } }",
 }
@@ -160,6 +161,8 @@ def mutations(things: Mapping[str, str], number: int) -> dict[str, tuple[str, di
         "registerClient": ("registerClient", {
             "name": "New", "clientId": f"client-{number}", "roles": ["REGULATOR"], "scopes": EVERYTHING, "jwks": key,
         }),
+        "registerPerson": ("registerPerson", {"login": f"person-{number}", "name": "New", "roles": ["REGULATOR"]}),
+        "disablePerson": ("disablePerson", {"person": things["person"]}),
         "disableClient": ("disableClient", {"clientId": things["spare client"]}),
         "chooseFairness": ("chooseFairness", {"region": REGION, "resource": "bed.adult"}),
         "planHorizon": ("planHorizon", {"region": f"nowhere-{number}", "resources": ["bed.adult"]}),
@@ -190,6 +193,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         things = await things_of(north, south, clients) | await governed_by(stage, north, south, clients)
         things["spare client"] = spare.client_id
         things |= await person_of(stage, north, clients)
+        things["person"] = await somebody(stage)
         yield World(stage, north, south, east, clients, things)
 
 
@@ -203,6 +207,13 @@ async def client_of(stage: Stage, role: Role, institution: UUID | None, name: st
     }  # fmt: skip
     await stage.admin.graphql(operations.REGISTER_CLIENT, {"input": asked})
     return await stage._client(credential)
+
+
+async def somebody(stage: Stage) -> str:
+    """A person who was invited, of no institution."""
+    asked = {"idempotencyKey": "somebody", "login": "somebody", "name": "Somebody", "roles": ["REGULATOR"]}
+    made = await stage.admin.graphql(_mutation("registerPerson", "person { id }"), {"input": asked})
+    return str(made["registerPerson"]["person"]["id"])
 
 
 async def things_of(north: Player, south: Player, clients: Mapping[Role, ApiClient]) -> dict[str, str]:

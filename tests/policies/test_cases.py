@@ -40,6 +40,9 @@ def caller(name: str) -> Caller:
         roles=frozenset(Role(role) for role in said["roles"]),
         institution=institution(said.get("institution")),
         scopes=frozenset(said["scopes"]),
+        purpose=said.get("purposeOfUse"),
+        sender_constrained=said.get("senderConstrained", False),
+        proof_required=said.get("proofRequired", False),
     )
 
 

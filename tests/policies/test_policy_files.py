@@ -39,7 +39,7 @@ def test_the_schema_knows_exactly_the_actions_and_roles_of_the_domain() -> None:
 
 
 def test_there_is_one_policy_file_a_noun() -> None:
-    plural = {f"{kind}s.cedar" for kind in KINDS} | {"policies.cedar", "capacity.cedar"}
+    plural = {f"{kind}s.cedar" for kind in KINDS} | {"policies.cedar", "capacity.cedar", "people.cedar"}
     assert {name for name in FILES if name != SCHEMA} - plural == {"access.cedar", "audit.cedar"}
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 #: Tables whose rows are no decision's: a body under its hash, an answer kept to be repeated, a check that runs on.
 FREE = {"sharewell.artifact", "sharewell.answered", "sharewell.forecast_watch"}
 #: What carries no decision of its own but is written by one.
-LINES = {"sharewell.forecast", "sharewell.forecast_sum", "sharewell.run_receipt", "sharewell.unfilled"}
+LINES = {"sharewell.forecast", "sharewell.forecast_sum", "sharewell.run_receipt", "sharewell.unfilled",
+         "sharewell.horizon_day", "sharewell.horizon_movement", "sharewell.horizon_unmet"}  # fmt: skip
 TABLES = """
 select n.nspname || '.' || c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
  where c.relkind in ('r', 'p') and (n.nspname = 'sharewell' or c.oid = 'oauth.client'::regclass) order by 1

@@ -23,9 +23,11 @@ from sharewell.domain.clients import Client
 from sharewell.domain.consents import Consent
 from sharewell.domain.deviations import Deviation
 from sharewell.domain.drift import Watch
+from sharewell.domain.grants import Family
 from sharewell.domain.institutions import Institution
 from sharewell.domain.offers import Offer
 from sharewell.domain.overrides import Override
+from sharewell.domain.people import Person
 from sharewell.domain.requests import Request
 from sharewell.domain.resources import Resource
 from sharewell.domain.surges import SurgeMode
@@ -42,6 +44,7 @@ from sharewell.store.horizons import HorizonDay, HorizonMovement, HorizonRun, Ho
 from sharewell.store.inspection import FacetValue, Held
 from sharewell.store.log import Head, Sealed, SignedHead, Staged, StoredHead, StoredTile
 from sharewell.store.overrides import OverrideCount
+from sharewell.store.people import Secrets
 from sharewell.store.queue import SetAside, Underway
 from sharewell.store.receipts import GiveAndTake, LeftOpen
 from sharewell.store.subjects import SubjectKey
@@ -199,6 +202,9 @@ SHAPES = (
     Shape(DecisionHeader, "audit: PAGE"),
     Shape(FacetValue, "inspection: FACETS"),
     Shape(Held, "inspection: HELD"),
+    Shape(Person, "people: BY_ID INVITED PAGE", "oauth.person"),
+    Shape(Secrets, "people: SECRETS", "oauth.person"),
+    Shape(Family, "grants: FAMILY"),
     Shape(Head, "log: HEAD"),
     Shape(Staged, "log: FRESH LATE", "audit.entry"),
     Shape(SignedHead, "log: LATEST_CHECKPOINT", "audit.checkpoint"),

@@ -10,7 +10,7 @@ from sharewell.domain.clients import Client, ClientStatus
 from sharewell.domain.errors import Unavailable
 from sharewell.domain.principals import Role
 from sharewell.gateway import directory
-from sharewell.gateway.directory import LIFE, ClientDirectory
+from sharewell.gateway.directory import LIFE, Directory
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -30,7 +30,7 @@ class Registry:
         self.reads = 0
         self.away = False
         self.now = NOON
-        self.directory = ClientDirectory(self.find, lambda: self.now)
+        self.directory = Directory(self.find, lambda: self.now)
 
     async def find(self, client_id: str) -> Client | None:
         if self.away:

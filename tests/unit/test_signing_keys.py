@@ -12,7 +12,18 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
-from sharewell.gateway.oauth.keys import KeyFileError, SigningKeys, load, load_or_create
+from sharewell.gateway.oauth.keys import (
+    KEPT,
+    LEAD,
+    LOOK,
+    KeyFile,
+    KeyFileError,
+    SigningKeys,
+    load,
+    load_or_create,
+    replace,
+    rotated,
+)
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -57,6 +68,32 @@ async def test_after_a_rotation_the_newest_signs_and_the_older_still_verify(path
     key = await rotated.find(older.kid)
     assert key is not None
     assert jwt.decode(token, key, algorithms=["ES256"]).claims == {"n": 1}
+
+
+async def test_a_new_key_is_published_before_it_signs_and_an_old_one_is_kept_for_a_day(path: Path) -> None:
+    now = [NOON]
+    first = load_or_create(path, at=NOON - timedelta(days=1)).kid
+    running = KeyFile(path, lambda: now[0])
+    keys = rotated(path, at=NOON)
+    replace(path, keys)
+    now[0] = NOON + LOOK
+    assert ([key["kid"] for key in running.public()["keys"]], running.kid) == ([keys.kid, first], first)
+    now[0] = NOON + LEAD
+    assert running.kid == keys.kid
+    assert await running.find(first) is not None
+    third = rotated(path, at=NOON + KEPT)
+    assert [key.thumbprint() for key in third.private] == [third.kid, keys.kid]
+    assert rotated(path, at=NOON + KEPT - timedelta(seconds=1)).private[-1].thumbprint() == first
+
+
+async def test_a_file_that_broke_while_running_changes_nothing(path: Path) -> None:
+    now = [NOON]
+    load_or_create(path, at=NOON)
+    running = KeyFile(path, lambda: now[0])
+    kid = running.kid
+    path.write_text("broken")
+    now[0] += LOOK
+    assert (running.kid, len(running.public()["keys"])) == (kid, 1)
 
 
 async def test_a_signature_names_its_type_and_key(path: Path) -> None:

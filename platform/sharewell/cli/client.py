@@ -19,7 +19,7 @@ import typer
 
 from sharewell import logs
 from sharewell.client import ApiClient, ApiError, Credential, GraphQLErrors
-from sharewell.domain.clients import USUAL_SCOPES, ClientDraft
+from sharewell.domain.clients import USUAL_SCOPES, ClientDraft, Purpose, RateClass
 from sharewell.domain.errors import SharewellError
 from sharewell.domain.principals import Role
 from sharewell.settings import DatabaseRole, Settings, SettingsError
@@ -50,6 +50,14 @@ def register(
         str | None, typer.Option("--id", help="Its client id; made from the name if not given.")
     ] = None,
     days: Annotated[int | None, typer.Option(min=1, help="Refuse it after so many days.")] = None,
+    redirect: Annotated[
+        list[str] | None, typer.Option(help="Of an app that people use: where they are sent back to, to the letter.")
+    ] = None,
+    rate: Annotated[RateClass, typer.Option(help="How many requests it may make.")] = RateClass.STANDARD,
+    bound: Annotated[
+        bool, typer.Option("--bound", help="Its tokens work only with a proof of a key it holds (DPoP).")
+    ] = False,
+    purpose: Annotated[list[Purpose] | None, typer.Option(help="What its tokens may be used for.")] = None,
     credential: Annotated[Path | None, typer.Option("--credential", "-c", help="Credential file of an admin.")] = None,
     bootstrap: Annotated[
         bool, typer.Option("--bootstrap", help="Let the first admin in, on the machine of the platform itself.")
@@ -72,8 +80,12 @@ def register(
         institution=institution,
         client_id=client_id or _id_from(name),
         expires_at=datetime.now(UTC) + timedelta(days=days) if days else None,
+        redirect_uris=redirect or (),
+        rate_class=rate,
+        sender_constrained=bound,
+        purposes=purpose or (),
     )
-    with _explained():
+    with explained():
         made = _make(draft, credential, out)
     typer.echo(f"{made.client_id} is registered for {', '.join(made.scopes)}.\nIts credential is in {out}.", err=True)
 
@@ -86,7 +98,7 @@ def token(credential: CredentialFile) -> None:
         async with ApiClient.of(Credential.load(credential), patience=5.0) as client:
             return await client.token()
 
-    with _explained():
+    with explained():
         typer.echo(asyncio.run(get()))
 
 
@@ -110,7 +122,7 @@ def query(
         async with ApiClient.of(Credential.load(credential), patience=10.0) as client:
             return await client.graphql(source, given, idempotent=not once)
 
-    with _explained():
+    with explained():
         typer.echo(json.dumps(asyncio.run(ask()), indent=2, ensure_ascii=False))
 
 
@@ -138,6 +150,10 @@ async def _register(draft: ClientDraft, admin: Credential, made: Credential) -> 
         "institution": str(draft.institution) if draft.institution else None,
         "expiresAt": draft.expires_at.isoformat() if draft.expires_at else None,
         "jwks": made.public_jwks,
+        "redirectUris": list(draft.redirect_uris),
+        "rateClass": draft.rate_class.name,
+        "senderConstrained": draft.sender_constrained,
+        "purposes": [purpose.name for purpose in draft.purposes],
     }
     async with ApiClient.of(admin, patience=10.0) as client:
         await client.graphql(REGISTER_CLIENT, {"input": asked})
@@ -172,7 +188,7 @@ def _new_credential(base_url: str, draft: ClientDraft, out: Path) -> Credential:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained(command: str = "client") -> Iterator[None]:
     """Whatever goes wrong is said in a sentence, or as JSON where GraphQL said it, and ends with status 1."""
     try:
         yield
@@ -180,7 +196,7 @@ def _explained() -> Iterator[None]:
         typer.echo(json.dumps({"errors": list(error.errors), "data": error.data}, indent=2), err=True)
         raise typer.Exit(1) from None
     except (ApiError, ServerError, SettingsError, SharewellError) as error:
-        typer.echo(f"sharewell client: {error}", err=True)
+        typer.echo(f"sharewell {command}: {error}", err=True)
         raise typer.Exit(1) from None
 
 

@@ -27,6 +27,8 @@ COMMANDS: Final = {
     "replay-decision": ("sharewell.cli.replay_decision", "Make a decision once more from its inputs, and compare."),
     "client": ("sharewell.cli.client", "Register a client, get a token, run a query."),
     "erasure": ("sharewell.cli.erasure", "Erase persons whose details are sealed in the audit log."),
+    "person": ("sharewell.cli.person", "Invite people to sign in, and take their access away."),
+    "key": ("sharewell.cli.key", "Bring a new key for access tokens into use."),
     "allocate": ("sharewell.cli.allocate", "Check a plan against its instance, without a solver."),
     "forecast": ("sharewell.cli.forecast", "Fit, predict, look back on and report forecasts, from files."),
 }

@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -15,17 +14,21 @@ import structlog
 import typer
 from prometheus_client import REGISTRY
 from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from sharewell.audit.keys import KeyProblem, load_or_create_key, load_vkey
-from sharewell.gateway.app import Parts, bearer, build_app
+from sharewell.gateway.app import Parts, build_app, machine_time
+from sharewell.gateway.bearer import Bearer
 from sharewell.gateway.health import Health
 from sharewell.gateway.log import log_routes
-from sharewell.gateway.oauth.keys import SigningKeys, load_or_create
+from sharewell.gateway.oauth.egress import Egress
+from sharewell.gateway.oauth.issuers import External, IssuersError
+from sharewell.gateway.oauth.issuers import load as load_issuers
+from sharewell.gateway.oauth.keys import KeyFile, SigningKeys, load_or_create
 from sharewell.gateway.periods import period_route
 from sharewell.gateway.server import bind, serve
 from sharewell.gateway.witness import witness_routes
-from sharewell.settings import DatabaseRole, Settings
+from sharewell.settings import DatabaseRole, Settings, SettingsError
 from sharewell.store.migrate import Migration, migrate
 from sharewell.wiring import Services, migrations, open_services, operator
 from sharewell_schema.view import graphql_app
@@ -65,11 +68,33 @@ def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
     settings = services.settings
     parts = Parts(
         issuer=settings.issuer, keys=keys, database=services.database, clients=services.clients,
-        access=services.access, migrations=migrations(), token_life=settings.token_life, registry=REGISTRY,
+        people=services.people, grants=services.grants, access=services.access, migrations=migrations(),
+        token_life=settings.token_life, externals=_externals(settings), egress=Egress(settings.egress),
+        registry=REGISTRY,
     )  # fmt: skip
-    log_part = log_routes(services.audit, bearer(parts), lambda: log_vkey(settings), settings.log_export)
-    routes = [*log_part, period_route(bearer(parts), services.inspection), *witness_routes(services.witness)]
-    return build_app(parts, graphql_app(services), extra_routes=routes)
+
+    def more_routes(bearer: Bearer) -> list[BaseRoute]:
+        return [
+            *log_routes(services.audit, bearer, lambda: log_vkey(settings), settings.log_export),
+            period_route(bearer, services.inspection),
+            *witness_routes(services.witness),
+        ]
+
+    return build_app(parts, graphql_app(services), more_routes=more_routes)
+
+
+def _externals(settings: Settings) -> tuple[External, ...]:
+    """Whose tokens are taken beside our own."""
+    try:
+        return () if settings.issuers_file is None else load_issuers(settings.issuers_file)
+    except IssuersError as error:
+        raise SettingsError(f"SHAREWELL_ISSUERS: {error}") from error
+
+
+def token_keys(settings: Settings) -> KeyFile:
+    """The keys of access tokens, made at the first start, and looked at again when they are rotated."""
+    load_or_create(settings.home / OAUTH_KEYS, at=machine_time())
+    return KeyFile(settings.home / OAUTH_KEYS, machine_time)
 
 
 def log_vkey(settings: Settings) -> str:
@@ -85,7 +110,7 @@ async def run_gateway(
 ) -> None:
     """Answer people until `stop` is set."""
     taken = bind(settings.host, settings.port)
-    keys = load_or_create(settings.home / OAUTH_KEYS, at=datetime.now(UTC))
+    keys = token_keys(settings)
     async with open_services(settings, server, DatabaseRole.GATEWAY, most=20) as services:
         await put_on_record(services, keys)
         log.info("gateway answers", host=settings.host, port=settings.port, issuer=settings.issuer)

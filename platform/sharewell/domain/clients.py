@@ -1,7 +1,8 @@
 """OAuth clients: who may ask for tokens, with which public keys, roles and scopes, for whom, and until when.
 
 Only public keys are ever held. Checking a signature with them is the gateway's work; this page checks that
-they are keys of the two algorithms SMART Backend Services demands (ES384, RS384) and large enough.
+they are keys of the two algorithms SMART Backend Services demands (ES384, RS384) and large enough. An app that
+people use acts for whoever signed in to it (`user/` scopes), and may then do without a key.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sharewell.domain import checks
+from sharewell.domain import addresses, checks
 from sharewell.domain.errors import Conflict, Invalid
 from sharewell.domain.principals import Role
 from sharewell.domain.scopes import LETTERS, NOUNS, grantable, grants
 
 MAX_KEYS = 8
 MAX_SCOPES = 64
+MAX_REDIRECTS = 10
 _CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{2,99}")
 _KID = re.compile(r"[A-Za-z0-9._~:/-]{1,64}")
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
@@ -50,6 +52,25 @@ class ClientStatus(StrEnum):
     DISABLED = "disabled"
 
 
+class RateClass(StrEnum):
+    """How much it may ask for; the gateway says what that is in requests."""
+
+    LOW = "low"
+    STANDARD = "standard"
+    HIGH = "high"
+
+
+class Purpose(StrEnum):
+    """What a token is used for, in the codes of HL7 PurposeOfUse (v3-ActReason)."""
+
+    TREATMENT = "TREAT"
+    EMERGENCY = "ETREAT"
+    OPERATIONS = "HOPERAT"
+    PUBLIC_HEALTH = "PUBHLTH"
+    RESEARCH = "HRESCH"
+    ADMINISTRATION = "HSYSADMIN"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientDraft:
     """What an admin says of a client before it is registered."""
@@ -57,10 +78,15 @@ class ClientDraft:
     name: str
     roles: frozenset[Role]
     scopes: Sequence[str]
-    jwks: Mapping[str, object]  #: RFC 7517 key set, public members only
+    jwks: Mapping[str, object] | None = None  #: RFC 7517 key set, public members only
     institution: UUID | None = None
     client_id: str | None = None  #: chosen by the admin, or made by the service
     expires_at: datetime | None = None
+    jwks_uri: str | None = None  #: where its keys are published instead
+    redirect_uris: Sequence[str] = ()  #: of an app: where people are sent back to, to the letter
+    rate_class: RateClass = RateClass.STANDARD
+    sender_constrained: bool = False  #: its tokens work only with a proof of its key (RFC 9449)
+    purposes: Sequence[Purpose] = ()  #: what its tokens may be used for; none: not said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +102,11 @@ class Client:
     status: ClientStatus
     expires_at: datetime | None  #: from then on it is refused
     created_at: datetime
+    jwks_uri: str | None = None
+    redirect_uris: tuple[str, ...] = ()
+    rate_class: RateClass = RateClass.STANDARD
+    sender_constrained: bool = False
+    purposes: tuple[Purpose, ...] = ()
 
     @classmethod
     def register(cls, draft: ClientDraft, *, client_id: str, at: datetime) -> Client:
@@ -94,16 +125,31 @@ class Client:
             name=checks.text(draft.name, "name"),
             roles=frozenset(map(Role, draft.roles)),
             scopes=_scopes(draft.scopes),
-            keys=_keys(draft.jwks),
+            keys=_held_keys(draft),
             institution=draft.institution,
             status=ClientStatus.ACTIVE,
             expires_at=draft.expires_at,
             created_at=at,
+            jwks_uri=None if draft.jwks_uri is None else _jwks_uri(draft.jwks_uri),
+            redirect_uris=_redirect_uris(draft.redirect_uris),
+            rate_class=RateClass(draft.rate_class),
+            sender_constrained=draft.sender_constrained,
+            purposes=tuple(sorted(set(map(Purpose, draft.purposes)))),
         )
 
     def usable(self, *, at: datetime) -> bool:
         """Whether it may act at this moment."""
         return self.status is ClientStatus.ACTIVE and (self.expires_at is None or at < self.expires_at)
+
+    @property
+    def public(self) -> bool:
+        """Whether it has no key to sign with (RFC 6749, 2.1): an app on people's own devices."""
+        return not self.keys and self.jwks_uri is None
+
+    @property
+    def acts_for_itself(self) -> bool:
+        """Whether it may ask for tokens without a person."""
+        return any(scope.startswith("system/") for scope in self.scopes)
 
     def key(self, kid: str) -> Mapping[str, str] | None:
         """The public key of that name."""
@@ -131,28 +177,31 @@ def thumbprint(key: Mapping[str, str]) -> str:
 def _check_roles(draft: ClientDraft) -> None:
     if not draft.roles:
         raise Invalid(f"roles is empty; give at least one of {', '.join(Role)}.", field="roles")
-    if draft.roles & _OF_AN_INSTITUTION and draft.institution is None:
+    for_itself = any(scope.startswith("system/") for scope in draft.scopes)
+    if draft.roles & _OF_AN_INSTITUTION and draft.institution is None and for_itself:
         raise Invalid("institution is missing; the roles institution and device act for one.", field="institution")
 
 
-def narrow(requested: Iterable[str], registered: Iterable[str]) -> tuple[str, ...]:
-    """The scopes that grant what both sides grant; a requested scope that is not ours grants nothing."""
-    wished, allowed = _permissions(requested), _permissions(registered)
-    return _written(wished & allowed)
+def narrow(requested: Iterable[str], registered: Iterable[str], context: str = "system") -> tuple[str, ...]:
+    """The scopes that grant what both sides grant; a requested scope that is not ours grants nothing.
+
+    `context` is `system` where a program acts for itself, `user` where it acts for a person.
+    """
+    wished, allowed = _permissions(requested, context), _permissions(registered, context)
+    return _written(wished & allowed, context)
 
 
-def _permissions(scopes: Iterable[str]) -> frozenset[str]:
-    """Programs act for themselves, so only `system/` scopes count here."""
-    return frozenset[str]().union(*(grants(scope) for scope in scopes if scope.startswith("system/")))
+def _permissions(scopes: Iterable[str], context: str) -> frozenset[str]:
+    return frozenset[str]().union(*(grants(scope) for scope in scopes if scope.startswith(f"{context}/")))
 
 
-def _written(permissions: frozenset[str]) -> tuple[str, ...]:
+def _written(permissions: frozenset[str], context: str) -> tuple[str, ...]:
     """Scopes for `permissions` such as `Offer.c`: one for every noun, then the nouns that have more."""
     letters = {noun: frozenset(one for one in LETTERS if f"{noun}.{one}" in permissions) for noun in NOUNS}
     common = frozenset(LETTERS).intersection(*letters.values())
     wide = {"*": common} if common else {}
     return tuple(
-        f"system/{noun}." + "".join(one for one in LETTERS if one in held)
+        f"{context}/{noun}." + "".join(one for one in LETTERS if one in held)
         for noun, held in {**wide, **{noun: held for noun, held in letters.items() if held > common}}.items()
     )
 
@@ -161,13 +210,47 @@ def _scopes(texts: Sequence[str]) -> tuple[str, ...]:
     if not 1 <= len(texts) <= MAX_SCOPES:
         raise Invalid(f"scopes has {len(texts)} entries; give 1 to {MAX_SCOPES}.", field="scopes")
     for text in texts:
-        if not text.startswith("system/") or not grantable(text):
+        if not grantable(text):
             raise Invalid(
                 f"scope {text[:80]!r} is not known; write system/<noun>.<some of {LETTERS}, in that order>, "
-                f"the noun being * or one of {', '.join(NOUNS)}.",
+                f"the noun being * or one of {', '.join(NOUNS)}; user/ for system/ where it acts for people.",
                 field="scopes",
             )
-    return narrow(texts, texts)
+    return narrow(texts, texts) + narrow(texts, texts, "user")
+
+
+def _held_keys(draft: ClientDraft) -> tuple[Mapping[str, str], ...]:
+    """Keys, or the address of keys, or neither for an app that only ever acts for people."""
+    of_people = any(scope.startswith("user/") for scope in draft.scopes)
+    if of_people != bool(draft.redirect_uris):
+        raise Invalid("redirectUris and user/ scopes belong together; give both or neither.", field="redirectUris")
+    if draft.jwks is not None and draft.jwks_uri is not None:
+        raise Invalid("give jwks or jwksUri, not both.", field="jwksUri")
+    if draft.jwks is not None:
+        return _keys(draft.jwks)
+    if draft.jwks_uri is None and any(scope.startswith("system/") for scope in draft.scopes):
+        raise Invalid("jwks is missing; a program that acts for itself (system/) signs with a key.", field="jwks")
+    return ()
+
+
+def _jwks_uri(text: str) -> str:
+    if not addresses.is_plain(text):
+        raise Invalid("jwksUri must be an https address without user, fragment or spaces.", field="jwksUri")
+    return text
+
+
+def _redirect_uris(texts: Sequence[str]) -> tuple[str, ...]:
+    """RFC 9700, 2.1 and 4.1: compared to the letter later, so they are held to a plain form now."""
+    if len(texts) > MAX_REDIRECTS:
+        raise Invalid(f"redirectUris has {len(texts)} entries; give at most {MAX_REDIRECTS}.", field="redirectUris")
+    for place, text in enumerate(texts):
+        if not addresses.is_plain(text):
+            raise Invalid(
+                "a redirect address must be https (or http on 127.0.0.1 or localhost), whole, without "
+                "wildcard, user or fragment.",
+                field=f"redirectUris.{place}",
+            )
+    return tuple(dict.fromkeys(texts))
 
 
 def _keys(jwks: Mapping[str, object]) -> tuple[Mapping[str, str], ...]:

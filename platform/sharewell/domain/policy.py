@@ -103,7 +103,9 @@ class Action(StrEnum):
     SEAL_LOG = "sealLog", "log", "u", "Fold recorded decisions into the log and sign its head."
     RECONCILE_LOG = "reconcileLog", "log", "u", "Compare the log with every table of decisions, and record the result."
     READ_AUDIT = "readAudit", "decision", "r", "Read recorded decisions."
-    READ_ACCESS_AUDIT = "readAccessAudit", "decision", "r", "Read of refusals, clients, keys and policies."
+    READ_ACCESS_AUDIT = (
+        "readAccessAudit", "decision", "r", "Read of refusals, clients, people, tokens, keys and policies.",
+    )  # fmt: skip
     READ_DECISION_BUNDLE = "readDecisionBundle", "decision", "r", "Take away the proof of one decision."
 
     FIND_SUBJECT = "findSubject", "subject", "r", "Find the reference under which a person is sealed in entries."
@@ -113,6 +115,10 @@ class Action(StrEnum):
     REGISTER_CLIENT = "registerClient", "client", "c", "Give a program access, with roles, scopes and an end."
     DISABLE_CLIENT = "disableClient", "client", "u", "Take a program's access away."
     VIEW_CLIENT = "viewClient", "client", "r", "See which programs have access."
+
+    REGISTER_PERSON = "registerPerson", "person", "c", "Invite a person to sign in, with roles and institution."
+    DISABLE_PERSON = "disablePerson", "person", "u", "Take a person's access away."
+    VIEW_PERSON = "viewPerson", "person", "r", "See who may sign in."
 
     PUBLISH_POLICY = "publishPolicy", "policy", "c", "Put a set of policies into force."
     VIEW_POLICY = "viewPolicy", "policy", "r", "Read the policies in force."

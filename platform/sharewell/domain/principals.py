@@ -26,6 +26,9 @@ class Caller:
     institution: UUID | None = None  #: the institution it acts for, where it acts for one
     scopes: frozenset[str] = frozenset()
     request_id: str = ""  #: follows the request from HTTP through jobs into the logs
+    purpose: str | None = None  #: what its token is for, a code of HL7 PurposeOfUse
+    sender_constrained: bool = False  #: it proved to hold the key its token is bound to (RFC 9449)
+    proof_required: bool = False  #: its registration demands that
 
     @property
     def is_institution(self) -> bool:

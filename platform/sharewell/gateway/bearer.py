@@ -1,15 +1,18 @@
-"""Turns a bearer token (RFC 6750, RFC 9068) into a `Caller`, or refuses it in the open.
+"""Turns an access token (RFC 6750, RFC 9068, RFC 9449) into a `Caller`, or refuses it in the open.
 
-A token says who calls and bounds what for; roles and institution come from the client's registration. Issuers are a
-list so that others can stand beside our own; each is held to its own keys, algorithms and audience.
+A token of ours says who calls and bounds what for; roles and institution come from the registrations of client and
+person. External issuers stand beside our own; each is held to its own keys, algorithms and audience, and to what the
+operator's list lets it speak for.
 """
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
+from uuid import UUID
 
 import orjson
 from joserfc import jws, jwt
@@ -18,15 +21,21 @@ from joserfc.jwk import Key
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sharewell.domain.clients import Client, narrow
+from sharewell.domain.clients import Client, RateClass, narrow
+from sharewell.domain.people import PREFIX, Person
 from sharewell.domain.principals import Caller
 from sharewell.gateway.answers import Answer
+from sharewell.gateway.directory import CalledBack, Directory
 from sharewell.gateway.oauth.assertions import digest
+from sharewell.gateway.oauth.issuers import External, NotVouchedFor, Vouched
 from sharewell.gateway.oauth.keys import ALGORITHM
+from sharewell.gateway.oauth.proofs import ALGORITHMS as PROOF_ALGORITHMS
+from sharewell.gateway.oauth.proofs import Burn, ProofRefused, check_proof
+from sharewell.gateway.rates import Buckets
 from sharewell.services.access import Refusal
 
 REALM = 'Bearer realm="sharewell"'
-MAX_BYTES = 4096
+MAX_BYTES = 8192
 LEEWAY = timedelta(seconds=10)  # for clocks that differ; our own tokens come from the same clock
 
 
@@ -46,14 +55,18 @@ class Issuer:
     keys: KeySource
     algorithms: tuple[str, ...] = (ALGORITHM,)
     types: frozenset[str] = frozenset({"at+jwt", "application/at+jwt"})  # RFC 9068, 4
+    external: External | None = None  #: None: it is us
 
 
 class TokenRefused(Exception):
     """The token does not open anything; `reason` is a word for the log, the message is for the bearer."""
 
-    def __init__(self, reason: str, message: str, *, client_id: str | None = None) -> None:
+    def __init__(
+        self, reason: str, message: str, *, client_id: str | None = None, error: str = "invalid_token"
+    ) -> None:
         super().__init__(message)
         self.reason, self.client_id = reason, client_id  #: client_id only where the signature proved it
+        self.error = error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +75,12 @@ class Token:
 
     client_id: str
     scopes: tuple[str, ...]
+    expires_at: datetime
+    person: UUID | None = None
+    key: str | None = None  #: thumbprint of the key it is bound to
+    vouched: Vouched | None = None  #: by an external issuer
+    proof_required: bool = False
+    claims: Mapping[str, Any]
 
 
 async def verify(token: str, issuers: Mapping[str, Issuer], *, at: datetime) -> Token:
@@ -86,21 +105,62 @@ async def verify(token: str, issuers: Mapping[str, Issuer], *, at: datetime) -> 
 
 
 def _check_claims(claims: Mapping[str, Any], issuer: Issuer, *, at: datetime) -> Token:
-    client_id = claims.get("client_id")
-    if not isinstance(client_id, str) or claims.get("sub") != client_id:
+    client_id = claims.get("client_id") if issuer.external is None else issuer.external.client_id(claims)
+    person = _person(claims.get("sub")) if issuer.external is None else None
+    if not isinstance(client_id, str) or (
+        issuer.external is None and person is None and claims.get("sub") != client_id
+    ):
         raise TokenRefused("malformed", "The token does not say whose it is.")
+    proven = client_id if issuer.external is None else f"{issuer.external.name}/{client_id[:80]}"
     # (4) It is for us.
     named = claims.get("aud")
     if issuer.audience not in (named if isinstance(named, list) else [named]):
-        raise TokenRefused("wrong_audience", "The token is meant for someone else.", client_id=client_id)
+        raise TokenRefused("wrong_audience", "The token is meant for someone else.", client_id=proven)
     # (5) It is in force.
-    begin, end = (_moment(claims.get(name)) for name in ("iat", "exp"))
+    begin, end, not_before = (_moment(claims.get(name)) for name in ("iat", "exp", "nbf"))
     if end is None or end + LEEWAY <= at:
-        raise TokenRefused("expired", "The token has expired; get a new one.", client_id=client_id)
-    if begin is None or begin > at + LEEWAY:
-        raise TokenRefused("not_yet_valid", "The token is from the future.", client_id=client_id)
+        raise TokenRefused("expired", "The token has expired; get a new one.", client_id=proven)
+    if begin is None or begin > at + LEEWAY or ("nbf" in claims and (not_before is None or not_before > at + LEEWAY)):
+        raise TokenRefused("not_yet_valid", "The token is from the future.", client_id=proven)
+    # (6) Where somebody else issued it: what it says means something here.
+    vouched = _vouched(claims, issuer.external, proven)
     scope = claims.get("scope", "")
-    return Token(client_id=client_id, scopes=tuple(scope.split()) if isinstance(scope, str) else ())
+    return Token(
+        client_id=proven, scopes=tuple(scope.split()) if isinstance(scope, str) else (), expires_at=end, person=person,
+        key=_bound_key(claims, proven), vouched=vouched, claims=claims,
+        proof_required=issuer.external is not None and issuer.external.sender_constrained,
+    )  # fmt: skip
+
+
+def _vouched(claims: Mapping[str, Any], external: External | None, proven: str) -> Vouched | None:
+    if external is None:
+        return None
+    try:
+        return external.vouch(claims)
+    except NotVouchedFor as why:
+        raise TokenRefused(why.reason, str(why), client_id=proven) from None
+
+
+def _bound_key(claims: Mapping[str, Any], proven: str) -> str | None:
+    """RFC 7800: a confirmation that is not understood must not be passed over."""
+    if "cnf" not in claims:
+        return None
+    key = claims["cnf"].get("jkt") if isinstance(claims["cnf"], Mapping) else None
+    if not isinstance(key, str) or len(claims["cnf"]) != 1:
+        raise TokenRefused("malformed", "The token is bound in a way that is not known here.", client_id=proven)
+    return key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presented:
+    """A token as it came: how, where, and with which proof."""
+
+    token: str
+    scheme: str  #: bearer or dpop
+    proofs: Sequence[str]
+    method: str
+    path: str
+    request_id: str
 
 
 class Bearer:
@@ -110,43 +170,113 @@ class Bearer:
         self,
         *,
         issuers: Sequence[Issuer],
-        client: Callable[[str], Awaitable[Client | None]],
+        clients: Directory[str, Client],
+        people: Directory[UUID, Person],
+        called_back: CalledBack,
+        burn_proof: Burn,
+        base_url: str,
+        buckets: Buckets,
         refused: Callable[[Refusal], Awaitable[None]],
         now: Callable[[], datetime],
     ) -> None:
         self._issuers = {issuer.name: issuer for issuer in issuers}
-        self._client, self._refused, self._now = client, refused, now
+        self._clients, self._people, self._called_back = clients, people, called_back
+        self._burn_proof, self._base_url, self._buckets = burn_proof, base_url, buckets
+        self._refused, self._now = refused, now
 
-    async def caller(self, token: str, *, path: str, request_id: str) -> Caller:
-        """Whose token it is. A refusal is on record before `TokenRefused` leaves here.
+    async def caller(self, presented: Presented) -> tuple[Caller, int]:
+        """Whose token it is, and the seconds it must wait first, mostly none.
 
-        Raises `Unavailable` if the registration cannot be read, or a refusal cannot be recorded.
+        A refusal is on record before `TokenRefused` leaves here. Raises `Unavailable` if the registration cannot be
+        read, or a refusal cannot be recorded.
         """
         try:
-            return await self._caller(token, request_id)
+            return await self._caller(presented)
         except TokenRefused as refused:
             refusal = Refusal(
                 reason=refused.reason,
                 actor=refused.client_id,
                 client_id=refused.client_id,
-                details={"endpoint": path, "token_sha256": digest(token)[:32]},
-                request_id=request_id,
+                details={"endpoint": presented.path, "token_sha256": digest(presented.token)[:32]},
+                request_id=presented.request_id,
             )
             await self._refused(refusal)
             raise
 
-    async def _caller(self, token: str, request_id: str) -> Caller:
-        proven = await verify(token, self._issuers, at=self._now())
-        client = await self._client(proven.client_id)
+    async def _caller(self, presented: Presented) -> tuple[Caller, int]:
+        proven = await verify(presented.token, self._issuers, at=self._now())
+        constrained = await self._possession(presented, proven)
+        if proven.vouched is not None:
+            caller, rate = _from_outside(proven, proven.vouched), RateClass.STANDARD
+        else:
+            caller, rate = await self._ours(proven)
+        if constrained:
+            caller = replace(caller, sender_constrained=True)
+        return replace(caller, request_id=presented.request_id), self._buckets.take(caller.principal, rate)
+
+    async def _possession(self, presented: Presented, proven: Token) -> bool:
+        """Whether the token is bound to a key whose holder sent it (RFC 9449, 7)."""
+        if proven.key is None:
+            if presented.scheme == "dpop":
+                raise TokenRefused(
+                    "not_bound", "The token is bound to no key; send it as Bearer.", client_id=proven.client_id
+                )
+            return False
+        if presented.scheme != "dpop" or len(presented.proofs) != 1:
+            raise TokenRefused(
+                "no_proof", "The token is bound to a key; send it as DPoP with one proof.", client_id=proven.client_id
+            )
+        try:
+            key = await check_proof(
+                presented.proofs[0], method=presented.method, url=self._base_url + presented.path, at=self._now(),
+                burn=self._burn_proof, token=presented.token,
+            )  # fmt: skip
+        except ProofRefused as why:
+            raise TokenRefused(
+                why.reason, str(why), client_id=proven.client_id, error="invalid_dpop_proof"
+            ) from None
+        if not hmac.compare_digest(key.encode(), proven.key.encode()):
+            raise TokenRefused("other_key", "The token is bound to another key.", client_id=proven.client_id)
+        return True
+
+    async def _ours(self, proven: Token) -> tuple[Caller, RateClass]:
+        """The caller as its registrations are now."""
+        client = await self._clients.usable(proven.client_id)
         if client is None:
             raise TokenRefused("unknown_client", "The client is not active any more.", client_id=proven.client_id)
+        if await self._called_back.holds(proven.claims.get("jti"), proven.claims.get("fam")):
+            raise TokenRefused("revoked", "The token was called back.", client_id=proven.client_id)
+        caller = self._program(proven, client) if proven.person is None else await self._person(proven, client)
+        institution = None if caller.institution is None else str(caller.institution)
+        if proven.claims.get("institution", institution) != institution:
+            raise TokenRefused("wrong_institution", "The token is for another institution.", client_id=proven.client_id)
+        return caller, client.rate_class
+
+    def _program(self, proven: Token, client: Client) -> Caller:
         return Caller(
-            principal=client.client_id,
-            roles=client.roles,
-            institution=client.institution,
-            scopes=frozenset(narrow(proven.scopes, client.scopes)),
-            request_id=request_id,
-        )
+            principal=client.client_id, roles=client.roles, institution=client.institution,
+            scopes=frozenset(narrow(proven.scopes, client.scopes)), purpose=_purpose(proven),
+            proof_required=client.sender_constrained,
+        )  # fmt: skip
+
+    async def _person(self, proven: Token, client: Client) -> Caller:
+        """A person is never more through an app than the app was registered for, nor than the person is."""
+        assert proven.person is not None
+        person = await self._people.usable(proven.person)
+        if person is None:
+            raise TokenRefused("unknown_person", "The person is not active any more.", client_id=proven.client_id)
+        return Caller(
+            principal=person.principal, roles=person.roles & client.roles, institution=person.institution,
+            scopes=frozenset(narrow(proven.scopes, client.scopes, "user")), purpose=_purpose(proven),
+            proof_required=client.sender_constrained,
+        )  # fmt: skip
+
+
+def _from_outside(proven: Token, vouched: Vouched) -> Caller:
+    return Caller(
+        principal=vouched.principal, roles=vouched.roles, institution=vouched.institution,
+        scopes=frozenset(vouched.scopes), purpose=_purpose(proven), proof_required=proven.proof_required,
+    )  # fmt: skip
 
 
 class RequireBearer:
@@ -156,25 +286,40 @@ class RequireBearer:
         self._app, self._bearer = app, bearer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        state = scope.setdefault("state", {})
-        sent = Headers(scope=scope).getlist("authorization")
+        state, headers = scope.setdefault("state", {}), Headers(scope=scope)
+        sent = headers.getlist("authorization")
         kind, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
-        if kind.lower() != "bearer" or not token:
+        if kind.lower() not in {"bearer", "dpop"} or not token:
             # RFC 6750, 3.1: who sent no token is told the way in, and nothing else. Nothing was presented, so there
             # is nothing to record.
             challenge = Answer(401, "UNAUTHENTICATED", "Send an access token.", headers={"WWW-Authenticate": REALM})
             return await challenge(scope, receive, send)
+        presented = Presented(
+            token=token, scheme=kind.lower(), proofs=headers.getlist("dpop"), method=scope.get("method", "GET"),
+            path=scope["path"], request_id=state["request_id"],
+        )  # fmt: skip
         try:
-            caller = await self._bearer.caller(token, path=scope["path"], request_id=state["request_id"])
+            caller, pause = await self._bearer.caller(presented)
         except TokenRefused as refused:
-            return await _challenge(str(refused))(scope, receive, send)
+            return await _challenge(refused, presented.scheme)(scope, receive, send)
+        if pause:
+            return await _too_many(pause)(scope, receive, send)
         state["caller"], state["principal"] = caller, caller.principal
         return await self._app(scope, receive, send)
 
 
-def _challenge(sentence: str) -> Answer:
-    header = f'{REALM}, error="invalid_token", error_description="{sentence}"'
-    return Answer(401, "UNAUTHENTICATED", sentence, headers={"WWW-Authenticate": header})
+def _challenge(refused: TokenRefused, scheme: str) -> Answer:
+    header = f'error="{refused.error}", error_description="{refused}"'
+    if scheme == "dpop" or refused.reason == "no_proof":  # RFC 9449, 7.1
+        header = f'DPoP realm="sharewell", {header}, algs="{" ".join(PROOF_ALGORITHMS)}"'
+    else:
+        header = f"{REALM}, {header}"
+    return Answer(401, "UNAUTHENTICATED", str(refused), headers={"WWW-Authenticate": header})
+
+
+def _too_many(pause: int) -> Answer:
+    sentence = f"That is more than your rate class allows; go on in {pause} s."
+    return Answer(429, "TOO_MANY_REQUESTS", sentence, headers={"Retry-After": str(pause)})
 
 
 def _parts(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -194,3 +339,17 @@ def _parts(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
 def _moment(value: object) -> datetime | None:
     sane = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**11
     return datetime.fromtimestamp(value, UTC) if sane else None  # type: ignore[arg-type]  # sane says it is an int
+
+
+def _person(subject: object) -> UUID | None:
+    if not isinstance(subject, str) or not subject.startswith(PREFIX):
+        return None
+    try:
+        return UUID(subject.removeprefix(PREFIX))
+    except ValueError:
+        return None
+
+
+def _purpose(proven: Token) -> str | None:
+    said = proven.claims.get("purpose_of_use")
+    return said if isinstance(said, str) else None

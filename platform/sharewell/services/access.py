@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
-from sharewell.domain.audit import REFUSED, Decision
-from sharewell.services.office import Office, new_id
+from sharewell.domain.audit import ALLOWED, REFUSED, Decision, Json
+from sharewell.services.office import Office, new_id, new_salt
 
 ANONYMOUS = "anonymous"  #: the actor where nothing was proven
 
@@ -21,6 +21,19 @@ class Refusal:
     client_id: str | None  #: the registered client it was about, proven or only claimed
     details: Mapping[str, str]
     request_id: str
+    kind: str = "client"  #: what it was about: a client, or a person by its random id
+
+
+def about_a_credential(
+    kind: str, action: str, *, at: datetime, actor: str | None, subject: tuple[str, str], details: Mapping[str, Json],
+    request_id: str, outcome: str = ALLOWED,
+) -> Decision:  # fmt: skip
+    """What holders do with credentials of their own: the protocol permits or refuses it, and no policy is asked."""
+    return Decision(
+        id=new_id(), kind=kind, at=at, actor=actor or ANONYMOUS, institution=None, action=action, outcome=outcome,
+        policy_set="", policies=(), subject_kind=subject[0], subject_id=subject[1], details=details,
+        request_id=request_id, nonce=new_salt(),
+    )  # fmt: skip
 
 
 class AccessService:
@@ -31,20 +44,9 @@ class AccessService:
 
     async def refused(self, refusal: Refusal) -> None:
         """Return once the refusal is on record; raises `Unavailable` if it cannot be: no answer without a record."""
-        decision = Decision(
-            id=new_id(),
-            kind="access.refused",
-            at=self._office.now(),
-            actor=refusal.actor or ANONYMOUS,
-            institution=None,
-            action="presentCredential",
-            outcome=REFUSED,
-            policy_set="",
-            policies=(),
-            subject_kind="client",
-            subject_id=refusal.client_id or "unknown",
-            details={"reason": refusal.reason, **refusal.details},
-            request_id=refusal.request_id,
-            nonce=secrets.token_hex(16),
-        )
+        decision = about_a_credential(
+            "access.refused", "presentCredential", outcome=REFUSED, at=self._office.now(), actor=refusal.actor,
+            subject=(refusal.kind, refusal.client_id or "unknown"),
+            details={"reason": refusal.reason, **refusal.details}, request_id=refusal.request_id,
+        )  # fmt: skip
         await self._office.record_alone([decision])

@@ -22,7 +22,8 @@ from sharewell.store.audit import DecisionFilter, DecisionHeader, RecordedDecisi
 from sharewell.store.log import LogRepository
 from sharewell.store.paging import Page
 
-ABOUT_ACCESS = ("access.", "client.", "key.", "policy.")  #: kinds of decision that speak of who may do what
+#: Kinds of decision that speak of who may do what.
+ABOUT_ACCESS = ("access.", "client.", "key.", "person.", "policy.", "token.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

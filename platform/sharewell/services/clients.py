@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from joserfc.errors import JoseError
 from joserfc.jwk import import_key
 
+from sharewell.domain.addresses import origin_of
 from sharewell.domain.clients import Client, ClientDraft, is_client_id, thumbprint
 from sharewell.domain.errors import Conflict, Invalid
 from sharewell.domain.policy import Action, Target
@@ -20,8 +22,9 @@ from sharewell.store.paging import Page
 class ClientService:
     """Which programs have access."""
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, *, key_origins: Collection[str] = ()) -> None:
         self._office = office
+        self._key_origins = frozenset(key_origins)  #: where keys may be fetched from
 
     async def register(self, caller: Caller, draft: ClientDraft, wish: Wish | None = None) -> Done[Client]:
         """Raises `Invalid` naming the field that is wrong, `NotFound` for an institution that does not take part,
@@ -31,6 +34,7 @@ class ClientService:
         async with self._office.act(caller, Action.REGISTER_CLIENT, target, wish) as act:
             if act.repeated:
                 return act.again(Client)
+            self._check_keys_can_be_had(draft)
             return await _register(act, draft, client_id)
 
     async def bootstrap_admin(self, draft: ClientDraft, *, request_id: str) -> Done[Client]:
@@ -87,6 +91,13 @@ class ClientService:
         async with self._office.database.transaction() as tx:
             return await tx.clients.burn(client_id, jti, until)
 
+    def _check_keys_can_be_had(self, draft: ClientDraft) -> None:
+        if draft.jwks_uri is not None and origin_of(draft.jwks_uri) not in self._key_origins:
+            raise Invalid(
+                "jwksUri is not at an origin that keys are fetched from; the operator lists these in SHAREWELL_EGRESS.",
+                field="jwksUri",
+            )
+
     async def _target(self, client_id: str) -> Target:
         client = await self.find(client_id)
         return Target(kind="client", id=client_id, owner=client.institution if client else None)
@@ -107,6 +118,11 @@ async def _register(act: Act, draft: ClientDraft, client_id: str) -> Done[Client
         "scopes": list(client.scopes),
         "keys": [thumbprint(key) for key in client.keys],
         "expires_at": client.expires_at.isoformat() if client.expires_at else None,
+        "jwks_uri": client.jwks_uri,
+        "redirect_uris": list(client.redirect_uris),
+        "rate_class": client.rate_class,
+        "sender_constrained": client.sender_constrained,
+        "purposes": list(client.purposes),
     }
     decision = await act.record("client.registered", "client", client_id, details, institution=client.institution)
     await act.tx.clients.add(client, decision)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncpg import UniqueViolationError
 
-from sharewell.domain.clients import Client, ClientStatus
+from sharewell.domain.clients import Client, ClientStatus, Purpose, RateClass
 from sharewell.domain.errors import Conflict, NotFound
 from sharewell.domain.principals import Role
 from sharewell.store.paging import Page
@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-_COLUMNS = "client_id, name, roles, scopes, jwks, institution, status, expires_at, created_at"
+_COLUMNS = (
+    "client_id, name, roles, scopes, jwks, institution, status, expires_at, created_at, jwks_uri, redirect_uris, "
+    "rate_class, sender_constrained, purposes"
+)
 ADD = f"""
-insert into oauth.client ({_COLUMNS}, decision_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+insert into oauth.client ({_COLUMNS}, decision_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 """
 BY_ID = f"select {_COLUMNS} from oauth.client where client_id = $1"
 PAGE = f"select {_COLUMNS} from oauth.client where client_id > $1 order by client_id limit $2"
@@ -56,7 +60,8 @@ class ClientRepository:
         try:
             await self._conn.execute(
                 ADD, c.client_id, c.name, sorted(c.roles), list(c.scopes), jwks, c.institution, c.status, c.expires_at,
-                c.created_at, decision,
+                c.created_at, c.jwks_uri, list(c.redirect_uris), c.rate_class, c.sender_constrained, list(c.purposes),
+                decision,
             )  # fmt: skip
         except UniqueViolationError as error:
             raise Conflict(f"a client {c.client_id} is registered already.", field="clientId") from error
@@ -95,4 +100,6 @@ def _client(row: asyncpg.Record) -> Client:
         client_id=row["client_id"], name=row["name"], roles=frozenset(map(Role, row["roles"])),
         scopes=tuple(row["scopes"]), keys=tuple(json.loads(row["jwks"])["keys"]), institution=row["institution"],
         status=ClientStatus(row["status"]), expires_at=row["expires_at"], created_at=row["created_at"],
+        jwks_uri=row["jwks_uri"], redirect_uris=tuple(row["redirect_uris"]), rate_class=RateClass(row["rate_class"]),
+        sender_constrained=row["sender_constrained"], purposes=tuple(map(Purpose, row["purposes"])),
     )  # fmt: skip

@@ -22,10 +22,12 @@ from sharewell.store.deviations import DeviationRepository
 from sharewell.store.drift import DriftRepository
 from sharewell.store.feeds import FeedRepository
 from sharewell.store.forecasts import ForecastRepository
+from sharewell.store.grants import GrantRepository
 from sharewell.store.horizons import HorizonRepository
 from sharewell.store.institutions import InstitutionRepository
 from sharewell.store.offers import OfferRepository
 from sharewell.store.overrides import OverrideRepository
+from sharewell.store.people import PersonRepository
 from sharewell.store.queue import Queue
 from sharewell.store.receipts import ReceiptRepository
 from sharewell.store.remarks import RemarkRepository
@@ -130,6 +132,10 @@ class Transaction:
         return ForecastRepository(self.conn)
 
     @cached_property
+    def grants(self) -> GrantRepository:
+        return GrantRepository(self.conn)
+
+    @cached_property
     def horizons(self) -> HorizonRepository:
         return HorizonRepository(self.conn)
 
@@ -144,6 +150,10 @@ class Transaction:
     @cached_property
     def overrides(self) -> OverrideRepository:
         return OverrideRepository(self.conn)
+
+    @cached_property
+    def people(self) -> PersonRepository:
+        return PersonRepository(self.conn)
 
     @cached_property
     def queue(self) -> Queue:

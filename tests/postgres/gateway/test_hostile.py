@@ -242,7 +242,10 @@ OTHER_REQUESTS = {
     "unsupported_grant_type": [
         {"grant_type": "password"},
         {"grant_type": ""},
+    ],
+    "unauthorized_client": [
         {"grant_type": "authorization_code", "code": "x"},
+        {"grant_type": "refresh_token", "refresh_token": "x"},
     ],
     "invalid_client": [
         {"client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:saml2-bearer"},

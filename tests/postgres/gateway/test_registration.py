@@ -53,6 +53,11 @@ async def test_a_registration_is_on_record_with_the_thumbprints_of_its_keys(door
         "scopes": ["system/Offer.r"],
         "keys": [KEY.thumbprint()],
         "expires_at": None,
+        "jwks_uri": None,
+        "redirect_uris": [],
+        "rate_class": "standard",
+        "sender_constrained": False,
+        "purposes": [],
     }
     assert await door.clients.find("ward") == done.subject
 
@@ -196,6 +201,14 @@ async def test_the_gateway_cannot_change_a_registration_but_by_disabling_it(gate
         "delete from oauth.client",
         "truncate oauth.client",
         "update oauth.jti set exp = now()",
+        "update oauth.person set roles = roles",
+        "update oauth.person set login = login",
+        "delete from oauth.person",
+        "update oauth.family set scopes = scopes",
+        "delete from oauth.family",
+        "update oauth.refresh set family = family",
+        "update oauth.revoked set exp = now()",
+        "update oauth.proof set exp = now()",
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await gateway_pool.execute(statement)

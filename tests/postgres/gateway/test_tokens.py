@@ -134,12 +134,13 @@ async def test_the_metadata_says_what_is_true(door: FrontDoor, ward: Program) ->
     metadata = (await door.http.get("/.well-known/oauth-authorization-server")).json()
     assert metadata["issuer"] == ISSUER
     assert metadata["token_endpoint"] == TOKEN_URL
-    assert metadata["grant_types_supported"] == ["client_credentials"]
-    assert metadata["token_endpoint_auth_methods_supported"] == ["private_key_jwt"]
+    assert metadata["grant_types_supported"] == ["client_credentials", "authorization_code", "refresh_token"]
+    assert metadata["code_challenge_methods_supported"] == ["S256"]
+    assert metadata["token_endpoint_auth_methods_supported"] == ["private_key_jwt", "none"]
     assert metadata["token_endpoint_auth_signing_alg_values_supported"] == ["ES384", "RS384"]
     assert "system/Offer.cruds" in metadata["scopes_supported"]
     smart = (await door.http.get("/.well-known/smart-configuration")).json()
     assert smart["token_endpoint"] == TOKEN_URL
-    assert set(smart["capabilities"]) == {"client-confidential-asymmetric", "permission-v2"}
+    assert {"client-confidential-asymmetric", "client-public", "permission-v2"} <= set(smart["capabilities"])
     keys = (await door.http.get(metadata["jwks_uri"])).json()["keys"]
     assert [key.keys() & {"d", "p", "q"} for key in keys] == [set()]

@@ -120,8 +120,8 @@ async def clinic(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     people = api.people
     parts = Parts(
         issuer=address, keys=load_or_create(tmp_path / "keys.json", at=datetime.now(UTC)),
-        database=people.database, clients=people.clients, access=people.access, migrations=migrations(),
-        registry=CollectorRegistry(),
+        database=people.database, clients=people.clients, people=people.people, grants=people.grants,
+        access=people.access, migrations=migrations(), registry=CollectorRegistry(),
     )  # fmt: skip
     credential = Credential.generate(address, "clinic-bot", ["system/*.cruds"])
     draft = ClientDraft(

@@ -26,7 +26,7 @@ from sharewell.domain.audit import parse_entry
 from sharewell.domain.clients import ClientDraft
 from sharewell.domain.dossier import Dossier, read_dossier
 from sharewell.domain.principals import Role
-from sharewell.gateway.app import Parts, bearer, build_app
+from sharewell.gateway.app import Parts, build_app
 from sharewell.gateway.oauth.keys import load_or_create
 from sharewell.gateway.periods import period_route
 from sharewell.gateway.server import bind, serve
@@ -309,7 +309,8 @@ async def credential(api: Api, tmp_path: Path) -> AsyncIterator[Mapping[str, Pat
     address, people, files = f"http://127.0.0.1:{taken.getsockname()[1]}", api.people, {}
     parts = Parts(
         issuer=address, keys=load_or_create(tmp_path / "keys.json", at=datetime.now(UTC)), database=people.database,
-        clients=people.clients, access=people.access, migrations=migrations(), registry=CollectorRegistry(),
+        clients=people.clients, people=people.people, grants=people.grants, access=people.access,
+        migrations=migrations(), registry=CollectorRegistry(),
     )  # fmt: skip
     await api.institution("clinic")
     for name, role, institution in (
@@ -323,10 +324,8 @@ async def credential(api: Api, tmp_path: Path) -> AsyncIterator[Mapping[str, Pat
         await people.clients.register(operator(), draft)
         files[name] = tmp_path / f"{name}.json"
         made.save(files[name])
-    routes = [period_route(bearer(parts), people.inspection)]
-    serving = asyncio.create_task(
-        serve(build_app(parts, graphql_app(people), extra_routes=routes), taken, stop, ready=ready)
-    )
+    app = build_app(parts, graphql_app(people), more_routes=lambda check: [period_route(check, people.inspection)])
+    serving = asyncio.create_task(serve(app, taken, stop, ready=ready))
     await ready.wait()
     yield files
     stop.set()

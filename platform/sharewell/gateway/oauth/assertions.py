@@ -17,7 +17,7 @@ from authlib.oauth2.rfc6749 import InvalidClientError
 from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, RSAKey, import_key
+from joserfc.jwk import Key, import_key
 
 ALGORITHMS = ("ES384", "RS384")  # SMART App Launch 2.2, "Authenticating to the Token endpoint"
 MAX_LIFE = timedelta(minutes=5)  # ibidem: "no more than five minutes in the future"
@@ -69,7 +69,19 @@ class PrivateKeyJwt(JWTBearerClientAssertion):  # type: ignore[misc]  # Authlib 
 
     def resolve_client_public_key(self, client: Any) -> Any:
         """Hand Authlib the lookup; it is made when header and client are both known."""
-        return lambda unverified: _key(client, unverified.headers())
+
+        def find(unverified: Any) -> Key:
+            key = self.key_of(client, unverified.headers())
+            if key is None:
+                raise Refused("unknown_key", "The header of the client_assertion names no registered key in kid.")
+            return key
+
+        return find
+
+    def key_of(self, client: Any, header: Mapping[str, Any]) -> Key | None:
+        """The public key of `client` that the header names."""
+        key = client.record.key(header.get("kid"))
+        return None if key is None else import_key(key)
 
     def process_assertion_claims(self, assertion: str, resolve_key: Any) -> dict[str, Any]:
         """Verify the signature, then the claims. Authlib's own would refuse ES384 and RS384."""
@@ -118,15 +130,6 @@ def check_claims(claims: Mapping[str, Any], audiences: Sequence[str], *, at: dat
 def digest(text: str) -> str:
     """SHA-256 in hex of whatever text a client sent: bounded, and safe to store and to show."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _key(client: Any, header: Mapping[str, Any]) -> ECKey | RSAKey:
-    key = client.record.key(header.get("kid"))
-    if key is None:
-        raise Refused("unknown_key", "The header of the client_assertion names no registered key in kid.")
-    found = import_key(key)
-    assert isinstance(found, (ECKey, RSAKey))
-    return found
 
 
 def _moment(claims: Mapping[str, Any], claim: str) -> datetime | None:

@@ -1,7 +1,8 @@
 """The platform's own signing keys for access tokens: made at first start, kept in a private file.
 
 The file is a JWK set of private keys, each with the second of its making (`iat`). The newest signs; every one
-is published, so that tokens signed before a rotation stay valid. Replicas share the file.
+is published, so that tokens signed before a rotation stay valid. Replicas share the file and look into it now
+and then: a new key is published for `LEAD` before it signs, so that nobody meets a token by a key not heard of.
 """
 
 from __future__ import annotations
@@ -9,17 +10,23 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
+import structlog
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 ALGORITHM = "ES256"  # signing costs 96 us, verifying 151; ES384 would cost five times that
+LEAD = timedelta(minutes=10)  # the key set may be cached for five
+LOOK = timedelta(seconds=2)
+KEPT = timedelta(days=1)  # a key that no longer signs; no token lives longer than an hour
+
+log = structlog.stdlib.get_logger("sharewell.gateway")
 
 
 class KeyFileError(Exception):
@@ -29,21 +36,35 @@ class KeyFileError(Exception):
 class SigningKeys:
     """Signs with the newest key, and knows the public half of each."""
 
-    def __init__(self, keys: Sequence[ECKey]) -> None:
+    def __init__(self, keys: Sequence[ECKey], now: Callable[[], datetime] | None = None) -> None:
         if not keys:
             raise KeyFileError("there is no signing key; delete the file to have a new one made.")
         self._keys = sorted(keys, key=_made, reverse=True)
         self._by_kid = {key.thumbprint(): key for key in self._keys}
+        self._now = now
 
     @property
     def kid(self) -> str:
         """Name of the key that signs: its RFC 7638 thumbprint."""
-        return self._keys[0].thumbprint()
+        return self._signer().thumbprint()
+
+    @property
+    def private(self) -> Sequence[ECKey]:
+        """Every key, newest first."""
+        return self._keys
+
+    def _signer(self) -> ECKey:
+        """The newest key that has been published for long enough; without a clock, the newest."""
+        if self._now is None:
+            return self._keys[0]
+        latest = int((self._now() - LEAD).timestamp())
+        return next((key for key in self._keys if _made(key) <= latest), self._keys[-1])
 
     def sign(self, claims: Mapping[str, object], *, type: str) -> str:  # noqa: A002 - the header is called typ
         """`claims` as a compact JWS of the given `typ`."""
-        header = {"alg": ALGORITHM, "typ": type, "kid": self.kid}
-        return jwt.encode(header, dict(claims), self._keys[0], algorithms=[ALGORITHM])
+        signer = self._signer()
+        header = {"alg": ALGORITHM, "typ": type, "kid": signer.thumbprint()}
+        return jwt.encode(header, dict(claims), signer, algorithms=[ALGORITHM])
 
     async def find(self, kid: str) -> ECKey | None:
         """The key of that name. Asynchronous because other issuers' keys come over the network."""
@@ -52,6 +73,53 @@ class SigningKeys:
     def public(self) -> dict[str, Any]:
         """The JWK set to publish: public members only."""
         return {"keys": [key.as_dict(private=False, kid=kid) for kid, key in self._by_kid.items()]}
+
+
+class KeyFile(SigningKeys):
+    """The keys in a file that may be rotated while we run."""
+
+    def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
+        self._path, self._clock = path, now
+        self._looked, self._changed = now(), path.stat().st_mtime_ns
+        super().__init__(load(path).private, now)
+
+    def _signer(self) -> ECKey:
+        self._look()
+        return super()._signer()
+
+    async def find(self, kid: str) -> ECKey | None:
+        self._look()
+        return await super().find(kid)
+
+    def public(self) -> dict[str, Any]:
+        self._look()
+        return super().public()
+
+    def _look(self) -> None:
+        """Take a changed file in. One that cannot be used changes nothing, and is complained of."""
+        at = self._clock()
+        if self._looked <= at < self._looked + LOOK:
+            return
+        self._looked = at
+        try:
+            changed = self._path.stat().st_mtime_ns
+            if changed != self._changed:
+                super().__init__(load(self._path).private, self._clock)
+                self._changed = changed
+        except (OSError, KeyFileError) as why:
+            log.warning("the file of signing keys cannot be read again", why=str(why))
+
+
+def rotated(path: Path, *, at: datetime) -> SigningKeys:
+    """The keys in `path` with a new one, and without those that have not signed for a day. Nothing is written."""
+    keys = [_new_key(at), *load(path).private]
+    kept = [key for place, key in enumerate(keys) if place == 0 or _made(keys[place - 1]) > (at - KEPT).timestamp()]
+    return SigningKeys(kept)
+
+
+def replace(path: Path, keys: SigningKeys) -> None:
+    """Put `keys` in the place of those in `path`, so that no reader sees half a file."""
+    Path(_write(path, keys.private)).replace(path)
 
 
 def load_or_create(path: Path, *, at: datetime) -> SigningKeys:
@@ -86,15 +154,21 @@ def _made(key: ECKey) -> int:
 
 def _publish(path: Path, keys: Sequence[ECKey]) -> None:
     """Write the file whole or not at all. Of several processes that start at once, the first one wins."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".keys-")  # mkstemp makes it 0600
+    name = _write(path, keys)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(orjson.dumps({"keys": [key.as_dict(private=True) for key in keys]}))
-            file.flush()
-            os.fsync(file.fileno())
         # A link fails where the name exists, so nobody's key is ever written over.
         with contextlib.suppress(FileExistsError):
             os.link(name, path)
     finally:
         Path(name).unlink()
+
+
+def _write(path: Path, keys: Sequence[ECKey]) -> str:
+    """A whole new file beside `path`; its name."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".keys-")  # mkstemp makes it 0600
+    with os.fdopen(handle, "wb") as file:
+        file.write(orjson.dumps({"keys": [key.as_dict(private=True) for key in keys]}))
+        file.flush()
+        os.fsync(file.fileno())
+    return name

@@ -1,6 +1,6 @@
-"""The token endpoint: Authlib's authorization server, told our clients, keys and clock, and refusing in the open.
+"""The endpoints for programs: token, pushed authorization, revocation, introspection. It refuses in the open.
 
-A refused assertion is recorded in the audit log before the client hears of it. Tokens themselves are not stored: they
+A refused credential is recorded in the audit log before the client hears of it. Access tokens are not stored: they
 live minutes, and what their bearer may do is looked up afresh at each use.
 """
 
@@ -8,214 +8,252 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
-from urllib.parse import parse_qsl
+from typing import Any
+from uuid import UUID
 
-from authlib.oauth2.rfc6749 import (
-    AuthorizationServer,
-    ClientMixin,
-    InvalidRequestError,
-    OAuth2Error,
-    OAuth2Request,
-    grants,
-)
-from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
-from authlib.oauth2.rfc6750 import BearerTokenGenerator
+from authlib.oauth2.rfc6749 import InvalidRequestError, InvalidScopeError, OAuth2Error
+from joserfc.jwk import Key
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
-from sharewell.domain.clients import Client, narrow
+from sharewell.domain.clients import Client
+from sharewell.domain.grants import PUSHED_LIFE
+from sharewell.domain.people import Person
+from sharewell.domain.scopes import granted
+from sharewell.gateway.bearer import Issuer, Token, TokenRefused, verify
+from sharewell.gateway.directory import CalledBack
 from sharewell.gateway.oauth import bridge
-from sharewell.gateway.oauth.assertions import PrivateKeyJwt, Refused, digest
+from sharewell.gateway.oauth.assertions import Refused, digest
+from sharewell.gateway.oauth.core import NONE, SIGNED, Assertion, ClientStore, Core, ProofError, Registered
+from sharewell.gateway.oauth.forms import NO_STORE, Asked, answer, read_form
 from sharewell.gateway.oauth.keys import SigningKeys
-from sharewell.gateway.oauth.metadata import TOKEN_PATH
+from sharewell.gateway.oauth.metadata import INTROSPECTION_PATH, PUSH_PATH, REVOCATION_PATH, TOKEN_PATH
+from sharewell.gateway.oauth.proofs import ProofRefused, check_proof
+from sharewell.gateway.oauth.requests import REQUEST_URI, check_purpose, check_request
 from sharewell.services.access import Refusal
+from sharewell.services.grants import GrantService
 
-MAX_PARAMETERS = 16
-FORM = "application/x-www-form-urlencoded"
-NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_NOW_ASKED: ContextVar[Asked] = ContextVar("asked")
 
 
-class ClientStore(Protocol):
-    """What the server needs to know; `services.clients` knows it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """What the authorization server is made of."""
 
-    async def find(self, client_id: str) -> Client | None:
-        """The client as it is registered now."""
-
-    async def burn(self, client_id: str, jti: str, until: datetime) -> bool:
-        """Use an assertion up for good, whatever becomes of the request: True the first time only."""
+    issuer: str
+    audience: str
+    keys: SigningKeys
+    clients: ClientStore
+    grants: GrantService
+    person: Callable[[UUID], Awaitable[Person | None]]
+    keys_at: Callable[[str, str], Awaitable[Key | None]]  #: of a client that publishes its keys: address, kid
+    called_back: CalledBack
+    refused: Callable[[Refusal], Awaitable[None]]
+    now: Callable[[], datetime]
+    life: timedelta = timedelta(minutes=5)
 
 
 class TokenServer:
-    """Issues access tokens (RFC 9068) to programs that sign their assertion (RFC 7523, SMART Backend Services)."""
+    """Issues access tokens (RFC 9068), tells of them and calls them back."""
 
-    def __init__(
-        self,
-        *,
-        issuer: str,
-        audience: str,
-        keys: SigningKeys,
-        clients: ClientStore,
-        refused: Callable[[Refusal], Awaitable[None]],
-        now: Callable[[], datetime],
-        life: timedelta = timedelta(minutes=5),
-    ) -> None:
-        self._issuer, self._audience, self._keys = issuer, audience, keys
-        self._refused, self._now, self._life = refused, now, life
-        self._core = _Core(clients, issuer=issuer, now=now)
-        seconds = int(life.total_seconds())
-        self._core.register_token_generator("default", BearerTokenGenerator(self._sign, expires_generator=seconds))
+    def __init__(self, authority: Authority) -> None:
+        self._us = us = authority
+        paths = (TOKEN_PATH, PUSH_PATH, REVOCATION_PATH, INTROSPECTION_PATH)
+        audiences = [us.issuer + TOKEN_PATH, us.issuer, *(us.issuer + path for path in paths[1:])]
+        self._core = Core(
+            clients=us.clients, grant_service=us.grants, find_person=us.person, now=us.now,
+            assertion=Assertion(us.clients, audiences, us.now, us.keys_at),
+        )  # fmt: skip
+        self._core.register_token_generator("default", self._make)
 
-    async def token(self, request: Request) -> JSONResponse:
-        """Answer one request to the token endpoint."""
+    async def token(self, request: Request) -> Response:
+        """RFC 6749, 3.2."""
+        return await self._answered(request, TOKEN_PATH, self._token)
+
+    async def push(self, request: Request) -> Response:
+        """RFC 9126: an app hands its authorization request over before it sends the person."""
+        return await self._answered(request, PUSH_PATH, self._push)
+
+    async def revoke(self, request: Request) -> Response:
+        """RFC 7009: a client gives back a token of its own. What is none is answered all the same (2.2)."""
+        return await self._answered(request, REVOCATION_PATH, self._revoke)
+
+    async def introspect(self, request: Request) -> Response:
+        """RFC 7662, for a client's own tokens, and any for a client that may see clients."""
+        return await self._answered(request, INTROSPECTION_PATH, self._introspect)
+
+    async def _answered(
+        self, request: Request, path: str, respond: Callable[[Asked], Awaitable[Response]]
+    ) -> Response:
+        """Answer one request; a refusal of something presented is on record first."""
         try:
-            asked = _Asked(self._issuer + TOKEN_PATH, await _form(request))
+            asked = Asked(self._us.issuer + path, await read_form(request), request)
         except OAuth2Error as error:
-            return _answer(*error())
-        answer: JSONResponse = await bridge.run(self._core.create_token_response, asked)
+            return answer(*error())
+        _NOW_ASKED.set(asked)
+        try:
+            await self._prove(asked, path)
+            response = await respond(asked)
+        except OAuth2Error as error:
+            asked.error, response = error, answer(*error())
         if asked.error is not None:
-            await self._record(asked, request.state.request_id)
-        return answer
+            await self._record(asked, path)
+        return response
 
-    async def _record(self, asked: _Asked, request_id: str) -> None:
-        """Record a refusal of someone who presented an assertion. Nothing presented, nothing to record."""
-        assertion = asked.form.get("client_assertion", "")
-        if not assertion or asked.error is None:
+    async def _prove(self, asked: Asked, path: str) -> None:
+        """Note the key whose holder sends this, where a proof comes along (RFC 9449, 5)."""
+        if not asked.proofs:
+            return
+        if len(asked.proofs) > 1:
+            raise ProofError("bad_proof", "Send one DPoP proof.")
+        try:
+            asked.key = await check_proof(
+                asked.proofs[0], method="POST", url=self._us.issuer + path, at=self._us.now(),
+                burn=self._us.grants.burn_proof,
+            )  # fmt: skip
+        except ProofRefused as why:
+            raise ProofError(why.reason, str(why)) from None
+
+    async def _token(self, asked: Asked) -> Response:
+        response: JSONResponse = await bridge.run(self._core.create_token_response, asked)
+        return response
+
+    async def _push(self, asked: Asked) -> Response:
+        client = await self._client(asked, SIGNED, NONE)
+        if "request_uri" in asked.form:
+            raise InvalidRequestError(description="request_uri cannot be pushed.")
+        checked = check_request(client, asked.form, key=asked.key)
+        handle = await self._us.grants.begin(checked)
+        return answer(201, {"request_uri": REQUEST_URI + handle, "expires_in": int(PUSHED_LIFE.total_seconds())})
+
+    async def _revoke(self, asked: Asked) -> Response:
+        client = await self._client(asked, SIGNED, NONE)
+        presented = _presented(asked)
+        family = await self._us.grants.family_of(presented, client.client_id)
+        if family is not None:
+            await self._us.grants.revoke_family(family.id, client.client_id, request_id=asked.request_id)
+        elif (token := await self._ours(presented)) is not None and token.client_id == client.client_id:
+            await self._us.grants.revoke_token(
+                token.claims["jti"], token.expires_at, client.client_id, request_id=asked.request_id
+            )  # fmt: skip
+        self._us.called_back.look_again()
+        return Response(status_code=200, headers=NO_STORE)
+
+    async def _introspect(self, asked: Asked) -> Response:
+        client = await self._client(asked, SIGNED)
+        told = await self._what_is(_presented(asked), client)
+        return answer(200, {"active": False} if told is None else {"active": True, **told})
+
+    async def _what_is(self, presented: str, client: Client) -> dict[str, Any] | None:
+        sees_all = "Client.r" in granted(frozenset(client.scopes))
+        family = await self._us.grants.family_of(presented, client.client_id)
+        if family is not None:
+            good = family.open(at=self._us.now()) and await self._us.grants.unused(presented)
+            claims = {"client_id": family.client_id, "scope": " ".join(family.scopes), "token_type": "refresh_token"}
+            return claims | {"exp": int(family.expires_at.timestamp())} if good else None
+        token = await self._ours(presented)
+        if token is None or not (sees_all or token.client_id == client.client_id):
+            return None
+        return dict(token.claims) | {"token_type": "Bearer" if token.key is None else "DPoP"}
+
+    async def _ours(self, presented: str) -> Token | None:
+        """An access token of ours that is in force; its client and person are too."""
+        us = Issuer(name=self._us.issuer, audience=self._us.audience, keys=self._us.keys)
+        try:
+            token = await verify(presented, {us.name: us}, at=self._us.now())
+        except TokenRefused:
+            return None
+        client = await self._us.clients.find(token.client_id)
+        person = None if token.person is None else await self._us.person(token.person)
+        there = client is not None and client.usable(at=self._us.now())
+        if not there or (token.person is not None and (person is None or not person.usable(at=self._us.now()))):
+            return None
+        gone = await self._us.called_back.holds(token.claims.get("jti"), token.claims.get("fam"))
+        return None if gone else token
+
+    async def _client(self, asked: Asked, *methods: str) -> Client:
+        """Whoever asks, proven by one of `methods`. Raises `OAuth2Error`."""
+        registered: Registered = await bridge.run(self._core.authenticate_client, asked, list(methods))
+        asked.client = registered
+        return registered.record
+
+    async def _record(self, asked: Asked, path: str) -> None:
+        """Record a refusal of a credential, or of a pushed request. Nothing presented, nothing to record."""
+        presented = asked.credential or (asked.proofs[0] if asked.proofs else None)
+        if asked.error is None or (presented is None and path != PUSH_PATH):
             return
         known = asked.client.get_client_id() if asked.client else None
         # Authlib sets the client before it checks the signature: a name that was only claimed is never the actor.
-        claimed = isinstance(asked.error, Refused)
-        await self._refused(
+        claimed = isinstance(asked.error, Refused) or (asked.client is not None and asked.client.record.public)
+        named = "assertion_sha256" if asked.form.get("client_assertion") else "credential_sha256"
+        await self._us.refused(
             Refusal(
-                reason=asked.error.reason if isinstance(asked.error, Refused) else asked.error.error,
+                reason=getattr(asked.error, "reason", None) or asked.error.error,
                 actor=None if claimed else known,
                 client_id=known,
-                details={"endpoint": TOKEN_PATH, "assertion_sha256": digest(assertion)[:32]},
-                request_id=request_id,
+                details={"endpoint": path} | ({named: digest(presented)[:32]} if presented else {}),
+                request_id=asked.request_id,
             )
         )
 
-    def _sign(self, client: _Registered, grant_type: str, user: object, scope: str) -> str:  # noqa: ARG002
-        """RFC 9068, 2.2."""
-        at = self._now()
-        claims = {
-            "iss": self._issuer,
-            "sub": client.get_client_id(),
-            "client_id": client.get_client_id(),
-            "aud": self._audience,
-            "iat": int(at.timestamp()),
-            "exp": int((at + self._life).timestamp()),
-            "jti": secrets.token_urlsafe(18),
+    def _make(
+        self,
+        *,
+        grant_type: str,  # noqa: ARG002 - Authlib hands it over
+        client: Registered,
+        user: Person | None = None,
+        scope: str | None = None,
+        expires_in: int | None = None,
+        include_refresh_token: bool = True,
+    ) -> dict[str, Any]:
+        """The answer to a request that is granted. Runs inside Authlib's core."""
+        asked, record = _NOW_ASKED.get(), client.record
+        if record.sender_constrained and asked.key is None:
+            raise ProofError("no_proof", "The tokens of this client are bound to a key; send a DPoP proof.")
+        if user is None:
+            scope = client.get_allowed_scope(scope)
+            asked.purpose = check_purpose(record, asked.form)
+        if not scope:
+            raise InvalidScopeError
+        institution = record.institution if user is None else user.institution
+        token = {
+            "token_type": "Bearer" if asked.key is None else "DPoP",
+            "access_token": self._sign(client, user, scope, institution, asked),
+            "expires_in": expires_in or int(self._us.life.total_seconds()),
             "scope": scope,
         }
-        return self._keys.sign(claims, type="at+jwt")
+        if include_refresh_token and user is not None:
+            assert asked.family is not None
+            token["refresh_token"] = asked.successor or bridge.wait(self._us.grants.first_refresh(asked.family))
+        return token
+
+    def _sign(
+        self, client: Registered, user: Person | None, scope: str, institution: UUID | None, asked: Asked
+    ) -> str:
+        """RFC 9068, 2.2; what it is bound to beside: RFC 9449, 6, and institution, purpose and family of ours."""
+        at = self._us.now()
+        claims = {
+            "iss": self._us.issuer,
+            "sub": client.get_client_id() if user is None else user.principal,
+            "client_id": client.get_client_id(),
+            "aud": self._us.audience,
+            "iat": int(at.timestamp()),
+            "exp": int((at + self._us.life).timestamp()),
+            "jti": secrets.token_urlsafe(18),
+            "scope": scope,
+            "institution": None if institution is None else str(institution),
+            "purpose_of_use": asked.purpose,
+            "fam": None if asked.family is None else str(asked.family),
+            "cnf": None if asked.key is None else {"jkt": asked.key},
+        }
+        return self._us.keys.sign({name: said for name, said in claims.items() if said is not None}, type="at+jwt")
 
 
-class _Asked(OAuth2Request):  # type: ignore[misc]  # Authlib ships no types
-    """One token request, and in the end the error it met."""
-
-    def __init__(self, uri: str, form: dict[str, str]) -> None:
-        # Our own address, not the one the socket saw: TLS may end before us, and Authlib refuses plain http.
-        super().__init__("POST", uri, headers={})
-        self._form = form
-        self.payload = BasicOAuth2Payload(form)
-        self.error: OAuth2Error | None = None
-
-    @property
-    def form(self) -> dict[str, str]:
-        return self._form
-
-
-class _Registered(ClientMixin):  # type: ignore[misc]  # Authlib ships no types
-    """A client as Authlib wants to see it."""
-
-    def __init__(self, record: Client) -> None:
-        self.record = record
-
-    def get_client_id(self) -> str:
-        return self.record.client_id
-
-    def get_allowed_scope(self, scope: str | None) -> str | None:
-        """Requested ∩ registered; None, which Authlib answers with invalid_scope, if nothing is left."""
-        return " ".join(narrow((scope or "").split(), self.record.scopes)) or None
-
-    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:  # noqa: ARG002
-        return method == PrivateKeyJwt.CLIENT_AUTH_METHOD
-
-    def check_grant_type(self, grant_type: str) -> bool:
-        return bool(grant_type == _ClientCredentials.GRANT_TYPE)
-
-
-class _ClientCredentials(grants.ClientCredentialsGrant):  # type: ignore[misc]  # Authlib ships no types
-    TOKEN_ENDPOINT_AUTH_METHODS = (PrivateKeyJwt.CLIENT_AUTH_METHOD,)
-
-
-class _Assertion(PrivateKeyJwt):
-    """Looks clients and used-up assertions up, from inside Authlib's synchronous core."""
-
-    def __init__(self, clients: ClientStore, audiences: list[str], now: Callable[[], datetime]) -> None:
-        super().__init__()
-        self._clients, self._audiences, self._now = clients, audiences, now
-
-    def now(self) -> datetime:
-        return self._now()
-
-    def burn(self, client_id: str, jti: str, until: datetime) -> bool:
-        return bridge.wait(self._clients.burn(client_id, jti, until))
-
-    def get_audiences(self) -> list[str]:
-        return self._audiences
-
-
-class _Core(AuthorizationServer):  # type: ignore[misc]  # Authlib ships no types
-    """Authlib's server with its five holes filled."""
-
-    def __init__(self, clients: ClientStore, *, issuer: str, now: Callable[[], datetime]) -> None:
-        super().__init__()
-        self._clients, self._now = clients, now
-        assertion = _Assertion(clients, [issuer + TOKEN_PATH, issuer], now)
-        self.register_client_auth_method(PrivateKeyJwt.CLIENT_AUTH_METHOD, assertion)
-        self.register_grant(_ClientCredentials)
-
-    def query_client(self, client_id: str) -> _Registered:
-        """Raises `Refused` for a client that is unknown or may not act: to a stranger these look alike."""
-        record = bridge.wait(self._clients.find(client_id))
-        if record is None or not record.usable(at=self._now()):
-            raise Refused("unknown_client", "The client is not known here, or is not active.")
-        return _Registered(record)
-
-    def create_oauth2_request(self, request: _Asked) -> _Asked:
-        return request
-
-    def save_token(self, token: dict[str, Any], request: _Asked) -> None:
-        """Tokens are not stored."""
-
-    def send_signal(self, name: str, *args: object, **kwargs: object) -> None:
-        """Nobody listens."""
-
-    def handle_error_response(self, request: _Asked, error: OAuth2Error) -> JSONResponse:
-        request.error = error
-        return _answer(*error())
-
-    def handle_response(self, status: int, body: Any, headers: Any) -> JSONResponse:
-        return _answer(status, body, headers)
-
-
-def _answer(status: int, body: Any, headers: Any) -> JSONResponse:  # noqa: ARG001 - Authlib's are a subset of ours
-    return JSONResponse(dict(body), status_code=status, headers=NO_STORE)
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """The parameters of a form post, each at most once (RFC 6749, 3.2)."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-        raise InvalidRequestError(description=f"Send the parameters as {FORM}.")
-    try:
-        text = (await request.body()).decode("ascii")
-        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_PARAMETERS, errors="strict")
-    except ValueError:
-        raise InvalidRequestError(description="The form cannot be read.") from None
-    form = dict(pairs)
-    if len(form) < len(pairs):
-        raise InvalidRequestError(description="A parameter was sent twice.")
-    return form
+def _presented(asked: Asked) -> str:
+    token = asked.form.get("token")
+    if not token:
+        raise InvalidRequestError(description="token is missing.")
+    return token

@@ -1,0 +1,61 @@
+"""`sharewell person`: the people who sign in to the platform itself. An admin's work, over GraphQL."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from sharewell.cli.client import CredentialFile, explained
+from sharewell.client import ApiClient, Credential
+from sharewell.domain.principals import Role
+
+app = typer.Typer(no_args_is_help=True, help="Invite people to sign in, and take their access away.")
+
+REGISTER_PERSON = """
+mutation ($input: RegisterPersonInput!) { registerPerson(input: $input) { person { id } invitation } }
+"""
+DISABLE_PERSON = "mutation ($input: DisablePersonInput!) { disablePerson(input: $input) { person { id status } } }"
+
+
+@app.command()
+def invite(
+    login: Annotated[str, typer.Argument(help="What the person will type to sign in.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="The person's name.", show_default=False)],
+    credential: CredentialFile,
+    *,
+    role: Annotated[list[Role], typer.Option(help="What the person is to the platform; may be given several times.")],
+    institution: Annotated[UUID | None, typer.Option(help="Id of the institution the person acts for.")] = None,
+) -> None:
+    """Invite a person, and print the invitation: it is told once and holds for three days.
+
+    Hand it over by a way that others do not see. The person types it at /oauth/enrol, and sets password and second
+    factor there.
+    """
+    asked = {
+        "login": login, "name": name, "roles": [each.name for each in role],
+        "institution": str(institution) if institution else None,
+    }  # fmt: skip
+    with explained("person"):
+        done = asyncio.run(_ask(credential, REGISTER_PERSON, asked))["registerPerson"]
+    typer.echo(f"{done['person']['id']} is invited. The invitation:", err=True)
+    typer.echo(done["invitation"])
+
+
+@app.command()
+def disable(
+    person: Annotated[UUID, typer.Argument(help="Id of the person.", show_default=False)], credential: CredentialFile
+) -> None:
+    """Take a person's access away; tokens that apps hold for it stop working within seconds."""
+    with explained("person"):
+        asyncio.run(_ask(credential, DISABLE_PERSON, {"person": str(person)}))
+    typer.echo(f"{person} is disabled.", err=True)
+
+
+async def _ask(credential: Any, mutation: str, asked: dict[str, Any]) -> dict[str, Any]:
+    key = f"person {secrets.token_hex(8)}"
+    async with ApiClient.of(Credential.load(credential), patience=10.0) as client:
+        return await client.graphql(mutation, {"input": {"idempotencyKey": key, **asked}})

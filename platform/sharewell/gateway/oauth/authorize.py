@@ -1,0 +1,209 @@
+"""The authorization endpoint: an app sends a person here, who signs in, consents, and is sent back with a code.
+
+What is under way belongs to the browser that began it: a cookie names the browser, an unguessable handle in the form
+the request, and each is worth nothing without the other. Nobody is ever sent to an address that is not registered.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from authlib.common.urls import add_params_to_uri
+from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from sharewell.domain.addresses import origin_of
+from sharewell.domain.clients import Client, Purpose
+from sharewell.domain.errors import Invalid, NotFound
+from sharewell.domain.grants import SIGN_IN_LIFE
+from sharewell.gateway.oauth import pages
+from sharewell.gateway.oauth.forms import read_form, read_pairs
+from sharewell.gateway.oauth.requests import REQUEST_URI, check_redirect, check_request
+from sharewell.gateway.oauth.server import Authority
+from sharewell.services.access import Refusal
+from sharewell.services.people import PersonService
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+OVER = "This sign-in is over, or was begun in another browser. Go back to the app and begin anew."
+
+
+class NotOurForm(InvalidRequestError):  # type: ignore[misc]  # Authlib ships no types
+    """A form that this site did not show to this browser, with the reason as a word for the audit log."""
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(description=sentence)
+        self.reason = reason
+
+
+class Authorization:
+    """The pages, and what leads from one to the next."""
+
+    def __init__(self, authority: Authority, people: PersonService) -> None:
+        self._us, self._people = authority, people
+        self._secure = authority.issuer.startswith("https:")
+        self._cookie = "__Host-sharewell" if self._secure else "sharewell"
+
+    async def authorize(self, request: Request) -> Response:
+        """RFC 6749, 4.1.1: show the sign-in page, or say what is wrong; to the app only once it is known to be one."""
+        try:
+            asked = read_pairs(request.url.query)
+            client = await self._client(asked.get("client_id", ""))
+        except OAuth2Error as error:
+            return _wrong(error)
+        browser = self._browser(request) or secrets.token_urlsafe(32)
+        if "request_uri" in asked:
+            handle = asked["request_uri"].removeprefix(REQUEST_URI)
+        else:
+            try:
+                redirect_uri = check_redirect(client, asked)
+            except OAuth2Error as error:
+                await self._record(request, "unregistered_redirect", client)
+                return _wrong(error)
+            try:
+                handle = await self._us.grants.begin(check_request(client, asked))
+            except OAuth2Error as error:
+                await self._record(request, error.error, client)
+                return self._back(
+                    redirect_uri, asked.get("state"), error=error.error, error_description=error.description
+                )
+        found = await self._us.grants.open(handle, browser)
+        if found is None or found.client_id != client.client_id:
+            await self._record(request, "unknown_request", client)
+            return pages.message_page("Not here", OVER, status=400)
+        page = pages.sign_in_page(client.name, handle, redirect_uri=found.redirect_uri)
+        return self._remember(page, browser)
+
+    async def sign_in(self, request: Request) -> Response:
+        """Who is there? Then: may the app?"""
+        try:
+            form, browser = await self._form(request)
+            handle = form.get("handle", "")
+            found = await self._us.grants.open(handle, browser)
+            client = await self._client(found.client_id if found is not None else "")
+        except OAuth2Error as error:
+            return await self._refuse(request, error)
+        assert found is not None  # else there was no client
+        person = await self._people.sign_in(
+            form.get("login", "")[:200], form.get("password", "")[:1000], form.get("code", "")[:20],
+            request_id=request.state.request_id,
+        )  # fmt: skip
+        if person is None:
+            return pages.sign_in_page(client.name, handle, redirect_uri=found.redirect_uri, failed=True)
+        if not person.roles & client.roles or (client.institution or person.institution) != person.institution:
+            await self._record(request, "not_for_this_app", client)
+            await self._us.grants.decline(handle, browser)
+            return self._back(found.redirect_uri, found.state, error="access_denied")
+        await self._us.grants.signed_in(handle, browser, person)
+        return pages.consent_page(
+            client.name, handle, person=person.name, scopes=found.scopes, redirect_uri=found.redirect_uri,
+            purpose=None if found.purpose is None else Purpose(found.purpose).name.replace("_", " ").lower(),
+        )  # fmt: skip
+
+    async def consent(self, request: Request) -> Response:
+        """Send the person back to the app, with a code or without (RFC 6749, 4.1.2; RFC 9207)."""
+        try:
+            form, browser = await self._form(request)
+            if form.get("answer") != "allow":
+                found = await self._us.grants.decline(form.get("handle", ""), browser)
+                return self._back(found.redirect_uri, found.state, error="access_denied")
+            granted, code = await self._us.grants.consent(
+                form.get("handle", ""), browser, request_id=request.state.request_id
+            )
+        except (OAuth2Error, NotFound) as error:
+            return await self._refuse(request, error)
+        return self._back(granted.redirect_uri, granted.state, code=code)
+
+    async def invitation(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint's signature
+        """Where a person who was invited begins."""
+        return pages.invitation_page()
+
+    async def enrol(self, request: Request) -> Response:
+        """First the second factor's key is shown; then password and a first code are set."""
+        try:
+            self._check_origin(request)
+            form = await read_form(request)
+        except OAuth2Error as error:
+            return await self._refuse(request, error)
+        invitation, fault = form.get("invitation", "")[:100], None
+        if "password" in form:
+            try:
+                await self._people.enrol(
+                    invitation, form["password"][:1000], form.get("code", "")[:20], request_id=request.state.request_id
+                )
+            except NotFound as error:
+                return pages.invitation_page(fault=str(error))
+            except Invalid as error:
+                fault = str(error)
+            else:
+                return pages.message_page("Done", "You can sign in now, from the app you want to use.")
+        opened = await self._people.open_invitation(invitation, anew="password" not in form)
+        if opened is None:
+            return pages.invitation_page(fault="This invitation does not hold, or was used.")
+        return pages.enrol_page(invitation, login=opened[0].login, secret=opened[1], fault=fault)
+
+    async def _client(self, client_id: str) -> Client:
+        client = await self._us.clients.find(client_id)
+        if client is None or not client.usable(at=self._us.now()) or not client.redirect_uris:
+            raise InvalidRequestError(description="There is no such app here, or the sign-in is over.")
+        return client
+
+    async def _form(self, request: Request) -> tuple[dict[str, str], str]:
+        """A form of ours, and the browser it comes from. Raises `OAuth2Error` for any other."""
+        self._check_origin(request)
+        form, browser = await read_form(request), self._browser(request)
+        if browser is None:
+            raise NotOurForm("unknown_browser", OVER)
+        return form, browser
+
+    def _check_origin(self, request: Request) -> None:
+        """Where a browser says that another site sent the form, it is not taken."""
+        origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
+        if (origin is not None and origin != _shown(self._us.issuer)) or site not in (None, "same-origin"):
+            raise NotOurForm("cross_site", "This form was not sent from this site.")
+
+    def _browser(self, request: Request) -> str | None:
+        held = request.cookies.get(self._cookie, "")
+        return held if _TOKEN.fullmatch(held) else None
+
+    def _remember(self, page: Response, browser: str) -> Response:
+        seconds = int(SIGN_IN_LIFE.total_seconds())
+        page.set_cookie(
+            self._cookie, browser, max_age=seconds, path="/", secure=self._secure, httponly=True, samesite="lax"
+        )
+        return page
+
+    def _back(self, redirect_uri: str, state: str | None, **said: str) -> Response:
+        """RFC 9207: the answer says who gives it, so that an app is not fooled into asking another."""
+        parameters = [*said.items(), *([("state", state)] if state is not None else []), ("iss", self._us.issuer)]
+        location = add_params_to_uri(redirect_uri, [pair for pair in parameters if pair[1]])
+        return RedirectResponse(location, status_code=303, headers={"Cache-Control": "no-store"})
+
+    async def _refuse(self, request: Request, error: OAuth2Error | NotFound) -> Response:
+        """Say on a page of ours that it cannot be, once that is on record."""
+        await self._record(request, getattr(error, "reason", "unknown_request"), None)
+        return _wrong(error)
+
+    async def _record(self, request: Request, reason: str, client: Client | None) -> None:
+        await self._us.refused(
+            Refusal(
+                reason=reason,
+                actor=None,
+                client_id=None if client is None else client.client_id,
+                details={"endpoint": request.url.path},
+                request_id=request.state.request_id,
+            )
+        )
+
+
+def _wrong(error: OAuth2Error | NotFound) -> Response:
+    sentence = error.description if isinstance(error, OAuth2Error) else str(error)
+    return pages.message_page("That cannot be done", sentence or "The request is not one of ours.", status=400)
+
+
+def _shown(issuer: str) -> str:
+    """The origin as browsers write it: the usual port left out."""
+    return origin_of(issuer).removesuffix(":443" if issuer.startswith("https:") else ":80")
+
+

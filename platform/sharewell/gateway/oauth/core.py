@@ -1,0 +1,280 @@
+"""Authlib's authorization server, told our clients, keys, people and clock, with its holes filled.
+
+Its core is synchronous; whatever has to be looked up goes through the bridge. Codes and refresh tokens are used up in
+transactions of their own, before anything is answered: a refusal later on does not free them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+from authlib.oauth2.rfc6749 import (
+    AuthorizationServer,
+    ClientMixin,
+    InvalidGrantError,
+    InvalidScopeError,
+    OAuth2Error,
+    TokenMixin,
+    grants,
+)
+from authlib.oauth2.rfc7636 import CodeChallenge
+from joserfc.jwk import Key
+
+from sharewell.domain.clients import Client, narrow
+from sharewell.domain.grants import Family, Verdict
+from sharewell.domain.people import Person
+from sharewell.gateway.oauth import bridge
+from sharewell.gateway.oauth.assertions import PrivateKeyJwt, Refused
+from sharewell.gateway.oauth.forms import Asked, answer
+from sharewell.services.grants import GrantService, Redeemed
+
+T = TypeVar("T")
+SIGNED = PrivateKeyJwt.CLIENT_AUTH_METHOD
+NONE = "none"  # RFC 7591, 2: an app on people's own devices
+
+
+class ClientStore(Protocol):
+    """What the server needs to know of clients; `services.clients` knows it."""
+
+    async def find(self, client_id: str) -> Client | None:
+        """The client as it is registered now."""
+
+    async def burn(self, client_id: str, jti: str, until: datetime) -> bool:
+        """Use an assertion up for good, whatever becomes of the request: True the first time only."""
+
+
+class RefusedGrant(InvalidGrantError):  # type: ignore[misc]  # Authlib ships no types
+    """`invalid_grant`, with the reason as a word for the audit log."""
+
+    def __init__(self, verdict: Verdict | str) -> None:
+        super().__init__(description="The code or refresh token is not good, or not any more.")
+        self.reason = str(verdict)
+
+
+class ProofError(OAuth2Error):  # type: ignore[misc]  # Authlib ships no types
+    """`invalid_dpop_proof` (RFC 9449, 5), with the reason as a word for the audit log."""
+
+    error = "invalid_dpop_proof"
+
+    def __init__(self, reason: str, description: str) -> None:
+        super().__init__(description=description)
+        self.reason = reason
+
+
+class Registered(ClientMixin):  # type: ignore[misc]  # Authlib ships no types
+    """A client as Authlib wants to see it."""
+
+    def __init__(self, record: Client) -> None:
+        self.record = record
+
+    def get_client_id(self) -> str:
+        return self.record.client_id
+
+    def get_allowed_scope(self, scope: str | None) -> str | None:
+        """Requested ∩ registered, for a program that acts for itself; None if nothing is left."""
+        return " ".join(narrow((scope or "").split(), self.record.scopes)) or None
+
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:  # noqa: ARG002
+        return method == (NONE if self.record.public else SIGNED)
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        if grant_type == ClientCredentials.GRANT_TYPE:
+            return self.record.acts_for_itself
+        return bool(self.record.redirect_uris) and grant_type in {Code.GRANT_TYPE, Refresh.GRANT_TYPE}
+
+
+class ClientCredentials(grants.ClientCredentialsGrant):  # type: ignore[misc]  # Authlib ships no types
+    """A program acts for itself."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = (SIGNED,)
+
+
+class GoodCode:
+    """A redeemed code as Authlib wants to see it."""
+
+    code_challenge_method = "S256"  # no other is ever stored
+
+    def __init__(self, redeemed: Redeemed) -> None:
+        self.family = redeemed.family
+        self._redirect_uri, self.code_challenge = redeemed.request.redirect_uri, redeemed.request.challenge
+
+    def get_redirect_uri(self) -> str:
+        return self._redirect_uri
+
+    def get_scope(self) -> str:
+        return " ".join(self.family.scopes)
+
+
+class Code(grants.AuthorizationCodeGrant):  # type: ignore[misc]  # Authlib ships no types
+    """An app redeems what a person granted it. The authorization endpoint itself is in `authorize`."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = (SIGNED, NONE)
+    server: Core
+    request: Asked
+
+    def query_authorization_code(self, code: str, client: Registered) -> GoodCode:
+        verdict, found = bridge.wait(
+            self.server.grants.redeem(code, client.get_client_id(), request_id=self.request.request_id)
+        )
+        self.request.client = client  # a refusal from here on is that client's
+        if found is None:
+            raise RefusedGrant(verdict)
+        _adopt(self.request, found.family)
+        return GoodCode(found)
+
+    def authenticate_user(self, authorization_code: GoodCode) -> Person | None:
+        return self.server.person(authorization_code.family.person)
+
+    def delete_authorization_code(self, authorization_code: GoodCode) -> None:
+        """It was used up when it was found."""
+
+
+class HeldFamily(TokenMixin):  # type: ignore[misc]  # Authlib ships no types
+    """What a refresh token belongs to, as Authlib wants to see it."""
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+
+    def check_client(self, client: Registered) -> bool:
+        return client.get_client_id() == self.family.client_id
+
+    def get_scope(self) -> str:
+        return " ".join(self.family.scopes)
+
+
+class Refresh(grants.RefreshTokenGrant):  # type: ignore[misc]  # Authlib ships no types
+    """An app gets a new access token, and a new refresh token with it (RFC 9700, 4.14.2)."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = (SIGNED, NONE)
+    INCLUDE_NEW_REFRESH_TOKEN = True
+    server: Core
+    request: Asked
+
+    def authenticate_refresh_token(self, refresh_token: str) -> HeldFamily:
+        client_id = self.request.client.get_client_id()
+        family = bridge.wait(self.server.grants.family_of(refresh_token, client_id))
+        if family is None:
+            raise RefusedGrant(Verdict.UNKNOWN)
+        _adopt(self.request, family)
+        return HeldFamily(family)
+
+    def authenticate_user(self, refresh_token: HeldFamily) -> Person | None:
+        person = self.server.person(refresh_token.family.person)
+        if person is None:
+            raise RefusedGrant("unknown_person")
+        return person
+
+    def _validate_token_scope(self, token: HeldFamily) -> None:
+        """Less than was granted is fine, more is not; in SMART's scopes one may hold many."""
+        asked = self.request.payload.scope
+        if asked and not _within(asked, token.family.scopes):
+            raise InvalidScopeError
+
+    def issue_token(self, user: Person, refresh_token: HeldFamily) -> Any:
+        """Only now, when all else holds, is the old one used up."""
+        verdict, successor = bridge.wait(
+            self.server.grants.rotate(self.request.form["refresh_token"], request_id=self.request.request_id)
+        )
+        if successor is None:
+            raise RefusedGrant(verdict)
+        self.request.successor = successor
+        return super().issue_token(user, refresh_token)
+
+    def revoke_old_credential(self, refresh_token: HeldFamily) -> None:
+        """It was used up when its successor was made."""
+
+
+class Assertion(PrivateKeyJwt):
+    """Looks clients, their keys and used-up assertions up, from inside Authlib's synchronous core."""
+
+    def __init__(
+        self,
+        clients: ClientStore,
+        audiences: list[str],
+        now: Callable[[], datetime],
+        keys_at: Callable[[str, str], Awaitable[Key | None]],
+    ) -> None:
+        super().__init__()
+        self._clients, self._audiences, self._now, self._keys_at = clients, audiences, now, keys_at
+
+    def now(self) -> datetime:
+        return self._now()
+
+    def burn(self, client_id: str, jti: str, until: datetime) -> bool:
+        return bridge.wait(self._clients.burn(client_id, jti, until))
+
+    def get_audiences(self) -> list[str]:
+        return self._audiences
+
+    def key_of(self, client: Registered, header: Mapping[str, Any]) -> Key | None:
+        if client.record.jwks_uri is None:
+            return super().key_of(client, header)
+        return bridge.wait(_awaited(self._keys_at(client.record.jwks_uri, str(header.get("kid")))))
+
+
+class Core(AuthorizationServer):  # type: ignore[misc]  # Authlib ships no types
+    """Authlib's server over our clients and grants."""
+
+    def __init__(
+        self,
+        *,
+        clients: ClientStore,
+        grant_service: GrantService,
+        find_person: Callable[[UUID], Awaitable[Person | None]],
+        assertion: Assertion,
+        now: Callable[[], datetime],
+    ) -> None:
+        super().__init__()
+        self._clients, self._find_person, self._now = clients, find_person, now
+        self.grants = grant_service
+        self.register_client_auth_method(SIGNED, assertion)
+        self.register_grant(ClientCredentials)
+        self.register_grant(Code, [CodeChallenge(required=True)])
+        self.register_grant(Refresh)
+
+    def query_client(self, client_id: str) -> Registered:
+        """Raises `Refused` for a client that is unknown or may not act: to a stranger these look alike."""
+        record = bridge.wait(self._clients.find(client_id))
+        if record is None or not record.usable(at=self._now()):
+            raise Refused("unknown_client", "The client is not known here, or is not active.")
+        return Registered(record)
+
+    def person(self, id: UUID) -> Person | None:  # noqa: A002
+        """The person, if it may act now."""
+        person = bridge.wait(_awaited(self._find_person(id)))
+        return person if person is not None and person.usable(at=self._now()) else None
+
+    def create_oauth2_request(self, request: Asked) -> Asked:
+        return request
+
+    def save_token(self, token: dict[str, Any], request: Asked) -> None:
+        """Access tokens are not stored, and refresh tokens were when they were made."""
+
+    def send_signal(self, name: str, *args: object, **kwargs: object) -> None:
+        """Nobody listens."""
+
+    def handle_error_response(self, request: Asked, error: OAuth2Error) -> Any:
+        request.error = error
+        return answer(*error())
+
+    def handle_response(self, status: int, body: Any, headers: Any) -> Any:
+        return answer(status, body, headers)
+
+
+def _adopt(asked: Asked, family: Family) -> None:
+    """What is made for this request belongs to `family`; where that is bound to a key, its holder must ask."""
+    asked.family, asked.purpose = family.id, family.purpose
+    if family.key is not None and family.key != asked.key:
+        raise ProofError("other_key", "These tokens are bound to a key; send a proof by that key.")
+
+
+def _within(asked: str, granted: tuple[str, ...]) -> bool:
+    return set(narrow(asked.split(), granted, "user")) == set(narrow(asked.split(), asked.split(), "user"))
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    """The bridge takes coroutines."""
+    return await work

@@ -1,0 +1,138 @@
+"""The few pages people see when they sign in: plain HTML without scripts or anything from elsewhere.
+
+Every text from outside is escaped. The policy of each page allows its one style sheet, by hash, and posting its form
+here; a browser that has read the consent page may also follow the redirect to the app.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from html import escape
+from typing import Final
+
+from starlette.responses import HTMLResponse
+
+from sharewell.domain.addresses import origin_of
+from sharewell.domain.scopes import LETTERS
+
+SIGN_IN_PATH: Final = "/oauth/sign-in"
+CONSENT_PATH: Final = "/oauth/consent"
+ENROL_PATH: Final = "/oauth/enrol"
+_VERBS: Final = dict(zip(LETTERS, ("create", "read", "change", "delete", "search"), strict=True))
+_STYLE: Final = """
+:root { color-scheme: light dark; }
+body { font: 1.125rem/1.5 system-ui, sans-serif; max-width: 28rem; margin: 2rem auto; padding: 0 1rem; }
+label { display: block; margin-top: 1rem; }
+input { font: inherit; width: 100%; padding: .5rem; box-sizing: border-box; }
+button { font: inherit; padding: .6rem 1.2rem; margin: 1.5rem .5rem 0 0; }
+:focus-visible { outline: 3px solid; outline-offset: 2px; }
+[role=alert] { border-left: .3rem solid; padding-left: .8rem; }
+code { overflow-wrap: anywhere; }
+"""
+_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+
+
+def sign_in_page(app: str, handle: str, *, redirect_uri: str, failed: bool = False) -> HTMLResponse:
+    """Asks who is there. After a failure it says no more than that."""
+    body = f"""
+<h1>Sign in</h1>
+{_alert("That did not work. After several tries you have to wait a while.") if failed else ""}
+<p>to go on to <strong>{escape(app)}</strong></p>
+<form method="post" action="{SIGN_IN_PATH}">
+<input type="hidden" name="handle" value="{escape(handle)}">
+<label for="login">Login</label>
+<input id="login" name="login" autocomplete="username" autocapitalize="none" maxlength="200" required>
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" maxlength="128" required>
+<label for="code">Code of your authenticator app</label>
+<input id="code" name="code" inputmode="numeric" autocomplete="one-time-code" maxlength="10" required>
+<button type="submit">Sign in</button>
+</form>"""
+    return _page("Sign in", body, status=400 if failed else 200, redirect_uri=redirect_uri)
+
+
+def consent_page(
+    app: str, handle: str, *, person: str, scopes: Sequence[str], purpose: str | None, redirect_uri: str
+) -> HTMLResponse:
+    """Asks whether the app may act for the person."""
+    wants = "".join(f"<li>{escape(_said(scope))}</li>" for scope in scopes)
+    body = f"""
+<h1>Let {escape(app)} act for you?</h1>
+<p>You are signed in as <strong>{escape(person)}</strong>. The app asks to</p>
+<ul>{wants}</ul>
+{f"<p>Purpose of use: {escape(purpose)}</p>" if purpose else ""}
+<p>It then sends you back to <code>{escape(origin_of(redirect_uri))}</code>.</p>
+<form method="post" action="{CONSENT_PATH}">
+<input type="hidden" name="handle" value="{escape(handle)}">
+<button type="submit" name="answer" value="allow">Allow</button>
+<button type="submit" name="answer" value="deny">Do not allow</button>
+</form>"""
+    return _page("Consent", body, redirect_uri=redirect_uri)
+
+
+def invitation_page(*, fault: str | None = None) -> HTMLResponse:
+    """Asks for the invitation an admin handed over."""
+    body = f"""
+<h1>Set up your access</h1>
+{_alert(fault) if fault else ""}
+<form method="post" action="{ENROL_PATH}">
+<label for="invitation">Invitation</label>
+<input id="invitation" name="invitation" autocomplete="off" maxlength="100" required>
+<button type="submit">Go on</button>
+</form>"""
+    return _page("Set up your access", body, status=400 if fault else 200)
+
+
+def enrol_page(invitation: str, *, login: str, secret: str, fault: str | None = None) -> HTMLResponse:
+    """Shows the secret of the second factor, and asks for a password and a first code."""
+    spaced = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
+    body = f"""
+<h1>Set up your access</h1>
+{_alert(fault) if fault else ""}
+<p>Your login is <strong>{escape(login)}</strong>. Add this key to your authenticator app (time-based, 6 digits):</p>
+<p><code>{escape(spaced)}</code></p>
+<form method="post" action="{ENROL_PATH}">
+<input type="hidden" name="invitation" value="{escape(invitation)}">
+<label for="password">New password, at least 12 characters</label>
+<input id="password" name="password" type="password" autocomplete="new-password" minlength="12" maxlength="128"
+ required>
+<label for="code">Code that the app shows now</label>
+<input id="code" name="code" inputmode="numeric" autocomplete="one-time-code" maxlength="10" required>
+<button type="submit">Set up</button>
+</form>"""
+    return _page("Set up your access", body, status=400 if fault else 200)
+
+
+def message_page(title: str, sentence: str, *, status: int = 200) -> HTMLResponse:
+    """Says one thing."""
+    return _page(title, f"\n<h1>{escape(title)}</h1>\n<p>{escape(sentence)}</p>", status=status)
+
+
+def _page(title: str, body: str, *, status: int = 200, redirect_uri: str | None = None) -> HTMLResponse:
+    onward = f" {origin_of(redirect_uri)}" if redirect_uri else ""
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'{onward}; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    )
+    # `same-origin`, so that the browser says where a form was posted from; to others it says nothing.
+    headers = {"Content-Security-Policy": policy, "Referrer-Policy": "same-origin", "Cache-Control": "no-store"}
+    html = f"""<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)} - Sharewell</title><style>{_STYLE}</style></head>
+<body><main>{body}
+</main></body></html>
+"""
+    return HTMLResponse(html, status_code=status, headers=headers)
+
+
+def _alert(sentence: str) -> str:
+    return f'<p role="alert">{escape(sentence)}</p>'
+
+
+def _said(scope: str) -> str:
+    """A scope in words."""
+    noun, _, letters = scope.partition("/")[2].partition(".")
+    return f"{', '.join(_VERBS[one] for one in letters)}: {'everything you may' if noun == '*' else noun}"

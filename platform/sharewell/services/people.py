@@ -1,0 +1,208 @@
+"""People who sign in: an admin invites them, they set password and second factor, and they are let in or not.
+
+To a stranger every failure looks and takes alike: an unknown login, a wrong password, a wrong or spent code, a login
+that is locked. The log tells them apart, by the person's random id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import pyotp
+from argon2 import PasswordHasher
+from argon2.exceptions import VerificationError, VerifyMismatchError
+
+from sharewell.domain.errors import Invalid, NotFound
+from sharewell.domain.people import INVITATION_LIFE, Person, PersonDraft, PersonStatus, check_password, locked_for
+from sharewell.domain.policy import Action, Target
+from sharewell.domain.principals import Caller
+from sharewell.services.access import AccessService, Refusal, about_a_credential
+from sharewell.services.office import Act, Done, Office
+from sharewell.store.answered import Wish
+from sharewell.store.paging import Page
+from sharewell.store.people import Secrets
+
+STEP_SECONDS = 30  # RFC 6238, 4.1
+FORGET = timedelta(days=1)
+
+#: OWASP's second recommended setting of argon2id: 19 MiB, two passes; some 30 ms.
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+_NOBODY = _HASHER.hash(secrets.token_hex(16))
+#: Hashing is made to be costly; strangers must not be able to fill the machine with it.
+_AT_ONCE = 2
+
+
+class PersonService:
+    """Who may sign in, and whether it is them."""
+
+    def __init__(self, office: Office, access: AccessService) -> None:
+        self._office, self._access = office, access
+        self._hashing = asyncio.Semaphore(_AT_ONCE)
+
+    async def register(
+        self, caller: Caller, draft: PersonDraft, wish: Wish | None = None
+    ) -> tuple[Done[Person], str | None]:
+        """The person, and the invitation to hand over; it is told once, so a repeated wish gets None.
+
+        Raises `Invalid` naming the field that is wrong, `NotFound` for an institution that does not take part,
+        `Conflict` where the login is taken.
+        """
+        # At random, not by time: the id is all that the log says of a person.
+        id, invitation = UUID(bytes=secrets.token_bytes(16), version=4), secrets.token_urlsafe(24)  # noqa: A001
+        target = Target(kind="person", id=str(id), owner=draft.institution)
+        async with self._office.act(caller, Action.REGISTER_PERSON, target, wish) as act:
+            if act.repeated:
+                return await _again(act), None
+            person = Person.invite(draft, id=id, at=act.at)
+            if person.institution is not None:
+                await act.tx.institutions.get(person.institution)  # NotFound leaves here
+            decision = await act.record(
+                "person.registered", "person", id, {"roles": sorted(person.roles)}, institution=person.institution
+            )
+            await act.tx.people.add(person, hashed(invitation), act.at + INVITATION_LIFE, decision)
+            return await _done(act, person, decision), invitation
+
+    async def disable(self, caller: Caller, id: UUID, wish: Wish | None = None) -> Done[Person]:  # noqa: A002
+        """Refuse the person from now on; tokens apps hold for it stop working within seconds."""
+        target = await self._target(id)
+        async with self._office.act(caller, Action.DISABLE_PERSON, target, wish) as act:
+            if act.repeated:
+                return await _again(act)
+            person = (await act.tx.people.get(id)).disable()
+            decision = await act.record("person.disabled", "person", id, {}, institution=person.institution)
+            await act.tx.people.disable(id, decision)
+            return await _done(act, person, decision)
+
+    async def page(self, caller: Caller, *, after: UUID, first: int) -> Page[Person]:
+        await self._office.allow(caller, Action.VIEW_PERSON, Target.list("person"))
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.people.page(after=after, first=first)
+
+    async def find(self, id: UUID) -> Person | None:  # noqa: A002
+        """The person as it is now, for the gateway, before anybody is a caller."""
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.people.find(id)
+
+    async def open_invitation(self, invitation: str, *, anew: bool) -> tuple[Person, str] | None:
+        """Whose invitation it is and the secret for its second factor; None if it does not hold.
+
+        Opened `anew`, the secret is a new one: whoever saw an earlier one knows nothing.
+        """
+        async with self._office.database.transaction() as tx:
+            person = await tx.people.invited(hashed(invitation), at=self._office.now())
+            if person is None:
+                return None
+            secret = None if anew else await tx.people.secret(person.id)
+            if secret is None:
+                secret = pyotp.random_base32()
+                await tx.people.set_secret(person.id, secret)
+            return person, secret
+
+    async def enrol(self, invitation: str, password: str, code: str, *, request_id: str) -> Person:
+        """Set password and second factor. Raises `NotFound` for an invitation that does not hold, or `Invalid`."""
+        at = self._office.now()
+        async with self._office.database.transaction() as tx:
+            person = await tx.people.invited(hashed(invitation), at=at)
+            if person is None:
+                raise NotFound("This invitation does not hold, or was used.", field="invitation")
+            check_password(password, person.login)
+            step = _step(await tx.people.secret(person.id), code, 0, at=at)
+            if step is None:
+                raise Invalid("The code is not the one your app shows now.", field="code")
+            async with self._hashing:
+                password_hash = await asyncio.to_thread(_HASHER.hash, password)
+            decision = about_a_credential(
+                "person.enrolled", "enrol", at=at, actor=person.principal, subject=("person", str(person.id)),
+                details={}, request_id=request_id,
+            )  # fmt: skip
+            await tx.audit.record(decision)
+            await tx.people.enrol(person.id, password_hash, step)
+            return person
+
+    async def sign_in(self, login: str, password: str, code: str, *, request_id: str) -> Person | None:
+        """Who it is, if everything holds; None otherwise, once that is on record."""
+        at, tried = self._office.now(), hashed(login.strip().lower())
+        async with self._office.database.transaction() as tx:
+            failures = await tx.people.try_once(tried, at=at, forget_at=at + FORGET)
+            if failures is not None and (pause := locked_for(failures)):
+                await tx.people.lock(tried, at + pause)
+            found = await tx.people.secrets(login.strip().lower()) if "\0" not in login else None
+        reason = await self._fault(found, password, code, locked=failures is None, at=at)
+        if reason is None and found is not None:
+            async with self._office.database.transaction() as tx:
+                await tx.people.forget(tried)
+                return await tx.people.get(found.id)
+        refusal = Refusal(
+            reason=reason or "unknown_person", actor=None, kind="person",
+            client_id=None if found is None else str(found.id), details={"endpoint": "sign-in"}, request_id=request_id,
+        )  # fmt: skip
+        await self._access.refused(refusal)
+        return None
+
+    async def _fault(
+        self, found: Secrets | None, password: str, code: str, *, locked: bool, at: datetime
+    ) -> str | None:
+        """Why it is refused, as a word for the log. The costly part is done in every case."""
+        usable = found is not None and found.status == PersonStatus.ACTIVE and not locked
+        right = await self._holds(found.password_hash or _NOBODY if found is not None and usable else _NOBODY, password)
+        if locked:
+            return "locked"
+        if found is None or not usable:
+            return "unknown_person"
+        if not right:
+            return "wrong_password"
+        step = _step(found.totp_secret, code, found.totp_step, at=at)
+        if step is None:
+            return "wrong_code"
+        async with self._office.database.transaction() as tx:
+            return None if await tx.people.spend_step(found.id, step) else "code_replayed"
+
+    async def _holds(self, password_hash: str, password: str) -> bool:
+        async with self._hashing:
+            return await asyncio.to_thread(_matches, password_hash, password)
+
+    async def _target(self, id: UUID) -> Target:  # noqa: A002
+        person = await self.find(id)
+        return Target(kind="person", id=str(id), owner=person.institution if person else None)
+
+
+async def _done(act: Act, person: Person, decision: UUID) -> Done[Person]:
+    """Name and login are kept in one place, and an answer that is kept for a repeated wish is not that."""
+    kept = await act.done(replace(person, login="", name=""), decision)
+    return replace(kept, subject=person)
+
+
+async def _again(act: Act) -> Done[Person]:
+    given: Done[Person] = act.again(Person)
+    person = await act.tx.people.get(given.subject.id)
+    return replace(given, subject=replace(given.subject, login=person.login, name=person.name))
+
+
+def hashed(secret: str) -> bytes:
+    """SHA-256 of a secret with entropy of its own, for storing; or of a login, for counting."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def _matches(password_hash: str, password: str) -> bool:
+    try:
+        return _HASHER.verify(password_hash, password)
+    except (VerifyMismatchError, VerificationError, UnicodeEncodeError):
+        return False
+
+
+def _step(secret: str | None, code: str, last: int, *, at: datetime) -> int | None:
+    """The 30 seconds whose code it is: now, or one to either side (RFC 6238, 5.2), and later than `last`."""
+    if secret is None:
+        return None
+    totp, now = pyotp.TOTP(secret, interval=STEP_SECONDS), int(at.timestamp()) // STEP_SECONDS
+    typed, found = code.replace(" ", "").encode("utf-8", "replace"), None
+    for step in (now - 1, now, now + 1):
+        if hmac.compare_digest(totp.generate_otp(step).encode(), typed) and step > last:
+            found = step
+    return found

@@ -1,0 +1,150 @@
+"""People who sign in, and failed tries to, in PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from asyncpg import UniqueViolationError
+
+from sharewell.domain.errors import Conflict, NotFound
+from sharewell.domain.people import Person, PersonStatus
+from sharewell.domain.principals import Role
+from sharewell.store.paging import Page
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    import asyncpg
+
+_COLUMNS = "id, login, name, roles, institution, status, created_at"
+ADD = f"""
+insert into oauth.person ({_COLUMNS}, invitation_hash, invitation_until, decision_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+BY_ID = f"select {_COLUMNS} from oauth.person where id = $1"
+PAGE = f"select {_COLUMNS} from oauth.person where id > $1 order by id limit $2"
+INVITED = f"""
+select {_COLUMNS} from oauth.person
+ where invitation_hash = $1 and invitation_until > $2 and status = 'invited' for update
+"""
+SECRETS = "select id, status, password_hash, totp_secret, totp_step from oauth.person where login = $1"
+SET_TOTP = "update oauth.person set totp_secret = $2 where id = $1 and status = 'invited'"
+TOTP = "select totp_secret from oauth.person where id = $1"
+ENROL = """
+update oauth.person set status = 'active', password_hash = $2, totp_step = $3, invitation_hash = null,
+       invitation_until = null where id = $1
+"""
+# A code of the second factor counts once, also for two that send it at the same moment.
+SPEND_STEP = """
+update oauth.person set totp_step = $2 where id = $1 and totp_step < $2 and status = 'active' returning true
+"""
+DISABLE = """
+update oauth.person set status = 'disabled', disabled_by = $2, invitation_hash = null
+ where id = $1 and status <> 'disabled' returning true
+"""
+# A try is counted before the password is looked at, so that many at once cannot all try; no row, no try. A lock is set
+# in the same transaction, before the next one gets its turn.
+TRY = """
+with turn as materialized (select pg_try_advisory_xact_lock(hashtextextended('sharewell.oauth.attempt', 0)) as ours),
+     old as (select a.login_hash from oauth.attempt a, turn
+              where ours and a.forget_at < $2 and a.login_hash <> $1 order by a.forget_at limit 8),
+     swept as (delete from oauth.attempt a using old where a.login_hash = old.login_hash)
+insert into oauth.attempt as a (login_hash, failures, locked_until, forget_at) values ($1, 1, $2, $3)
+on conflict (login_hash) do update
+   set failures = case when a.forget_at < $2 then 1 else a.failures + 1 end, forget_at = excluded.forget_at
+ where a.locked_until <= $2
+returning failures
+"""
+LOCK = "update oauth.attempt set locked_until = $2 where login_hash = $1"
+FORGET = "delete from oauth.attempt where login_hash = $1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """What a sign-in is checked against."""
+
+    id: UUID
+    status: str
+    password_hash: str | None
+    totp_secret: str | None
+    totp_step: int  #: the last 30 seconds whose code was used
+
+
+class PersonRepository:
+    """Everyone who may sign in."""
+
+    def __init__(self, conn: asyncpg.Connection[Any]) -> None:
+        self._conn = conn
+
+    async def add(self, person: Person, invitation: bytes, until: datetime, decision: UUID) -> None:
+        """Store it; raises `Conflict` where the login is taken."""
+        p = person
+        try:
+            await self._conn.execute(
+                ADD, p.id, p.login, p.name, sorted(p.roles), p.institution, p.status, p.created_at, invitation, until,
+                decision,
+            )  # fmt: skip
+        except UniqueViolationError:
+            raise Conflict("this login is taken; choose another.", field="login") from None
+
+    async def find(self, id: UUID) -> Person | None:  # noqa: A002
+        row = await self._conn.fetchrow(BY_ID, id)
+        return None if row is None else _person(row)
+
+    async def get(self, id: UUID) -> Person:  # noqa: A002
+        if (person := await self.find(id)) is None:
+            raise NotFound(f"there is no person {id}.", field="id")
+        return person
+
+    async def page(self, *, after: UUID, first: int) -> Page[Person]:
+        rows = await self._conn.fetch(PAGE, after, first + 1)
+        return Page.of([_person(row) for row in rows], first)
+
+    async def invited(self, invitation: bytes, *, at: datetime) -> Person | None:
+        """Whoever was sent this invitation, if it still holds; locked until the transaction ends."""
+        row = await self._conn.fetchrow(INVITED, invitation, at)
+        return None if row is None else _person(row)
+
+    async def set_secret(self, id: UUID, totp_secret: str) -> None:  # noqa: A002
+        """The second factor that is about to be set up."""
+        await self._conn.execute(SET_TOTP, id, totp_secret)
+
+    async def secret(self, id: UUID) -> str | None:  # noqa: A002
+        found: str | None = await self._conn.fetchval(TOTP, id)
+        return found
+
+    async def enrol(self, id: UUID, password_hash: str, step: int) -> None:  # noqa: A002
+        await self._conn.execute(ENROL, id, password_hash, step)
+
+    async def secrets(self, login: str) -> Secrets | None:
+        row = await self._conn.fetchrow(SECRETS, login)
+        return None if row is None else Secrets(**row)
+
+    async def spend_step(self, id: UUID, step: int) -> bool:  # noqa: A002
+        """Use a code of the second factor up: True the first time only."""
+        return bool(await self._conn.fetchval(SPEND_STEP, id, step))
+
+    async def disable(self, id: UUID, decision: UUID) -> None:  # noqa: A002
+        if not await self._conn.fetchval(DISABLE, id, decision):
+            raise Conflict("this person is disabled already.", field="id")
+
+    async def try_once(self, login_hash: bytes, *, at: datetime, forget_at: datetime) -> int | None:
+        """Count one try; how many there were in a row, or None while the login is locked."""
+        found: int | None = await self._conn.fetchval(TRY, login_hash, at, forget_at)
+        return found
+
+    async def lock(self, login_hash: bytes, until: datetime) -> None:
+        await self._conn.execute(LOCK, login_hash, until)
+
+    async def forget(self, login_hash: bytes) -> None:
+        """It went well: the count begins anew."""
+        await self._conn.execute(FORGET, login_hash)
+
+
+def _person(row: asyncpg.Record) -> Person:
+    return Person(
+        id=row["id"], login=row["login"], name=row["name"], roles=frozenset(map(Role, row["roles"])),
+        institution=row["institution"], status=PersonStatus(row["status"]), created_at=row["created_at"],
+    )  # fmt: skip

@@ -1,0 +1,112 @@
+"""People who sign in, in the API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import strawberry
+
+from sharewell.domain.people import PersonDraft, PersonStatus
+from sharewell.domain.principals import Role
+from sharewell_schema.context import Info, shown
+from sharewell_schema.describe import argument, described, field, mutation, query
+from sharewell_schema.institutions import Institution
+from sharewell_schema.loaders import edge, fetch_edges
+from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+
+described(
+    PersonStatus, "Whether a person can sign in.",
+    invited="Not yet: password and second factor are still to be set, by the invitation.", active="Yes.",
+    disabled="Not any more, for good.",
+)  # fmt: skip
+EDGES = {"institution": ("institutions", "institution")}
+START = UUID(int=0)
+
+
+def _roles(self: Any) -> list[Role]:
+    return sorted(self.roles)
+
+
+@strawberry.type(description="A person who signs in to apps. The audit log knows a person by its id alone.")
+class Person:
+    id: UUID = field("Identifier, made at random.")
+    login: str = field("What the person types to sign in.")
+    name: str = field("The person's name.")
+    roles: list[Role] = strawberry.field(resolver=_roles, description="What the person is to the platform.")
+    institution: UUID | None = field("Identifier of the institution the person acts for.", name="institutionId")
+    institution_edge: Institution | None = strawberry.field(
+        resolver=edge("institutions", "institution"), name="institution",
+        description="The institution the person acts for.",
+    )  # fmt: skip
+    status: PersonStatus = field("Whether the person can sign in.")
+    created_at: datetime = field("When the person was invited.")
+
+
+@strawberry.input(description="A person to invite.")
+class RegisterPersonInput:
+    idempotency_key: str = key_field()
+    login: str = field("What the person will type to sign in, 3 to 200 of a-z, 0-9 and . _ + @ -.")
+    name: str = field("The person's name, 1 to 200 characters.")
+    roles: list[Role] = field("What the person is to the platform; at least one, and not DEVICE.")
+    institution: UUID | None = field("The institution the person acts for; required for INSTITUTION.", default=None)
+
+
+@strawberry.type(description="What became of registerPerson.")
+class RegisterPersonPayload:
+    person: Person = field("The person as it was registered.")
+    invitation: str | None = field(
+        "What the person types at /oauth/enrol, within three days, to set password and second factor. Hand it over by "
+        "a way that others do not see. It is told once: null where the wish is repeated."
+    )
+    decision: Receipt = field("The decision on record.")
+
+
+@strawberry.input(description="A person to disable.")
+class DisablePersonInput:
+    idempotency_key: str = key_field()
+    person: UUID = field("Which person.")
+
+
+@strawberry.type(description="What became of disablePerson.")
+class DisablePersonPayload:
+    person: Person = field("The person as it is now.")
+    decision: Receipt = field("The decision on record.")
+
+
+@strawberry.type
+class PersonQueries:
+    @query("The people who may or might sign in, in no order that means anything. For admins.")
+    async def people(self, info: Info, first: First = FIRST, after: After = None) -> Connection[Person] | None:
+        page = await info.context.services.people.page(
+            info.context.caller, after=read_id(after, START), first=how_many(first)
+        )
+        await fetch_edges(info, page.items, EDGES)
+        return connection(Person, page, after, id_key)
+
+
+@strawberry.type
+class PersonMutations:
+    @mutation("Invite a person to sign in. For admins.")
+    async def register_person(
+        self, info: Info, input: Annotated[RegisterPersonInput, argument("The person.")]  # noqa: A002
+    ) -> RegisterPersonPayload | None:
+        draft = PersonDraft(
+            login=input.login, name=input.name, roles=frozenset(input.roles), institution=input.institution
+        )
+        done, invitation = await info.context.services.people.register(
+            info.context.caller, draft, wish("registerPerson", input)
+        )
+        person = shown(Person, done.subject)
+        return paid(RegisterPersonPayload, done, person=person, invitation=invitation)
+
+    @mutation("Take a person's access away, tokens that apps hold for it included. For admins.")
+    async def disable_person(
+        self, info: Info, input: Annotated[DisablePersonInput, argument("Which person.")]  # noqa: A002
+    ) -> DisablePersonPayload | None:
+        done = await info.context.services.people.disable(
+            info.context.caller, input.person, wish("disablePerson", input)
+        )
+        return paid(DisablePersonPayload, done, person=shown(Person, done.subject))

@@ -1,0 +1,143 @@
+"""Tokens bound to a key (DPoP, RFC 9449): who presents one proves to hold the key, for each request anew."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey, OKPKey
+
+from sharewell.domain.clients import RateClass
+from sharewell.gateway.oauth.proofs import ath
+from sharewell.gateway.rates import RATES, Buckets
+
+if TYPE_CHECKING:
+    from tests.postgres.gateway.conftest import App, Browser, FrontDoor, Program
+
+ISSUER = "https://sharewell.example"
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+KEY = ECKey.generate_key("P-256")
+
+
+def proof(
+    path: str, token: str | None = None, *, key: Any = KEY, alg: str = "ES256", header: dict[str, Any] | None = None,
+    **changes: Any,
+) -> str:  # fmt: skip
+    claims = {
+        "htm": "POST", "htu": ISSUER + path, "jti": secrets.token_hex(8), "iat": int(time.time()),
+        "ath": None if token is None else ath(token),
+    } | changes  # fmt: skip
+    said = {"alg": alg, "typ": "dpop+jwt", "jwk": key.as_dict(private=False)} | (header or {})
+    return jwt.encode(said, {n: v for n, v in claims.items() if v is not None}, key, algorithms=[alg])
+
+
+async def bound(program: Program, dpop: str | None = None, **form: str) -> Any:
+    asked = {
+        "grant_type": "client_credentials", "scope": "system/*.cruds", "client_assertion_type": ASSERTION_TYPE,
+        "client_assertion": program.assertion(),
+    } | form  # fmt: skip
+    return await program.http.post("/oauth/token", data=asked, headers={} if dpop is None else {"DPoP": dpop})
+
+
+async def ask(door: FrontDoor, token: str, dpop: str | None, scheme: str = "DPoP") -> Any:
+    headers = {"Authorization": f"{scheme} {token}"} | ({} if dpop is None else {"DPoP": dpop})
+    return await door.http.post("/graphql", headers=headers)
+
+
+@pytest.mark.parametrize(("key", "alg"), [(KEY, "ES256"), (OKPKey.generate_key("Ed25519"), "Ed25519")])
+async def test_a_token_bound_to_a_key_opens_with_a_proof_by_it(
+    door: FrontDoor, ward: Program, key: Any, alg: str
+) -> None:
+    answer = (await bound(ward, proof("/oauth/token", key=key, alg=alg))).json()
+    assert answer["token_type"] == "DPoP"
+    token = answer["access_token"]
+    opened = await ask(door, token, proof("/graphql", token, key=key, alg=alg))
+    assert opened.json()["principal"] == "ward"
+
+
+async def test_every_other_way_to_present_it_is_refused_and_recorded(door: FrontDoor, ward: Program) -> None:
+    token = (await bound(ward, proof("/oauth/token"))).json()["access_token"]
+    plain, other = await ward.token(), ECKey.generate_key("P-256")
+    used, now = proof("/graphql", token), int(time.time())
+    assert (await ask(door, token, used)).status_code == 200
+    attacks: dict[str, tuple[str, str, tuple[Any, ...]]] = {
+        "as Bearer": ("no_proof", "invalid_token", (token, None, "Bearer")),
+        "without proof": ("no_proof", "invalid_token", (token, None)),
+        "with a proof by another key": ("other_key", "invalid_token", (token, proof("/graphql", token, key=other))),
+        "with a proof that was used": ("proof_replayed", "invalid_dpop_proof", (token, used)),
+        "with a proof for another token": ("proof_elsewhere", "invalid_dpop_proof", (token, proof("/graphql", plain))),
+        "with a proof for no token": ("proof_elsewhere", "invalid_dpop_proof", (token, proof("/graphql"))),
+        "for another address": ("proof_elsewhere", "invalid_dpop_proof", (token, proof("/oauth/token", token))),
+        "for another method": ("proof_elsewhere", "invalid_dpop_proof", (token, proof("/graphql", token, htm="GET"))),
+        "old": ("proof_old", "invalid_dpop_proof", (token, proof("/graphql", token, iat=now - 90))),
+        "from the future": ("proof_old", "invalid_dpop_proof", (token, proof("/graphql", token, iat=now + 90))),
+        "without id": ("bad_proof", "invalid_dpop_proof", (token, proof("/graphql", token, jti=None))),
+        "of another typ": ("bad_proof", "invalid_dpop_proof", (token, proof("/graphql", token, header={"typ": "JWT"}))),
+        "showing a private key": (
+            "bad_proof", "invalid_dpop_proof",
+            (token, proof("/graphql", token, header={"jwk": KEY.as_dict(private=True)})),
+        ),
+        "garbage": ("bad_proof", "invalid_dpop_proof", (token, "garbage")),
+        "plain, as DPoP": ("not_bound", "invalid_token", (plain, proof("/graphql", plain))),
+    }  # fmt: skip
+    for name, (reason, error, presented) in attacks.items():
+        answer = await ask(door, *presented)
+        assert answer.status_code == 401, name
+        assert f'error="{error}"' in answer.headers["WWW-Authenticate"], name
+        assert (await door.refusals())[-1].details["reason"] == reason, name
+
+
+async def test_a_client_that_must_prove_its_key_gets_no_other_token(door: FrontDoor) -> None:
+    program: Program = await door.register(sender_constrained=True)
+    refused = await bound(program)
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_dpop_proof")
+    replayed = proof("/oauth/token")
+    token = (await bound(program, replayed)).json()["access_token"]
+    assert (await bound(program, replayed)).json()["error"] == "invalid_dpop_proof"
+    assert (await ask(door, token, proof("/graphql", token))).status_code == 200
+    assert [d.details["reason"] for d in await door.refusals()] == ["no_proof", "proof_replayed"]
+
+
+async def test_what_an_app_was_granted_stays_bound_to_the_key_it_showed_first(
+    door: FrontDoor, app: App, somebody: Browser
+) -> None:
+    pushed = await door.http.post("/oauth/par", data=app.asks(), headers={"DPoP": proof("/oauth/par")})
+    back = await somebody.allow("/oauth/authorize", client_id="app", request_uri=pushed.json()["request_uri"])
+    tokens = (await app.redeem(back["code"], {"DPoP": proof("/oauth/token")})).json()
+    assert tokens["token_type"] == "DPoP"
+    refused = await app.refresh(tokens["refresh_token"])
+    other = await app.refresh(
+        tokens["refresh_token"], {"DPoP": proof("/oauth/token", key=ECKey.generate_key("P-256"))}
+    )
+    assert [refused.json()["error"], other.json()["error"]] == ["invalid_dpop_proof"] * 2
+    assert (await app.refresh(tokens["refresh_token"], {"DPoP": proof("/oauth/token")})).status_code == 200
+
+
+async def test_who_asks_too_much_waits_and_others_do_not(door: FrontDoor) -> None:
+    slow: Program = await door.register(rate_class=RateClass.LOW)
+    other: Program = await door.register(ECKey.generate_key("P-384", {"kid": "k"}), client_id="pharmacy")
+    token, theirs = await slow.token(), await other.token()
+    last = await door.ask(token)
+    for _ in range(int(RATES[RateClass.LOW].at_once) * 2):
+        if last.status_code != 200:
+            break
+        last = await door.ask(token)
+    assert (last.status_code, last.json()["error"]["code"]) == (429, "TOO_MANY_REQUESTS")
+    assert int(last.headers["Retry-After"]) >= 1
+    assert (await door.ask(theirs)).status_code == 200
+
+
+def test_a_bucket_fills_with_time_and_never_beyond_its_size() -> None:
+    now = [0.0]
+    buckets = Buckets(lambda: now[0])
+    rate = RATES[RateClass.LOW]
+    assert [buckets.take("a", RateClass.LOW) for _ in range(int(rate.at_once))] == [0] * int(rate.at_once)
+    assert buckets.take("a", RateClass.LOW) == 1
+    assert buckets.take("b", RateClass.LOW) == 0
+    now[0] = 1 / rate.each_second
+    assert [buckets.take("a", RateClass.LOW), buckets.take("a", RateClass.LOW)] == [0, 1]
+    now[0] = 1e9
+    assert sum(buckets.take("a", RateClass.LOW) == 0 for _ in range(int(rate.at_once) * 2)) == rate.at_once
