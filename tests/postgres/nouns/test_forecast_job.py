@@ -377,12 +377,12 @@ async def test_a_trial_and_a_forecast_on_record_are_made_once_more_and_come_out_
         )
         assert (status, said.splitlines()[-1]) == (0, "IDENTICAL: made once more, it is the same."), said
         assert str(decision["kind"]) in said
-        (newest,) = await reruns(migrator_pool, 1)
-        assert f"on record: decision {newest.id}" in said
-        assert (newest.actor, newest.action, newest.details["decision"]) == (
+        (on_record,) = await reruns(migrator_pool, 1)
+        assert f"on record: decision {on_record.id}" in said
+        assert (on_record.actor, on_record.action, on_record.details["decision"]) == (
             "forecast", "rerunForecast", str(decision["id"])
         )  # fmt: skip
-        assert (newest.details["identical"], newest.details["differs"]) == (True, [])
+        assert (on_record.details["identical"], on_record.details["differs"]) == (True, [])
         status, said = await sharewell({"PATH": ""}, "forecast", "rerun", str(file), "--json")
         assert status == 0, said
         told = json.loads(said)
