@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sharewell_workers.forecasting.hub import epidemics, feasts, windows
-from sharewell_workers.forecasting.hub.sight import Sight
+from sharewell_workers.forecasting.hub.sight import Sight, View
 from sharewell_workers.forecasting.hub.tables import Tables
 
 WEEK = timedelta(days=7)
@@ -53,7 +53,7 @@ def test_a_winter_that_is_not_over_or_in_which_nobody_fell_ill_tells_nothing() -
     assert feasts.learn(np.where(np.arange(52) == 22, np.nan, values), weeks) == feasts.USUAL
 
 
-def seen(brought: float, until: int) -> windows.View:
+def seen(brought: float, until: int) -> View:
     """What can be seen of waves in tables that are published a few days after each week and never corrected."""
     weeks, values = waves(brought, 2)
     rows = pl.DataFrame(
