@@ -33,7 +33,7 @@ REGION = "palombia"
 #: Acts that no operation of the API is about: workers do them, or an operator on the machine itself.
 NOT_OVER_HTTP = {
     "expireHolds", "confirmByConsent", "detectDeviation", "expireSurge", "ingestFeed", "adoptForecast", "watchForecast",
-    "adoptPlan", "sealLog", "reconcileLog", "publishPolicy", "rotateKey",
+    "rerunForecast", "adoptPlan", "sealLog", "reconcileLog", "publishPolicy", "rotateKey",
 }  # fmt: skip
 #: Permitted, and then not done: there is no such job, which only an admin hears, or whoever came before has done it.
 NOTHING_TO_DO = {

@@ -87,8 +87,8 @@ def test_a_suspended_institution_and_a_regulator_change_nothing(
 @given(callers(), st.data())
 def test_no_token_does_the_work_of_a_worker(caller: Caller, data: st.DataObject) -> None:
     reserved = [
-        Action.INGEST_FEED, Action.ADOPT_FORECAST, Action.WATCH_FORECAST, Action.ADOPT_PLAN, Action.EXPIRE_HOLDS,
-        Action.SEAL_LOG, Action.CONFIRM_BY_CONSENT, Action.DETECT_DEVIATION, Action.EXPIRE_SURGE,
+        Action.INGEST_FEED, Action.ADOPT_FORECAST, Action.WATCH_FORECAST, Action.RERUN_FORECAST, Action.ADOPT_PLAN,
+        Action.EXPIRE_HOLDS, Action.SEAL_LOG, Action.CONFIRM_BY_CONSENT, Action.DETECT_DEVIATION, Action.EXPIRE_SURGE,
         Action.RECONCILE_LOG,
     ]  # fmt: skip
     action = data.draw(st.sampled_from(reserved))

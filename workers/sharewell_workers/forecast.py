@@ -1,7 +1,7 @@
 """The forecast job: learn from all that is known of one resource, adopt what is expected, and look at what came.
 
-A new model is tried when the last trial is some days old, and adopted only if it is not worse than the one in force.
-What is in force is applied to the newest numbers every day. Same data, no work.
+A new model is tried when the last trial is some days old, or when many series have begun to drift since; it is adopted
+only if it is not worse than the one in force, which is applied to the newest numbers every day. Same data, no work.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 TRY_AFTER = {1: 7, 7: 28}  #: days after a trial at which a new model is tried
+MANY_DRIFT = 0.05  #: share of the series that begin to drift after a trial, from which on the next is due at once
 LATE = timedelta(days=30)  #: how late a value may come and still be held against its forecast
 MOST_TRIES = 5  #: readings of the history before the job gives up for now and is tried again later
 
@@ -60,8 +61,8 @@ async def forecast(job: Job, services: Services) -> None:
         history = await services.forecasts.history(resource)
         try:
             for panel in panels_of(history.points, services.settings.country):
-                await _renew(services, caller, history, panel)
                 await _judge(services, caller, resource, panel)
+                await _renew(services, caller, history, panel)
         except StaleSnapshot as stale:
             log.info("history was stale", resource=resource, attempt=attempt, why=stale.message)
             continue
@@ -95,9 +96,10 @@ async def _in_force(services: Services, caller: Caller, history: History, panel:
     trial, newest = await services.trials.standing(history.resource, panel.step)
     champion = await _read(services, trial)
     force = InForce(model=champion, trial=trial) if champion else InForce()
-    if champion is not None and not due(newest, panel.last_day):
+    waits = not due(newest, panel.last_day, await _drifting_since(services, history.resource, newest, panel))
+    if champion is not None and waits:
         return force
-    if champion is None and trial is None and newest is not None and not due(newest, panel.last_day):
+    if champion is None and trial is None and newest is not None and waits:
         return InForce(reason=f"no trained model is in force: {newest.reason}")
     known = await known_then(services, history, panel, champion)
     found = await anyio.to_thread.run_sync(partial(challenge, panel, HORIZONS[panel.step], champion, known=known))
@@ -113,13 +115,26 @@ async def _in_force(services: Services, caller: Caller, history: History, panel:
     return force if champion else InForce(reason=f"no trained model is in force: {concluded.reason}")
 
 
-def due(newest: ForecastTrial | None, today: date) -> bool:
-    """Whether to try a new model: some time after the last trial, at once after one that could not be concluded."""
+async def _drifting_since(services: Services, resource: str, newest: ForecastTrial | None, panel: Panel) -> float:
+    """The share of the panel's series that began to drift on days which the newest trial could not learn from."""
+    if newest is None:
+        return 0.0
+    marked = {str(who) for who in await services.drift.since(resource, newest.origin)}
+    return len(marked & set(panel.quality["series"])) / panel.quality.height
+
+
+def due(newest: ForecastTrial | None, today: date, drifting: float = 0.0) -> bool:
+    """Whether to try a new model: some time after the last trial, at once after one that could not be concluded.
+
+    At once, too, where a large share of the series is `drifting` since: what they do now was not there to be learnt.
+    """
     if newest is None:
         return True
     age = (today - newest.origin).days
     if newest.outcome is TrialOutcome.FAILED or newest.reason == UNTRIED:
         return age >= newest.step_days
+    if drifting >= MANY_DRIFT:
+        return True
     return age >= TRY_AFTER[newest.step_days]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -22,6 +22,8 @@ from sharewell.domain.audit import Decision, parse_entry, parse_time
 from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.forecast import fingerprint, fingerprint_of_sums, line_of
 from sharewell.domain.trial import TrialOutcome, verdict
+from sharewell.services.office import new_id
+from sharewell.wiring import worker_caller
 from sharewell_workers.challenge import Challenge, challenge, recipe_of
 from sharewell_workers.forecasting.model import FittedModel
 from sharewell_workers.forecasting.panel import Panel
@@ -95,6 +97,11 @@ class Finding:
 
     same: bool | None  #: None: told, and no part of the verdict
     said: str
+
+    @property
+    def name(self) -> str:
+        """What was compared: data, model, backtest, verdict, training, forecasts or sums."""
+        return self.said.partition(":")[0]
 
 
 def rerun(evidence: Evidence) -> Iterator[Finding]:
@@ -227,6 +234,16 @@ async def collect(services: Services, id: UUID) -> Evidence:  # noqa: A002
     panel = Panel.of(frame, step=int(told["step_days"]))
     then = await known_then(services, history, panel, _model(found, str(told["champion"])))
     return replace(found, known={day.isoformat(): rows.write_csv() for day, rows in then.items()})
+
+
+async def put_on_record(services: Services, evidence: Evidence, found: Sequence[Finding]) -> UUID:
+    """Record in the log what a re-run found; the id of that decision."""
+    caller = worker_caller("forecast", str(new_id()))
+    differs = [finding.name for finding in found if finding.same is False]
+    done = await services.forecasts.rerun(
+        caller, evidence.decision, same=not differs, differs=differs, code=code_version()
+    )  # fmt: skip
+    return done.decision
 
 
 async def _kept(services: Services, named: list[str]) -> dict[str, str]:

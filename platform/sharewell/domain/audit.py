@@ -55,6 +55,7 @@ KINDS: Final[Mapping[str, str]] = {
     "forecast.adopted": "A forecast became the one that plans are built on.",
     "forecast.drifting": "What comes no longer lies inside what is forecast; a new plan is asked for.",
     "forecast.recovered": "What comes lies inside what is forecast again.",
+    "forecast.rerun": "A forecast or a trial was made once more, and came out the same or not.",
     "model.adopted": "A new model came into force: on past days it was not worse than the one before.",
     "model.refused": "A new model was kept out; the one in force stays.",
     "model.failed": "A new model could not be trained; the one in force stays.",

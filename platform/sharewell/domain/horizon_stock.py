@@ -62,7 +62,7 @@ class Stock:
 
     def _takes_anything(self, node: Node) -> bool:
         standing = self._standing(node)
-        return standing.takes == standing.ceiling == UNLIMITED
+        return standing.takes == standing.ceiling == UNLIMITED and node not in self.horizon.gate
 
     def _own(self, node: Node, until: int) -> list[int]:
         return self.alone.own.get((*node, until), [0] * self.days)

@@ -86,6 +86,7 @@ class Action(StrEnum):
 
     ADOPT_FORECAST = "adoptForecast", "forecast", "c", "Make a tried model and its forecasts what plans are built on."
     WATCH_FORECAST = "watchForecast", "forecast", "u", "Mark a forecast that what comes no longer bears out."
+    RERUN_FORECAST = "rerunForecast", "forecast", "u", "Make a forecast or a model once more, and say how it came out."
     VIEW_FORECAST = "viewForecast", "forecast", "r", "See expected need and how sure the model is."
 
     ADOPT_PLAN = "adoptPlan", "allocation", "c", "Bind a checked plan: grant requests, propose transfers."

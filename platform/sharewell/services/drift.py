@@ -49,6 +49,12 @@ class DriftService:
             await _ask_for_plans(act, resource, [row for row in found if row.institution in marks], after)
             return Judgement(judged=judged, marked=[after[who] for who in marks])
 
+    async def since(self, resource: str, day: date) -> list[UUID]:
+        """Whose series drift by what came of days after `day`."""
+        async with self._office.database.transaction(read_only=True) as tx:
+            watches = await tx.drift.of_resource(resource)
+        return [who for who, watch in watches.items() if watch.since is not None and watch.since > day]
+
     async def by_keys(self, caller: Caller, keys: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], Watch]:
         """How series stand, by institution and resource, for lists that name them."""
         owners = [Target.list("forecast", owner=institution) for institution in sorted({who for who, _ in keys})]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from sharewell.domain.audit import format_time
+from sharewell.domain.audit import Decision, format_time
 from sharewell.domain.errors import StaleSnapshot
 from sharewell.domain.forecast import Forecast, ForecastSum, fingerprint, fingerprint_of_sums
 from sharewell.domain.policy import Action, Target
@@ -80,6 +81,22 @@ class ForecastService:
             await act.tx.forecasts.add(run, list(forecasts), decision)
             await act.tx.forecasts.add_sums(run.id, list(sums))
             return Done(run, decision, act.at)
+
+    async def rerun(
+        self, caller: Caller, again: Decision, *, same: bool, differs: Sequence[str], code: Mapping[str, str]
+    ) -> Done[UUID]:
+        """Put on record that what `again` decided was made once more: whether it came out the same, and what did not.
+
+        `code`: names and versions of what made it now.
+        """
+        target = Target(kind="forecast", id=again.subject_id)
+        async with self._office.act(caller, Action.RERUN_FORECAST, target) as act:
+            decision = await act.record(
+                "forecast.rerun", again.subject_kind, again.subject_id,
+                {"decision": str(again.id), "kind": again.kind, "identical": same, "differs": list(differs),
+                 "entry_sha256": hashlib.sha256(again.entry()).hexdigest(), "code": dict(code)},
+            )  # fmt: skip
+            return Done(again.id, decision, act.at)
 
     async def runs(
         self, caller: Caller, *, before: UUID, resource: str | None, first: int

@@ -16,7 +16,7 @@ import pytest
 
 from sharewell.audit.keys import LogKey
 from sharewell.audit.seal import Sequencer
-from sharewell.domain.audit import parse_entry
+from sharewell.domain.audit import Decision, parse_entry
 from sharewell.domain.canonical import Json
 from sharewell.domain.capacity import CapacityDraft
 from sharewell.domain.dossier import read_dossier
@@ -25,7 +25,7 @@ from sharewell.domain.trial import UNTRIED, TrialOutcome, verdict
 from sharewell.store.audit import DecisionFilter
 from sharewell.wiring import operator
 from sharewell_workers.allocate import allocate
-from sharewell_workers.forecast import forecast
+from sharewell_workers.forecast import MANY_DRIFT, TRY_AFTER, forecast
 from sharewell_workers.forecasting import FittedModel
 from sharewell_workers.forecasting import model as model_file
 from sharewell_workers.forecasting.recipe import Recipe
@@ -183,6 +183,26 @@ async def test_a_model_is_used_until_a_newer_one_was_tried_and_is_not_worse(
     assert len(await entries(migrator_pool, "forecast.adopted")) == 8
 
 
+async def test_a_new_model_is_tried_before_its_time_where_many_series_begin_to_drift(
+    region: Region, migrator_pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TRY_AFTER, 1, 100)
+    await region.past(34)
+    await region.evening()
+    (wild,) = region.places[: round(MANY_DRIFT * PLACES)]
+    for day in range(20):
+        region.odd = {wild.id: 5 if day % 2 else 700}
+        await region.days(1)
+        if any(watch.since for watch in (await region.watches()).values()):
+            break
+    before, last = await region.trials()
+    marked = await migrator_pool.fetchval("select max(since) from sharewell.forecast_watch")
+    assert before.origin < marked == last.origin, "it is tried on the very day on which they are marked"
+    region.odd = {}
+    await region.days(2)
+    assert len(await region.trials()) == 2, "marks that a trial has learnt from ask for no other"
+
+
 async def test_a_model_that_did_worse_on_past_days_is_kept_out_and_says_by_how_much(
     region: Region, migrator_pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,6 +354,15 @@ async def sharewell(environment: Mapping[str, str], *arguments: str) -> tuple[in
     return process.returncode or 0, said.decode()
 
 
+async def reruns(pool: Pool, most: int) -> list[Decision]:
+    """The newest decisions that say how a re-run came out."""
+    rows = await pool.fetch(
+        "select e.body from audit.entry e join audit.decision d using (staged_id) where d.kind = 'forecast.rerun' "
+        "order by d.id desc limit $1", most,
+    )  # fmt: skip
+    return [parse_entry(bytes(row["body"])) for row in rows]
+
+
 async def test_a_trial_and_a_forecast_on_record_are_made_once_more_and_come_out_byte_for_byte(
     region: Region, database_environment: Mapping[str, str], migrator_pool: Pool, tmp_path: Path
 ) -> None:
@@ -356,11 +385,19 @@ async def test_a_trial_and_a_forecast_on_record_are_made_once_more_and_come_out_
         )
         assert (status, said.splitlines()[-1]) == (0, "IDENTICAL: made once more, it is the same."), said
         assert str(decision["kind"]) in said
+        (on_record,) = await reruns(migrator_pool, 1)
+        assert f"on record: decision {on_record.id}" in said
+        assert (on_record.actor, on_record.action, on_record.details["decision"]) == (
+            "forecast", "rerunForecast", str(decision["id"])
+        )  # fmt: skip
+        assert (on_record.details["identical"], on_record.details["differs"]) == (True, [])
         status, said = await sharewell({"PATH": ""}, "forecast", "rerun", str(file), "--json")
         assert status == 0, said
         told = json.loads(said)
         assert (told["decision"], told["identical"]) == (str(decision["id"]), True)
         assert {"same": None, "said": "code: the same"} in told["found"]
+        assert "recorded" not in told
+    assert len(await reruns(migrator_pool, 9)) == 3, "what is re-run from a file is no act on this log"
 
 
 async def test_evidence_that_was_tampered_with_is_told_from_what_is_on_record(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from sharewell.cli.worker import worker
 from sharewell.domain.errors import Invalid
 from sharewell.settings import SettingsError
-from sharewell_workers.forecasting import Panel, Recipe, calendars, fit
+from sharewell_workers.forecasting import FittedModel, Panel, Recipe, calendars, features, fit, predict
 
 Wave = Callable[..., pl.DataFrame]
 
@@ -76,9 +77,24 @@ def test_a_country_may_be_written_small() -> None:
     assert calendars.checked("de-by") == "DE-BY"
 
 
-def test_regions_tell_their_country_if_they_agree() -> None:
+@pytest.mark.parametrize(
+    ("region", "home"),
+    [
+        ("de-by", "DE-BY"), ("de-09", "DE-BY"), ("DE-16-erfurt", "DE-TH"), ("de", "DE"), ("de-99", "DE"),
+        ("es-ct", "ES-CT"), ("us-nj", "US"), ("us-nj-newark", "US"), ("US", "US"),
+        ("xx-1", ""), ("north", ""), ("", ""), ("de by", ""),
+    ],
+)  # fmt: skip
+def test_a_region_keeps_the_holidays_that_its_name_begins_with(region: str, home: str) -> None:
+    assert calendars.home(region) == home
+    assert not home or calendars.checked(home) == home
+
+
+def test_regions_tell_their_country_if_they_agree_and_each_its_own_if_not() -> None:
     assert calendars.country_of(["us-nj", "us-ny", "US"]) == "US"
-    assert calendars.country_of(["us-nj", "de-05"]) is None
+    assert calendars.country_of(["de-by", "de-09"]) == "DE-BY"
+    assert calendars.country_of(["us-nj", "de-05"]) == calendars.OWN
+    assert calendars.country_of(["de-by", "north"]) == calendars.OWN
     assert calendars.country_of(["north", "south"]) is None
     assert calendars.country_of(["xx-1"]) is None
     assert calendars.country_of(["g1", "g2"]) is None
@@ -89,20 +105,23 @@ YEARS = (date(2023, 1, 1), date(2024, 12, 31))
 
 
 def test_a_season_of_days_has_too_few_holidays_to_learn_from_and_two_years_have_enough() -> None:
-    assert calendars.choice("DE", None, date(2024, 4, 4), date(2024, 5, 24), 1) == ""
-    assert calendars.choice("DE", None, date(2024, 4, 4), date(2024, 5, 24), 7) == "DE"  # all feasts of weeks are one
-    assert calendars.choice("DE", None, *YEARS, 1) == "DE"
+    spring = (date(2024, 4, 4), date(2024, 5, 24))
+    assert calendars.choice("DE", None, [], *spring, 1) == ""
+    assert calendars.choice("DE", None, [], *spring, 7) == "DE"  # all feasts of weeks are one
+    assert calendars.choice("DE", None, [], *YEARS, 1) == "DE"
 
 
 def test_the_country_asked_for_goes_before_the_panels_own_and_none_may_be_asked_for() -> None:
-    assert calendars.choice("US-NJ", "DE", *YEARS, 1) == "US-NJ"
-    assert calendars.choice(None, "DE", *YEARS, 1) == "DE"
-    assert calendars.choice("", "DE", *YEARS, 1) == ""
-    assert calendars.choice(None, None, *YEARS, 1) == ""
+    assert calendars.choice("US-NJ", "DE", [], *YEARS, 1) == "US-NJ"
+    assert calendars.choice(None, "DE", [], *YEARS, 1) == "DE"
+    assert calendars.choice("", "DE", [], *YEARS, 1) == ""
+    assert calendars.choice(None, None, [], *YEARS, 1) == ""
+    assert calendars.choice(None, calendars.OWN, ["", "DE-BY"], *YEARS, 1) == calendars.OWN
+    assert calendars.choice(None, calendars.OWN, [""], *YEARS, 1) == ""
 
 
 def test_a_panel_of_one_country_teaches_its_holidays_and_the_model_says_so(wave: Wave, small: Recipe) -> None:
-    rows = wave(6, 400).with_columns(group=pl.lit("de-") + pl.col("group").str.tail(1))
+    rows = wave(6, 400).with_columns(group=pl.lit("de-x") + pl.col("group").str.tail(1))
     recipe = replace(small, train_steps=400)
     assert fit(Panel.of(rows), (1,), recipe=replace(small, train_steps=60)).recipe.country == ""
     taught = fit(Panel.of(rows), (1,), recipe=recipe)
@@ -112,6 +131,32 @@ def test_a_panel_of_one_country_teaches_its_holidays_and_the_model_says_so(wave:
     assert "to_holiday" not in untaught.features
     assert untaught.hash != taught.hash
     assert fit(Panel.of(rows, country="us-nj"), (1,), recipe=recipe).recipe.country == "US-NJ"
+
+
+def test_series_keep_the_holidays_of_their_own_regions(wave: Wave, small: Recipe) -> None:
+    part = pl.when(pl.col("group") == "g0").then(pl.lit("de-by")).otherwise(pl.lit("de-be"))
+    rows = wave(6, 400).with_columns(group=part)
+    panel = Panel.of(rows)
+    assert panel.country == calendars.OWN
+    recipe = replace(small, train_steps=400)
+    taught = fit(panel, (1,), recipe=recipe)
+    assert taught.recipe.country == calendars.OWN
+    assert FittedModel.from_bytes(taught.to_bytes()).recipe.country == calendars.OWN
+    grid = panel.grid()
+    state = features.observe(grid, taught.recipe)
+    codes, keeps = grid.homes(calendars.OWN)
+    assert codes == ["DE-BE", "DE-BY"]
+    days = [grid.day(column) for column in range(grid.value.shape[1])]
+    for code, only in (("DE-BY", "DE-BE"), ("DE-BE", "DE-BY")):
+        theirs = {day for day in days if counters(day, code)["to_holiday"] == 0 < counters(day, only)["to_holiday"]}
+        assert theirs, "there is a holiday that only they keep"
+        column = days.index(min(theirs))
+        tasks = features.Tasks(np.arange(6), np.full(6, column - 1), np.ones(6, dtype=np.int64))
+        told, names = features.rows(state, tasks)
+        kept = told[:, names.index("to_holiday")] == 0
+        assert list(kept) == [codes[place] == code for place in keeps]
+    made = predict(taught, panel, panel.last_day, (1,))
+    assert set(made["method"]) == {"model"}
 
 
 def test_no_day_gets_no_counters() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharewell_workers.forecasting import FittedModel, Panel, Recipe, calendars, fit, predict
+from sharewell_workers.forecasting import FittedModel, Panel, Recipe, calendars, features, fit, predict
 from sharewell_workers.forecasting.lulls import NO_LULL, Lull, learn
 
 FIRST, WEEKS = date(2024, 1, 6), 50  #: Saturdays; the last is 14 December
@@ -49,6 +49,24 @@ def test_one_feast_proves_less_than_many_and_noise_nothing() -> None:
     one = learn(panel.until(date(2024, 6, 15)).grid(), "US")  # Memorial Day
     assert 0 < one.depth < learn(panel.grid(), "US").depth
     assert learn(weekly(0.0, noise=0.5, hospitals=3).grid(), "US").depth < 0.02
+
+
+def test_each_series_lies_still_in_the_weeks_of_its_own_holidays() -> None:
+    random = np.random.default_rng(5)
+    days = [FIRST + timedelta(weeks=k) for k in range(WEEKS)]
+    rows = [
+        pl.DataFrame({"series": [f"{home}{n}"] * WEEKS, "group": [home] * WEEKS, "day": days, "value": level})
+        for home, code in (("us-nj", "US"), ("de-by", "DE-BY"))
+        for n in range(10)
+        for level in [random.uniform(50, 300) * np.exp(-0.1 * calendars.days_lost(days, 0, code))]
+    ]
+    grid = Panel.of(pl.concat(rows), step=7).grid()
+    found = learn(grid, calendars.OWN)
+    assert learn(grid, "US").depth < 0.8 * found.depth
+    assert 0.05 < found.depth < 0.1
+    taken_out = features.powered(grid, grid.value, replace(Recipe.for_step(7), country=calendars.OWN, lull=found))
+    moved, still = (np.abs(np.diff(np.log(z), axis=1)).max() for z in (np.sqrt(grid.value), taken_out))
+    assert still < 0.5 * moved
 
 
 def test_where_no_holiday_was_seen_there_is_no_lull() -> None:

@@ -33,15 +33,22 @@ Of workers with paid holidays a third have Martin Luther King Day off and nearly
 Statistics, National Compensation Survey, Holiday Profiles, 2017 and 2018).
 """
 
+OWN = "own"  #: in place of a country: each series has that of its group
+LAENDER = ["SH", "HH", "NI", "HB", "NW", "HE", "RP", "BW", "BY", "SL", "BE", "BB", "MV", "SN", "ST", "TH"]
+#: Parts by their official number.
+NUMBERED = {"DE": {f"{number:02}": part for number, part in enumerate(LAENDER, 1)}}
+
 
 def features(days: Sequence[date], country: str) -> dict[str, Floats]:
     """Return counters [N] of days for `days`: to_holiday, since_holiday and holidays_near.
 
-    `country` is an ISO 3166 code, of a country ("DE") or a part of one ("DE-BY"); raises `Invalid` if unknown.
+    `country` is an ISO 3166 code, of a country ("DE") or a part of one ("DE-BY"), or empty where no holidays are kept;
+    raises `Invalid` if unknown.
     """
     if not days:
         return {name: np.zeros(0) for name in ("to_holiday", "since_holiday", "holidays_near")}
-    known = np.array([day.toordinal() for day in holidays_between(country, _off(min(days), -99), _off(max(days), 99))])
+    near = holidays_between(country, _off(min(days), -99), _off(max(days), 99)) if country else []
+    known = np.array([day.toordinal() for day in near], dtype=np.int64)
     asked = np.array([day.toordinal() for day in days])
     after = np.searchsorted(known, asked)  # the first holiday that is not before the day
     edged = np.concatenate([[-(10**9)], known, [10**9]])
@@ -74,20 +81,42 @@ def holidays_between(country: str, first: date, last: date) -> list[date]:
     return [day for day in whole if first <= day <= last]
 
 
-def choice(asked: str | None, own: str | None, first: date, last: date, step: int) -> str:
+def choice(asked: str | None, own: str | None, homes: Iterable[str], first: date, last: date, step: int) -> str:
     """Whose holidays a model trained on `first` to `last` should know: those `asked` for, else the panel's `own`.
 
-    Empty where there are none, or, in daily series, too few of them in those days to learn anything from.
+    `homes` are those of its groups, where each has its `OWN`. Empty where there are none, or, in daily series, too few
+    of them in those days to learn anything from.
     """
     country = own if asked is None else asked
-    enough = step > 1 or (country and len(holidays_between(country, first, last)) >= ENOUGH)
-    return country if country and enough else ""
+    kept = {home for home in homes if home} if country == OWN else {country} - {None, ""}
+    enough = step > 1 or any(len(holidays_between(home or "", first, last)) >= ENOUGH for home in kept)
+    return country if country and kept and enough else ""
 
 
 def country_of(regions: Iterable[str]) -> str | None:
-    """The country that all `regions` (such as `us-nj`, `de-05`) name alike; None where they name several or none."""
-    found = {match[1].upper() if (match := re.fullmatch(r"([A-Za-z]{2})(-.+)?", name)) else "" for name in regions}
-    return found.pop() if len(found) == 1 and found <= _countries() else None
+    """Whose holidays `regions` keep: the country or part of one that is the home of all, `OWN` where homes differ.
+
+    None where no region names any.
+    """
+    found = {home(name) for name in regions}
+    if not found - {""}:
+        return None
+    return found.pop() if len(found) == 1 else OWN
+
+
+@lru_cache(maxsize=1024)
+def home(region: str) -> str:
+    """Whose holidays a region keeps, by the country and part of it that its name begins with; empty if by none.
+
+    Parts go by ISO 3166-2 or, German ones, by their official number: `de-by` and `de-09` keep Bavaria's holidays. So do
+    `us-nj` and `us` those of the whole, since on those of single states most people work.
+    """
+    named = re.fullmatch(r"([a-z]{2})(?:-([a-z0-9]{1,3}))?(?:-.+)?", region.lower())
+    nation, part = (named[1].upper(), (named[2] or "").upper()) if named else ("", "")
+    if nation not in _parts():
+        return ""
+    part = NUMBERED.get(nation, {}).get(part, part)
+    return f"{nation}-{part}" if nation not in WORKED and part in _parts()[nation] else nation
 
 
 def checked(country: str) -> str:
@@ -128,10 +157,11 @@ def _named(country: str, first: int, last: int) -> dict[date, str]:
 
 
 @lru_cache(maxsize=1)
-def _countries() -> frozenset[str]:
+def _parts() -> dict[str, list[str]]:
+    """Countries whose holidays are known, and the parts of each that have their own."""
     import holidays  # noqa: PLC0415
 
-    return frozenset(holidays.list_supported_countries(include_aliases=False))
+    return holidays.list_supported_countries(include_aliases=False)
 
 
 def _off(day: date, days: int) -> date:

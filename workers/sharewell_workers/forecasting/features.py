@@ -84,8 +84,8 @@ class State:
     def calm(self, tasks: Tasks) -> Floats:
         """What holidays leave of each task's outcome: 1 where there are none."""
         columns, place = np.unique(tasks.column + tasks.horizon, return_inverse=True)
-        days = [self.grid.day(int(column)) for column in columns]
-        return self.recipe.lull.calm(days, self.recipe.country)[place]
+        calm, keeps = _calm(self.grid, self.recipe, columns)
+        return calm[keeps[tasks.series], place]
 
     def spread(self, tasks: Tasks) -> Floats:
         """Volatility over each task's horizon, were the series a random walk; powered units."""
@@ -111,8 +111,15 @@ def observe(grid: Grid, recipe: Recipe, season: int | None = None) -> State:
 
 def powered(grid: Grid, value: Floats, recipe: Recipe) -> Floats:
     """`value` [S, T] of a grid as weeks without holidays would have it, on the scale that steadies its spread."""
-    calm = recipe.lull.calm([grid.day(column) for column in range(value.shape[1])], recipe.country)
-    return np.asarray((value / calm) ** recipe.power)
+    calm, keeps = _calm(grid, recipe, np.arange(value.shape[1]))
+    return np.asarray((value / calm[keeps]) ** recipe.power)
+
+
+def _calm(grid: Grid, recipe: Recipe, columns: Ints) -> tuple[Floats, Ints]:
+    """[H, N] what holidays leave of each of `columns`, by whose holidays they are, and [S] whose a series keeps."""
+    days = [grid.day(int(column)) for column in columns]
+    codes, keeps = grid.homes(recipe.country)
+    return np.stack([recipe.lull.calm(days, code) for code in codes]), keeps
 
 
 def _table(state: State) -> tuple[list[str], NDArray[np.float32]]:
@@ -184,7 +191,7 @@ def rows(state: State, tasks: Tasks) -> tuple[NDArray[np.float32], list[str]]:
         parts[f"season{lap}"] = (_look(state.power, at, back - lap * state.season) - base) / scale
     # What the same span brought one season ago.
     parts["season_move"] = (_look(state.base, at, back) - _look(state.base, at, back - horizon)) / scale
-    parts |= _calendar(state, column + horizon)
+    parts |= _calendar(state, at, column + horizon)
     ahead = np.stack([part.astype(np.float32) for part in parts.values()], axis=1)
     names, table = state.parts
     return np.concatenate([table[at, column], ahead], axis=1), names + list(parts)
@@ -195,10 +202,11 @@ def _look(value: Floats, at: Ints, column: Ints) -> Floats:
     return np.where(column >= 0, found, np.nan)
 
 
-def _calendar(state: State, column: Ints) -> dict[str, Floats]:
+def _calendar(state: State, at: Ints, column: Ints) -> dict[str, Floats]:
     """Weekday of a daily target; season and Christmas of a weekly one, if history is long enough to learn them.
 
-    Of days, also the holidays of the recipe's country, if it names one; weeks are seen without them, see `powered`.
+    Of days, also the holidays that the series `at` keep, if the recipe names any; weeks are seen without them, see
+    `powered`.
     """
     columns, place = np.unique(column, return_inverse=True)
     days = [state.grid.day(int(c)) for c in columns]
@@ -208,9 +216,12 @@ def _calendar(state: State, column: Ints) -> dict[str, Floats]:
     elif state.recipe.calendar:
         parts["season_week"] = np.array([_season_week(d) for d in days])
         parts["to_christmas"] = np.array([weeks_to_christmas(d) for d in days])
+    found = {name: part[place] for name, part in parts.items()}
     if state.recipe.country and state.grid.step == 1:
-        parts |= calendars.features(days, state.recipe.country)
-    return {name: part[place] for name, part in parts.items()}
+        codes, keeps = state.grid.homes(state.recipe.country)
+        told = [calendars.features(days, code) for code in codes]
+        found |= {name: np.stack([one[name] for one in told])[keeps[at], place] for name in told[0]}
+    return found
 
 
 def _season_week(day: date) -> float:

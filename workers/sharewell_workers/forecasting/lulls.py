@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sharewell_workers.forecasting.panel import Grid
 
     Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
 
 STARTS = (0, -6)  #: days from the day that names a week to its first; some name weeks by their last
 USUAL = 0.03  #: how far feasts differ in what they do, and what they may well do; in logs
@@ -48,25 +49,37 @@ NO_LULL = Lull()
 def learn(grid: Grid, country: str) -> Lull:
     """How deep the lulls of a weekly grid are; none if no week with a holiday lies between two that are known.
 
+    `country`: whose holidays are kept, or `calendars.OWN`.
+
     A week is held against the middle of its neighbours, over the series known in all three. How far weeks without
     holidays stray from it says how little a single feast proves.
     """
     days = [grid.day(column) for column in range(grid.value.shape[1])]
-    bend = _bend(np.where(grid.firm, grid.value, np.nan))
+    value = np.where(grid.firm, grid.value, np.nan)
+    codes, keeps = grid.homes(country)
+    bend = np.stack([_bend(value[keeps == place]) for place in range(len(codes))])
+    weight = _weights(value, keeps, len(codes))
     best, gain = NO_LULL, 0.0
     for start in STARTS:
-        lost = calendars.days_lost(days, start, country)
-        x = lost[1:-1] - (lost[:-2] + lost[2:]) / 2
+        lost = np.stack([calendars.days_lost(days, start, code) if code else np.zeros(len(days)) for code in codes])
+        x = lost[:, 1:-1] - (lost[:, :-2] + lost[:, 2:]) / 2
         known = ~np.isnan(bend)
         plain, told = known & (x == 0), known & (x != 0)
         if not plain.any() or not told.any():
             continue
-        doubt = 1 + float(np.mean(bend[plain] ** 2)) / USUAL**2
-        along, length = float(bend[told] @ x[told]), float(x[told] @ x[told]) + doubt
+        doubt = 1 + float(np.average(bend[plain] ** 2, weights=weight[plain])) / USUAL**2
+        along, length = float((weight * bend * x)[told].sum()), float((weight * x * x)[told].sum()) + doubt
         depth = -along / length
         if depth > 0 and depth**2 * length > gain:
             best, gain = Lull(round(depth, 6), start), depth**2 * length
     return best
+
+
+def _weights(value: Floats, keeps: Ints, count: int) -> Floats:
+    """[H, T - 2] how much of all that is counted lies in the places that keep the same holidays."""
+    sums = np.array([np.nansum(value[keeps == place]) for place in range(count)])
+    share = sums / sums.sum() if sums.sum() else np.full(count, 1 / count)
+    return np.broadcast_to(share[:, None], (count, value.shape[1] - 2))
 
 
 def _bend(value: Floats) -> Floats:

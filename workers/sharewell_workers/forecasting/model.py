@@ -144,7 +144,8 @@ def fit(
     known = panel.until(origin) if origin is not None else panel
     grid = known.grid(origin, steps=recipe.history)
     taught = max(0, grid.value.shape[1] - recipe.train_steps)
-    country = calendars.choice(recipe.country, panel.country, grid.day(taught), grid.end, grid.step)
+    homes, _ = grid.homes(calendars.OWN)
+    country = calendars.choice(recipe.country, panel.country, homes, grid.day(taught), grid.end, grid.step)
     lull = lulls.learn(grid, country) if country and grid.step == 7 else lulls.NO_LULL
     recipe = replace(recipe, country=country, lull=lull, signals=tuple(sorted(grid.beside)))
     state = features.observe(grid, recipe)

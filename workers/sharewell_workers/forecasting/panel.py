@@ -35,7 +35,7 @@ class Panel:
     frame: pl.DataFrame
     quality: pl.DataFrame
     step: int
-    country: str | None = None  #: whose holidays its institutions keep, as ISO 3166; None where it is not known
+    country: str | None = None  #: whose holidays its series keep, ISO 3166 or `calendars.OWN`; None if not known
 
     unit: str | None = None  #: of all values; None where nobody said
     unnamed: int = 0  #: rows that named no series and were left out
@@ -54,9 +54,9 @@ class Panel:
     ) -> Panel:
         """Clean `frame` (see `series.clean`); raises `Invalid` naming what is missing or unreadable.
 
-        Without a `country` it is the one that the names of all groups begin with, as in `us-nj` and `us-ny`.
+        Without a `country` each series keeps the holidays of the one that its group's name begins with, as in `de-by`.
         """
-        home = calendars.checked(country) if country else None
+        home = calendars.checked(country) if country and country != calendars.OWN else country
         made = series.clean(frame, step=step, unit=unit, moved=moved, known_on=known_on)
         home = home or calendars.country_of(made.rows["group"].unique().to_list())
         return cls(made.rows, made.quality, made.step, home, made.unit, made.unnamed)
@@ -151,6 +151,17 @@ class Grid:
     def outcome(self) -> Floats:
         """[S, T] what stands for values where misses are counted: intervals spread out, not put at their middle."""
         return intervals.spread(self.lower, self.upper)
+
+    def homes(self, country: str | None) -> tuple[list[str], Ints]:
+        """Whose holidays there are ("": nobody's), and [S] which of them each series keeps.
+
+        They are those of `country`, or with `calendars.OWN` of each group.
+        """
+        if country != calendars.OWN:
+            return [country or ""], np.zeros(len(self.group), dtype=np.int64)
+        found = [calendars.home(name) for name in self.groups]
+        codes = sorted(set(found))
+        return codes, np.array([codes.index(home) for home in found], dtype=np.int64)[self.group]
 
     def day(self, column: int) -> date:
         """Day of a column; columns past the last lie in the future."""

@@ -27,7 +27,7 @@ class Recipe:
     carry: int = 7  #: how long a last value may stand in for missing ones
     min_observed: int = 5  #: values a series needs before the model speaks for it
     calendar: bool = False  #: weeks of the year; only sensible with more than a year of history
-    country: str | None = None  #: whose holidays are known, as ISO 3166; None: the panel's, if it has one; "": nobody's
+    country: str | None = None  #: whose holidays are known, ISO 3166 or "own"; None: the panel's; "": nobody's
     lull: Lull = NO_LULL  #: what its holidays do to weeks; set by the fit
     signals: tuple[str, ...] = ()  #: of those beside the panel, the ones that are looked at; set by the fit
     history: int = 800  #: newest steps that are looked at at all

@@ -10,10 +10,13 @@ Nothing is fitted to any data; ranges are wide, around textbook values.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from sharewell_workers.forecasting.hub import feasts
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -30,8 +33,9 @@ SEASON = 52  #: weeks
 YEAR = 7 * SEASON  #: days
 MOST_INFECTED = 0.3  #: of those who can be, on one day
 MIXING = 0.03  #: share of infections that come from everywhere
+START = date(2019, 8, 3)  #: last day of the first week that is kept; seasons rest in August
 HOLIDAYS = (146, 160)  #: days of a world's year, which begins on 28 July: school holidays, 21 December to 3 January
-FEASTS = (21, 22)  #: weeks of it, from 0, in which families meet and the old fall ill: to 28 December and 4 January
+MOST_FEAST = 0.5  #: log of what feasts, in which families meet and the old fall ill, bring to a week full of them
 YEARLY, RESTLESS = 0, 1  #: a strain that drifts every year; one whose variants come at any time
 
 
@@ -41,6 +45,11 @@ class World:
 
     admissions: Floats
     region: Ints
+
+
+def calendar(count: int) -> tuple[date, ...]:
+    """The last days of the first `count` weeks of every world."""
+    return tuple(START + timedelta(weeks=t) for t in range(count))
 
 
 @lru_cache(maxsize=32)
@@ -101,8 +110,9 @@ def _escaped(chance: Generator, susceptible: Floats, week: int, kind: int) -> Fl
 def _reported(chance: Generator, mean: Floats) -> Floats:
     """Counts about `mean`: faults of reporting by place and week, and more spread than Poisson's."""
     mean = mean + chance.uniform(0, 0.5)
-    feast = np.isin(np.arange(len(mean)) % SEASON, FEASTS) * chance.uniform(0.0, 0.5)
+    years = len(mean) // SEASON + 1
+    winter = chance.uniform(0.0, MOST_FEAST) * np.repeat(chance.uniform(0.5, 1.5, years), SEASON)[: len(mean)]
+    feast = (feasts.share(calendar(len(mean))) * winter)[:, None] * chance.uniform(0.5, 1.5, mean.shape[1])
     fault = chance.normal(0, chance.uniform(0.03, 0.08), mean.shape) + chance.normal(0, 0.02, (len(mean), 1))
-    mean = mean * (1 + feast[:, None])
     dispersion = chance.uniform(30, 200)
-    return chance.poisson(chance.gamma(dispersion, mean * np.exp(fault) / dispersion)).astype(float)
+    return chance.poisson(chance.gamma(dispersion, mean * np.exp(feast + fault) / dispersion)).astype(float)

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sharewell_workers.forecasting.features import weeks_to_christmas
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -37,9 +35,10 @@ LAGS = range(1, 9)
 class View:
     """Places and weeks as they could be seen, week by week, and what is known of them now."""
 
-    windows: Floats  #: [T, L, K] counts of the newest K weeks as known at each week
-    values: Floats  #: [L, T] counts as known now
+    windows: Floats  #: [T, L, K] counts of the newest K weeks as known at each week, without what feasts bring
+    values: Floats  #: [L, T] counts as known now, without it
     weeks: tuple[date, ...]  #: T + as many as are looked ahead
+    feast: Floats  #: [T + as many] log of what feasts bring to each week
     regime: Ints  #: [T]
     fresh: NDArray[np.bool_]  #: [T] whether a week was seen through a table of its own time
     region: Ints  #: [L]
@@ -103,7 +102,8 @@ class Sight:
         """Counts [N, Q] from changes [N, Q] on the scale of the target."""
         base, root = self.base[rows.week, rows.place], np.sqrt(rows.horizon)
         scaled = np.maximum(base[:, None] + root[:, None] * change, 0.0)
-        return np.asarray(scaled ** (1 / POWER) * self.size[rows.place][:, None])
+        usual = self.size[rows.place] * np.exp(self.view.feast[rows.week + rows.horizon])
+        return np.asarray(scaled ** (1 / POWER) * usual[:, None])
 
     def _past(self, horizon: int) -> Ints:
         count = self.base.shape[0]
@@ -128,11 +128,11 @@ class Sight:
         then, there = week + horizon - SEASON, week - SEASON
         a_year_ago = np.where(then >= 0, self.now[place, np.maximum(then, 0)], np.nan)
         before_it = np.where(there >= 0, self.now[place, np.maximum(there, 0)], np.nan)
-        season = np.array([_season(day) for day in self.view.weeks])
-        feast = np.array([weeks_to_christmas(day) for day in self.view.weeks])
+        season, feast = np.array([_season(day) for day in self.view.weeks]), self.view.feast
         return [
-            np.full(len(week), float(horizon)), season[week], season[week + horizon], feast[week + horizon],
-            np.log(self.size[place]), a_year_ago - before_it, a_year_ago - self.base[week, place],
+            np.full(len(week), float(horizon)), season[week], season[week + horizon], feast[week],
+            feast[week + horizon], np.log(self.size[place]), a_year_ago - before_it,
+            a_year_ago - self.base[week, place],
         ]  # fmt: skip
 
 

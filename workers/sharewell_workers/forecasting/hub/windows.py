@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sharewell_workers.forecasting.hub import regions, reporting
-from sharewell_workers.forecasting.hub.sight import WIDTH, View
+from sharewell_workers.forecasting.hub import epidemics, feasts, regions, reporting
+from sharewell_workers.forecasting.hub.sight import REMEMBERED, WIDTH, View
 from sharewell_workers.forecasting.hub.tables import WEEK
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
     from numpy.typing import NDArray
 
     from sharewell_workers.forecasting.hub.epidemics import World
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 AHEAD = 8  #: weeks past the newest that have a calendar
 CARRIED = 4  #: weeks a place's last value may stand in for its newest
 WHOLE_WINDOW = 13  #: weeks of a window that make the older ones dispensable
-INVENTED_START = date(2019, 8, 3)  #: invented worlds' seasons rest in August
 
 
 def seen(tables: Tables, table: int) -> View:
@@ -40,8 +41,9 @@ def seen(tables: Tables, table: int) -> View:
     values = np.where(regime >= 0, tables.values[table][:, : last + 1], np.nan)
     fresh = np.array([week >= tables.published[0] - 2 * WEEK for week in weeks[: last + 1]])
     _correct(windows, values, reporting.completion(windows, fresh, regime), tables.parts)
+    feast = _without_feasts(windows, values, weeks, tables.parts)
     return View(
-        _narrowed(_carried(windows), reach(windows)), values, weeks, regime, fresh,
+        _narrowed(_carried(windows), reach(windows)), values, weeks, feast, regime, fresh,
         regions.of(tables.places), tables.parts,
     )  # fmt: skip
 
@@ -49,10 +51,12 @@ def seen(tables: Tables, table: int) -> View:
 def final(tables: Tables, count: int, width: int) -> View:
     """The first `count` weeks of a signal whose numbers nobody will correct, in windows of `width`."""
     count = min(count, tables.values.shape[2])
-    values, weeks = tables.values[-1][:, :count], tuple(tables.week(t) for t in range(count + AHEAD))
+    values, weeks = tables.values[-1][:, :count].copy(), tuple(tables.week(t) for t in range(count + AHEAD))
     regime = reporting.regimes(weeks[:count])
+    windows = _sliding(values)
+    feast = _without_feasts(windows, values, weeks, tables.parts)
     return View(
-        _narrowed(_broken(_sliding(values), regime), width), values, weeks, regime, np.zeros(count, dtype=bool),
+        _narrowed(_broken(windows, regime), width), values, weeks, feast, regime, np.zeros(count, dtype=bool),
         regions.of(tables.places), tables.parts,
     )  # fmt: skip
 
@@ -60,10 +64,12 @@ def final(tables: Tables, count: int, width: int) -> View:
 def invented(world: World, width: int) -> View:
     """All weeks of an invented world, whose last place is the sum of the others, in windows of `width`."""
     places, count = world.admissions.shape
+    values, weeks, parts = world.admissions.copy(), epidemics.calendar(count + AHEAD), np.arange(places - 1)
+    windows = _sliding(values)
+    feast = _without_feasts(windows, values, weeks, parts)
     return View(
-        _narrowed(_sliding(world.admissions), width), world.admissions,
-        tuple(INVENTED_START + WEEK * t for t in range(count + AHEAD)),
-        np.zeros(count, dtype=np.int64), np.zeros(count, dtype=bool), world.region, np.arange(places - 1),
+        _narrowed(windows, width), values, weeks, feast,
+        np.zeros(count, dtype=np.int64), np.zeros(count, dtype=bool), world.region, parts,
     )  # fmt: skip
 
 
@@ -83,6 +89,16 @@ def _correct(windows: Floats, values: Floats, growth: Floats, parts: Ints) -> No
     values[:, -1] *= calm[-1]
 
 
+def _without_feasts(windows: Floats, values: Floats, weeks: Sequence[date], parts: Ints) -> Floats:
+    """Take out what feasts bring, in windows as in what is known now; give it for each week, in logs."""
+    count = values.shape[1]
+    lately = slice(max(0, count - REMEMBERED), count)
+    feast = feasts.learn(values[parts, lately], weeks[lately]) * feasts.share(weeks)
+    values /= np.exp(feast[:count])
+    windows /= np.exp(feast[np.maximum(_back(count), 0)])[:, None, :]
+    return feast
+
+
 def _carried(windows: Floats) -> Floats:
     """Windows whose newest week, where it is missing, repeats the last known of the few before it."""
     filled = windows.copy()
@@ -100,10 +116,14 @@ def _sliding(values: Floats) -> Floats:
 
 def _broken(windows: Floats, regime: Ints) -> Floats:
     """Windows that hold nothing from another reporting regime than their newest week's."""
-    count = len(windows)
-    back = np.arange(count)[:, None] - np.arange(WIDTH)[::-1]
+    back = _back(len(windows))
     apart = (back < 0) | (regime[np.maximum(back, 0)] != regime[:, None]) | (regime[:, None] < 0)
     return np.where(apart[:, None, :], np.nan, windows)
+
+
+def _back(count: int) -> Ints:
+    """[T, K] which week each place of a window speaks of; below 0 before the first."""
+    return np.asarray(np.arange(count)[:, None] - np.arange(WIDTH)[::-1])
 
 
 def _narrowed(windows: Floats, width: int) -> Floats:
