@@ -62,20 +62,18 @@ def test_bounds_and_faces_are_those_of_the_whole_matrix(horizons: Horizons, data
     for program in programs(horizon):
         face, matrix = Face.start(program), matrix_of(program).toarray().astype(object)
         for aim in horizon.aims[:3]:
-            over, count = data.draw(st.integers(1, 3)), len(face.row_lower)
-            rows = data.draw(st.lists(st.integers(-2, 2), min_size=count, max_size=count))
-            rows += data.draw(st.lists(st.integers(-2, 0), min_size=len(face.locks), max_size=len(face.locks)))
+            over, chance = data.draw(st.integers(1, 3)), data.draw(st.randoms(use_true_random=False))
             costs = np.array(program.costs[aim], dtype=object)
             limits = [*zip(face.row_lower, face.row_upper, strict=True), *((None, most) for _, most in face.locks)]
-            sides = [low if y > 0 else high for y, (low, high) in zip(rows, limits, strict=True) if y]
-            if None in sides:
+            rows = [chance.randint(-2, 2) for _ in limits]
+            sides = [low if y > 0 else high for y, (low, high) in zip(rows, limits, strict=True)]
+            if any(y and side is None for y, side in zip(rows, sides, strict=True)):
                 with pytest.raises(NotProven, match="wrong sign"):
                     face.bound(program.costs[aim], over, rows)
-                rows = [0] * len(rows)
+            rows = [0 if side is None else y for y, side in zip(rows, sides, strict=True)]
             written = np.vstack([matrix, *(np.array(lock, dtype=object)[None, :] for lock, _ in face.locks)])
             rates = over * costs - written.T @ np.array(rows, dtype=object)
             lower, upper = np.array(face.lower, dtype=object), np.array(face.upper, dtype=object)
-            sides = [low if y > 0 else high for y, (low, high) in zip(rows, limits, strict=True)]
             total = sum(y * (side or 0) for y, side in zip(rows, sides, strict=True))
             bound = face.bound(program.costs[aim], over, rows)
             assert bound.total == total + np.minimum(rates * lower, rates * upper).sum()
