@@ -63,7 +63,7 @@ class Face:
         that meet it as well are left.
         """
         missed = self._settle_columns(stage, rows) + _settle(rows[self.supply], *self.rows)
-        return missed + self._settle_charges(stage, rows) if self.program.charge_reserve else missed
+        return missed + self._settle_charges(stage, rows) if self.program.account.quotas else missed
 
     def _settle_columns(self, stage: str, rows: Sequence[int]) -> int:
         price = [*rows, 0]  # -1 finds the last one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from sharewell.domain.certificate import NotProven
 from sharewell.domain.horizon import Aim, Horizon
 from sharewell.domain.horizon_certificate import Face
 from sharewell.domain.horizon_program import Program, stretches
-from sharewell.domain.horizon_rows import Way
+from sharewell.domain.horizon_rows import Item, Lot, Site, Standing, Way
 from sharewell.domain.horizon_rules import program_of
 from sharewell.domain.horizon_stock import Stock
 from sharewell.domain.horizon_walk import alone
@@ -62,20 +63,18 @@ def test_bounds_and_faces_are_those_of_the_whole_matrix(horizons: Horizons, data
     for program in programs(horizon):
         face, matrix = Face.start(program), matrix_of(program).toarray().astype(object)
         for aim in horizon.aims[:3]:
-            over, count = data.draw(st.integers(1, 3)), len(face.row_lower)
-            rows = data.draw(st.lists(st.integers(-2, 2), min_size=count, max_size=count))
-            rows += data.draw(st.lists(st.integers(-2, 0), min_size=len(face.locks), max_size=len(face.locks)))
+            over, chance = data.draw(st.integers(1, 3)), data.draw(st.randoms(use_true_random=False))
             costs = np.array(program.costs[aim], dtype=object)
             limits = [*zip(face.row_lower, face.row_upper, strict=True), *((None, most) for _, most in face.locks)]
-            sides = [low if y > 0 else high for y, (low, high) in zip(rows, limits, strict=True) if y]
-            if None in sides:
+            rows = [chance.randint(-2, 2) for _ in limits]
+            sides = [low if y > 0 else high for y, (low, high) in zip(rows, limits, strict=True)]
+            if any(y and side is None for y, side in zip(rows, sides, strict=True)):
                 with pytest.raises(NotProven, match="wrong sign"):
                     face.bound(program.costs[aim], over, rows)
-                rows = [0] * len(rows)
+            rows = [0 if side is None else y for y, side in zip(rows, sides, strict=True)]
             written = np.vstack([matrix, *(np.array(lock, dtype=object)[None, :] for lock, _ in face.locks)])
             rates = over * costs - written.T @ np.array(rows, dtype=object)
             lower, upper = np.array(face.lower, dtype=object), np.array(face.upper, dtype=object)
-            sides = [low if y > 0 else high for y, (low, high) in zip(rows, limits, strict=True)]
             total = sum(y * (side or 0) for y, side in zip(rows, sides, strict=True))
             bound = face.bound(program.costs[aim], over, rows)
             assert bound.total == total + np.minimum(rates * lower, rates * upper).sum()
@@ -91,3 +90,24 @@ def test_bounds_and_faces_are_those_of_the_whole_matrix(horizons: Horizons, data
 def test_the_hash_is_that_of_the_canonical_document(horizons: Horizons, data: st.DataObject) -> None:
     horizon = data.draw(horizons(kinds=KINDS, lumpy=True))
     assert horizon.hash == hashlib.sha256(canonical.encode(horizon.to_json())).hexdigest()
+
+
+def test_lanes_from_one_site_are_limited_by_where_they_lead() -> None:
+    horizon = Horizon(
+        start=datetime(2026, 1, 31, 12, tzinfo=UTC), days=2, seed="spip",
+        items=(Item(item="x", kind=ResourceKind.DEVICE),),
+        sites=tuple(Site(site=name) for name in ("bobeline", "champignac", "spirou")),
+        lots=(Lot(site="spirou", item="x", units=9, since=0, until=2),),
+        standings=(
+            Standing(site="bobeline", item="x", need=(9, 9), kept=(0, 0)),
+            Standing(site="champignac", item="x", need=(9, 9), kept=(0, 0), takes=1),
+            Standing(site="spirou", item="x", need=(0, 0), kept=(0, 0), pledge=1000),
+        ),
+        lanes=tuple(
+            Way(item="x", origin="spirou", destination=name, days=0, metres=1) for name in ("bobeline", "champignac")
+        ),
+    )  # fmt: skip
+    (program,) = programs(horizon)
+    named = zip(program.names, program.upper, strict=True)
+    most = {(name[1].destination, name[3]): units for name, units in named if name[0] == "lane"}
+    assert most == {("bobeline", 0): 9, ("bobeline", 1): 9, ("champignac", 0): 1, ("champignac", 1): 1}
