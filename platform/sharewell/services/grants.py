@@ -57,12 +57,12 @@ class GrantService:
             await tx.grants.add_request(hashed(handle), asked, at=at, until=at + PUSHED_LIFE)
         return handle
 
-    async def open(self, handle: str, browser: str) -> AuthorizationRequest | None:
-        """The request, for the first browser that asks for it and no other."""
+    async def open(self, handle: str, browser: str, client_id: str | None = None) -> AuthorizationRequest | None:
+        """The request, for the first browser that asks for it and no other; if `client_id` is given, of that client."""
         at = self._office.now()
         async with self._office.database.transaction() as tx:
             found = await tx.grants.underway(hashed(handle), at=at)
-            if found is None or found.family is not None:
+            if found is None or found.family is not None or client_id not in (None, found.request.client_id):
                 return None
             if found.browser_hash is None:
                 await tx.grants.bind(hashed(handle), hashed(browser), at + SIGN_IN_LIFE)

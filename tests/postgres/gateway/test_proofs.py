@@ -6,11 +6,17 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey
+from starlette.responses import JSONResponse
 
+from sharewell.authz import Authorizer
 from sharewell.domain.clients import RateClass
+from sharewell.domain.policy import Action, Target
+from sharewell.domain.principals import Role
+from sharewell.gateway.app import build_app
 from sharewell.gateway.oauth.proofs import ath
 from sharewell.gateway.rates import RATES, Buckets
 
@@ -99,6 +105,32 @@ async def test_a_client_that_must_prove_its_key_gets_no_other_token(door: FrontD
     assert (await bound(program, replayed)).json()["error"] == "invalid_dpop_proof"
     assert (await ask(door, token, proof("/graphql", token))).status_code == 200
     assert [d.details["reason"] for d in await door.refusals()] == ["no_proof", "proof_replayed"]
+
+
+async def test_the_policies_hear_how_a_token_was_presented_and_what_for(door: FrontDoor) -> None:
+    """An older token of a client that must prove its key opens nothing, and research changes nothing."""
+    authz = Authorizer.load()
+
+    async def rules(scope: Any, receive: Any, send: Any) -> None:
+        caller = scope["state"]["caller"]
+        seen, made = (
+            authz.ask(caller, act, Target(kind="institution", id="x"))
+            for act in (Action.VIEW_INSTITUTION, Action.REGISTER_INSTITUTION)
+        )
+        await JSONResponse([seen.allowed, list(seen.policies), list(made.policies)])(scope, receive, send)
+
+    program: Program = await door.register(
+        sender_constrained=True, roles=frozenset({Role.ADMIN}), scopes=["system/Institution.cruds"], purposes=["HRESCH"]
+    )
+    token = (await bound(program, proof("/oauth/token"))).json()["access_token"]
+    older = door.sign(scope="system/Institution.cruds")
+    transport = httpx2.ASGITransport(build_app(door.parts, rules))
+    async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
+        headers = {"Authorization": f"DPoP {token}", "DPoP": proof("/graphql", token)}
+        proven = (await http.post("/graphql", headers=headers)).json()
+        unproven = (await http.post("/graphql", headers={"Authorization": f"Bearer {older}"})).json()
+    assert (proven[0], proven[2]) == (True, ["research-changes-nothing"])
+    assert unproven == [False, ["bound-clients-prove-their-key"], ["bound-clients-prove-their-key"]]
 
 
 async def test_what_an_app_was_granted_stays_bound_to_the_key_it_showed_first(

@@ -68,8 +68,8 @@ class Authorization:
                 return self._back(
                     redirect_uri, asked.get("state"), error=error.error, error_description=error.description
                 )
-        found = await self._us.grants.open(handle, browser)
-        if found is None or found.client_id != client.client_id:
+        found = await self._us.grants.open(handle, browser, client.client_id)
+        if found is None:
             await self._record(request, "unknown_request", client)
             return pages.message_page("Not here", OVER, status=400)
         page = pages.sign_in_page(client.name, handle, redirect_uri=found.redirect_uri)
@@ -95,7 +95,10 @@ class Authorization:
             await self._record(request, "not_for_this_app", client)
             await self._us.grants.decline(handle, browser)
             return self._back(found.redirect_uri, found.state, error="access_denied")
-        await self._us.grants.signed_in(handle, browser, person)
+        try:
+            await self._us.grants.signed_in(handle, browser, person)
+        except NotFound as error:  # its time ran out meanwhile
+            return await self._refuse(request, error)
         return pages.consent_page(
             client.name, handle, person=person.name, scopes=found.scopes, redirect_uri=found.redirect_uri,
             purpose=None if found.purpose is None else Purpose(found.purpose).name.replace("_", " ").lower(),
