@@ -76,10 +76,10 @@ create function pg_temp.id(kind integer, number bigint) returns uuid language sq
 
 insert into audit.entry (leaf_hash, body) select sha256('x'), 'x' from generate_series(1, 40000);
 insert into audit.decision
+    (id, staged_id, kind, at, actor, institution, action, outcome, policy_set, subject_kind, subject_id, request_id,
+     resources)
   select pg_temp.id(9, n), n, case when n % 400 = 0 then 'audit.reconciled' else 'offer.published' end,
          timestamptz '{NOW}' - n * interval '1 minute', 'client-' || n % 100,
-         pg_temp.id(1, n % {HOUSES}), 'publishOffer', 'allowed', '', 'offer', n::text, 'r'
-  select pg_temp.id(9, n), n, 'offer.published', timestamptz '{NOW}' - n * interval '1 minute', 'client-' || n % 100,
          pg_temp.id(1, n % {HOUSES}), 'publishOffer', case when n % 500 = 0 then 'refused' else 'allowed' end,
          md5((n / 5000)::text) || md5(''), 'offer', pg_temp.id(4, n)::text, 'r', array['resource-' || n % 400]
     from generate_series(1, 40000) n;

@@ -199,6 +199,8 @@ def _unpacked(data: bytes) -> dict[str, bytes]:
     with _refused(), zipfile.ZipFile(io.BytesIO(data)) as packed:
         if any(member.file_size > len(data) for member in packed.infolist()):
             raise PeriodNotVerified("A file in it claims to be larger than the whole.")
+        if any(member.compress_type != zipfile.ZIP_STORED for member in packed.infolist()):
+            raise PeriodNotVerified("A file in it is compressed; in this format none is.")
         return {member.filename: packed.read(member) for member in packed.infolist()}
 
 
