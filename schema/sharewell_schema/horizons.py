@@ -17,7 +17,7 @@ from sharewell.store.horizons import MOST_ROWS, HorizonUnmet
 from sharewell_schema.allocations import Allocation
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
-from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
 
 MILLI = 1000
@@ -246,6 +246,7 @@ class PlanHorizonInput:
     )
     hold_days: int = field("Days for which consumables that were received are not shipped on.", default=10)
     seconds: int = field(f"Time for the search, at most {MOST_SECONDS}; a schedule comes out in any case.", default=60)
+    on_behalf_of: OnBehalfOf | None = person_field()
 
 
 @strawberry.type(description="What became of planHorizon.")

@@ -14,7 +14,7 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.mutations import Receipt, key_field, paid, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
 
 described(
@@ -52,6 +52,7 @@ class RegisterPersonInput:
     name: str = field("The person's name, 1 to 200 characters.")
     roles: list[Role] = field("What the person is to the platform; at least one, and not DEVICE.")
     institution: UUID | None = field("The institution the person acts for; required for INSTITUTION.", default=None)
+    on_behalf_of: OnBehalfOf | None = person_field()
 
 
 @strawberry.type(description="What became of registerPerson.")
@@ -68,6 +69,7 @@ class RegisterPersonPayload:
 class DisablePersonInput:
     idempotency_key: str = key_field()
     person: UUID = field("Which person.")
+    on_behalf_of: OnBehalfOf | None = person_field()
 
 
 @strawberry.type(description="What became of disablePerson.")

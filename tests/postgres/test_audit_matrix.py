@@ -19,20 +19,22 @@ GATEWAY, WORKER, SEQUENCER, OWNER = (
     DatabaseRole.GATEWAY, DatabaseRole.WORKER, DatabaseRole.SEQUENCER, DatabaseRole.MIGRATOR,
 )  # fmt: skip
 ACTS = ("select", "insert", "update", "delete", "truncate", "disable", "drop")
-#: What an owner can do to a table whose rows are guarded: it may also take the guard away, which is no row's matter.
-OWNS = "select insert disable drop"
+#: What an owner can do to a table of the log; `guard.keep_the_log` refuses it to take the trigger or the table away.
+OWNS = "select insert"
 LOG = {GATEWAY: "select", WORKER: "select", SEQUENCER: "select", OWNER: OWNS}
 TREE = LOG | {SEQUENCER: "select insert"}
 
 #: By table and role: the acts that are done. What is not named is refused, by a missing right or by a trigger.
 MATRIX: Final[dict[str, dict[DatabaseRole, str]]] = {
     "audit.entry": LOG,
-    "audit.decision": LOG,
+    "audit.decision": LOG | {OWNER: "select insert disable"},  # made from the entries, and can be made anew
     "audit.leaf": TREE,
     "audit.tile": TREE,
     "audit.tree": TREE,
     "audit.checkpoint": TREE,
     "audit.verifier_key": TREE,
+    "audit.cosignature": TREE,
+    "audit.key_handover": TREE,
     "erasable.subject_key": {
         GATEWAY: "select insert update", WORKER: "select update", SEQUENCER: "",
         OWNER: "select insert update disable drop",
@@ -50,6 +52,8 @@ ROWS: Final = {
     "audit.tree": "values ({n}, sha256('x'), {n})",
     "audit.checkpoint": "values ({n}, 'x')",
     "audit.verifier_key": "values ('key {n}')",
+    "audit.cosignature": "values (1, 'witness {n}', 'x')",
+    "audit.key_handover": "values ('key 1', 'x') on conflict do nothing",
     "erasable.subject_key": "values (gen_random_uuid(), sha256('{n}'), null, 'k', 'w', now(), now())",
     "erasable.lookup_key": "values (true, 'k', 'w') on conflict do nothing",
 }  # fmt: skip
@@ -77,6 +81,7 @@ A_COLUMN = {
     "erasable.subject_key": "keep_until", "erasable.lookup_key": "wrapped", "audit.entry": "body",
     "audit.decision": "kind", "audit.leaf": "log_index", "audit.tile": "n",
     "audit.tree": "size", "audit.checkpoint": "note", "audit.verifier_key": "vkey",
+    "audit.cosignature": "line", "audit.key_handover": "note",
 }  # fmt: skip
 
 

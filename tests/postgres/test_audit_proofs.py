@@ -223,7 +223,7 @@ async def test_a_log_without_holes_is_found_complete(a_sealed_log: None, owner: 
         ("entry", "delete from audit.entry where staged_id = 4", {"decisions_without_entry": 1}),
         ("decision", "delete from audit.decision where staged_id = 2", {"entries_without_decision": 1}),
         ("decision", "update audit.decision set actor = 'nobody' where staged_id = 2", {"decisions_unlike_entry": 1}),
-        ("decision", "update audit.decision set resources = null where staged_id = 2", {"decisions_unlike_entry": 1}),
+        ("decision", "update audit.decision set resources = null where staged_id = 1", {"decisions_unlike_entry": 1}),
         ("decision", "update audit.decision set at = now() where staged_id = 2", {"decisions_unlike_entry": 1}),
         ("decision", "update audit.decision set institution = null where staged_id = 2", {"decisions_unlike_entry": 1}),
         (
@@ -320,5 +320,5 @@ async def test_every_noun_names_its_decision(owner: Connection) -> None:
     # check that names one (`marked_by`) once it has led to it.
     assert {row["relname"] for row in silent} <= {
         "artifact", "answered", "transfer_step", "forecast", "feed_row", "forecast_watch", "forecast_sum",
-        "run_receipt", "unfilled",
+        "run_receipt", "unfilled", "horizon_day", "horizon_movement", "horizon_unmet",
     }  # fmt: skip

@@ -396,6 +396,7 @@ async def test_a_changed_log_gives_no_period(
 ) -> None:
     await seal()
     admin = await asyncpg.connect(admin_dsn)
+    await admin.execute("set sharewell.break_glass = 'on'")
     await admin.execute("alter table audit.entry disable trigger only_grows")
     await admin.execute("update audit.entry set body = overlay(body placing 'X' from 12) where staged_id = 3")
     await admin.close()

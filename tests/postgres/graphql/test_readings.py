@@ -19,11 +19,11 @@ OFFERS = "query ($of: UUID) { offers(institution: $of) { nodes { id quantity } }
 @asynccontextmanager
 async def unrecorded(owner: Any) -> AsyncIterator[None]:
     """While this lasts the database refuses every entry, and everything else works."""
-    await owner.execute("alter table audit.entry add constraint never check (octet_length(body) < 1) not valid")
+    await owner.execute("revoke execute on function audit.record(bytea) from sharewell_gateway")
     try:
         yield
     finally:
-        await owner.execute("alter table audit.entry drop constraint never")
+        await owner.execute("grant execute on function audit.record(bytea) to sharewell_gateway")
 
 
 async def two(api: Api) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
@@ -86,10 +87,13 @@ async def test_an_operator_cannot_put_a_result_on_record(api: Api) -> None:
         await api.workers.completeness.reconcile(operator())
 
 
-async def test_a_log_that_cannot_be_read_is_a_failure_and_not_a_result(api: Api, owner: Any) -> None:
+async def test_a_log_that_cannot_be_read_is_a_failure_and_not_a_result(api: Api, owner: Any, admin_dsn: str) -> None:
     await api.institution("clinic")
-    await owner.execute("alter table audit.entry disable trigger only_grows")
-    await owner.execute("update audit.entry set body = '{' where staged_id = 1")
+    admin = await asyncpg.connect(admin_dsn)
+    await admin.execute("set sharewell.break_glass = 'on'")
+    await admin.execute("alter table audit.entry disable trigger only_grows")
+    await admin.execute("update audit.entry set body = '{' where staged_id = 1")
+    await admin.close()
     with capture_logs() as logs, pytest.raises(Exception, match="no longer JSON"):
         await reconcile(JOB, api.workers)
     assert [line["log_level"] for line in logs] == ["error"]

@@ -229,8 +229,7 @@ async def test_whatever_happens_at_once_every_unit_is_promised_once_and_every_de
     async with migrator_pool.acquire() as conn:
         found = await reconcile(conn)  # type: ignore[arg-type]  # the proxy has every method of a connection
     assert found.complete, found.problems
-    for table, least in (("transfer", 4), ("override", 0), ("deviation", 0)):  # something did happen
-        assert await migrator_pool.fetchval(f"select count(*) from sharewell.{table}") > least, table
+    assert await migrator_pool.fetchval("select count(*) from sharewell.transfer") > 4  # something did happen
 
 
 async def _promise_blindly(world: World, offer: Offer, request: Request, units: int) -> None:
