@@ -22,7 +22,8 @@ LINES = {"sharewell.forecast", "sharewell.forecast_sum", "sharewell.run_receipt"
          "sharewell.horizon_day", "sharewell.horizon_movement", "sharewell.horizon_unmet"}  # fmt: skip
 TABLES = """
 select n.nspname || '.' || c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
- where c.relkind in ('r', 'p') and (n.nspname = 'sharewell' or c.oid = 'oauth.client'::regclass) order by 1
+ where c.relkind in ('r', 'p')
+   and (n.nspname = 'sharewell' or c.oid in ('oauth.client'::regclass, 'oauth.family'::regclass)) order by 1
 """
 GUARDS = """
 select t.tgname, t.tgenabled, p.proname from pg_trigger t join pg_proc p on p.oid = t.tgfoid

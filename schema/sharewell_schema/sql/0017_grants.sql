@@ -138,3 +138,13 @@ alter table oauth.revoked enable row level security;
 create policy call_back on oauth.revoked for insert to sharewell_gateway with check (true);
 create policy look on oauth.revoked for select to sharewell_gateway using (true);
 create policy forget on oauth.revoked for delete to sharewell_gateway using (exp < now());
+
+-- No consent, and no new person, without an entry of its own in the same transaction. What people change of their own
+-- sign-in, such as a second factor that is not confirmed yet, is no decision.
+call audit.guard('oauth.family', true);
+create trigger needs_entry_insert after insert on oauth.person referencing new table as touched
+  for each statement execute function audit.require_own_entry();
+alter table oauth.person enable always trigger needs_entry_insert;
+-- Whoever proves that nothing is missing sees which decisions are named here, and nothing else of people.
+grant select (decision_id, disabled_by) on oauth.person to sharewell_worker;
+grant select (decision_id) on oauth.family to sharewell_worker;
