@@ -263,6 +263,7 @@ QUERIES: Mapping[str, Query] = {
         transfers.LAPSED, ([an_id(4, n) for n in range(19_950, 20_000)],), 200, WORKER
     ),
     "the choice in force": Query(choices.IN_FORCE, (REGION, BEDS), 50, WORKER),
+    "the choices in force": Query(choices.ALL_IN_FORCE, (REGION, [BEDS]), 400, WORKER),
     "choices": Query(choices.PAGE, (NEWEST, None, None, 51), 200, GATEWAY),
     "choices of a region": Query(choices.PAGE, (NEWEST, REGION, BEDS, 51), 200, GATEWAY),
     "credit of a region": Query(credit.NEWEST, (BEDS, [an_id(1, n) for n in range(50)]), 200, WORKER),

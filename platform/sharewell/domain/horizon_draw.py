@@ -17,6 +17,7 @@ from sharewell.domain.horizon_rows import UNLIMITED, Gate, Item, Lot, Shipment, 
 from sharewell.domain.horizon_walk import Alone, Node, alone
 from sharewell.domain.lanes import Reach, Spot, nearest_lanes
 from sharewell.domain.resources import Resource, ResourceKind
+from sharewell.domain.rule import Rule
 from sharewell.domain.transfers import TransferState
 
 if TYPE_CHECKING:
@@ -83,8 +84,14 @@ class _Drawing:
         return replace(
             bare, lanes=ways, in_force=in_force, gates=tuple(self._gates(ways)),
             standings=tuple(replace(row, kept=self._kept(row, by_itself)) for row in bare.standings),
-            aims=(Aim.SHORTAGE, Aim.DISTANCE, *([Aim.STABILITY] if in_force else [])),
+            aims=self._aims(in_force),
         )  # fmt: skip
+
+    def _aims(self, in_force: Sequence[Shipment]) -> tuple[Aim, ...]:
+        """The rule that a run has by default, unless those whom it binds chose one without a floor for any resource."""
+        floorless = {Rule.WELFARE, Rule.UTILITARIAN}.intersection(self.stored.rules.values())
+        floor, stability = () if floorless else (Aim.FILL,), (Aim.STABILITY,) if in_force else ()
+        return (*floor, Aim.SHORTAGE, Aim.DISTANCE, *stability)
 
     def _bare(self) -> Horizon:
         """Everything but lanes and what follows from the outcome without them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sharewell.domain.offers import Offer
     from sharewell.domain.requests import Request
     from sharewell.domain.resources import Resource
+    from sharewell.domain.rule import Rule
     from sharewell.domain.transfers import TransferState
 
 DAY = timedelta(days=1)
@@ -70,6 +71,7 @@ class Stored:
     promised: Mapping[Node, int]  #: units taken off the stock a giver reported
     under_way: Sequence[UnderWay]
     in_force: Foreseen | None = None  #: what the last run foresaw
+    rules: Mapping[str, Rule] = field(default_factory=dict)  #: chosen for a resource; else the usual one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

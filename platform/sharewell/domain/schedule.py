@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from sharewell.domain import canonical, strict
@@ -210,9 +210,10 @@ class Schedule:
         return hashlib.sha256(canonical.encode(decided)).hexdigest()
 
     def total(self, aim: Aim) -> tuple[int, int]:
-        """Value and proven bound of `aim` over all stretches."""
+        """Value and proven bound of `aim` over all stretches: their sum, and of what is the worst of any, the worst."""
         rows = [row for row in self.stages if row.aim is aim]
-        return sum(row.value for row in rows), sum(row.bound for row in rows)
+        fold = partial(max, default=0) if aim is Aim.FILL else sum
+        return fold(row.value for row in rows), fold(row.bound for row in rows)
 
     def to_json(self) -> dict[str, Json]:
         """The document that is stored and given to whoever checks it."""

@@ -104,6 +104,7 @@ class HorizonService:
         at = self._office.now()
         under_way, promised = await tx.horizons.under_way(region, names, at)
         institutions = await tx.institutions.in_region(region)
+        chosen = await tx.choices.all_in_force(region, names)
         return Stored(
             institutions=[row for row in institutions if row.status is InstitutionStatus.ACTIVE],
             resources=[await self._office.resource(tx, name) for name in names],
@@ -112,6 +113,7 @@ class HorizonService:
             offers=await tx.offers.open_in_region(region, names, at),
             requests=await tx.requests.open_in_region(region, names, at),
             promised=promised, under_way=under_way, in_force=await _in_force(tx, region, names),
+            rules={name: choice.fairness.rule for name, choice in chosen.items()},
         )  # fmt: skip
 
     async def answered(self, horizon: Horizon) -> bool:

@@ -10,6 +10,7 @@ from sharewell.domain.choices import Choice, ChosenReserve, read_fairness, read_
 from sharewell.store.paging import Page
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     import asyncpg
@@ -21,6 +22,10 @@ values ($1, $2, $3, $4::text::jsonb, $5::text::jsonb, $6, $7)
 """
 IN_FORCE = f"""
 select {_COLUMNS} from sharewell.choice where region = $1 and resource = $2 order by id desc limit 1
+"""
+ALL_IN_FORCE = f"""
+select distinct on (resource) {_COLUMNS} from sharewell.choice where region = $1 and resource = any($2)
+ order by resource, id desc
 """
 PAGE = f"""
 select {_COLUMNS} from sharewell.choice
@@ -44,6 +49,11 @@ class ChoiceRepository:
         """The newest; None where nobody chose and the default holds."""
         row = await self._conn.fetchrow(IN_FORCE, region, resource)
         return None if row is None else _choice(row)
+
+    async def all_in_force(self, region: str, resources: Sequence[str]) -> dict[str, Choice]:
+        """The newest of each of `resources` for which anybody chose."""
+        rows = await self._conn.fetch(ALL_IN_FORCE, region, resources)
+        return {row["resource"]: _choice(row) for row in rows}
 
     async def page(self, *, before: UUID, region: str | None, resource: str | None, first: int) -> Page[Choice]:
         """Newest first."""

@@ -83,7 +83,7 @@ async def test_what_leaves_today_is_held_for_a_request_and_its_owner_answers_as_
     assert (moved["giverId"], moved["receiverId"]) == (giver, receiver)
     assert (moved["day"], moved["arrives"], moved["units"], moved["held"]) == (0, 0, 4, 4)
     assert found["search"]["status"] == "optimal"
-    assert [row["aim"] for row in found["stages"]] == ["SHORTAGE", "DISTANCE"]
+    assert [row["aim"] for row in found["stages"]] == ["FILL", "SHORTAGE", "DISTANCE"]
     (run,) = found["runs"]
     assert (run["rule"], run["horizonId"], run["assigned"], run["fairness"]) == ("horizon", found["id"], 4, None)
     assert run["answers"] == {"state": "PROPOSED", "open": 1, "unitsOpen": 4}
@@ -99,6 +99,27 @@ async def test_what_leaves_today_is_held_for_a_request_and_its_owner_answers_as_
         await api.done(who, step, transfer=transfer["id"])
     (asked,) = (await api.ask("receiver", "{ requests { nodes { requested fulfilled status } } }"))["requests"]["nodes"]
     assert asked == {"requested": 4, "fulfilled": 4, "status": "FULFILLED"}
+
+
+async def test_the_worse_filled_goes_first_unless_the_region_chose_a_rule_without_a_floor(api: Api) -> None:
+    """Six units for a need of 2 that is urgent and a need of 10 that is not: under the usual rule neither gets all."""
+    await two_hospitals(api)
+    await api.institution("other", latitude=40.1)
+    await api.report("other", resource=VENTILATORS, staffed=5, occupied=5, waiting=10)
+    await api.done("receiver", "openRequest", **api.need_of(4, resource=VENTILATORS, urgency=1))
+    await api.done("other", "openRequest", **api.need_of(10, resource=VENTILATORS, urgency=4))
+
+    async def moved_to_the_patient() -> tuple[int, list[str]]:
+        found = await plan(api)
+        patient = str(api.callers["receiver"].institution)
+        units = sum(row["units"] for row in found["movements"] if row["receiverId"] == patient and row["day"] == 0)
+        return units, [row["aim"] for row in found["stages"]]
+
+    units, aims = await moved_to_the_patient()
+    assert (units > 0, aims[:2]) == (True, ["FILL", "SHORTAGE"])
+    await api.done("planner", "chooseFairness", region="us-nj", resource=VENTILATORS, rule="UTILITARIAN")
+    _, aims = await moved_to_the_patient()
+    assert aims[0] == "SHORTAGE"
 
 
 async def test_nothing_leaves_today_for_a_need_of_later_and_the_request_hears_when_it_is_foreseen(api: Api) -> None:
@@ -289,7 +310,7 @@ async def test_a_horizon_is_drawn_in_as_many_statements_whoever_takes_part(
         await api.report(f"more-{number}", resource=MASKS, staffed=5, occupied=5)
     many = await drawn()
     assert (few[1], many[1]) == (2, 7)
-    assert many[0] == few[0] - 3 == 7  # the lines of the catalogue are read once
+    assert many[0] == few[0] - 3 == 8  # the lines of the catalogue are read once
 
 
 async def test_whoever_stays_short_learns_what_would_change_it_and_nobody_else_does(api: Api) -> None:
