@@ -162,7 +162,7 @@ def mutations(things: Mapping[str, str], number: int) -> dict[str, tuple[str, di
             "name": "New", "clientId": f"client-{number}", "roles": ["REGULATOR"], "scopes": EVERYTHING, "jwks": key,
         }),
         "registerPerson": ("registerPerson", {"login": f"person-{number}", "name": "New", "roles": ["REGULATOR"]}),
-        "disablePerson": ("disablePerson", {"person": things["person"]}),
+        "disablePerson": ("disablePerson", {"person": things["invited person"]}),
         "disableClient": ("disableClient", {"clientId": things["spare client"]}),
         "chooseFairness": ("chooseFairness", {"region": REGION, "resource": "bed.adult"}),
         "planHorizon": ("planHorizon", {"region": f"nowhere-{number}", "resources": ["bed.adult"]}),
@@ -193,7 +193,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         things = await things_of(north, south, clients) | await governed_by(stage, north, south, clients)
         things["spare client"] = spare.client_id
         things |= await person_of(stage, north, clients)
-        things["person"] = await somebody(stage)
+        things["invited person"] = await somebody(stage)
         yield World(stage, north, south, east, clients, things)
 
 
