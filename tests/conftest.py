@@ -22,12 +22,17 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from sharewell.settings import DatabaseRole
 from sharewell.store import embedded, server
 from sharewell.store.guard import put_guard
 from sharewell.store.migrate import migrate
 from sharewell.store.pools import open_pool
+
+# A machine that is busy with something else is no defect of what is tested.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
