@@ -18,6 +18,7 @@ import cedarpy
 from sharewell.domain import scopes
 from sharewell.domain.errors import Forbidden
 from sharewell.domain.inquiry import Inquiry
+from sharewell.domain.people import PREFIX
 from sharewell.domain.policy import MANY, Action, Ruling, Target, policy_set_hash, scope_of
 from sharewell.domain.principals import Caller, Role
 
@@ -122,10 +123,10 @@ class Authorizer:
         """The ruling that permits it, to be recorded with the act; raises `Forbidden` carrying the ruling."""
         ruling = self.ask(caller, action, target, context)
         if not ruling.allowed:
-            raise Forbidden(self.explain(action, target, ruling), ruling=ruling)
+            raise Forbidden(self.explain(caller, action, target, ruling), ruling=ruling)
         return ruling
 
-    def explain(self, action: Action, target: Target, ruling: Ruling) -> str:
+    def explain(self, caller: Caller, action: Action, target: Target, ruling: Ruling) -> str:
         """Why `ruling` refuses, in the policies' own sentences; tells nothing of the target but its id."""
         refused = f"{action} on {target.kind} {'list' if target.id == MANY else target.id} is refused."
         forbidding = [self.policies[name] for name in ruling.policies]
@@ -135,7 +136,8 @@ class Authorizer:
             return " ".join([refused, "No policy permits it. What is permitted:", *permitted])
         reasons = [policy.sentence for policy in forbidding]
         if any(policy.id == "scope-covers-the-act" for policy in forbidding):
-            reasons.append(f"The scope needed is system/{scope_of(action, target)}.")
+            context = "user" if caller.principal.startswith(PREFIX) else "system"
+            reasons.append(f"The scope needed is {context}/{scope_of(action, target)}.")
         return " ".join([refused, *reasons])
 
 

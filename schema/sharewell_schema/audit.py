@@ -11,6 +11,7 @@ from uuid import UUID
 import strawberry
 
 from sharewell.domain.audit import ALLOWED, REFUSED, parse_entry
+from sharewell.domain.capacity import camel
 from sharewell.domain.errors import Invalid
 from sharewell.domain.views import Shown, View, view
 from sharewell.store.audit import DecisionFilter, RecordedDecision
@@ -28,6 +29,19 @@ class Outcome(StrEnum):
 
 
 described(Outcome, "What was decided.", allowed="It was done.", refused="It was not permitted, and nothing was done.")
+
+# What decisions are searched and counted by.
+OfInstitution = Annotated[
+    UUID | None, argument("Only about this institution; by default the one the client acts for, if any.")
+]
+ByActor = Annotated[str | None, argument("Only what this client or worker asked for.")]
+OfKind = Annotated[str | None, argument("Only of this kind, such as `offer.published`.")]
+Ended = Annotated[Outcome | None, argument("Only those that ended so.")]
+Since = Annotated[datetime | None, argument("Only from this moment on.")]
+Until = Annotated[datetime | None, argument("Only before this moment.")]
+AskedFor = Annotated[str | None, argument("Only where this was asked for, such as `publishOffer`.")]
+OfResource = Annotated[str | None, argument("Only those that speak of this resource.")]
+UnderPolicies = Annotated[str | None, argument("Only under the policies with this SHA-256.")]
 
 KIND = "Noun and what happened to it, such as `offer.published`, `plan.adopted` or `access.refused`."
 
@@ -149,31 +163,38 @@ class AuditQueries:
     @query("Decisions on record, newest first. The reading is put on record too.")
     async def decisions(
         self, info: Info,
-        institution: Annotated[
-            UUID | None, argument("Only about this institution; by default the one the client acts for, if any.")
-        ] = None,
-        actor: Annotated[str | None, argument("Only what this client or worker asked for.")] = None,
-        kind: Annotated[str | None, argument("Only of this kind, such as `offer.published`.")] = None,
-        outcome: Annotated[Outcome | None, argument("Only those that ended so.")] = None,
+        institution: OfInstitution = None,
+        actor: ByActor = None,
+        kind: OfKind = None,
+        outcome: Ended = None,
         subject_kind: Annotated[str | None, argument("Only those done to this kind of thing.")] = None,
         subject_id: Annotated[str | None, argument("Only those done to the thing with this identifier.")] = None,
-        since: Annotated[datetime | None, argument("Only from this moment on.")] = None,
-        until: Annotated[datetime | None, argument("Only before this moment.")] = None,
-        action: Annotated[str | None, argument("Only where this was asked for, such as `publishOffer`.")] = None,
-        resource: Annotated[str | None, argument("Only those that speak of this resource.")] = None,
-        policy_set: Annotated[str | None, argument("Only under the policies with this SHA-256.")] = None,
+        since: Since = None,
+        until: Until = None,
+        action: AskedFor = None,
+        resource: OfResource = None,
+        policy_set: UnderPolicies = None,
         first: First = FIRST, after: After = None,
     ) -> Connection[DecisionHeader] | None:  # fmt: skip
-        matching = DecisionFilter(
-            institution=institution or info.context.caller.institution, actor=word(actor, "actor"),
-            kind=word(kind, "kind"), outcome=outcome, subject_kind=word(subject_kind, "subjectKind"),
-            subject_id=word(subject_id, "subjectId"), since=since, until=until, action=word(action, "action"),
-            resource=word(resource, "resource"), policy_set=word(policy_set, "policySet"),
+        matching = filtering(
+            info, institution=institution, actor=actor, kind=kind, outcome=outcome, subject_kind=subject_kind,
+            subject_id=subject_id, since=since, until=until, action=action, resource=resource, policy_set=policy_set,
         )  # fmt: skip
         page = await info.context.services.audit.page(
             info.context.caller, before=read_id(after, NEWEST), matching=matching, first=how_many(first)
         )
         return connection(DecisionHeader, page, after, id_key)
+
+
+def filtering(
+    info: Info, *, institution: UUID | None, outcome: Outcome | None, since: datetime | None, until: datetime | None,
+    **words: str | None,
+) -> DecisionFilter:  # fmt: skip
+    """What decisions are searched by. Raises `Invalid` for a word that nothing can be named."""
+    return DecisionFilter(
+        institution=institution or info.context.caller.institution, outcome=outcome, since=since, until=until,
+        **{name: word(text, camel(name)) for name, text in words.items()},
+    )  # fmt: skip
 
 
 def word(text: str | None, field: str) -> str | None:

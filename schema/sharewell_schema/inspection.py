@@ -11,8 +11,20 @@ import strawberry
 from sharewell.services.inspection import Case as FoundCase
 from sharewell.services.inspection import Retention as FoundRetention
 from sharewell.services.inspection import Step
-from sharewell.store.audit import DecisionFilter
-from sharewell_schema.audit import KIND, Outcome, word
+from sharewell_schema.audit import (
+    KIND,
+    AskedFor,
+    ByActor,
+    Ended,
+    OfInstitution,
+    OfKind,
+    OfResource,
+    Outcome,
+    Since,
+    UnderPolicies,
+    Until,
+    filtering,
+)
 from sharewell_schema.context import Info
 from sharewell_schema.describe import argument, field, query
 
@@ -81,22 +93,19 @@ class InspectionQueries:
     @query("How many decisions match, by what they say. The counting is put on record.")
     async def decision_facets(
         self, info: Info,
-        institution: Annotated[
-            UUID | None, argument("Only about this institution; by default the one the client acts for, if any.")
-        ] = None,
-        actor: Annotated[str | None, argument("Only what this client or worker asked for.")] = None,
-        kind: Annotated[str | None, argument("Only of this kind, such as `offer.published`.")] = None,
-        outcome: Annotated[Outcome | None, argument("Only those that ended so.")] = None,
-        action: Annotated[str | None, argument("Only where this was asked for, such as `publishOffer`.")] = None,
-        resource: Annotated[str | None, argument("Only those that speak of this resource.")] = None,
-        policy_set: Annotated[str | None, argument("Only under the policies with this SHA-256.")] = None,
-        since: Annotated[datetime | None, argument("Only from this moment on.")] = None,
-        until: Annotated[datetime | None, argument("Only before this moment.")] = None,
+        institution: OfInstitution = None,
+        actor: ByActor = None,
+        kind: OfKind = None,
+        outcome: Ended = None,
+        action: AskedFor = None,
+        resource: OfResource = None,
+        policy_set: UnderPolicies = None,
+        since: Since = None,
+        until: Until = None,
     ) -> DecisionFacets | None:  # fmt: skip
-        matching = DecisionFilter(
-            institution=institution or info.context.caller.institution, actor=word(actor, "actor"),
-            kind=word(kind, "kind"), outcome=outcome, action=word(action, "action"),
-            resource=word(resource, "resource"), policy_set=word(policy_set, "policySet"), since=since, until=until,
+        matching = filtering(
+            info, institution=institution, actor=actor, kind=kind, outcome=outcome, action=action, resource=resource,
+            policy_set=policy_set, since=since, until=until,
         )  # fmt: skip
         found = await info.context.services.inspection.facets(info.context.caller, matching)
         values: dict[str, list[FacetValue]] = {}

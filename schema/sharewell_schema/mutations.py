@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -76,10 +76,13 @@ def person_field() -> Any:
     return strawberry.field(description=BEHALF, default=None)
 
 
-def wish(operation: str, asked: Any) -> Wish:
-    """What the input `asked` of a mutation wishes for, by its key. Raises `Invalid` for what cannot be stored."""
+def wish(operation: str, asked: Any, *, personal: Container[str] = ()) -> Wish:
+    """What the input `asked` of a mutation wishes for, by its key. Raises `Invalid` for what cannot be stored.
+
+    Fields that are `personal` are left out of the hash that is kept: it outlives the person's details.
+    """
     checks.text(asked.idempotency_key, "idempotencyKey", most=LONGEST_KEY)
-    content = {f.name: getattr(asked, f.name) for f in fields(asked) if f.name not in APART}
+    content = {f.name: getattr(asked, f.name) for f in fields(asked) if f.name not in APART and f.name not in personal}
     _refuse_nul(content, "")
     try:
         body = orjson.dumps(content, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)

@@ -29,6 +29,8 @@ START = UUID(int=0)
 def _roles(self: Any) -> list[Role]:
     return sorted(self.roles)
 
+PERSONAL = frozenset({"login", "name"})  #: of whom is registered; kept in its row alone
+
 
 @strawberry.type(description="A person who signs in to apps. The audit log knows a person by its id alone.")
 class Person:
@@ -99,7 +101,7 @@ class PersonMutations:
             login=input.login, name=input.name, roles=frozenset(input.roles), institution=input.institution
         )
         done, invitation = await info.context.services.people.register(
-            info.context.caller, draft, wish("registerPerson", input)
+            info.context.caller, draft, wish("registerPerson", input, personal=PERSONAL)
         )
         person = shown(Person, done.subject)
         return paid(RegisterPersonPayload, done, person=person, invitation=invitation)

@@ -49,6 +49,19 @@ def a_decision() -> Callable[..., Decision]:
     return make
 
 
+async def behind_the_guard(admin_dsn: str, table: str, change: str) -> None:
+    """Do what only somebody can who owns the machine: switch the guard off, and change what is stored."""
+    conn = await asyncpg.connect(admin_dsn)
+    try:
+        await conn.execute("set sharewell.break_glass = 'on'")
+        await conn.execute(f"alter table audit.{table} disable trigger only_grows")
+        await conn.execute("set session_replication_role = replica")  # passes by the foreign keys, not by the guard
+        assert await conn.execute(change) not in {"UPDATE 0", "DELETE 0"}
+        await conn.execute(f"alter table audit.{table} enable always trigger only_grows")
+    finally:
+        await conn.close()
+
+
 @pytest.fixture
 async def connect(database_urls: Mapping[DatabaseRole, str]) -> AsyncIterator[Connect]:
     """Open connections under any role; all are closed when the test ends."""

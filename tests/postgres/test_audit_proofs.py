@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
+from tests.postgres.conftest import behind_the_guard
 from uuid_utils.compat import uuid7
 
 from sharewell.audit.keys import LogKey
@@ -167,19 +168,6 @@ async def test_the_inputs_of_a_decision_come_along(
 
 
 # --- what is not there --------------------------------------------------------------------------------------------
-
-
-async def behind_the_guard(admin_dsn: str, table: str, change: str) -> None:
-    """Do what only somebody can who owns the machine: switch the guard off, and change what is stored."""
-    conn = await asyncpg.connect(admin_dsn)
-    try:
-        await conn.execute("set sharewell.break_glass = 'on'")
-        await conn.execute(f"alter table audit.{table} disable trigger only_grows")
-        await conn.execute("set session_replication_role = replica")  # passes by the foreign keys, not by the guard
-        assert await conn.execute(change) not in {"UPDATE 0", "DELETE 0"}
-        await conn.execute(f"alter table audit.{table} enable always trigger only_grows")
-    finally:
-        await conn.close()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
+from tests.postgres.conftest import behind_the_guard
 
 from sharewell.audit import seal
 from sharewell.audit.keys import LogKey
@@ -363,18 +364,6 @@ async def test_sequencers_that_all_believe_to_lead_are_fenced_off_from_each_othe
 
 
 # --- damage -------------------------------------------------------------------------------------------------------
-
-
-async def behind_the_guard(admin_dsn: str, table: str, change: str) -> None:
-    """Do what only somebody can who owns the machine: switch the guard off, and change what is stored."""
-    conn = await asyncpg.connect(admin_dsn)
-    try:
-        await conn.execute("set sharewell.break_glass = 'on'")
-        await conn.execute(f"alter table audit.{table} disable trigger only_grows")
-        assert await conn.execute(change) not in {"UPDATE 0", "DELETE 0"}
-        await conn.execute(f"alter table audit.{table} enable always trigger only_grows")
-    finally:
-        await conn.close()
 
 
 async def test_a_flipped_bit_in_a_staged_entry_stops_sealing(

@@ -184,6 +184,42 @@ async def test_an_entry_cannot_be_pretended(gateway: Connection) -> None:
             await gateway.execute(trick)
 
 
+PERSON = """
+insert into oauth.person (id, login, name, roles, created_at, decision_id)
+values ('01900000-0000-7000-8000-000000000001', 'someone', 'Someone', '{regulator}', now(), $1)
+"""
+
+
+async def test_whether_a_person_can_sign_in_changes_with_an_entry_only(
+    gateway: Connection, a_decision: Callable[..., Decision]
+) -> None:
+    earlier, invited = a_decision(kind="person.registered"), a_decision(kind="person.registered")
+    async with gateway.transaction():
+        await AuditRepository(gateway).record(earlier)
+    with pytest.raises(asyncpg.PostgresError, match="entry in the same transaction"):
+        await gateway.execute(PERSON, earlier.id)
+    async with gateway.transaction():
+        await AuditRepository(gateway).record(invited)
+        await gateway.execute(PERSON, invited.id)
+    await gateway.execute("update oauth.person set totp_secret = 'not confirmed yet'")
+    for change in ("status = 'active', password_hash = '$argon2id$x'", "password_hash = '$argon2id$x'"):
+        with pytest.raises(asyncpg.PostgresError, match="entry in the same transaction"):
+            await gateway.execute(f"update oauth.person set {change}")
+    async with gateway.transaction():
+        await AuditRepository(gateway).record(a_decision(kind="person.enrolled"))
+        await gateway.execute("update oauth.person set status = 'active', password_hash = '$argon2id$x'")
+
+
+async def test_no_token_is_called_back_without_an_entry(
+    gateway: Connection, a_decision: Callable[..., Decision]
+) -> None:
+    earlier = a_decision(kind="token.revoked")
+    async with gateway.transaction():
+        await AuditRepository(gateway).record(earlier)
+    with pytest.raises(asyncpg.PostgresError, match="entry in the same transaction"):
+        await gateway.execute("insert into oauth.revoked values ('a-token', now(), $1)", earlier.id)
+
+
 async def test_a_statement_that_touches_no_row_needs_no_entry(gateway: Connection) -> None:
     await gateway.execute("update sharewell.offer set status = 'withdrawn' where false")
 

@@ -10,11 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sharewell.authz import Authorizer
 from sharewell.domain.addresses import is_plain, origin_of
-from sharewell.domain.errors import Conflict, Invalid
+from sharewell.domain.errors import Conflict, Forbidden, Invalid
 from sharewell.domain.grants import RACE, Family, Verdict, judge_refresh
 from sharewell.domain.people import LONGEST_LOCK, TRIES, Person, PersonDraft, check_password, locked_for
-from sharewell.domain.principals import Role
+from sharewell.domain.policy import Action, Target
+from sharewell.domain.principals import Caller, Role
+from sharewell_schema.mutations import wish
+from sharewell_schema.people import PERSONAL, RegisterPersonInput
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ID = UUID("018f0000-0000-4000-8000-000000000001")
@@ -22,6 +26,21 @@ FAMILY = Family(
     id=ID, client_id="app", person=ID, scopes=("user/Offer.r",), purpose=None, key=None, created_at=NOON,
     expires_at=NOON + timedelta(days=1), revoked=False,
 )  # fmt: skip
+
+
+def test_the_hash_that_outlives_a_person_says_nothing_of_login_and_name() -> None:
+    def hashed(**changes: Any) -> str:
+        asked = {"idempotency_key": "k", "login": "smurfette", "name": "Smurfette", "roles": [Role.REGULATOR]} | changes
+        return wish("registerPerson", RegisterPersonInput(**asked), personal=PERSONAL).input_sha256
+
+    assert hashed() == hashed(login="papa", name="Papa") != hashed(roles=[Role.ADMIN])
+
+
+@pytest.mark.parametrize(("principal", "context"), [(f"person/{ID}", "user"), ("a-program", "system")])
+def test_whose_scope_is_too_narrow_hears_of_a_scope_that_it_can_have(principal: str, context: str) -> None:
+    caller = Caller(principal=principal, roles=frozenset({Role.REGULATOR}), scopes=frozenset({f"{context}/Offer.r"}))
+    with pytest.raises(Forbidden, match=rf"The scope needed is {context}/"):
+        Authorizer.load().decide(caller, Action.READ_AUDIT, Target.list("decision"))
 
 
 def invited(**changes: Any) -> Person:

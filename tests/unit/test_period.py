@@ -148,7 +148,7 @@ def test_a_machine_with_nothing_but_python_can_check_it(tmp_path: Path) -> None:
     shutil.copytree(Path(sharewell.domain.__file__).parent, tmp_path / "sharewell" / "domain")
     (tmp_path / "period.zip").write_bytes(a_period(3, 9, 11).encode())
     program = (
-        "import sys; sys.path.insert(0, '.'); from sharewell.domain.period import main; sys.exit(main(sys.argv[1:]))"
+        "import sys; sys.path.insert(0, '.'); from sharewell.domain.verify import main; sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-I", "-S", "-c", program, "period.zip", "--key"]
     for key, status in ((KEY.vkey, 0), (LogKey.from_seed("log.example/2026", bytes(32)).vkey, 1)):

@@ -1,7 +1,7 @@
 """Make a decision once more from its dossier, and say whether it comes out the same to the byte, or what differs.
 
-What is made again: the ruling of the policies, by the set in force then; a plan, by its certificate and by a new
-search; the answer to an urgent request; forecasts, from the data they name by its hash.
+What is made again: the ruling of the policies, by the set in force then; a plan or a schedule, by its certificate and
+by a new search; the answer to an urgent request; forecasts, from the data they name by its hash.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from sharewell.domain.audit import ALLOWED, Decision
 from sharewell.domain.code import code_version
 from sharewell.domain.dossier import Dossier
 from sharewell.domain.errors import Invalid
+from sharewell.domain.horizon import Horizon
 from sharewell.domain.inquiry import ASKED, Inquiry
 from sharewell.domain.instance import Instance
-from sharewell.domain.plan import Plan
+from sharewell.domain.plan import Plan, Status
 from sharewell.domain.recheck import RECHECKS, Attachments
+from sharewell.domain.schedule import Schedule
 from sharewell.domain.urgent import UrgentQuestion, urgent_plan
 from sharewell_workers.rerun import Evidence, Finding, rerun
-from sharewell_workers.solving import cores, solve
+from sharewell_workers.solving import cores, solve, solve_horizon
 
 OF_THE_SEARCH: Final = ("milliseconds", "peak_kilobytes")  #: members of a plan's report that no two searches share
 SECONDS: Final = 60.0
@@ -41,6 +43,8 @@ def make_again(dossier: Dossier, *, seconds: float = SECONDS) -> Iterator[Findin
         yield _rechecked(decision, attachments)
     if decision.kind in ("plan.adopted", "urgent_plan.adopted"):
         yield from _plan(decision, attachments, seconds)
+    if decision.kind == "schedule.adopted":
+        yield _schedule(decision, attachments, seconds)
     if decision.kind.startswith("model."):
         yield Finding(None, "training: made anew by `sharewell forecast rerun`, with the history as it was known then")
     for body in dossier.forecasts:
@@ -107,6 +111,22 @@ def _plan(decision: Decision, attachments: Attachments, seconds: float) -> Itera
     # Of plans that move the same units none is the better; another proof of it, or of a shorter search, is told.
     yield Finding(not apart, f"plan: found anew, {moved}; it differs in {', '.join(parts)}")
     yield Finding(None, f"  solver {then.solver.name} {then.solver.version} then, {now.solver.version} now")
+
+
+def _schedule(decision: Decision, attachments: Attachments, seconds: float) -> Finding:
+    """Search anew. Where either search ran out of time, another schedule is no contradiction."""
+    horizon_sha256, schedule_sha256 = RECHECKS[decision.kind].hashes(decision)
+    try:
+        then = Schedule.read(attachments[schedule_sha256])
+        now = solve_horizon(Horizon.read(attachments[horizon_sha256]), seconds=seconds)
+    except KeyError:
+        raise Invalid("the bundle does not bring the horizon and the schedule.", field="attachments") from None
+    apart = set(then.shipments) ^ set(now.shipments)
+    if not apart:
+        return Finding(True, "schedule: found anew, the same units move on the same days")
+    ended = {then.search.status, now.search.status} == {Status.OPTIMAL}
+    why = "both searches ended" if ended else "a search ran out of time"
+    return Finding(False if ended else None, f"schedule: found anew, {len(apart)} shipments differ; {why}")
 
 
 def _found(kind: str, body: bytes, seconds: float) -> Plan:

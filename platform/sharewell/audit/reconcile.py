@@ -21,7 +21,8 @@ NOUN_TABLES = """
 select quote_ident(n.nspname) || '.' || quote_ident(c.relname) as name, quote_ident(a.attname) as column
   from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
  where c.relkind in ('r', 'p') and n.nspname in ('sharewell', 'oauth', 'queue') and not a.attisdropped
-   and a.atttypid = 'uuid'::regtype and a.attname in ('decision_id', 'disabled_by', 'ended_by', 'marked_by')
+   and a.atttypid = 'uuid'::regtype
+   and a.attname in ('decision_id', 'disabled_by', 'ended_by', 'marked_by', 'revoked_by')
    and has_schema_privilege(n.oid, 'usage') and has_column_privilege(c.oid, a.attnum, 'select')
  order by 1, 2
 """

@@ -1,17 +1,15 @@
 """The entries of a period in one file that a stranger can check: nothing left out, nothing put in, nothing changed.
 
 `docs/audit-log.md` gives the bytes. Only the standard library is needed, so this also runs on its own:
-`python3 -m sharewell.domain.period FILE --key KEY`.
+`python3 -m sharewell.domain.verify FILE --key KEY`.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import binascii
 import hashlib
 import io
-import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +20,6 @@ from typing import Any, Final
 
 from sharewell.domain import canonical, notes
 from sharewell.domain.audit import Decision, format_time, parse_entry, parse_time
-from sharewell.domain.bundle import read_key
 from sharewell.domain.checkpoint import Checkpoint
 from sharewell.domain.errors import Invalid
 from sharewell.domain.merkle import Hash, hash_leaf
@@ -60,7 +57,7 @@ named by the set's own hash gives the files' names.
 To check it, without account, network or database, with Python 3.11 or later:
 
     sharewell verify FILE --key KEY
-    python3 -m sharewell.domain.period FILE --key KEY
+    python3 -m sharewell.domain.verify FILE --key KEY
 
 By hand: leaf = SHA-256(0x00 || line without its line end), node = SHA-256(0x01 || left || right). The hashes in `proof`
 are those of the complete subtrees beside these entries, left to right; with the leaves they lead to the head: RFC 9162.
@@ -231,23 +228,3 @@ def _refused() -> Iterator[None]:
     except (Invalid, ValueError, LookupError, TypeError, AttributeError, binascii.Error, zipfile.BadZipFile,
             RecursionError, NotImplementedError, EOFError) as why:  # fmt: skip
         raise PeriodNotVerified(f"The file does not prove its entries: {why}") from None
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Check one file; the exit status is 0 only if it is verified."""
-    parser = argparse.ArgumentParser(prog="python -m sharewell.domain.period", description=main.__doc__)
-    parser.add_argument("file", type=Path, help="ZIP file with the entries of a period, or the folder it was put into")
-    parser.add_argument("--key", required=True, help="the log's verifier key, or a file that holds it")
-    given = parser.parse_args(arguments)
-    try:
-        said, status = [*verify_period(read_period(given.file), read_key(given.key)).checks, "VERIFIED"], 0
-    except PeriodNotVerified as why:
-        said, status = [why.message, "NOT VERIFIED"], 1
-    except (Invalid, OSError) as why:
-        parser.error(str(why))
-    sys.stdout.write("\n".join(said) + "\n")
-    return status
-
-
-if __name__ == "__main__":
-    sys.exit(main())

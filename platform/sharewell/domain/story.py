@@ -19,6 +19,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "request.expired": "The request of {who} for {requested} units ran out.",
     "plan.adopted": "A plan for {resource} in {region} became binding: {assigned} of {needed} units, by {rule}.",
     "urgent_plan.adopted": "The urgent request was answered at once: {assigned} of {needed} units, by {rule}.",
+    "schedule.adopted": "A schedule for {days} days in {region} became binding for today: {held} of the {moved} units "
+    "that it moves are held.",
     "plan.answered": "{who} answered its holds in the plan: {confirmed} confirmed, {declined} declined.",
     "plan.overridden": "{actor} departed from the plan on purpose: {kind} by the code {code}.",
     "deviation.detected": "What was done is not what was adopted ({kind}): {adopted} units adopted, {moved} moved, "

@@ -160,6 +160,7 @@ class Presented:
     proofs: Sequence[str]
     method: str
     path: str
+    endpoint: str  #: the route: a path may hold what a stranger likes to write into the log
     request_id: str
 
 
@@ -197,7 +198,7 @@ class Bearer:
                 reason=refused.reason,
                 actor=refused.client_id,
                 client_id=refused.client_id,
-                details={"endpoint": presented.path, "token_sha256": digest(presented.token)[:32]},
+                details={"endpoint": presented.endpoint, "token_sha256": digest(presented.token)[:32]},
                 request_id=presented.request_id,
             )
             await self._refused(refusal)
@@ -296,7 +297,8 @@ class RequireBearer:
             return await challenge(scope, receive, send)
         presented = Presented(
             token=token, scheme=kind.lower(), proofs=headers.getlist("dpop"), method=scope.get("method", "GET"),
-            path=scope["path"], request_id=state["request_id"],
+            path=scope["path"], endpoint=getattr(scope.get("route"), "path", "unknown"),
+            request_id=state["request_id"],
         )  # fmt: skip
         try:
             caller, pause = await self._bearer.caller(presented)

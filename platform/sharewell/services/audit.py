@@ -115,8 +115,7 @@ class AuditService:
         Raises `NotFound` where the newest signed tree does not have it in that width.
         """
         everything = Target.list("decision")
-        async with self._office.act(caller, Action.READ_ACCESS_AUDIT, everything):
-            pass  # a bundle may hold entries of either kind; the reading is one, and recorded below
+        await self._office.permit(caller, Action.READ_ACCESS_AUDIT, everything)  # it may hold entries of either kind
         async with self._office.act(caller, Action.READ_AUDIT, everything) as act:
             log = LogRepository(act.tx.conn)
             if not await _has(log, 0, n, width):

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from sharewell.domain.audit import Decision, parse_time
 from sharewell.domain.dossier import Dossier
 from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.forecast import line_of
+from sharewell.domain.horizon import Horizon
 from sharewell.domain.inquiry import ASKED
 from sharewell.domain.instance import Instance
 from sharewell.domain.policy import Action
@@ -31,11 +32,12 @@ from sharewell.store.capacity import SeriesPoint
 from sharewell.store.database import Transaction
 
 EVIDENCE = "sharewell-forecast-evidence/1"  #: what `sharewell forecast rerun` reads
-PLANS = ("plan.adopted", "urgent_plan.adopted")
+PLANS = ("plan.adopted", "urgent_plan.adopted", "schedule.adopted")
 FORECAST = "forecast.adopted"
 _HASHES = {
-    "instance_sha256": "instance", "plan_sha256": "plan", "model_sha256": "model", "data_sha256": "data",
-    "code_sha256": "forecast code", "forecasts_sha256": "forecasts", "sums_sha256": "sums", "sha256": "file",
+    "instance_sha256": "instance", "plan_sha256": "plan", "schedule_sha256": "schedule", "model_sha256": "model",
+    "data_sha256": "data", "code_sha256": "forecast code", "forecasts_sha256": "forecasts", "sums_sha256": "sums",
+    "sha256": "file",
 }  # fmt: skip
 AS_ROWS = ("data", "forecasts", "sums")  #: of a forecast: no documents, but rows that stay
 
@@ -133,21 +135,26 @@ async def _behind(tx: Transaction, decision: Decision) -> list[UUID]:
     """The decisions on the forecasts that a plan rested on; none for what is no plan."""
     if decision.kind not in PLANS:
         return []
-    told = decision.details
+    region, found = str(decision.details["region"]), dict[UUID, None]()
     with suppress(NotFound, Invalid, ValueError):  # of a form that this release does not read
-        body = await read_artifact(tx.conn, str(told["instance_sha256"]))
-        day, at = _asked_about(decision.kind, body)
-        return await tx.forecasts.behind_a_plan(str(told["region"]), str(told["resource"]), day, at)
-    return []
+        body = await read_artifact(tx.conn, str(decision.details["instance_sha256"]))
+        for resource, day, at in _asked_about(decision, body):
+            found |= dict.fromkeys(await tx.forecasts.behind_a_plan(region, resource, day, at))
+    return list(found)
 
 
-def _asked_about(kind: str, body: bytes) -> tuple[date, datetime]:
-    """The day whose need a plan looked at, and when; a run publishes that day at the end of its seed."""
-    if kind == "urgent_plan.adopted":
+def _asked_about(decision: Decision, body: bytes) -> list[tuple[str, date, datetime]]:
+    """Of which resources and days a plan looked at the need, and when. A run has its day at the end of its seed."""
+    if decision.kind == "schedule.adopted":
+        horizon = Horizon.read(body)
+        days = [(horizon.start + timedelta(days=day)).date() for day in range(horizon.days)]
+        return [(row.item, day, horizon.start) for row in horizon.items for day in days]
+    resource = str(decision.details["resource"])
+    if decision.kind == "urgent_plan.adopted":
         question = UrgentQuestion.read(body)
-        return question.next_run.date(), question.instance.at
+        return [(resource, question.next_run.date(), question.instance.at)]
     instance = Instance.read(body)
-    return date.fromisoformat(instance.seed.rpartition("/")[2]), instance.at
+    return [(resource, date.fromisoformat(instance.seed.rpartition("/")[2]), instance.at)]
 
 
 def _csv(points: Iterable[SeriesPoint]) -> str:

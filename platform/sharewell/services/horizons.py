@@ -198,19 +198,19 @@ class HorizonService:
 
     async def days(self, caller: Caller, id: UUID, resource: str | None) -> list[HorizonDay]:  # noqa: A002
         """What it means day by day, to all whom the caller may see."""
-        institution = await self._all_or_own(caller)
+        institution = await self._office.everybodys_or_own(caller, Action.VIEW_RECEIPT)
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.horizons.days(id, institution, resource)
 
     async def movements(self, caller: Caller, id: UUID, resource: str | None) -> list[HorizonMovement]:  # noqa: A002
         """What leaves when, as far as the caller may see its parties."""
-        institution = await self._all_or_own(caller)
+        institution = await self._office.everybodys_or_own(caller, Action.VIEW_RECEIPT)
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.horizons.movements(id, institution, resource)
 
     async def unmet(self, caller: Caller, id: UUID, resource: str | None) -> list[HorizonUnmet]:  # noqa: A002
         """What stays short and why, of all whom the caller may see."""
-        institution = await self._all_or_own(caller)
+        institution = await self._office.everybodys_or_own(caller, Action.VIEW_RECEIPT)
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.horizons.unmet(id, institution, resource)
 
@@ -227,12 +227,6 @@ class HorizonService:
         async with self._office.database.transaction(read_only=True) as tx:
             return await read_artifact(tx.conn, getattr(await tx.horizons.get(id), hash_of))
 
-    async def _all_or_own(self, caller: Caller) -> UUID | None:
-        """None where the caller may see everybody's, else its own institution; raises `Forbidden` where neither."""
-        if self._office.may(caller, Action.VIEW_RECEIPT, Target.list("receipt")):
-            return None
-        await self._office.allow(caller, Action.VIEW_RECEIPT, Target.list("receipt", owner=caller.institution))
-        return caller.institution
 
 
 def _check(horizon: Horizon, schedule: Schedule) -> None:

@@ -172,14 +172,30 @@ class Office:
 
         Raises `Forbidden` once the refusal is on record, `Unavailable` if refusal or reading cannot be.
         """
-        read: list[tuple[Target, Ruling, list[str]]] = []
-        for target in targets:
-            try:
-                read.append((target, self.authz.decide(caller, action, target), []))
-            except Forbidden as refusal:
-                await self._record_refusal(caller, action, target, refusal)
-                raise
-        await self._record_readings(caller, action, read)
+        await self._record_readings(
+            caller, action, [(target, await self.permit(caller, action, target), []) for target in targets]
+        )
+
+    async def permit(self, caller: Caller, action: Action, target: Target) -> Ruling:
+        """Ask the policies alone, where something else puts the reading on record.
+
+        Raises `Forbidden` once the refusal is on record, `Unavailable` if it cannot be.
+        """
+        try:
+            return self.authz.decide(caller, action, target)
+        except Forbidden as refusal:
+            await self._record_refusal(caller, action, target, refusal)
+            raise
+
+    async def everybodys_or_own(self, caller: Caller, action: Action) -> UUID | None:
+        """Whose rows the caller gets: None for everybody's, else its own institution.
+
+        Permitted and put on record as by `allow`; raises the same.
+        """
+        everybodys = self.may(caller, action, Target.list(action.kind))
+        institution = None if everybodys else caller.institution
+        await self.allow(caller, action, Target.list(action.kind, owner=institution))
+        return institution
 
     def may(self, caller: Caller, action: Action, target: Target) -> bool:
         """What the policies say, to choose what to ask for; nothing may be shown on the strength of it alone."""

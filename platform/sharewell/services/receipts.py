@@ -22,13 +22,13 @@ class ReceiptService:
 
     async def of_runs(self, caller: Caller, runs: list[UUID]) -> dict[UUID, list[Receipt]]:
         """By run, the receipts the caller may see: all, or its institution's own."""
-        institution = await self._all_or_own(caller, Action.VIEW_RECEIPT)
+        institution = await self._office.everybodys_or_own(caller, Action.VIEW_RECEIPT)
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.receipts.of_runs(runs, institution)
 
     async def unfilled_of_runs(self, caller: Caller, runs: list[UUID]) -> dict[UUID, list[LeftOpen]]:
         """By run, what it left open of the requests the caller may see."""
-        institution = await self._all_or_own(caller, Action.VIEW_REQUEST)
+        institution = await self._office.everybodys_or_own(caller, Action.VIEW_REQUEST)
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.receipts.unfilled_of_runs(runs, institution)
 
@@ -58,10 +58,3 @@ class ReceiptService:
             return await tx.receipts.ledger(
                 after=after, institution=institution, since=since, until=until, resource=resource, first=first
             )
-
-    async def _all_or_own(self, caller: Caller, action: Action) -> UUID | None:
-        """None where the caller may see everybody's, else its own institution; raises `Forbidden` where neither."""
-        everybodys = self._office.may(caller, action, Target.list(action.kind))
-        institution = None if everybodys else caller.institution
-        await self._office.allow(caller, action, Target.list(action.kind, owner=institution))
-        return institution

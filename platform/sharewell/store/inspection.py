@@ -75,6 +75,7 @@ told (id) as (
   select d.id from audit.decision d where d.subject_id = any(array(select id::text from thing))
   union select s.decision_id from sharewell.transfer_step s where s.transfer_id = any(array(select id from moved))
   union select o.decision_id from sharewell.offer o where o.id = any(array(select offer_id from moved))
+  union select a.decision_id from sharewell.allocation a where a.id = any(array(select id from run))
   union select decision_id from departed)
 select e.body, e.staged_at, l.log_index
   from audit.decision d join audit.entry e using (staged_id) left join audit.leaf l using (staged_id)

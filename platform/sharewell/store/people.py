@@ -41,7 +41,8 @@ SPEND_STEP = """
 update oauth.person set totp_step = $2 where id = $1 and totp_step < $2 and status = 'active' returning true
 """
 DISABLE = """
-update oauth.person set status = 'disabled', disabled_by = $2, invitation_hash = null
+update oauth.person set status = 'disabled', disabled_by = $2, invitation_hash = null, password_hash = null,
+       totp_secret = null
  where id = $1 and status <> 'disabled' returning true
 """
 # A try is counted before the password is looked at, so that many at once cannot all try; no row, no try. A lock is set

@@ -1,6 +1,6 @@
 -- What regulators search decisions by, and the rights to keep policy sets under their hash.
 
--- Every resource an entry speaks of: its own, or those of each report in it. None where it speaks of none; a reading of
+-- Every resource an entry speaks of: its own, those it lists, or those of each report in it. None where it speaks of none; a reading of
 -- the log speaks of none either, whatever was looked for. Written step by step, without settings of its own: it runs for
 -- every decision.
 create function audit.resources_of(header jsonb) returns text[]
@@ -18,12 +18,13 @@ begin
   if code <> '' then
     return array[code];
   end if;
-  if header #> '{details,reports}' is null then
+  if header #> '{details,reports}' is null and header #> '{details,resources}' is null then
     return null;
   end if;
   return (
     select array_agg(distinct each order by each)
-      from (select jsonb_path_query(header, '$.details.reports[*].resource') #>> '{}') reported (each)
+      from (select jsonb_path_query(header, '$.details.resources[*]') #>> '{}'
+            union all select jsonb_path_query(header, '$.details.reports[*].resource') #>> '{}') said (each)
      where each <> '');
 end
 $$;

@@ -139,12 +139,33 @@ create policy call_back on oauth.revoked for insert to sharewell_gateway with ch
 create policy look on oauth.revoked for select to sharewell_gateway using (true);
 create policy forget on oauth.revoked for delete to sharewell_gateway using (exp < now());
 
--- No consent, and no new person, without an entry of its own in the same transaction. What people change of their own
--- sign-in, such as a second factor that is not confirmed yet, is no decision.
+-- No consent, no revocation and no person without an entry of its own in the same transaction, and none for whether a
+-- person can sign in either. A second factor that is not confirmed yet, and a code that is spent, are no decisions.
 call audit.guard('oauth.family', true);
 create trigger needs_entry_insert after insert on oauth.person referencing new table as touched
   for each statement execute function audit.require_own_entry();
-alter table oauth.person enable always trigger needs_entry_insert;
+create trigger needs_entry_insert after insert on oauth.revoked referencing new table as touched
+  for each statement execute function audit.require_own_entry();
+create function oauth.require_entry_for_access() returns trigger
+  language plpgsql security definer
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if exists (
+    select from before join after using (id)
+     where (before.status, before.disabled_by, before.password_hash)
+           is distinct from (after.status, after.disabled_by, after.password_hash))
+     and not audit.entry_is_staged() then
+    raise exception 'who can sign in is not changed without an entry in the same transaction' using errcode = 'SW004';
+  end if;
+  return null;
+end
+$$;
+create trigger needs_entry_update after update on oauth.person referencing old table as before new table as after
+  for each statement execute function oauth.require_entry_for_access();
+revoke all on function oauth.require_entry_for_access() from public;
+alter table oauth.person enable always trigger needs_entry_insert, enable always trigger needs_entry_update;
+alter table oauth.revoked enable always trigger needs_entry_insert;
 -- Whoever proves that nothing is missing sees which decisions are named here, and nothing else of people.
 grant select (decision_id, disabled_by) on oauth.person to sharewell_worker;
-grant select (decision_id) on oauth.family to sharewell_worker;
+grant select (decision_id, revoked_by) on oauth.family to sharewell_worker;

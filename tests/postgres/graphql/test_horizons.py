@@ -17,6 +17,7 @@ from tests.postgres.graphql.conftest import BEDS, Api, text
 from sharewell.audit.keys import LogKey
 from sharewell.audit.seal import Sequencer
 from sharewell.domain.bundle import NotRepeatable, parse_bundle, verify_bundle
+from sharewell.domain.dossier import read_dossier
 from sharewell.domain.errors import StaleSnapshot
 from sharewell.domain.forecast import Forecast
 from sharewell.domain.horizon import Horizon
@@ -26,8 +27,10 @@ from sharewell.domain.schedule import Schedule
 from sharewell.wiring import worker_caller
 from sharewell_workers.horizon import horizon
 from sharewell_workers.jobs import Job
+from sharewell_workers.made_again import make_again
 from sharewell_workers.solving import solve_horizon
 
+CASE = "query ($id: UUID!) { case(id: $id) { steps { kind sentence } } }"
 KEY = LogKey.from_seed("log.example/2026", bytes(range(32)))
 VENTILATORS, MASKS = "ventilator", "mask.n95"
 WEEK = timedelta(days=7)
@@ -246,6 +249,52 @@ async def test_one_entry_records_it_and_its_bundle_is_checked_without_a_solver(a
     with pytest.raises(NotRepeatable):
         verify_bundle(json.dumps(forged, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode(), KEY.vkey)
     assert parse_bundle(bundle).attachments.keys() == {found["instanceSha256"], found["scheduleSha256"]}
+
+
+async def test_a_regulator_finds_a_schedule_by_its_resources_in_its_case_and_makes_it_once_more(
+    api: Api, sequencer_pool: Pool
+) -> None:
+    await two_hospitals(api)
+    await api.report("receiver", resource=BEDS, staffed=5, occupied=5, waiting=3)
+    await api.done("receiver", "openRequest", **api.need_of(3, resource=VENTILATORS))
+    nothing = await api.done("receiver", "openRequest", "request { id }", **api.need_of(3, resource=BEDS))
+    found = await plan(api, BEDS, VENTILATORS)
+    query = 'query ($of: String!) { decisions(kind: "schedule.adopted", resource: $of) { nodes { id } } }'
+    by_resource = [await api.ask("regulator", query, of=resource) for resource in (BEDS, VENTILATORS)]
+    assert by_resource[0] == by_resource[1]
+    ((decision,),) = [row.values() for row in by_resource[0]["decisions"]["nodes"]]
+    story = await api.ask("regulator", CASE, id=nothing["request"]["id"])
+    assert [row["sentence"] for row in story["case"]["steps"] if row["kind"] == "schedule.adopted"] == [
+        "A schedule for 7 days in us-nj became binding for today: 3 of the 4 units that it moves are held."
+    ]
+    await Sequencer(sequencer_pool, KEY).seal()
+    told = await api.ask(
+        "regulator", "query ($id: UUID!) { decision(id: $id) { dossier madeFrom { kind name held } } }", id=decision
+    )
+    made_from = {row["kind"]: row["name"] for row in told["decision"]["madeFrom"] if row["held"]}
+    assert (made_from["instance"], made_from["schedule"]) == (found["instanceSha256"], found["scheduleSha256"])
+    findings = list(make_again(read_dossier(told["decision"]["dossier"].encode()), seconds=20))
+    assert "schedule: found anew, the same units move on the same days" in [row.said for row in findings if row.same]
+    assert not [row.said for row in findings if row.same is False]
+
+
+async def test_the_forecasts_behind_a_schedule_came_with_it(api: Api) -> None:
+    _, receiver = await two_hospitals(api)
+    await expect(api, UUID(receiver), dict.fromkeys(range(1, 7), 9))
+    api.at += timedelta(seconds=1)
+    await plan(api)
+    query = '{ decisions(kind: "schedule.adopted") { nodes { id } } }'
+    ((decision,),) = [row.values() for row in (await api.ask("regulator", query))["decisions"]["nodes"]]
+    told = await api.ask("regulator", "query ($id: UUID!) { decision(id: $id) { madeFrom { kind } } }", id=decision)
+    assert "forecast" in {row["kind"] for row in told["decision"]["madeFrom"]}
+
+
+async def test_what_a_regulator_reads_of_a_schedule_leaves_its_trace(api: Api, owner: Any) -> None:
+    await two_hospitals(api)
+    await plan(api)
+    await api.ask("regulator", "{ horizons(first: 1) { nodes { id outlook { day } } } }")
+    read = await owner.fetch("select action from audit.decision where kind = 'data.read' and actor ~ 'regulator'")
+    assert {row["action"] for row in read} == {"viewAllocation", "viewReceipt"}
 
 
 async def test_units_held_by_a_schedule_are_under_way_in_the_next_and_are_not_promised_twice(api: Api) -> None:

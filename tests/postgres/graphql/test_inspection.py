@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry
+from tests.postgres.conftest import behind_the_guard
 from typer.testing import CliRunner
 
 from sharewell.audit.keys import LogKey
@@ -395,11 +395,8 @@ async def test_a_changed_log_gives_no_period(
     api: Api, credential: Mapping[str, Path], seal: Any, admin_dsn: str, tmp_path: Path
 ) -> None:
     await seal()
-    admin = await asyncpg.connect(admin_dsn)
-    await admin.execute("set sharewell.break_glass = 'on'")
-    await admin.execute("alter table audit.entry disable trigger only_grows")
-    await admin.execute("update audit.entry set body = overlay(body placing 'X' from 12) where staged_id = 3")
-    await admin.close()
+    change = "update audit.entry set body = overlay(body placing 'X' from 12) where staged_id = 3"
+    await behind_the_guard(admin_dsn, "entry", change)
     asked = ("log", "period", "-c", credential["regulator"], "--from", "2026-03-01", "--to", "2026-03-02")
     result = await asyncio.to_thread(CliRunner().invoke, command, [*map(str, asked), "-o", str(tmp_path / "file")])
     assert result.exit_code != 0

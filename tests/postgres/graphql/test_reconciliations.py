@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
+from tests.postgres.conftest import behind_the_guard
 from tests.postgres.graphql.conftest import Api
 
 from sharewell.domain.errors import Forbidden
@@ -89,11 +89,7 @@ async def test_an_operator_cannot_put_a_result_on_record(api: Api) -> None:
 
 async def test_a_log_that_cannot_be_read_is_a_failure_and_not_a_result(api: Api, owner: Any, admin_dsn: str) -> None:
     await api.institution("clinic")
-    admin = await asyncpg.connect(admin_dsn)
-    await admin.execute("set sharewell.break_glass = 'on'")
-    await admin.execute("alter table audit.entry disable trigger only_grows")
-    await admin.execute("update audit.entry set body = '{' where staged_id = 1")
-    await admin.close()
+    await behind_the_guard(admin_dsn, "entry", "update audit.entry set body = '{' where staged_id = 1")
     with capture_logs() as logs, pytest.raises(Exception, match="no longer JSON"):
         await reconcile(JOB, api.workers)
     assert [line["log_level"] for line in logs] == ["error"]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 import pytest
+from tests.postgres.conftest import behind_the_guard
 
 from sharewell.audit.keys import LogKeys, load_or_create_keys, load_or_create_witness_key
 from sharewell.audit.publish import Published, Publisher
@@ -111,15 +112,8 @@ class Node:
         return self.clients[role]
 
     async def damage(self, table: str, change: str) -> None:
-        """Do what only somebody can who owns the machine: switch the guards off, and change what is stored."""
-        conn = await asyncpg.connect(self.admin_url)
-        try:
-            await conn.execute("set sharewell.break_glass = 'on'")
-            await conn.execute(f"alter table audit.{table} disable trigger only_grows")
-            assert await conn.execute(change) not in {"UPDATE 0", "DELETE 0"}
-            await conn.execute(f"alter table audit.{table} enable always trigger only_grows")
-        finally:
-            await conn.close()
+        """Change what is stored, as whoever owns the machine can."""
+        await behind_the_guard(self.admin_url, table, change)
 
     async def seal(self) -> int:
         keys = self.place.keys
