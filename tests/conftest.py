@@ -7,7 +7,9 @@ allowed to make roles and databases. A test that asks for none of this pays for 
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
+import logging
 import os
 import secrets
 import shutil
@@ -22,8 +24,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+import structlog
 from hypothesis import settings
 
+from sharewell import logs
 from sharewell.settings import DatabaseRole
 from sharewell.store import embedded, server
 from sharewell.store.guard import put_guard
@@ -45,6 +49,20 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"there is no {folder}; set SHAREWELL_SHARED to the folder of published data")
     return folder
+
+
+@pytest.fixture
+def log_stream() -> Iterator[io.StringIO]:
+    """What is logged during the test, one JSON object a line; afterwards logging is as it was."""
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    stream = io.StringIO()
+    logs.configure(stream=stream)
+    yield stream
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    root.handlers[:] = before
+    root.setLevel(level)
 
 
 @dataclass

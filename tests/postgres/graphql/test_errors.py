@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import logging
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sharewell import logs
 from sharewell.domain.errors import Unavailable
 from sharewell.services.offers import OfferService
 from sharewell.services.resources import ResourceService
@@ -24,21 +21,12 @@ if TYPE_CHECKING:
 ONE = "query ($id: UUID!) { offer(id: $id) { id } }"
 
 
-@pytest.fixture
-def log_lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """What was logged since the test began."""
-    before, stream = logging.getLogger().handlers[:], io.StringIO()
-    logs.configure(stream=stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    logging.getLogger().handlers[:] = before
-
-
 def broken(*args: Any, **kwargs: Any) -> Any:
     raise ZeroDivisionError("the secret is swordfish")
 
 
 async def test_of_a_crash_only_an_id_is_told_and_the_log_has_the_rest(
-    api: Api, monkeypatch: pytest.MonkeyPatch, log_lines: Callable[[], list[dict[str, Any]]]
+    api: Api, monkeypatch: pytest.MonkeyPatch, log_stream: io.StringIO
 ) -> None:
     monkeypatch.setattr(ResourceService, "page", broken)
     answer = await api.send("planner", "{ resources { nodes { code } } me { clientId } }")
@@ -49,7 +37,8 @@ async def test_of_a_crash_only_an_id_is_told_and_the_log_has_the_rest(
     assert told["extensions"]["code"] == "INTERNAL"
     assert "swordfish" not in json.dumps(answer.body)
     assert "ZeroDivision" not in json.dumps(answer.body)
-    (line,) = [line for line in log_lines() if line.get("id") == told["extensions"]["id"]]
+    lines = [json.loads(line) for line in log_stream.getvalue().splitlines()]
+    (line,) = [line for line in lines if line.get("id") == told["extensions"]["id"]]
     assert line["event"] == "crash"
     assert line["path"] == ["resources"]
     assert "the secret is swordfish" in json.dumps(line["exception"])
