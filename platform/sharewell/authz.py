@@ -211,11 +211,14 @@ def _caller_entity(caller: Caller) -> tuple[dict[str, str], str]:
 
 def _target_entity(uid: dict[str, str], target: Target) -> str:
     related = {"owner": target.owner, "giver": target.giver, "receiver": target.receiver}
-    attributes = {
+    attributes: dict[str, Any] = {
         name: {"__entity": _uid("Institution", str(institution))}
         for name, institution in related.items()
         if institution is not None
     }
+    if target.shared_with:
+        shared = [{"__entity": _uid("Institution", str(who))} for who in sorted(target.shared_with)]
+        attributes["sharedWith"] = shared
     return json.dumps([{"uid": uid, "attrs": attributes, "parents": []}])
 
 

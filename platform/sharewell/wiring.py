@@ -21,6 +21,7 @@ from sharewell.domain.principals import Caller, Role
 from sharewell.domain.retention import Keeping
 from sharewell.domain.scopes import INTERNAL_SCOPES
 from sharewell.services.access import AccessService
+from sharewell.services.agreements import AgreementService
 from sharewell.services.allocations import AllocationService
 from sharewell.services.answers import AnswerService
 from sharewell.services.audit import AuditService
@@ -69,6 +70,7 @@ class Services:
     office: Office
     now: Callable[[], datetime]
     access: AccessService
+    agreements: AgreementService
     allocations: AllocationService
     answers: AnswerService
     audit: AuditService
@@ -111,7 +113,8 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
     access = AccessService(office)
     return Services(
         settings=settings, database=database, office=office, now=now,
-        access=access, allocations=AllocationService(office), answers=AnswerService(office),
+        access=access, agreements=AgreementService(office),
+        allocations=AllocationService(office), answers=AnswerService(office),
         audit=_audit(settings, office), capacity=CapacityService(office), choices=ChoiceService(office),
         clients=ClientService(office, key_origins=key_origins(settings)), completeness=CompletenessService(office),
         consents=ConsentService(office), deviations=DeviationService(office),

@@ -11,7 +11,7 @@ import strawberry
 
 from sharewell.domain import checks
 from sharewell.domain.capacity import MEASURES, CapacityDraft, Mark
-from sharewell_schema.context import Info
+from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
@@ -32,6 +32,14 @@ described(
     suppressed="The source hides a small count; the middle of its interval stands here.",
     imputed="Filled in by a documented rule.", carried_forward="The source repeats an earlier period.",
 )  # fmt: skip
+Count = StrEnum("Count", {name.upper(): name for name in (*MEASURES, "free", "need")})  # type: ignore[misc]
+described(
+    Count, "A number of a capacity report that may be withheld.", "ReportedCount",
+    staffed="Units that can be used now.", occupied="Units in use.", blocked="Staffed units that are closed for now.",
+    surge_24h="Units that could be added within 24 hours.", surge_72h="Units that could be added within 72 hours.",
+    waiting="People or orders that need a unit and have none.", admissions="New needs that began in the period.",
+    free="Staffed units neither occupied nor blocked.", need="Units in use plus those waited for.",
+)  # fmt: skip
 EDGES = {
     "institution": ("institutions", "institution"),
     "resourceLine": ("resources", "resource"),
@@ -47,6 +55,44 @@ class MeasureMark:
 
 def _marks(self: Any) -> list[MeasureMark]:
     return [MeasureMark(measure=Measure(name), mark=mark) for name, mark in sorted(self.marks.items())]
+
+
+@strawberry.type(
+    description="A number that you are not told: a count from 1 to 10, or one from which such a count could be told."
+)
+class WithheldCount:
+    count: Count = field("Which number.")
+    at_least: int = field("It is not less.")
+    at_most: int = field("It is not more.")
+
+
+def _withheld(self: Any) -> list[WithheldCount]:
+    return [
+        WithheldCount(count=Count(one.count), at_least=one.at_least, at_most=one.at_most) for one in self.withheld
+    ]
+
+
+@strawberry.type(description="A total as far as you may know it; exact where you may see all that it is made of.")
+class CountRange:
+    exact: int | None = field("The total, where you may know it.")
+    at_least: int = field("It is not less.")
+    at_most: int = field("It is not more.")
+
+
+@strawberry.type(
+    description="What the newest reports of a region add up to for one resource. Each number is the sum of what you "
+    "are told of each institution, so it never tells more of any of them."
+)
+class RegionCapacity:
+    region: str = field("The region.")
+    resource: str = field("Code of the resource.")
+    institutions: int = field("Institutions that reported any of it.")
+    oldest: datetime = field("The earliest of the moments that their newest reports speak of.", name="oldestAsOf")
+    staffed: CountRange = field("Units that can be used now.")
+    occupied: CountRange = field("Units in use.")
+    blocked: CountRange = field("Staffed units that are closed for now.")
+    free: CountRange = field("Staffed units neither occupied nor blocked.")
+    waiting: CountRange = field("People or orders that need a unit and have none.")
 
 
 @strawberry.type(description="What an institution said it has of one resource at one moment. Never rewritten.")
@@ -76,6 +122,11 @@ class CapacityReport:
     coverage: int | None = field("Days of the period that were reported; null where the source does not say.")
     marks: list[MeasureMark] = strawberry.field(
         resolver=_marks, description="Where numbers come from; a number without a mark is reported as it is."
+    )
+    withheld: list[WithheldCount] = strawberry.field(
+        resolver=_withheld,
+        description="Numbers that were reported and that you are not told, with all you are told of them; they are "
+        "null above. Empty for your own institution's and those that a sharing agreement shows you.",
     )
     corrects: UUID | None = field("Identifier of the report this one corrects.", name="correctsId")
     corrects_edge: CapacityReport | None = strawberry.field(
@@ -129,14 +180,28 @@ class CapacityQueries:
         self, info: Info,
         institution: Annotated[UUID | None, argument("Only of this institution.")] = None,
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
+        exact: Annotated[bool, argument("Refuse, rather than withhold, what you may not see exactly.")] = False,
         first: First = FIRST, after: After = None,
     ) -> Connection[CapacityReport] | None:  # fmt: skip
         page = await info.context.services.capacity.page(
             info.context.caller, before=read_id(after, NEWEST), institution=institution,
             resource=None if resource is None else checks.code(resource, "resource"), first=how_many(first),
+            exact=exact,
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
         return connection(CapacityReport, page, after, id_key)
+
+    @query("What a region has of each resource, by the newest reports of all that report, in order of the codes.")
+    async def region_capacity(
+        self, info: Info,
+        region: Annotated[str, argument("The region, such as `us-nj`.")],
+        resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
+    ) -> list[RegionCapacity] | None:  # fmt: skip
+        found = await info.context.services.capacity.of_region(
+            info.context.caller, checks.code(region, "region"),
+            None if resource is None else checks.code(resource, "resource"),
+        )  # fmt: skip
+        return [shown(RegionCapacity, one) for one in found]
 
 
 @strawberry.type

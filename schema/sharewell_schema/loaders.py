@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sharewell.domain.resources import Resource
     from sharewell.domain.transfers import Transfer
     from sharewell.domain.trial import ForecastTrial
+    from sharewell.domain.visibility import VeiledReport
     from sharewell.store.allocations import Allocation
     from sharewell.store.receipts import LeftOpen, ShortBy
     from sharewell.store.transfers import TransferStep
@@ -85,7 +86,7 @@ class Loaders:
         self.unfilled: Loader[UUID, LeftOpen] = Loader(lambda ids: s.receipts.unfilled_of_requests(caller, ids))
         self.institutions: Loader[UUID, Institution] = Loader(lambda ids: s.institutions.by_ids(caller, ids))
         self.offers: Loader[UUID, Offer] = Loader(lambda ids: s.offers.by_ids(caller, ids))
-        self.reports: Loader[UUID, CapacityReport] = Loader(lambda ids: s.capacity.by_ids(caller, ids))
+        self.reports: Loader[UUID, CapacityReport | VeiledReport] = Loader(lambda ids: s.capacity.by_ids(caller, ids))
         self.requests: Loader[UUID, Request] = Loader(lambda ids: s.requests.by_ids(caller, ids))
         self.resources: Loader[str, Resource] = Loader(lambda codes: s.resources.by_codes(caller, codes))
         self.trials: Loader[str, ForecastTrial] = Loader(lambda models: s.trials.by_models(caller, models))

@@ -12,6 +12,7 @@ import strawberry
 from graphql import lexicographic_sort_schema, print_schema
 from strawberry.schema.config import StrawberryConfig
 
+from sharewell_schema.agreements import AgreementMutations, AgreementQueries
 from sharewell_schema.allocations import AllocationQueries
 from sharewell_schema.answers import AnswerMutations
 from sharewell_schema.audit import AuditQueries
@@ -48,9 +49,9 @@ from sharewell_schema.trials import TrialQueries
 @strawberry.type(description="What can be asked. Lists are pages, read forwards by cursor.")
 class Query(
     ClientQueries, InstitutionQueries, ResourceQueries, CapacityQueries, OfferQueries, RequestQueries, TransferQueries,
-    OverrideQueries, DeviationQueries, SurgeQueries, ConsentQueries, ForecastQueries, TrialQueries, DriftQueries,
-    AllocationQueries, HorizonQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries, InspectionQueries,
-    LogQueries, CompletenessQueries, SubjectQueries, PersonQueries, FeedQueries, JobQueries, PolicyQueries,
+    OverrideQueries, DeviationQueries, SurgeQueries, ConsentQueries, AgreementQueries, ForecastQueries, TrialQueries,
+    DriftQueries, AllocationQueries, HorizonQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries,
+    InspectionQueries, LogQueries, CompletenessQueries, SubjectQueries, PersonQueries, FeedQueries, JobQueries, PolicyQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 
@@ -59,7 +60,7 @@ class Query(
 class Mutation(
     ClientMutations, InstitutionMutations, ResourceMutations, CapacityMutations, OfferMutations, RequestMutations,
     TransferMutations, ChoiceMutations, AnswerMutations, OverrideMutations, DeviationMutations, SurgeMutations,
-    ConsentMutations, HorizonMutations, JobMutations, PersonMutations, SubjectMutations,
+    ConsentMutations, AgreementMutations, HorizonMutations, JobMutations, PersonMutations, SubjectMutations,
 ):  # fmt: skip
     """The nouns' mutations, all in one."""
 

@@ -49,7 +49,10 @@ def caller(name: str) -> Caller:
 def target(name: str) -> Target:
     said = WORLD["resources"][name]
     related = {key: institution(said.get(key)) for key in ("owner", "giver", "receiver")}
-    return Target(kind=said["kind"], id=MANY if said.get("list") else "018f-a-thing", **related)
+    shared = frozenset(UUID(WORLD["institutions"][name]) for name in said.get("sharedWith", ()))
+    return Target(
+        kind=said["kind"], id=MANY if said.get("list") else "018f-a-thing", shared_with=shared, **related
+    )
 
 
 @pytest.mark.parametrize("case", named("allow"), ids=lambda case: case.stem)

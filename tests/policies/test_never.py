@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sharewell.authz import Authorizer
-from sharewell.domain.policy import MANY, Action, Target, scope_of
+from sharewell.domain.policy import BETWEEN, MANY, SHARED, Action, Target, scope_of
 from sharewell.domain.principals import Caller, Role
 from sharewell.domain.scopes import granted
 
@@ -38,9 +38,10 @@ def callers(draw: st.DrawFn) -> Caller:
 @st.composite
 def targets(draw: st.DrawFn, action: Action) -> Target:
     thing = Target(kind=action.kind, id=draw(st.sampled_from(["a-thing", MANY, 'x"'])))
-    if action.kind == "transfer":
+    if action.kind in BETWEEN:
         return replace(thing, giver=draw(institutions), receiver=draw(institutions))
-    return replace(thing, owner=draw(institutions))
+    shared = draw(st.frozensets(st.sampled_from(INSTITUTIONS))) if action.kind in SHARED else frozenset()
+    return replace(thing, owner=draw(institutions), shared_with=shared)
 
 
 @given(callers(), st.sampled_from([Role.INSTITUTION, Role.DEVICE]), writes, contexts, st.data())
@@ -93,3 +94,14 @@ def test_no_token_does_the_work_of_a_worker(caller: Caller, data: st.DataObject)
     ]  # fmt: skip
     action = data.draw(st.sampled_from(reserved))
     assert not AUTHORIZER.ask(caller, action, data.draw(targets(action))).allowed
+
+
+@given(callers(), st.sampled_from([Action.VIEW_EXACT_CAPACITY, Action.VIEW_FORECAST]), st.data())
+def test_an_institution_sees_of_another_only_what_that_one_shows_it(
+    caller: Caller, action: Action, data: st.DataObject
+) -> None:
+    caller = replace(caller, roles=frozenset({Role.INSTITUTION}))
+    target = data.draw(targets(action))
+    if AUTHORIZER.ask(caller, action, target).allowed:
+        assert caller.institution is not None
+        assert caller.institution in {target.owner, *target.shared_with}

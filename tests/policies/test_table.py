@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import UUID
 
 from sharewell.authz import Authorizer
-from sharewell.domain.policy import Action, Target
+from sharewell.domain.policy import BETWEEN, Action, Target
 from sharewell.domain.principals import Caller, Role
 from sharewell.domain.scopes import INTERNAL_SCOPES
 
@@ -40,10 +40,10 @@ def of_role(authorizer: Authorizer, action: Action, role: Role) -> Iterator[str]
         {
             "own": Target(kind=action.kind, id="1", owner=OWN),
         }
-        if action.kind != "transfer"
+        if action.kind not in BETWEEN
         else {
-            "giver": Target(kind="transfer", id="1", giver=OWN, receiver=OTHER),
-            "receiver": Target(kind="transfer", id="1", giver=OTHER, receiver=OWN),
+            "giver": Target(kind=action.kind, id="1", giver=OWN, receiver=OTHER),
+            "receiver": Target(kind=action.kind, id="1", giver=OTHER, receiver=OWN),
         }
     )
     for word, target in mine.items():
@@ -54,8 +54,8 @@ def of_role(authorizer: Authorizer, action: Action, role: Role) -> Iterator[str]
 def anyone(authorizer: Authorizer, action: Action, caller: Caller) -> bool:
     """Whether `caller` may do it to everybody's things."""
     of_others = (
-        Target(kind="transfer", id="1", giver=OTHER, receiver=THIRD)
-        if action.kind == "transfer"
+        Target(kind=action.kind, id="1", giver=OTHER, receiver=THIRD)
+        if action.kind in BETWEEN
         else Target(kind=action.kind, id="1", owner=OTHER)
     )
     everything = Target.list(action.kind)

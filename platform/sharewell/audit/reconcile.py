@@ -53,6 +53,7 @@ MAKES: Final[Mapping[tuple[str, str], Sequence[str]]] = {
 }  # fmt: skip
 #: Kinds whose row names a later decision once there is one: the row with the id of their subject must be there.
 CHANGES: Final[Mapping[str, Sequence[str]]] = {
+    "sharewell.agreement": ["agreement.proposed", "agreement.accepted", "agreement.ended"],
     "sharewell.consent": ["consent.given", "consent.withdrawn"],
     "sharewell.institution": ["institution.registered", "institution.updated"],
     "sharewell.offer": ["offer.withdrawn"],

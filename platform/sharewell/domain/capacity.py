@@ -83,6 +83,11 @@ class CapacityReport:
         )  # fmt: skip
 
     @property
+    def withheld(self) -> tuple[()]:
+        """Nothing: every number is told as it is; see `domain.visibility` for whoever is told less."""
+        return ()
+
+    @property
     def free(self) -> int | None:
         """Units staffed that are neither occupied nor blocked; None where either number is missing."""
         if self.staffed is None or self.occupied is None:

@@ -31,11 +31,12 @@ class Inquiry:
     def to_json(self) -> dict[str, Json]:
         """All that an entry does not say already: who asked and for what is in its `actor` and `action`."""
         parties = {name: str(who) for name in _PARTIES if (who := getattr(self.target, name)) is not None}
+        shared = {"shared_with": sorted(map(str, self.target.shared_with))} if self.target.shared_with else {}
         return {
             "roles": sorted(self.caller.roles),
             "scopes": sorted(self.caller.scopes),
             "institution": None if self.caller.institution is None else str(self.caller.institution),
-            "target": {"kind": self.target.kind, "id": self.target.id, **parties},
+            "target": {"kind": self.target.kind, "id": self.target.id, **parties, **shared},
             "context": dict(self.context),
         }
 
@@ -57,7 +58,10 @@ class Inquiry:
             parties = {name: UUID(target[name]) for name in _PARTIES if name in target}
             return cls(
                 caller=caller, action=Action(decision.action), context=dict(told["context"]),
-                target=Target(kind=target["kind"], id=target["id"], **parties),
+                target=Target(
+                    kind=target["kind"], id=target["id"], **parties,
+                    shared_with=frozenset(map(UUID, target.get("shared_with", ()))),
+                ),
             )  # fmt: skip
         except (AttributeError, KeyError, TypeError, ValueError) as why:
             raise Invalid(f"the entry does not hold an inquiry that can be made here: {why}.", field=ASKED) from None

@@ -43,6 +43,7 @@ class Action(StrEnum):
 
     REPORT_CAPACITY = "reportCapacity", "capacity", "c", "Say what an institution has, uses and can spare."
     VIEW_CAPACITY = "viewCapacity", "capacity", "r", "See what institutions have reported."
+    VIEW_EXACT_CAPACITY = "viewExactCapacity", "capacity", "r", "See exact counts, those from 1 to 10 too."
 
     PUBLISH_OFFER = "publishOffer", "offer", "c", "Pledge units of an institution to others."
     WITHDRAW_OFFER = "withdrawOffer", "offer", "u", "Stop a pledge from being promised further."
@@ -80,6 +81,11 @@ class Action(StrEnum):
     GIVE_CONSENT = "giveConsent", "consent", "c", "Let one's pledges be confirmed in surge mode, until further notice."
     WITHDRAW_CONSENT = "withdrawConsent", "consent", "u", "Take such a consent back."
     VIEW_CONSENT = "viewConsent", "consent", "r", "See which consents stand."
+
+    PROPOSE_AGREEMENT = "proposeAgreement", "agreement", "c", "Offer to show another institution more of one's numbers."
+    ACCEPT_AGREEMENT = "acceptAgreement", "agreement", "u", "Take such an offer, and the duties that come with it."
+    END_AGREEMENT = "endAgreement", "agreement", "u", "End a sharing agreement, take it back or decline it."
+    VIEW_AGREEMENT = "viewAgreement", "agreement", "r", "See who shows whom what, until when."
 
     INGEST_FEED = "ingestFeed", "feed", "c", "Take in a published file."
     VIEW_FEED = "viewFeed", "feed", "r", "See which files were taken in, and how good they were."
@@ -138,6 +144,11 @@ class Action(StrEnum):
 #: What acts are done to; the word is the noun's own, as in file and table names.
 KINDS: Final = tuple(dict.fromkeys(action.kind for action in Action))
 
+#: Of these, what lies between two institutions.
+BETWEEN: Final = ("transfer", "agreement")
+#: Of these, what an institution shows others by agreement.
+SHARED: Final = ("capacity", "forecast")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -150,24 +161,28 @@ class Target:
     kind: str  #: one of `KINDS`
     id: str  #: the thing's own id, or `MANY`
     owner: UUID | None = None  #: the institution it belongs to or speaks of
-    giver: UUID | None = None  #: of a transfer: who gives
-    receiver: UUID | None = None  #: of a transfer: who receives
+    giver: UUID | None = None  #: of a transfer: who gives; of an agreement: whose numbers are shown
+    receiver: UUID | None = None  #: of a transfer: who receives; of an agreement: who sees them
+    shared_with: frozenset[UUID] = frozenset()  #: whom the owner shows it, by agreements in force, as far as known
 
     def __post_init__(self) -> None:
         # A target that the policies cannot read is a mistake in the program, found here and not as a refusal.
         if self.kind not in KINDS:
             raise ValueError(f"{self.kind!r} is no kind of target; the kinds are {', '.join(KINDS)}")
-        if self.kind == "transfer" and self.owner:
-            raise ValueError("a transfer has a giver and a receiver, no owner")
-        if self.kind != "transfer" and (self.giver or self.receiver):
-            raise ValueError(f"only a transfer has a giver and a receiver; this is a {self.kind}")
+        if self.kind in BETWEEN and self.owner:
+            raise ValueError(f"this {self.kind} has a giver and a receiver, no owner")
+        if self.kind not in BETWEEN and (self.giver or self.receiver):
+            raise ValueError(f"only {' and '.join(BETWEEN)} have a giver and a receiver; this is a {self.kind}")
+        if self.kind not in SHARED and self.shared_with:
+            raise ValueError(f"agreements are about {' and '.join(SHARED)}; this is a {self.kind}")
 
     @classmethod
     def list(
-        cls, kind: str, *, owner: UUID | None = None, giver: UUID | None = None, receiver: UUID | None = None
-    ) -> Target:
-        """All things of `kind`, narrowed to the owner, giver or receiver given."""
-        return cls(kind=kind, id=MANY, owner=owner, giver=giver, receiver=receiver)
+        cls, kind: str, *, owner: UUID | None = None, giver: UUID | None = None, receiver: UUID | None = None,
+        shared_with: frozenset[UUID] = frozenset(),
+    ) -> Target:  # fmt: skip
+        """All things of `kind`, narrowed to the owner, giver or receiver given, and to what is shared so."""
+        return cls(kind=kind, id=MANY, owner=owner, giver=giver, receiver=receiver, shared_with=shared_with)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

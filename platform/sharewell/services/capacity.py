@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from sharewell.domain.agreements import SharedDetail, Shown
 from sharewell.domain.audit import Json
 from sharewell.domain.capacity import MEASURES, CapacityDraft, CapacityReport
 from sharewell.domain.errors import Invalid, SharewellError
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
+from sharewell.domain.visibility import RegionCapacity, VeiledReport, region_totals
+from sharewell.services.agreements import shown_to
 from sharewell.services.office import Act, Done, Office, new_id
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page
@@ -44,20 +47,57 @@ class CapacityService:
             await act.tx.capacity.add(reports, decision)
             return await act.done(reports, decision)
 
-    async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, CapacityReport]:
+    async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, CapacityReport | VeiledReport]:
         """Several at once, for lists that name them; those the caller may not see are left out."""
         async with self._office.database.transaction(read_only=True) as tx:
             found = await tx.capacity.by_ids(ids)
+            shown = await shown_to(self._office, tx, caller, SharedDetail.COUNTS)
         targets = {id: Target.list("capacity", owner=each.institution) for id, each in found.items()}  # noqa: A001
         seen = await self._office.seen(caller, Action.VIEW_CAPACITY, targets)
-        return {id: each for id, each in found.items() if id in seen}  # noqa: A001
+        told = await self._told(caller, [each for id, each in found.items() if id in seen], shown)  # noqa: A001
+        return {each.id: each for each in told}
 
     async def page(
-        self, caller: Caller, *, before: UUID, institution: UUID | None, resource: str | None, first: int
-    ) -> Page[CapacityReport]:
+        self, caller: Caller, *, before: UUID, institution: UUID | None, resource: str | None, first: int,
+        exact: bool = False,
+    ) -> Page[CapacityReport | VeiledReport]:  # fmt: skip
+        """Newest record first; with `exact`, refused where not all of it is exact for the caller."""
         await self._office.allow(caller, Action.VIEW_CAPACITY, Target.list("capacity", owner=institution))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.capacity.page(before=before, institution=institution, resource=resource, first=first)
+            shown = await shown_to(self._office, tx, caller, SharedDetail.COUNTS, institution)
+            page = await tx.capacity.page(before=before, institution=institution, resource=resource, first=first)
+        if not exact:
+            return Page(tuple(await self._told(caller, page.items, shown)), page.has_more)
+        target = Target.list("capacity", owner=institution, shared_with=shown.to(institution, resource))
+        await self._office.allow(caller, Action.VIEW_EXACT_CAPACITY, target)
+        return Page(page.items, page.has_more)
+
+    async def of_region(self, caller: Caller, region: str, resource: str | None) -> list[RegionCapacity]:
+        """What the newest reports of a region add up to, by resource, as far as the caller sees each of them."""
+        await self._office.allow(caller, Action.VIEW_CAPACITY, Target.list("capacity"))
+        async with self._office.database.transaction(read_only=True) as tx:
+            shown = await shown_to(self._office, tx, caller, SharedDetail.COUNTS)
+            reports = await tx.capacity.newest_of_region(region, resource)
+        return region_totals(region, await self._told(caller, reports, shown))
+
+    async def _told(
+        self, caller: Caller, reports: Sequence[CapacityReport], shown: Shown
+    ) -> list[CapacityReport | VeiledReport]:
+        """The reports as far as the caller may see them: exactly, where the policies permit that, else veiled.
+
+        Asked for everybody's first; then only for the caller's own and for what agreements show it, as all else is
+        everybody's. Exact readings of what is another's are on record for each owner.
+        """
+        act, office = Action.VIEW_EXACT_CAPACITY, self._office
+        if office.may(caller, act, Target.list("capacity")):
+            return list(reports)
+        targets = {
+            each.id: Target.list("capacity", owner=each.institution, shared_with=to)
+            for each in reports
+            if (to := shown.to(each.institution, each.resource)) or each.institution == caller.institution
+        }
+        exact = await office.seen(caller, act, targets)
+        return [each if each.id in exact else VeiledReport.of(each) for each in reports]
 
 
 async def _taken_in(office: Office, act: Act, draft: CapacityDraft, institution: UUID, path: str) -> CapacityReport:

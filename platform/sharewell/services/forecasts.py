@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
+from sharewell.domain.agreements import SharedDetail
 from sharewell.domain.audit import Decision, format_time
 from sharewell.domain.errors import StaleSnapshot
 from sharewell.domain.forecast import Forecast, ForecastSum, fingerprint, fingerprint_of_sums
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
+from sharewell.services.agreements import shown_to
 from sharewell.services.office import Done, Office, new_id
 from sharewell.store.capacity import SeriesPoint
 from sharewell.store.database import Transaction
@@ -122,7 +124,10 @@ class ForecastService:
         after: tuple[str, date], first: int,
     ) -> Page[Forecast]:  # fmt: skip
         """The newest forecast of each resource and day from `since` (today, if None) on."""
-        await self._office.allow(caller, Action.VIEW_FORECAST, Target.list("forecast", owner=institution))
+        async with self._office.database.transaction(read_only=True) as tx:
+            shown = await shown_to(self._office, tx, caller, SharedDetail.FORECASTS, institution)
+        target = Target.list("forecast", owner=institution, shared_with=shown.to(institution, resource))
+        await self._office.allow(caller, Action.VIEW_FORECAST, target)
         since = since or _day(self._office.now())
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.forecasts.page(

@@ -41,7 +41,7 @@ UNRECORDED = "this cannot be put on record just now, so nothing is done and noth
 #: Kinds of target that are some institution's own; the catalogue, the members, the rules and the jobs are nobody's.
 OWNED = frozenset({
     "capacity", "offer", "request", "transfer", "override", "deviation", "consent", "forecast", "allocation", "receipt",
-    "client",
+    "client", "agreement",
 })  # fmt: skip
 
 

@@ -40,6 +40,14 @@ select r.* from sharewell.institution i cross join lateral (
    order by as_of desc, id desc limit 1) r
  where i.region = $1
 """
+#: Of each institution of a region and each resource, or $2 alone, what counts; by resource.
+NEWEST_OF_REGION = f"""
+select r.* from sharewell.resource line cross join sharewell.institution i cross join lateral (
+  select {COLUMNS} from sharewell.capacity_report c
+   where c.institution_id = i.id and c.resource = line.code and {STANDS}
+   order by as_of desc, id desc limit 1) r
+ where i.region = $1 and ($2::text is null or line.code = $2) order by r.resource, r.institution_id
+"""
 FREE_TO_PLEDGE = "select sharewell.units_free_to_pledge($1, $2, $3, $4)"
 #: Regions and resources that anybody reported of late.
 MARKETS = """
@@ -144,6 +152,10 @@ class CapacityRepository:
     async def latest_in_region(self, region: str, resource: str) -> dict[UUID, CapacityReport]:
         rows = await self._conn.fetch(LATEST_IN_REGION, region, resource)
         return {row["institution_id"]: read_report(row) for row in rows}
+
+    async def newest_of_region(self, region: str, resource: str | None) -> list[CapacityReport]:
+        """What counts of everyone in the region, of `resource` or of all, by resource and institution."""
+        return [read_report(row) for row in await self._conn.fetch(NEWEST_OF_REGION, region, resource)]
 
     async def free_to_pledge(self, institution: UUID, resource: str, start: datetime, end: datetime) -> int | None:
         """Units free in the newest report less those pledged in windows that overlap; None if never reported."""

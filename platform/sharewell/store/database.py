@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from sharewell.domain.errors import Conflict, Invalid, OfferExhausted, Unavailable
+from sharewell.store.agreements import AgreementRepository
 from sharewell.store.allocations import AllocationRepository
 from sharewell.store.answered import AnsweredRepository
 from sharewell.store.audit import AuditRepository
@@ -90,6 +91,10 @@ class Transaction:
     @cached_property
     def answered(self) -> AnsweredRepository:
         return AnsweredRepository(self.conn)
+
+    @cached_property
+    def agreements(self) -> AgreementRepository:
+        return AgreementRepository(self.conn)
 
     @cached_property
     def allocations(self) -> AllocationRepository:

@@ -1,0 +1,198 @@
+"""What a reader sees of counts that are another institution's: exact, or withheld, that is told as a range.
+
+A count from 1 to 10 points at people, so whoever is not entitled to exact numbers is told that it lies from 1 to 10.
+Numbers that add up could be subtracted, so a report is taken apart into *cells* that nothing ties to each other (units
+in use, blocked, free, ...), each cell is told by its own value alone, and every other number is the sum of what is told
+of its cells. All that a reader can conclude is then what it is told: any value in the range of one cell goes with any
+in the others'. A total over institutions is again the sum of what the reader is told of each, so no difference of
+answers tells more. There is no noise, so asking again tells nothing either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sharewell.domain.capacity import MEASURES, CapacityReport, Mark
+from sharewell.domain.policy import Action
+
+SMALL: Final = range(1, 11)  #: counts that are withheld from whoever is not entitled to exact ones
+
+#: By type and field of the API, the act that whoever sees the number exactly must be permitted; `docs/policies.md` has
+#: it in words. Without it a field of `CapacityReport` is null where its range is in `withheld`, a field of
+#: `RegionCapacity` is a range, and all of a run's fields here are null together where they would single somebody out.
+ENTITLED: Final[Mapping[str, Mapping[str, Action]]] = {
+    "CapacityReport": dict.fromkeys((*MEASURES, "free", "need"), Action.VIEW_EXACT_CAPACITY),
+    "RegionCapacity": dict.fromkeys(("staffed", "occupied", "blocked", "free", "waiting"), Action.VIEW_EXACT_CAPACITY),
+    "Allocation": dict.fromkeys(
+        ("needed", "assigned", "measures", "ceiling", "stages", "short_by", "solver"), Action.VIEW_RUN_DOCUMENTS
+    ),
+    "Transfer": {"reason": Action.VIEW_EXACT_CAPACITY},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """All that is told of a count; exact where both ends are the same."""
+
+    at_least: int
+    at_most: int
+
+    @classmethod
+    def of(cls, count: int) -> Between:
+        """What whoever is not entitled is told of one cell."""
+        return cls(SMALL[0], SMALL[-1]) if count in SMALL else cls(count, count)
+
+    @property
+    def exact(self) -> int | None:
+        """The count, where it is told."""
+        return self.at_least if self.at_least == self.at_most else None
+
+    def __add__(self, other: Between) -> Between:
+        return Between(self.at_least + other.at_least, self.at_most + other.at_most)
+
+
+NOTHING: Final = Between(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A number that is not told, and what is told instead."""
+
+    count: str  #: a measure, `free` or `need`
+    at_least: int
+    at_most: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VeiledReport:
+    """A capacity report as somebody sees it who is not entitled to exact numbers; the fields of `CapacityReport`."""
+
+    id: UUID
+    institution: UUID
+    resource: str
+    as_of: datetime
+    staffed: int | None
+    occupied: int | None
+    blocked: int | None
+    surge_24h: int | None
+    surge_72h: int | None
+    waiting: int | None
+    admissions: int | None
+    free: int | None
+    need: int | None
+    period_days: int
+    source: str
+    coverage: int | None
+    marks: Mapping[str, Mark]
+    corrects: UUID | None
+    recorded_at: datetime
+    withheld: Sequence[Withheld]
+
+    @classmethod
+    def of(cls, report: CapacityReport) -> VeiledReport:
+        """What of `report` is told. A mark goes with its number: that a source hides less says what is hidden here."""
+        ranges = told(report)
+        withheld = tuple(
+            Withheld(name, each.at_least, each.at_most) for name, each in ranges.items() if each.exact is None
+        )
+        hidden = {one.count for one in withheld}
+        numbers: dict[str, Any] = {
+            name: ranges[name].exact if name in ranges else None for name in (*MEASURES, "free", "need")
+        }
+        return cls(
+            id=report.id, institution=report.institution, resource=report.resource, as_of=report.as_of,
+            period_days=report.period_days, source=report.source, coverage=report.coverage,
+            marks={name: mark for name, mark in report.marks.items() if name not in hidden},
+            corrects=report.corrects, recorded_at=report.recorded_at, withheld=withheld, **numbers,
+        )  # fmt: skip
+
+
+def told(report: CapacityReport) -> dict[str, Between]:
+    """By name, what whoever is not entitled is told of each number that there is, `free` and `need` included."""
+    cell = {name: Between.of(count) for name, count in cells(report).items()}
+    sums = {name: [cell[part] for part in parts if part in cell] for name, parts in SUMS.items()}
+    reported = {name for name in MEASURES if getattr(report, name) is not None}
+    reported |= {name for name in ("free", "need") if getattr(report, name) is not None}
+    return {name: sum(parts, start=NOTHING) for name, parts in sums.items() if name in reported}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionCapacity:
+    """What the newest reports of a region add up to for one resource, for one reader."""
+
+    region: str
+    resource: str
+    institutions: int  #: that reported any of it
+    oldest: datetime  #: the earliest of the moments they speak of
+    staffed: Between
+    occupied: Between
+    blocked: Between
+    free: Between
+    waiting: Between
+
+
+TOTALS: Final = ("staffed", "occupied", "blocked", "free", "waiting")
+
+
+def region_totals(region: str, reports: Sequence[CapacityReport | VeiledReport]) -> list[RegionCapacity]:
+    """By resource, the sum of what a reader is told of each report; what one does not state counts for nothing."""
+    of: dict[str, list[CapacityReport | VeiledReport]] = {}
+    for report in reports:
+        of.setdefault(report.resource, []).append(report)
+    return [
+        RegionCapacity(
+            region=region, resource=resource, institutions=len(rows), oldest=min(row.as_of for row in rows),
+            **{name: sum((_seen(row, name) for row in rows), start=NOTHING) for name in TOTALS},
+        )
+        for resource, rows in sorted(of.items())
+    ]  # fmt: skip
+
+
+def _seen(report: CapacityReport | VeiledReport, name: str) -> Between:
+    for one in report.withheld:
+        if one.count == name:
+            return Between(one.at_least, one.at_most)
+    count: int = getattr(report, name) or 0
+    return Between(count, count)
+
+
+#: Of each number, the cells it is the sum of; those that a report has not count for nothing.
+SUMS: Final[Mapping[str, Sequence[str]]] = {
+    "staffed": ("occupied", "blocked", "rest"),
+    "occupied": ("occupied",),
+    "blocked": ("blocked",),
+    "surge_24h": ("surge_24h",),
+    "surge_72h": ("surge_24h", "later"),
+    "waiting": ("waiting",),
+    "admissions": ("admissions",),
+    "free": ("rest",),
+    "need": ("occupied", "waiting"),
+}
+
+
+def cells(report: CapacityReport) -> dict[str, int]:
+    """The counts of `report` that are not tied to each other: each may be any whole number, whatever the others are.
+
+    `rest`: of the staffed, what is neither occupied nor blocked; `later`: units that could be added after a day.
+    """
+    apart = ("occupied", "blocked", "surge_24h", "waiting", "admissions")
+    found = {name: count for name in apart if (count := getattr(report, name)) is not None}
+    if report.staffed is not None:
+        found["rest"] = report.staffed - found.get("occupied", 0) - found.get("blocked", 0)
+    if report.surge_72h is not None:
+        found["later"] = report.surge_72h - found.get("surge_24h", 0)
+    return found
+
+
+def singles_out(parts: Iterable[int]) -> bool:
+    """Whether the sum of `parts`, each of one institution, tells an outsider, or one of them, a count from 1 to 10.
+
+    One of them knows its own part and can take it away; what is left is least where the largest part is taken.
+    """
+    parts = list(parts)
+    whole = sum(parts)
+    return whole in SMALL or whole - max(parts, default=0) in SMALL
