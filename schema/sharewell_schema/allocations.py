@@ -68,9 +68,11 @@ class PlanAnswers:
     declined: int = field("Transfers declined.")
     expired: int = field("Transfers whose giver did not answer in time.")
     cancelled: int = field("Transfers taken out of the plan by an override.")
-    units_open: int = field("Units in those still to answer.")
-    units_accepted: int = field("Units in those confirmed.")
-    units_lost: int = field("Units in those declined, expired or cancelled; they are asked for anew.")
+    units_open: int | None = field(
+        "Units in those still to answer; null, as the other units, for whoever may not read the plan."
+    )
+    units_accepted: int | None = field("Units in those confirmed.")
+    units_lost: int | None = field("Units in those declined, expired or cancelled; they are asked for anew.")
 
 
 @strawberry.type(description="Who searched for the plan, and how the search ended.")
@@ -78,7 +80,10 @@ class SolverReport:
     name: str = field("The solver.")
     version: str = field("Its version.")
     status: str = field("`optimal`, or `feasible` where a better plan could not be ruled out in time.")
-    bound: str = field("No plan with the same floors has more welfare than this; a whole number as text.")
+    bound: str | None = field(
+        "No plan with the same floors has more welfare than this; a whole number as text. Null for whoever may not "
+        "read the plan."
+    )
     gap: int = field("Millionths of the bound by which the plan stays below it.")
     seed: str = field("The published seed that decides between equals.")
     milliseconds: int = field("How long it searched.")
@@ -95,20 +100,23 @@ class StageReached:
     over: str = field("What the value is divided by; 1 unless it is a share.")
 
 
-def _measures(self: Any) -> AllocationMeasures:
-    return AllocationMeasures(**self.measures)
+def _measures(self: Any) -> AllocationMeasures | None:
+    return None if self.measures is None else AllocationMeasures(**self.measures)
 
 
-def _stages(self: Any) -> list[StageReached]:
+def _stages(self: Any) -> list[StageReached] | None:
+    if self.stages is None:
+        return None
     return [StageReached(**{name: str(value) for name, value in row.items()}) for row in self.stages]
 
 
-def _ceiling(self: Any) -> Ceiling:
-    return shown(Ceiling, fairness.Ceiling.of_measures(self.measures))
+def _ceiling(self: Any) -> Ceiling | None:
+    return None if self.measures is None else shown(Ceiling, fairness.Ceiling.of_measures(self.measures))
 
 
 def _solver(self: Any) -> SolverReport:
-    return SolverReport(**self.solver | {"bound": str(self.solver["bound"])})
+    bound = self.solver["bound"]
+    return SolverReport(**self.solver | {"bound": None if bound is None else str(bound)})
 
 
 def _fairness(self: Any) -> FairnessRule | None:
@@ -132,12 +140,20 @@ class Allocation:
         "shortages are in unit-days."
     )
     horizon: UUID | None = field("Identifier of the schedule of which it is day 0.", name="horizonId")
-    ceiling: Ceiling = strawberry.field(resolver=_ceiling, description="What no sharing could have met.")
+    withheld: bool = field(
+        "Whether `needed`, `assigned`, `measures` and `ceiling` are null because they would tell you a count from 1 to "
+        "10 of one institution."
+    )
+    ceiling: Ceiling | None = strawberry.field(
+        resolver=_ceiling, description="What no sharing could have met; null where it is withheld."
+    )
     answers: PlanAnswers | None = strawberry.field(
         resolver=edge("answers", "id"), description="How the owners have answered its plan."
     )
     short_by: list[ShortBy] | None = strawberry.field(
-        resolver=edge("short_by", "id"), description="How much of it stayed open for which reason."
+        resolver=edge("short_by", "id"),
+        description="How much of it stayed open for which reason; null where that would tell you a count from 1 to 10 "
+        "of one institution.",
     )
     unfilled: list[Unfilled] | None = strawberry.field(
         resolver=edge("run_unfilled", "id"),
@@ -152,13 +168,16 @@ class Allocation:
     plan_sha256: str = field("SHA-256 of the plan.", name="planSha256")
     owners: int = field("Offers that could give.")
     receivers: int = field("Requests that were open.")
-    needed: int = field("Units they needed together.")
-    assigned: int = field("Units the plan assigns.")
-    measures: AllocationMeasures = strawberry.field(
-        resolver=_measures, description="What sharing changed, and how fairly."
+    needed: int | None = field("Units they needed together; null where it is withheld.")
+    assigned: int | None = field("Units the plan assigns; null where it is withheld.")
+    measures: AllocationMeasures | None = strawberry.field(
+        resolver=_measures,
+        description="What sharing changed, and how fairly; null where it is withheld. To whoever may not read the "
+        "plan, shares are told in steps of 50.",
     )
-    stages: list[StageReached] = strawberry.field(
-        resolver=_stages, description="What each stage reached, in the order they were decided."
+    stages: list[StageReached] | None = strawberry.field(
+        resolver=_stages,
+        description="What each stage reached, in the order they were decided; null for whoever may not read the plan.",
     )
     solver: SolverReport = strawberry.field(resolver=_solver, description="Who searched, and how the search ended.")
     fairness: FairnessRule | None = strawberry.field(

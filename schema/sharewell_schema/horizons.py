@@ -127,14 +127,16 @@ def _search(self: Any) -> HorizonSearch:
     return HorizonSearch(**self.search)
 
 
-def _stages(self: Any) -> list[HorizonStage]:
+def _stages(self: Any) -> list[HorizonStage] | None:
+    if not self.measures:
+        return None
     return [
         HorizonStage(aim=Aim(row["aim"]), value=str(row["value"]), bound=str(row["bound"])) for row in self.stages
     ]
 
 
-def _by_resource(self: Any) -> list[HorizonResource]:
-    return [
+def _by_resource(self: Any) -> list[HorizonResource] | None:
+    return None if not self.measures else [
         HorizonResource(
             resource=name, short_alone=row["alone"], short_shared=row["shared"], moved=row["moved"],
             worse_off=row["worse_off"],
@@ -143,9 +145,11 @@ def _by_resource(self: Any) -> list[HorizonResource]:
     ]  # fmt: skip
 
 
-def _sentence(self: Any) -> str:
+def _sentence(self: Any) -> str | None:
     """What sharing changes, and what it could change at all; what no sharing can fix is never left out."""
     measures = self.measures
+    if not measures:
+        return None
     if not measures["weighted_alone"]:
         return f"Nobody is short of anything within {self.days} days."
     fixed, could = measures["fixed_per_mille"] / 10, measures["redistributable_per_mille"]
@@ -161,9 +165,9 @@ async def _runs(self: Any, info: Info) -> list[Allocation]:
     return [shown(Allocation, row) for row in sorted(found.values(), key=lambda row: row.resource)]
 
 
-async def _totals(self: Any, info: Info) -> list[HorizonTotal]:
+async def _totals(self: Any, info: Info) -> list[HorizonTotal] | None:
     rows = await info.context.services.horizons.totals(info.context.caller, self.id)
-    return [_in_units(HorizonTotal, row) for row in rows]
+    return None if rows is None else [_in_units(HorizonTotal, row) for row in rows]
 
 
 def _in_units(kind: Any, row: Any) -> Any:
@@ -198,6 +202,7 @@ def _short(row: HorizonUnmet) -> HorizonShort:
     )
 
 
+TOTALS = "Null for whoever may not read the schedule itself: totals would tell of single institutions."
 OWN = f"Of your institution, or of everybody if you may see that; at most {MOST_ROWS}."
 
 
@@ -210,12 +215,14 @@ class Horizon:
     level: int = field("Per mille: the quantile of forecasts that counted as need, and that owners keep.")
     hold_days: int = field("Days for which consumables that were received are not shipped on.")
     starts_at: datetime = field("When day 0 began; each day has 24 hours.")
-    sentence: str = strawberry.field(resolver=_sentence, description="What sharing changes, in words.")
-    by_resource: list[HorizonResource] = strawberry.field(
-        resolver=_by_resource, description="What sharing changes for each resource."
+    sentence: str | None = strawberry.field(
+        resolver=_sentence, description=f"What sharing changes, in words. {TOTALS}"
     )
-    by_day: list[HorizonTotal] = strawberry.field(
-        resolver=_totals, description="Each day of each resource, of all institutions together."
+    by_resource: list[HorizonResource] | None = strawberry.field(
+        resolver=_by_resource, description=f"What sharing changes for each resource. {TOTALS}"
+    )
+    by_day: list[HorizonTotal] | None = strawberry.field(
+        resolver=_totals, description=f"Each day of each resource, of all institutions together. {TOTALS}"
     )
     outlook: list[HorizonDay] = strawberry.field(resolver=_days, description=f"Day by day. {OWN}")
     movements: list[HorizonMovement] = strawberry.field(resolver=_movements, description=f"What leaves when. {OWN}")
@@ -223,8 +230,8 @@ class Horizon:
     runs: list[Allocation] = strawberry.field(
         resolver=_runs, description="What of day 0 was held for requests: a run for each resource anybody asked for."
     )
-    stages: list[HorizonStage] = strawberry.field(
-        resolver=_stages, description="What each aim reached, in the order they were decided."
+    stages: list[HorizonStage] | None = strawberry.field(
+        resolver=_stages, description=f"What each aim reached, in the order they were decided. {TOTALS}"
     )
     search: HorizonSearch = strawberry.field(resolver=_search, description="Who searched, and how the search ended.")
     sites: int = field("Institutions in it.")

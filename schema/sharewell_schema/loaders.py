@@ -17,7 +17,7 @@ from sharewell.domain.errors import SharewellError
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from sharewell.domain.answers import PlanAnswers
+    from sharewell.domain.answers import PlanAnswers, VeiledAnswers
     from sharewell.domain.capacity import CapacityReport
     from sharewell.domain.drift import Watch
     from sharewell.domain.fairness import Receipt
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sharewell.domain.transfers import Transfer
     from sharewell.domain.trial import ForecastTrial
     from sharewell.domain.visibility import VeiledReport
-    from sharewell.store.allocations import Allocation
+    from sharewell.store.allocations import Allocation, VeiledAllocation
     from sharewell.store.receipts import LeftOpen, ShortBy
     from sharewell.store.transfers import TransferStep
     from sharewell.wiring import Services
@@ -78,8 +78,10 @@ class Loaders:
 
     def __init__(self, caller: Caller, services: Services) -> None:
         s = services
-        self.allocations: Loader[UUID, Allocation] = Loader(lambda ids: s.allocations.by_ids(caller, ids))
-        self.answers: Loader[UUID, PlanAnswers] = Loader(lambda ids: s.answers.of_runs(caller, ids))
+        self.allocations: Loader[UUID, Allocation | VeiledAllocation] = Loader(
+            lambda ids: s.allocations.by_ids(caller, ids)
+        )
+        self.answers: Loader[UUID, PlanAnswers | VeiledAnswers] = Loader(lambda ids: s.answers.of_runs(caller, ids))
         self.run_receipts: Loader[UUID, list[Receipt]] = Loader(lambda ids: s.receipts.of_runs(caller, ids))
         self.run_unfilled: Loader[UUID, list[LeftOpen]] = Loader(lambda ids: s.receipts.unfilled_of_runs(caller, ids))
         self.short_by: Loader[UUID, list[ShortBy]] = Loader(lambda ids: s.receipts.by_reason(caller, ids))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sharewell.domain.audit import KINDS, Decision, parse_entry
 from sharewell.domain.errors import Invalid
 from sharewell.domain.inquiry import ASKED, Inquiry
-from sharewell.domain.policy import Action, Target
+from sharewell.domain.policy import BETWEEN, SHARED, Action, Target
 from sharewell.domain.principals import Caller, Role
 from sharewell.domain.retention import Keeping
 from sharewell.domain.story import SENTENCES, sentence
@@ -34,13 +34,14 @@ def a_decision(details: Any, **said: Any) -> Decision:
 @st.composite
 def inquiries(draw: st.DrawFn) -> Inquiry:
     action, someone = draw(st.sampled_from(list(Action))), st.none() | st.uuids()
-    parties = ("giver", "receiver") if action.kind == "transfer" else ("owner",)
+    parties = ("giver", "receiver") if action.kind in BETWEEN else ("owner",)
+    shared = draw(st.frozensets(st.uuids(), max_size=3)) if action.kind in SHARED else frozenset()
     caller = Caller(
         principal="clinic", roles=draw(st.frozensets(st.sampled_from(list(Role)))), institution=draw(someone),
         scopes=draw(st.frozensets(st.sampled_from(["system/*.rs", "system/Offer.cruds", "internal/*.cruds"]))),
     )  # fmt: skip
-    target = Target(kind=action.kind, id=draw(st.sampled_from(["*", "new", "o-1"])),
-                    **{party: draw(someone) for party in parties})  # fmt: skip
+    told: dict[str, Any] = {party: draw(someone) for party in parties}
+    target = Target(kind=action.kind, id=draw(st.sampled_from(["*", "new", "o-1"])), shared_with=shared, **told)
     context = draw(st.sampled_from([{}, {"callerStatus": "active"}]))
     return Inquiry(caller=caller, action=action, target=target, context=context)
 

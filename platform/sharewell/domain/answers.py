@@ -38,6 +38,13 @@ class PlanAnswers:
             return PlanState.PROPOSED
         return PlanState.CHANGED if self.units_lost else PlanState.CONFIRMED
 
+    def without_units(self) -> VeiledAnswers:
+        """What is told of it to whoever may not read the plan: each knows the units of its own transfers."""
+        return VeiledAnswers(
+            state=self.state, open=self.open, accepted=self.accepted, declined=self.declined, expired=self.expired,
+            cancelled=self.cancelled,
+        )  # fmt: skip
+
     @classmethod
     def count(cls, transfers: Mapping[TransferState, tuple[int, int]]) -> PlanAnswers:
         """From how many transfers stand in each state, and their units."""
@@ -48,6 +55,21 @@ class PlanAnswers:
             counted[name] = counted.get(name, 0) + number
             counted[total] = counted.get(total, 0) + units
         return cls(**counted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VeiledAnswers:
+    """The transfers of one plan without their units."""
+
+    state: PlanState
+    open: int
+    accepted: int
+    declined: int
+    expired: int
+    cancelled: int
+    units_open: None = None
+    units_accepted: None = None
+    units_lost: None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

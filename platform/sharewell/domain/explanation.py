@@ -15,6 +15,7 @@ from sharewell.domain.instance import Instance, Lane, Receiver, Rule
 from sharewell.domain.moves import Moves, total
 from sharewell.domain.network import leximin_key
 from sharewell.domain.plan import Assignment, Reason, Unfilled
+from sharewell.domain.visibility import KEEPS
 from sharewell.domain.welfare import price
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def _assignment_sentence(instance: Instance, lane: Lane, units: int, together: i
     others = "" if together == units else f" together with {together - units} from elsewhere"
     return (
         f"{_units(units).capitalize()} over {_kilometres(lane.metres)}{others} lift this request of urgency "
-        f"{receiver.urgency} from {before} % to {after} % of its need; the owner keeps the "
+        f"{receiver.urgency} from {before} % to {after} % of its need{KEEPS}the "
         f"{instance.kept[owner.institution]} it must and could spare {instance.spare[lane.offer]}."
         f"{_raised(receiver)}"
     )

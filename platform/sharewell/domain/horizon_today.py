@@ -19,6 +19,7 @@ from sharewell.domain.horizon_walk import Alone, Node, Walk, alone, walk
 from sharewell.domain.moves import total
 from sharewell.domain.plan import Assignment, Reason, Unfilled
 from sharewell.domain.schedule import Cause
+from sharewell.domain.visibility import KEEPS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -202,7 +203,7 @@ class _Binding:
         return (
             f"{_units(units).capitalize()} over {self.outcome.metres(row) / 1000:.0f} km today. Within {days} days "
             f"it would lack {self.outcome.lacks(node, by_itself=True)} unit-days alone, with the schedule "
-            f"{self.outcome.lacks(node)}; the owner keeps the {keeps} it must."
+            f"{self.outcome.lacks(node)}{KEEPS}the {keeps} it must."
         )
 
     def _unfilled(self, request: Request, bound: Mapping[Shipment, int]) -> Unfilled:

@@ -10,7 +10,7 @@ answers tells more. There is no noise, so asking again tells nothing either.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -188,11 +188,28 @@ def cells(report: CapacityReport) -> dict[str, int]:
     return found
 
 
-def singles_out(parts: Iterable[int]) -> bool:
-    """Whether the sum of `parts`, each of one institution, tells an outsider, or one of them, a count from 1 to 10.
+def singles_out(whole: int, largest: int) -> bool:
+    """Whether a total, of which `largest` is the largest part of one institution, tells of a count from 1 to 10.
 
-    One of them knows its own part and can take it away; what is left is least where the largest part is taken.
+    To an outsider the total itself does. One of them knows its own part and can take it away; what is left is least
+    where the largest part is taken.
     """
-    parts = list(parts)
-    whole = sum(parts)
-    return whole in SMALL or whole - max(parts, default=0) in SMALL
+    return whole in SMALL or whole - largest in SMALL
+
+
+def coarse(measures: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's measures with shares in steps of 50 per mille: the exact share of a small need tells the need."""
+    return {name: value // STEP * STEP if name in SHARES else value for name, value in measures.items()}
+
+
+STEP: Final = 50
+SHARES: Final = ("smallest_fill", "median_fill", "gini", "jain")
+
+
+def for_the_receiver(reason: str) -> str:
+    """A transfer's reason without what its giver has, keeps and could spare; see `domain.explanation`."""
+    before, clause, after = reason.partition(KEEPS)
+    return f"{before}.{after.partition('.')[2]}" if clause else reason
+
+
+KEEPS: Final = "; the owner keeps "  #: begins the clause on the giver in a transfer's reason, up to the next full stop

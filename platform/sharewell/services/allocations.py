@@ -38,9 +38,10 @@ from sharewell.domain.requests import Request
 from sharewell.domain.snapshot import OfferRow, RequestRow, Standing, build_instance, moved_before
 from sharewell.domain.surges import SurgeMode, hold
 from sharewell.domain.transfers import Transfer, TransferState
+from sharewell.domain.visibility import singles_out
 from sharewell.services.consents import confirm_by_consent
 from sharewell.services.office import Act, Done, Office, new_id
-from sharewell.store.allocations import Allocation
+from sharewell.store.allocations import Allocation, VeiledAllocation
 from sharewell.store.artifacts import keep_artifact, read_artifact
 from sharewell.store.database import Transaction
 from sharewell.store.paging import Page
@@ -137,16 +138,17 @@ class AllocationService:
             await bind(self._office, act, plan, allocation, told, offers, requests, decision, surge)
             return Done(allocation, decision, act.at)
 
-    async def get(self, caller: Caller, id: UUID) -> Allocation:  # noqa: A002
+    async def get(self, caller: Caller, id: UUID) -> Allocation | VeiledAllocation:  # noqa: A002
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target(kind="allocation", id=str(id)))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.allocations.get(id)
+            return (await _told(self._office, tx, caller, [await tx.allocations.get(id)]))[0]
 
-    async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Allocation]:
+    async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Allocation | VeiledAllocation]:
         """Several at once, for lists that name them."""
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.allocations.by_ids(ids)
+            found = await tx.allocations.by_ids(ids)
+            return {run.id: run for run in await _told(self._office, tx, caller, found.values())}
 
     async def instance(self, caller: Caller, id: UUID) -> bytes:  # noqa: A002
         """The instance that was solved, as canonical JSON."""
@@ -158,16 +160,34 @@ class AllocationService:
 
     async def page(
         self, caller: Caller, *, before: UUID, region: str | None, resource: str | None, first: int
-    ) -> Page[Allocation]:
+    ) -> Page[Allocation | VeiledAllocation]:
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.allocations.page(before=before, region=region, resource=resource, first=first)
+            page = await tx.allocations.page(before=before, region=region, resource=resource, first=first)
+            return Page(await _told(self._office, tx, caller, page.items), page.has_more)
 
     async def _document(self, caller: Caller, id: UUID, hash_of: str) -> bytes:  # noqa: A002
         """A document of a run, which speaks of everybody in it."""
         await self._office.allow(caller, Action.VIEW_RUN_DOCUMENTS, Target(kind="allocation", id=str(id)))
         async with self._office.database.transaction(read_only=True) as tx:
             return await read_artifact(tx.conn, getattr(await tx.allocations.get(id), hash_of))
+
+
+def reads_documents(office: Office, caller: Caller) -> bool:
+    """Whether the caller may read all of a run, and so every total exactly."""
+    return office.may(caller, Action.VIEW_RUN_DOCUMENTS, Target.list("allocation"))
+
+
+async def _told(
+    office: Office, tx: Transaction, caller: Caller, runs: Iterable[Allocation]
+) -> tuple[Allocation | VeiledAllocation, ...]:
+    """The runs as far as the caller may know them: its totals where they single nobody out."""
+    runs = tuple(runs)
+    if not runs or reads_documents(office, caller):
+        return runs
+    hidden = await tx.receipts.single_somebody_out([run.id for run in runs])
+    hidden |= {run.id for run in runs if singles_out(run.needed, 0) or singles_out(run.assigned, 0)}
+    return tuple(VeiledAllocation.of(run, singles_out=run.id in hidden) for run in runs)
 
 
 @dataclass(frozen=True, slots=True)

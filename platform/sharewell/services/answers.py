@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sharewell.domain.answers import PlanAnswers, PlanReply
+from sharewell.domain.answers import PlanAnswers, PlanReply, VeiledAnswers
 from sharewell.domain.errors import Conflict
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.domain.remarks import Remark
 from sharewell.domain.transfers import Transfer
+from sharewell.services.allocations import reads_documents
 from sharewell.services.office import Done, Office, new_salt
 from sharewell.services.transfers import take_step
 from sharewell.store.answered import Wish
@@ -50,11 +51,14 @@ class AnswerService:
                 await take_step(act, before, after, remark)
             return await act.done([after for _, after, _ in answered], decision)
 
-    async def of_runs(self, caller: Caller, runs: list[UUID]) -> dict[UUID, PlanAnswers]:
+    async def of_runs(self, caller: Caller, runs: list[UUID]) -> dict[UUID, PlanAnswers] | dict[UUID, VeiledAnswers]:
         """How far the answers to each run's plan have come."""
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.transfers.answers(runs)
+            found = await tx.transfers.answers(runs)
+        if reads_documents(self._office, caller):
+            return found
+        return {run: answers.without_units() for run, answers in found.items()}
 
 
 def _answered(before: Transfer, reply: PlanReply, at: datetime) -> tuple[Transfer, Remark | None]:

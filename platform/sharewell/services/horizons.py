@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -29,7 +29,7 @@ from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.domain.requests import Request
 from sharewell.domain.schedule import Schedule
-from sharewell.services.allocations import UNLOCATED_METRES, bind, lock_as_they_were
+from sharewell.services.allocations import UNLOCATED_METRES, bind, lock_as_they_were, reads_documents
 from sharewell.services.office import Act, Done, Office, new_id
 from sharewell.store.allocations import Allocation
 from sharewell.store.answered import Wish
@@ -177,12 +177,19 @@ class HorizonService:
     async def get(self, caller: Caller, id: UUID) -> HorizonRun:  # noqa: A002
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target(kind="allocation", id=str(id)))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.horizons.get(id)
+            return self._told(caller, [await tx.horizons.get(id)])[0]
 
     async def page(self, caller: Caller, *, before: UUID, region: str | None, first: int) -> Page[HorizonRun]:
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.horizons.page(before=before, region=region, first=first)
+            page = await tx.horizons.page(before=before, region=region, first=first)
+        return Page(self._told(caller, page.items), page.has_more)
+
+    def _told(self, caller: Caller, runs: Sequence[HorizonRun]) -> tuple[HorizonRun, ...]:
+        """Without the totals over institutions, where the caller may not read the schedules themselves."""
+        if reads_documents(self._office, caller):
+            return tuple(runs)
+        return tuple(replace(run, measures={}, stages=()) for run in runs)
 
     async def runs(self, caller: Caller, id: UUID) -> list[UUID]:  # noqa: A002
         """The runs that its day 0 is."""
@@ -190,9 +197,11 @@ class HorizonService:
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.horizons.runs(id)
 
-    async def totals(self, caller: Caller, id: UUID) -> list[HorizonTotal]:  # noqa: A002
-        """Each day of each resource, of all institutions together; names nobody."""
+    async def totals(self, caller: Caller, id: UUID) -> list[HorizonTotal] | None:  # noqa: A002
+        """Each day of each resource, of all institutions together; None for whoever may not read the schedule."""
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target(kind="allocation", id=str(id)))
+        if not reads_documents(self._office, caller):
+            return None
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.horizons.totals(id)
 

@@ -9,6 +9,7 @@ from sharewell.domain.errors import Invalid
 from sharewell.domain.fairness import Receipt
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
+from sharewell.services.allocations import reads_documents
 from sharewell.services.office import Office
 from sharewell.store.paging import Page
 from sharewell.store.receipts import GiveAndTake, LeftOpen, ShortBy
@@ -41,10 +42,14 @@ class ReceiptService:
         return {id: each for id, each in found.items() if id in seen}  # noqa: A001
 
     async def by_reason(self, caller: Caller, runs: list[UUID]) -> dict[UUID, list[ShortBy]]:
-        """By run, how much stayed open for which reason; names no institution."""
+        """By run, how much stayed open for which reason; runs in which that tells one institution's are left out."""
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.receipts.by_reason(runs)
+            found = await tx.receipts.by_reason(runs)
+            if reads_documents(self._office, caller):
+                return found
+            hidden = await tx.receipts.single_out_by_reason(runs)
+            return {run: rows for run, rows in found.items() if run not in hidden}
 
     async def ledger(
         self, caller: Caller, *, after: UUID, institution: UUID | None, since: datetime, until: datetime,

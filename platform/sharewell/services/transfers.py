@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from sharewell.domain.principals import Caller
 from sharewell.domain.remarks import Remark
 from sharewell.domain.requests import Request
 from sharewell.domain.transfers import DeclineReason, Transfer, TransferState
+from sharewell.domain.visibility import for_the_receiver
 from sharewell.services.deviations import record_deviations
 from sharewell.services.office import Act, Done, Office, new_id, new_salt
 from sharewell.store.answered import Wish
@@ -90,7 +92,7 @@ class TransferService:
     async def get(self, caller: Caller, id: UUID) -> Transfer:  # noqa: A002
         transfer = await self._find(id)
         await self._office.allow(caller, Action.VIEW_TRANSFER, _target(transfer))
-        return transfer
+        return self._told(caller, [transfer])[0]
 
     async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Transfer]:
         """Several at once, for lists that name them; those the caller may not see are left out."""
@@ -115,14 +117,26 @@ class TransferService:
         target = Target.list("transfer", giver=party, receiver=party)
         await self._office.allow(caller, Action.VIEW_TRANSFER, target)
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.transfers.page(before=before, party=party, state=state, allocation=allocation, first=first)
+            page = await tx.transfers.page(before=before, party=party, state=state, allocation=allocation, first=first)
+        return Page(self._told(caller, page.items), page.has_more)
 
     async def _seen(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Transfer]:
         async with self._office.database.transaction(read_only=True) as tx:
             found = await tx.transfers.by_ids(ids)
         targets = {id: _list_between(t.giver, t.receiver) for id, t in found.items()}  # noqa: A001
         seen = await self._office.seen(caller, Action.VIEW_TRANSFER, targets)
-        return {id: transfer for id, transfer in found.items() if id in seen}  # noqa: A001
+        return {each.id: each for each in self._told(caller, [found[id] for id in seen])}  # noqa: A001
+
+    def _told(self, caller: Caller, transfers: Iterable[Transfer]) -> tuple[Transfer, ...]:
+        """A reason speaks of what the giver has, which is for the giver, and for whoever sees its counts exactly."""
+        transfers, act = tuple(transfers), Action.VIEW_EXACT_CAPACITY
+        exact = {
+            giver: self._office.may(caller, act, Target.list("capacity", owner=giver))
+            for giver in {transfer.giver for transfer in transfers}
+        }
+        return tuple(
+            each if exact[each.giver] else replace(each, reason=for_the_receiver(each.reason)) for each in transfers
+        )
 
     async def _step(
         self, caller: Caller, id: UUID, action: Action, wish: Wish | None,  # noqa: A002
@@ -130,11 +144,13 @@ class TransferService:
     ) -> Done[Transfer]:  # fmt: skip
         async with self._office.act(caller, action, _target(await self._find(id)), wish) as act:
             if act.repeated:
-                return act.again(Transfer)
+                done: Done[Transfer] = act.again(Transfer)
+                return replace(done, subject=self._told(caller, [done.subject])[0])
             before = await act.tx.transfers.get(id, lock=True)
             after = step(before, act.at)
             decision = await take_step(act, before, after, Remark.write(remark, salt=new_salt()))
-            return await act.done(after, decision)
+            done = await act.done(after, decision)
+            return replace(done, subject=self._told(caller, [after])[0])
 
     async def _find(self, id: UUID) -> Transfer:  # noqa: A002
         async with self._office.database.transaction(read_only=True) as tx:

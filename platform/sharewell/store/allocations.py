@@ -10,6 +10,7 @@ from uuid import UUID
 import orjson
 
 from sharewell.domain.errors import NotFound, StaleSnapshot
+from sharewell.domain.visibility import coarse
 from sharewell.store.paging import Page
 
 if TYPE_CHECKING:
@@ -76,6 +77,47 @@ class Allocation:
     fairness: Mapping[str, Any]  #: the rule it was made by
     reserves: Sequence[Mapping[str, Any]]  #: categories that supply was kept for
     horizon: UUID | None = None  #: the schedule of which this is day 0; None for a run by itself
+
+    @property
+    def withheld(self) -> bool:
+        """Nothing is: this is the whole of it."""
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VeiledAllocation:
+    """An adopted plan as somebody sees it who may not read its documents; the fields of `Allocation`."""
+
+    id: UUID
+    region: str
+    resource: str
+    rule: str
+    instance_sha256: str
+    plan_sha256: str
+    owners: int
+    receivers: int
+    needed: int | None
+    assigned: int | None
+    measures: Mapping[str, Any] | None
+    solver: Mapping[str, Any]  #: without the bound
+    adopted_at: datetime
+    fairness: Mapping[str, Any]
+    reserves: Sequence[Mapping[str, Any]]
+    horizon: UUID | None
+    withheld: bool  #: whether its totals would single somebody out, and are left out
+    stages: None = None
+
+    @classmethod
+    def of(cls, allocation: Allocation, *, singles_out: bool) -> VeiledAllocation:
+        """Totals where nobody is singled out by them, shares in coarse steps, and no fraction that tells its parts."""
+        a = allocation
+        return cls(
+            id=a.id, region=a.region, resource=a.resource, rule=a.rule, instance_sha256=a.instance_sha256,
+            plan_sha256=a.plan_sha256, owners=a.owners, receivers=a.receivers, adopted_at=a.adopted_at,
+            fairness=a.fairness, reserves=a.reserves, horizon=a.horizon, withheld=singles_out,
+            needed=None if singles_out else a.needed, assigned=None if singles_out else a.assigned,
+            measures=None if singles_out else coarse(a.measures), solver={**a.solver, "bound": None},
+        )  # fmt: skip
 
 
 class AllocationRepository:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sharewell.domain.fairness import Receipt
 from sharewell.domain.plan import Reason
+from sharewell.domain.visibility import singles_out
 from sharewell.store.paging import Page
 
 if TYPE_CHECKING:
@@ -52,6 +53,22 @@ select u.* from unnest($1::uuid[]) asked (id) cross join lateral (
 BY_REASON = """
 select allocation_id, code, count(*)::integer as requests, sum(quantity)::integer as units
   from sharewell.unfilled where allocation_id = any ($1::uuid[]) group by allocation_id, code order by units desc, code
+"""
+#: Of each run, by what is added up over institutions: all of it, and the largest part of one of them.
+PARTS = """
+select allocation_id,
+       array[sum(short_alone), sum(received), sum(short_shared), sum(given), sum(spare)]::bigint[] as whole,
+       array[max(short_alone), max(received), max(short_shared), max(given), max(spare)]::bigint[] as largest
+  from (select *, greatest(stock - kept, 0) as spare from sharewell.run_receipt
+         where allocation_id = any ($1::uuid[])) r
+ group by allocation_id
+"""
+PARTS_BY_REASON = """
+select allocation_id, array_agg(whole)::bigint[] as whole, array_agg(largest)::bigint[] as largest
+  from (select allocation_id, code, sum(units) as whole, max(units) as largest
+          from (select allocation_id, code, institution_id, sum(quantity) as units from sharewell.unfilled
+                 where allocation_id = any ($1::uuid[]) group by 1, 2, 3) one group by 1, 2) of
+ group by allocation_id
 """
 #: By institution: what plans of the window proposed, and what really left and arrived in it.
 LEDGER = """
@@ -159,6 +176,21 @@ class ReceiptRepository:
         for run, code, requests, units in await self._conn.fetch(BY_REASON, runs):
             found[run].append(ShortBy(code=Reason(code), requests=requests, units=units))
         return found
+
+    async def single_somebody_out(self, runs: list[UUID]) -> set[UUID]:
+        """Of `runs`, those whose totals tell of one institution's count from 1 to 10; see `domain.visibility`."""
+        return await self._single_out(PARTS, runs)
+
+    async def single_out_by_reason(self, runs: list[UUID]) -> set[UUID]:
+        """Of `runs`, those of which what stayed open for one of the reasons tells such a count."""
+        return await self._single_out(PARTS_BY_REASON, runs)
+
+    async def _single_out(self, statement: str, runs: list[UUID]) -> set[UUID]:
+        return {
+            run
+            for run, whole, largest in await self._conn.fetch(statement, runs)
+            if any(map(singles_out, whole, largest))
+        }
 
     async def ledger(
         self, *, after: UUID, institution: UUID | None, since: datetime, until: datetime, resource: str | None,

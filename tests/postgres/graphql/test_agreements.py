@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from tests.postgres.graphql.conftest import BEDS, NOON, text
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ async def seen(api: Api, who: str, of: str, resource: str | None = None) -> dict
 async def sees_exactly(api: Api, who: str, of: str) -> bool:
     """Whether `who` sees the owner's numbers as they are; checks that it sees none of the small ones otherwise."""
     node = await seen(api, who, of)
-    exact = node["free"] == 3
+    exact: bool = node["free"] == 3
     assert (node["withheld"] == []) == exact
     if not exact:
         assert [node[name] for name in ("staffed", "free", "waiting", "blocked", "need", "surge24h")] == [None] * 6
@@ -206,7 +205,8 @@ async def test_each_exact_reading_of_anothers_counts_is_on_record_for_it(
     )
     ((actor, institution, said),) = [tuple(row) for row in rows]
     assert (actor, str(institution)) == ("partner-client", houses["owner"])
-    assert houses["partner"] in said and '"shared_with"' in said
+    assert houses["partner"] in said
+    assert '"shared_with"' in said
 
 
 async def test_what_an_agreement_decides_can_be_asked_again_from_the_entry(
@@ -252,3 +252,18 @@ async def test_a_report_that_was_corrected_does_not_count_in_a_region(api: Api, 
     await api.report("partner", staffed=30, occupied=15, corrects=first["reports"][0]["id"])
     (line,) = (await api.ask("planner", REGION))["regionCapacity"]
     assert (line["institutions"], line["staffed"]["exact"]) == (2, 50)
+
+
+async def test_a_reason_tells_the_receiver_nothing_of_what_its_giver_has(api: Api) -> None:
+    transfer = await api.held_transfer()
+    query = "query ($id: UUID!) { transfer(id: $id) { reason } transfers { nodes { id reason } } }"
+    for who in ("giver", "planner", "regulator"):
+        found = await api.ask(who, query, id=transfer)
+        assert "the owner keeps the 5 it must and could spare 6." in found["transfer"]["reason"]
+    await api.done("giver", "confirmTransfer", transfer=transfer)
+    await api.done("giver", "dispatchTransfer", transfer=transfer)
+    found = await api.ask("receiver", query, id=transfer)
+    received = await api.done("receiver", "receiveTransfer", "transfer { reason }", transfer=transfer)
+    for told in (found["transfer"], *found["transfers"]["nodes"], received["transfer"]):
+        assert told["reason"].startswith("4 units over 11.1 km lift this request of urgency 3 from 0 % to 100 %")
+        assert told["reason"].endswith("of its need.")

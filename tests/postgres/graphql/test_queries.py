@@ -58,7 +58,7 @@ async def test_edges_are_fetched_through_fragments_too(api: Api, statements: lis
     """
     found = await api.ask("clinic", query)
     assert [node["institution"]["code"] for node in found["capacityReports"]["nodes"]] == ["other", "clinic"]
-    assert len(statements) == 2
+    assert len(statements) == 3  # what agreements show, the reports, the institutions
 
 
 async def test_single_things_find_their_edges_without_a_list(api: Api) -> None:

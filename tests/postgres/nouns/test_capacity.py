@@ -35,7 +35,7 @@ async def _all(world: World, who: Institution) -> list[CapacityReport]:
     page = await world.people.capacity.page(
         world.callers[who.id], before=NEWEST, institution=who.id, resource=None, first=50
     )
-    return list(page.items)
+    return [report for report in page.items if isinstance(report, CapacityReport)]
 
 
 async def test_a_correction_counts_and_the_corrected_report_stays_as_it_was(world: World) -> None:
