@@ -91,6 +91,7 @@ QUERIES = {
     "viewInstitution": "query ($north: UUID!) { institution(id: $north) { id } }",
     "viewResource": 'query { resource(code: "bed.adult") { code } }',
     "viewCapacity": "query ($north: UUID!) { capacityReports(institution: $north) { nodes { id } } }",
+    "viewExactCapacity": "query ($north: UUID!) { capacityReports(institution: $north, exact: true) { nodes { id } } }",
     "viewOffer": "query ($offer: UUID!) { offer(id: $offer) { id } }",
     "viewRequest": "query ($request: UUID!) { request(id: $request) { id } }",
     "viewTransfer": "query ($leaving: UUID!) { transfer(id: $leaving) { id } }",
@@ -98,6 +99,7 @@ QUERIES = {
     "viewDeviation": "query ($north: UUID!) { deviationRates(institution: $north) { centre } }",
     "viewSurge": "query { surgeModes { nodes { id } } }",
     "viewConsent": "query ($north: UUID!) { consents(institution: $north) { nodes { id } } }",
+    "viewAgreement": "query ($north: UUID!) { agreements(party: $north) { nodes { id } } }",
     "viewReceipt": "query ($north: UUID!) { giveAndTake(institution: $north) { nodes { runs } } }",
     "viewFeed": "query { feeds { nodes { id } } }",
     "viewForecast": "query ($north: UUID!) { forecasts(institution: $north) { nodes { resource } } }",
@@ -157,6 +159,11 @@ def mutations(things: Mapping[str, str], number: int) -> dict[str, tuple[str, di
         "endSurge": ("endSurge", {"surge": things["surge"]}),
         "giveConsent": ("giveConsent", {"institution": north, "resource": "mask.n95", "until": text(WINDOW.end)}),
         "withdrawConsent": ("withdrawConsent", {"consent": things["consent"]}),
+        "proposeAgreement": ("proposeAgreement", {
+            "institution": north, "receiver": things["south"], "until": text(WINDOW.end),
+        }),
+        "acceptAgreement": ("acceptAgreement", {"agreement": things["shown"]}),
+        "endAgreement": ("endAgreement", {"agreement": things["agreement"]}),
         "eraseSubject": ("eraseSubject", {"subject": things["person"], "ground": "OBJECTION"}),
         "registerClient": ("registerClient", {
             "name": "New", "clientId": f"client-{number}", "roles": ["REGULATOR"], "scopes": EVERYTHING, "jwks": key,
@@ -272,6 +279,11 @@ async def governed_by(
             _mutation(act, f"{name} {{ id }}"), {"input": {"idempotencyKey": f"{act} first", **asked, **until_then}}
         )
         things[name] = made[act][name]["id"]
+    for name, giver, receiver in (("agreement", north, south), ("shown", south, north)):
+        made = await giver.client.graphql(_mutation("proposeAgreement", "agreement { id }"), {"input": {
+            "idempotencyKey": "show", "receiver": str(receiver.institution), **until_then,
+        }})  # fmt: skip
+        things[name] = made["proposeAgreement"]["agreement"]["id"]
     return things
 
 

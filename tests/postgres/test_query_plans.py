@@ -17,6 +17,7 @@ import pytest
 
 from sharewell.settings import DatabaseRole
 from sharewell.store import (
+    agreements,
     allocations,
     audit,
     capacity,
@@ -146,6 +147,12 @@ insert into sharewell.consent
   select pg_temp.id(14, n), pg_temp.id(1, n % {HOUSES}), case when n % 2 = 0 then 'bed.adult' else 'ventilator' end,
          timestamptz '{NOW}' - interval '40 days', timestamptz '{NOW}' + interval '40 days',
          case when n > 1000 then timestamptz '{NOW}' end, pg_temp.id(9, n) from generate_series(1, 6000) n;
+insert into sharewell.agreement
+  select pg_temp.id(16, n), pg_temp.id(1, n % {HOUSES}), pg_temp.id(1, (n * 7 + 1) % {HOUSES}), null, 'counts',
+         timestamptz '{NOW}' - interval '40 days', timestamptz '{NOW}' + interval '40 days',
+         timestamptz '{NOW}' - interval '41 days', timestamptz '{NOW}' - interval '40 days',
+         case when n > 3000 then timestamptz '{NOW}' end, pg_temp.id(9, n)
+    from generate_series(1, 6000) n where n % {HOUSES} <> (n * 7 + 1) % {HOUSES};
 insert into sharewell.remark
   select pg_temp.id(9, n * 2), lpad(n::text, 32, '0'), 'x' from generate_series(1, 6000) n;
 insert into sharewell.run_receipt
@@ -237,6 +244,7 @@ QUERIES: Mapping[str, Query] = {
     "capacity, far down": Query(capacity.PAGE, (an_id(2, 150_000), None, BEDS, 51), 2_500),
     "capacity of one": Query(capacity.PAGE, (NEWEST, HOUSE, None, 51), 200),
     "capacity of one, of a resource": Query(capacity.PAGE, (NEWEST, HOUSE, BEDS, 51), 100),
+    "newest reports of a region, of everything": Query(capacity.NEWEST_OF_REGION, (REGION, None), 2_500),
     "newest report": Query(capacity.LATEST, (HOUSE, BEDS), 10),
     "newest reports of a region": Query(capacity.LATEST_IN_REGION, (REGION, BEDS), 500, WORKER),
     "offers": Query(offers.PAGE, (NEWEST, None, None, False, NOW, 51), 100),
@@ -286,6 +294,13 @@ QUERIES: Mapping[str, Query] = {
     "surge modes that last": Query(surges.PAGE, (NEWEST, None, True, NOW, 51), 7_000),
     "the surge mode in force": Query(surges.IN_FORCE, ("r-19", BEDS, NOW - timedelta(days=1)), 20, WORKER),
     "surge modes whose time is over": Query(surges.OVER, (NOW,), 100, WORKER),
+    "agreements of one": Query(agreements.PAGE, (NEWEST, HOUSE, False, NOW, 51), 200),
+    "agreements in force for one": Query(agreements.IN_FORCE_FOR, (HOUSE, NOW, None), 200),
+    "agreements of one with one": Query(agreements.IN_FORCE_FOR, (HOUSE, NOW, an_id(1, 5)), 50),
+    "runs that single somebody out": Query(receipts.PARTS, ([an_id(6, n) for n in range(20)],), 1_000),
+    "runs whose reasons single somebody out": Query(
+        receipts.PARTS_BY_REASON, ([an_id(6, n) for n in range(20)],), 1_000
+    ),
     "consents of one": Query(consents.PAGE, (NEWEST, HOUSE, False, NOW, 51), 200),
     "consents that stand": Query(consents.STANDING, ([an_id(1, n) for n in range(20)], BEDS, NOW), 200, WORKER),
     "receipts of runs": Query(receipts.OF_RUNS, ([an_id(6, n) for n in range(50)], None), 700),

@@ -17,6 +17,7 @@ import asyncpg
 import pytest
 
 import sharewell.store
+from sharewell.domain.agreements import Agreement
 from sharewell.domain.capacity import CapacityReport
 from sharewell.domain.choices import Choice
 from sharewell.domain.clients import Client
@@ -153,7 +154,8 @@ SHAPES = (
     Shape(Institution, "institutions: BY_ID BY_IDS BY_CODE IN_REGION PAGE", "sharewell.institution"),
     Shape(Resource, "resources: BY_CODE PAGE", "sharewell.resource"),
     Shape(
-        CapacityReport, "capacity: BY_ID BY_IDS LATEST LATEST_IN_REGION PAGE", "sharewell.capacity_report", WHOSE
+        CapacityReport, "capacity: BY_ID BY_IDS LATEST LATEST_IN_REGION NEWEST_OF_REGION PAGE",
+        "sharewell.capacity_report", WHOSE,
     ),
     Shape(SeriesPoint, "capacity: SERIES", renamed=WHOSE),
     Shape(Offer, "offers: BY_ID BY_ID_LOCKED OPEN_IN_REGION LOCK_THESE PAGE", "sharewell.offer", WHOSE),
@@ -176,6 +178,10 @@ SHAPES = (
     ),
     Shape(OperatorTally, "deviations: TALLIES"),
     Shape(SurgeMode, "surges: BY_ID BY_ID_LOCKED OPEN_FOR IN_FORCE OVER PAGE", renamed={"decision_id": "decision"}),
+    Shape(
+        Agreement, "agreements: BY_ID BY_ID_LOCKED IN_FORCE_FOR PAGE", "sharewell.agreement",
+        {"giver_id": "giver", "receiver_id": "receiver"},
+    ),
     Shape(Consent, "consents: BY_ID BY_ID_LOCKED STANDING PAGE", "sharewell.consent", WHOSE),
     Shape(
         SubjectKey, "subjects: BY_LOOKUP BY_LOOKUP_HELD BY_REF BY_REF_LOCKED UNDER", "erasable.subject_key"

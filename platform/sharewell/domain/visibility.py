@@ -21,16 +21,25 @@ from sharewell.domain.policy import Action
 
 SMALL: Final = range(1, 11)  #: counts that are withheld from whoever is not entitled to exact ones
 
-#: By type and field of the API, the act that whoever sees the number exactly must be permitted; `docs/policies.md` has
-#: it in words. Without it a field of `CapacityReport` is null where its range is in `withheld`, a field of
-#: `RegionCapacity` is a range, and all of a run's fields here are null together where they would single somebody out.
-ENTITLED: Final[Mapping[str, Mapping[str, Action]]] = {
-    "CapacityReport": dict.fromkeys((*MEASURES, "free", "need"), Action.VIEW_EXACT_CAPACITY),
-    "RegionCapacity": dict.fromkeys(("staffed", "occupied", "blocked", "free", "waiting"), Action.VIEW_EXACT_CAPACITY),
-    "Allocation": dict.fromkeys(
-        ("needed", "assigned", "measures", "ceiling", "stages", "short_by", "solver"), Action.VIEW_RUN_DOCUMENTS
-    ),
-    "Transfer": {"reason": Action.VIEW_EXACT_CAPACITY},
+
+@dataclass(frozen=True, slots=True)
+class Entitled:
+    """Who is told some fields of a type exactly."""
+
+    act: Action  #: whoever may do this
+    fields: tuple[str, ...]
+
+
+_DOCUMENTS: Final = Action.VIEW_RUN_DOCUMENTS
+#: By type of the API, what is told exactly to whom alone; `docs/policies.md` says what everybody else is told.
+ENTITLED: Final[Mapping[str, Entitled]] = {
+    "CapacityReport": Entitled(Action.VIEW_EXACT_CAPACITY, (*MEASURES, "free", "need")),
+    "RegionCapacity": Entitled(Action.VIEW_EXACT_CAPACITY, ("staffed", "occupied", "blocked", "free", "waiting")),
+    "Allocation": Entitled(_DOCUMENTS, ("needed", "assigned", "measures", "ceiling", "short_by", "stages")),
+    "PlanAnswers": Entitled(_DOCUMENTS, ("units_open", "units_accepted", "units_lost")),
+    "SolverReport": Entitled(_DOCUMENTS, ("bound",)),
+    "Horizon": Entitled(_DOCUMENTS, ("sentence", "by_day", "by_resource", "stages")),
+    "Transfer": Entitled(Action.VIEW_EXACT_CAPACITY, ("reason",)),
 }
 
 
@@ -100,9 +109,8 @@ class VeiledReport:
             Withheld(name, each.at_least, each.at_most) for name, each in ranges.items() if each.exact is None
         )
         hidden = {one.count for one in withheld}
-        numbers: dict[str, Any] = {
-            name: ranges[name].exact if name in ranges else None for name in (*MEASURES, "free", "need")
-        }
+        fields = ENTITLED["CapacityReport"].fields
+        numbers: dict[str, Any] = {name: ranges[name].exact if name in ranges else None for name in fields}
         return cls(
             id=report.id, institution=report.institution, resource=report.resource, as_of=report.as_of,
             period_days=report.period_days, source=report.source, coverage=report.coverage,
@@ -115,8 +123,7 @@ def told(report: CapacityReport) -> dict[str, Between]:
     """By name, what whoever is not entitled is told of each number that there is, `free` and `need` included."""
     cell = {name: Between.of(count) for name, count in cells(report).items()}
     sums = {name: [cell[part] for part in parts if part in cell] for name, parts in SUMS.items()}
-    reported = {name for name in MEASURES if getattr(report, name) is not None}
-    reported |= {name for name in ("free", "need") if getattr(report, name) is not None}
+    reported = {name for name in SUMS if getattr(report, name) is not None}
     return {name: sum(parts, start=NOTHING) for name, parts in sums.items() if name in reported}
 
 
@@ -135,9 +142,6 @@ class RegionCapacity:
     waiting: Between
 
 
-TOTALS: Final = ("staffed", "occupied", "blocked", "free", "waiting")
-
-
 def region_totals(region: str, reports: Sequence[CapacityReport | VeiledReport]) -> list[RegionCapacity]:
     """By resource, the sum of what a reader is told of each report; what one does not state counts for nothing."""
     of: dict[str, list[CapacityReport | VeiledReport]] = {}
@@ -146,7 +150,10 @@ def region_totals(region: str, reports: Sequence[CapacityReport | VeiledReport])
     return [
         RegionCapacity(
             region=region, resource=resource, institutions=len(rows), oldest=min(row.as_of for row in rows),
-            **{name: sum((_seen(row, name) for row in rows), start=NOTHING) for name in TOTALS},
+            **{
+                name: sum((_seen(row, name) for row in rows), start=NOTHING)
+                for name in ENTITLED["RegionCapacity"].fields
+            },
         )
         for resource, rows in sorted(of.items())
     ]  # fmt: skip

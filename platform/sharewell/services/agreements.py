@@ -94,7 +94,8 @@ async def shown_to(
 ) -> Shown:
     """What `giver`, or everybody, shows the caller's institution now; for `Target.shared_with`."""
     receiver, at = caller.institution, office.now()
-    agreements = [] if receiver is None else await tx.agreements.in_force_for(receiver, at, giver)
+    asked = receiver is not None and receiver != giver
+    agreements = await tx.agreements.in_force_for(receiver, at, giver) if asked and receiver else []
     return Shown.of(receiver, agreements, detail, at)
 
 

@@ -38,7 +38,7 @@ from sharewell.domain.requests import Request
 from sharewell.domain.snapshot import OfferRow, RequestRow, Standing, build_instance, moved_before
 from sharewell.domain.surges import SurgeMode, hold
 from sharewell.domain.transfers import Transfer, TransferState
-from sharewell.domain.visibility import singles_out
+from sharewell.domain.visibility import ENTITLED, singles_out
 from sharewell.services.consents import confirm_by_consent
 from sharewell.services.office import Act, Done, Office, new_id
 from sharewell.store.allocations import Allocation, VeiledAllocation
@@ -175,7 +175,7 @@ class AllocationService:
 
 def reads_documents(office: Office, caller: Caller) -> bool:
     """Whether the caller may read all of a run, and so every total exactly."""
-    return office.may(caller, Action.VIEW_RUN_DOCUMENTS, Target.list("allocation"))
+    return office.may(caller, ENTITLED["Allocation"].act, Target.list("allocation"))
 
 
 async def _told(

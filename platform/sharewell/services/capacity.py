@@ -11,7 +11,7 @@ from sharewell.domain.capacity import MEASURES, CapacityDraft, CapacityReport
 from sharewell.domain.errors import Invalid, SharewellError
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
-from sharewell.domain.visibility import RegionCapacity, VeiledReport, region_totals
+from sharewell.domain.visibility import ENTITLED, RegionCapacity, VeiledReport, region_totals
 from sharewell.services.agreements import shown_to
 from sharewell.services.office import Act, Done, Office, new_id
 from sharewell.store.answered import Wish
@@ -88,7 +88,7 @@ class CapacityService:
         Asked for everybody's first; then only for the caller's own and for what agreements show it, as all else is
         everybody's. Exact readings of what is another's are on record for each owner.
         """
-        act, office = Action.VIEW_EXACT_CAPACITY, self._office
+        act, office = ENTITLED["CapacityReport"].act, self._office
         if office.may(caller, act, Target.list("capacity")):
             return list(reports)
         targets = {

@@ -14,7 +14,7 @@ from sharewell.domain.principals import Caller
 from sharewell.domain.remarks import Remark
 from sharewell.domain.requests import Request
 from sharewell.domain.transfers import DeclineReason, Transfer, TransferState
-from sharewell.domain.visibility import for_the_receiver
+from sharewell.domain.visibility import ENTITLED, for_the_receiver
 from sharewell.services.deviations import record_deviations
 from sharewell.services.office import Act, Done, Office, new_id, new_salt
 from sharewell.store.answered import Wish
@@ -129,7 +129,7 @@ class TransferService:
 
     def _told(self, caller: Caller, transfers: Iterable[Transfer]) -> tuple[Transfer, ...]:
         """A reason speaks of what the giver has, which is for the giver, and for whoever sees its counts exactly."""
-        transfers, act = tuple(transfers), Action.VIEW_EXACT_CAPACITY
+        transfers, act = tuple(transfers), ENTITLED["Transfer"].act
         exact = {
             giver: self._office.may(caller, act, Target.list("capacity", owner=giver))
             for giver in {transfer.giver for transfer in transfers}

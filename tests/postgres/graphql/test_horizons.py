@@ -381,3 +381,18 @@ async def test_whoever_stays_short_learns_what_would_change_it_and_nobody_else_d
 async def test_an_unknown_horizon_is_not_found(api: Api) -> None:
     answer = await api.send("planner", "query ($id: UUID!) { horizon(id: $id) { id } }", {"id": str(uuid4())})
     assert answer.refusal[0] == "NOT_FOUND"
+
+
+async def test_the_totals_of_a_schedule_are_for_whoever_may_read_it_and_ones_own_days_for_each(api: Api) -> None:
+    await two_hospitals(api)
+    await api.done("receiver", "openRequest", **api.need_of(4, resource=VENTILATORS, urgency=4))
+    await plan(api)
+    query = """{ horizons { nodes { sentence byDay { need } byResource { moved } stages { value }
+      outlook { institutionId } } } }"""
+    for who in ("planner", "regulator"):
+        (whole,) = (await api.ask(who, query))["horizons"]["nodes"]
+        assert all(whole.values())
+    (seen,) = (await api.ask("receiver", query))["horizons"]["nodes"]
+    own = str(api.callers["receiver"].institution)
+    assert {row["institutionId"] for row in seen.pop("outlook")} == {own}
+    assert seen == {"sentence": None, "byDay": None, "byResource": None, "stages": None}

@@ -121,7 +121,7 @@ async def test_each_request_left_short_says_why_by_code_and_in_words(api: Api) -
         seen = await of_run(api, f"receiver-{number}", UNFILLED)
         own = str(api.callers[f"receiver-{number}"].institution)
         assert {one["institutionId"] for one in seen["unfilled"]} <= {own}
-        assert seen["shortBy"] == whole["shortBy"]  # counts name nobody
+        assert seen["shortBy"] is None  # it names nobody, and yet each of the two could take away its own
 
 
 async def test_a_list_of_requests_says_why_as_well_and_an_answered_one_says_nothing(api: Api) -> None:
@@ -132,7 +132,7 @@ async def test_a_list_of_requests_says_why_as_well_and_an_answered_one_says_noth
 
 async def test_what_no_sharing_can_fix_is_said_first_when_it_is_large(api: Api) -> None:
     await run(api, spare=2, lacks=(4, 5))
-    assert (await of_run(api, "receiver-0", CEILING))["ceiling"] == {
+    assert (await of_run(api, "planner", CEILING))["ceiling"] == {
         "needed": 9, "beyondAllSharing": 7, "beyondReach": 7, "share": 777, "large": True,
         "sentence": "Of 9 units needed, 7 could not be met by any sharing: all owners together are short of 7.",
     }  # fmt: skip
@@ -142,6 +142,54 @@ async def test_a_small_ceiling_is_said_as_such(api: Api) -> None:
     await run(api)
     found = (await of_run(api, "planner", CEILING))["ceiling"]
     assert (found["large"], found["share"]) == (False, 333)
+
+
+TOTALS = """{ allocations { nodes { withheld needed assigned ceiling { needed beyondReach }
+  measures { shortageWith smallestFill gini jain } stages { name } solver { bound status } shortBy { code units }
+  answers { state open unitsOpen } } } }"""
+
+
+async def test_totals_of_a_run_are_told_to_all_where_they_single_nobody_out(api: Api) -> None:
+    await run(api, spare=70, lacks=(60, 80))
+    whole = await of_run(api, "planner", TOTALS)
+    assert (whole["withheld"], whole["needed"], whole["assigned"]) == (False, 140, 70)
+    assert whole["solver"]["bound"] and whole["stages"]  # noqa: PT018
+    for who in ("giver", "receiver-0"):
+        seen = await of_run(api, who, TOTALS)
+        assert {name: seen[name] for name in ("withheld", "needed", "assigned", "ceiling", "shortBy")} == {
+            name: whole[name] for name in ("withheld", "needed", "assigned", "ceiling", "shortBy")
+        }
+        assert (seen["stages"], seen["solver"]) == (None, {"bound": None, "status": "optimal"})
+        assert seen["measures"] == {
+            name: value // 50 * 50 if name != "shortageWith" else value for name, value in whole["measures"].items()
+        }
+        assert seen["answers"] == {"state": "PROPOSED", "open": 2, "unitsOpen": None}
+
+
+@pytest.mark.parametrize(
+    ("spare", "lacks"),
+    [
+        (6, (4, 5)),  # small as such
+        (50, (5, 60)),  # whoever needs 60 could take them away
+        (70, (3, 67)),
+        (9, (60, 80)),  # few units move
+    ],
+)
+async def test_totals_of_a_run_are_withheld_from_institutions_where_they_tell_a_small_count(
+    api: Api, spare: int, lacks: tuple[int, ...]
+) -> None:
+    await run(api, spare=spare, lacks=lacks)
+    for who in ("planner", "regulator"):
+        seen = await of_run(api, who, TOTALS)
+        assert (seen["withheld"], seen["needed"], seen["measures"]["shortageWith"]) == (
+            False, sum(lacks), sum(lacks) - min(spare, sum(lacks)),
+        )  # fmt: skip
+    for who in ("giver", "receiver-0", "receiver-1"):
+        seen = await of_run(api, who, TOTALS)
+        assert seen["withheld"]
+        assert {seen[name] for name in ("needed", "assigned", "ceiling", "measures", "stages")} == {None}
+        (mine,) = (await of_run(api, who, RECEIPTS))["receipts"]
+        assert mine["shortAlone"] == (0 if who == "giver" else lacks[int(who[-1])])
 
 
 async def test_the_ledger_tells_what_was_planned_from_what_really_moved(api: Api) -> None:

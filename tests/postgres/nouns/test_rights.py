@@ -40,6 +40,7 @@ ADD = Rights(insert=True)
 #: All can be read; what is not named cannot be touched.
 MATRIX: dict[DatabaseRole, dict[str, Rights]] = {
     GATEWAY: {
+        "agreement": Rights(insert=True, update=frozenset({"accepted_at", "ended_at", "decision_id"})),
         "allocation": READ,
         "answered": Rights(insert=True, update=frozenset({"answer"})),
         "artifact": ADD,
@@ -71,6 +72,7 @@ MATRIX: dict[DatabaseRole, dict[str, Rights]] = {
         "unfilled": READ,
     },
     WORKER: {
+        "agreement": READ,
         "allocation": ADD,
         "artifact": ADD,
         "capacity_report": ADD,

@@ -1,0 +1,294 @@
+"""What a reader is told of counts that are another's: nobody concludes more of them than their ranges say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+import numpy as np
+import pytest
+from graphql import GraphQLObjectType, build_schema
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linprog
+
+from sharewell.domain import visibility
+from sharewell.domain.capacity import MEASURES, CapacityDraft, CapacityReport, Mark, camel
+from sharewell.domain.visibility import (
+    ENTITLED,
+    SMALL,
+    Between,
+    RegionCapacity,
+    VeiledReport,
+    cells,
+    for_the_receiver,
+    region_totals,
+    singles_out,
+    told,
+)
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SDL = files("sharewell_schema").joinpath("api.graphql")
+NAMES = (*MEASURES, "free", "need")
+#: Small ones above all, and what lies on either side of the line.
+counts = st.integers(0, 14) | st.sampled_from([20, 21, 35, 400, 1_000_000 - 1])
+maybe = st.none() | counts
+
+
+def report_of(house: int, **numbers: int | None) -> CapacityReport:
+    draft = CapacityDraft(resource="bed.adult", as_of=NOON, **numbers)  # type: ignore[arg-type]
+    return CapacityReport.report(draft, id=UUID(int=house), by=UUID(int=house), at=NOON)
+
+
+APART = ("occupied", "blocked", "surge_24h", "waiting", "admissions")
+
+
+@st.composite
+def reports(draw: st.DrawFn, house: int = 1, **given_numbers: int) -> CapacityReport:
+    """Any report that is taken in, with the numbers that are given."""
+    apart = {name: given_numbers.get(name, draw(maybe)) for name in APART}
+    rest, later = draw(maybe), draw(maybe)
+    numbers = apart | {
+        "staffed": None if rest is None else rest + (apart["occupied"] or 0) + (apart["blocked"] or 0),
+        "surge_72h": None if later is None else later + (apart["surge_24h"] or 0),
+    }
+    assume(any(count is not None for count in numbers.values()))
+    assume(all(count is None or count <= 1_000_000 for count in numbers.values()))
+    return report_of(house, **numbers)
+
+
+@dataclass
+class Adversary:
+    """Everything that can be concluded from what is told: linear equations and ranges over unknown whole numbers."""
+
+    columns: dict[tuple[int, str], int] = field(default_factory=dict)
+    ranges: dict[int, tuple[int, int | None]] = field(default_factory=dict)
+    equal: list[tuple[dict[int, int], int]] = field(default_factory=list)
+    below: list[tuple[dict[int, int], int]] = field(default_factory=list)
+
+    def column(self, house: int, name: str) -> int:
+        """A number that is at least 0, and of which nothing else is known yet."""
+        place = self.columns.setdefault((house, name), len(self.columns))
+        self.ranges.setdefault(place, (0, None))
+        return place
+
+    def within(self, terms: Mapping[int, int], low: int, high: int) -> None:
+        """The sum of `terms` lies there."""
+        self.below += [(dict(terms), high), ({place: -factor for place, factor in terms.items()}, -low)]
+
+    def reads(self, house: int, seen: CapacityReport | VeiledReport) -> None:
+        """One report as it is told, and what ties numbers of any report together."""
+        for name in NAMES:
+            if (value := getattr(seen, name)) is not None:
+                self.within({self.column(house, name): 1}, value, value)
+        for one in seen.withheld:
+            self.within({self.column(house, one.count): 1}, one.at_least, one.at_most)
+        stated = {name for place, name in self.columns if place == house}
+        self._tie(house, stated)
+
+    def _tie(self, house: int, stated: set[str]) -> None:
+        def column(name: str) -> int:
+            return self.column(house, name)
+
+        taken = {column(name): 1 for name in ("occupied", "blocked") if name in stated}
+        if "staffed" in stated:  # what is staffed holds what is in use and what is closed; the rest is free
+            self.below.append(({**taken, column("staffed"): -1}, 0))
+        if "free" in stated:
+            self.equal.append(({**taken, column("free"): 1, column("staffed"): -1}, 0))
+        if "need" in stated:
+            waiting = {column("waiting"): 1} if "waiting" in stated else {}
+            self.equal.append(({column("occupied"): 1, **waiting, column("need"): -1}, 0))
+        if {"surge_24h", "surge_72h"} <= stated:
+            self.below.append(({column("surge_24h"): 1, column("surge_72h"): -1}, 0))
+
+    def reads_total(self, total: RegionCapacity, houses: Sequence[int]) -> None:
+        """A region's total: it is the sum over those that state the number."""
+        for name in ENTITLED["RegionCapacity"].fields:
+            terms = {self.columns[house, name]: 1 for house in houses if (house, name) in self.columns}
+            if terms:
+                between: Between = getattr(total, name)
+                self.within(terms, between.at_least, between.at_most)
+
+    def concludes(self, house: int, name: str) -> tuple[int, int]:
+        """The least and the most that the number can still be."""
+        ends = []
+        for sign in (1, -1):
+            goal = np.zeros(len(self.columns))
+            goal[self.columns[house, name]] = sign
+            rows, most = self._rows(self.below)
+            same, to = self._rows(self.equal)
+            found = linprog(goal, A_ub=rows, b_ub=most, A_eq=same, b_eq=to, bounds=[*self.ranges.values()])
+            assert found.success, found.message  # what is told fits what is true
+            ends.append(sign * round(found.fun))
+        return ends[0], ends[1]
+
+    def _rows(self, known: Sequence[tuple[Mapping[int, int], int]]) -> tuple[Any, Any]:
+        if not known:
+            return None, None
+        rows = np.zeros((len(known), len(self.columns)))
+        for at, (terms, _) in enumerate(known):
+            for place, factor in terms.items():
+                rows[at, place] = factor
+        return rows, np.array([most for _, most in known])
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 4), st.data())
+def test_all_answers_together_narrow_no_withheld_number_below_its_range(several: int, data: st.DataObject) -> None:
+    """A reader that has everything: its own numbers exactly, those of partners, every list and every region's total,
+    also the totals that others would see (a partner who tells), over any subset that ever was a region."""
+    mine = {house: data.draw(reports(house)) for house in range(1, several + 2)}
+    exact = {1} | data.draw(st.sets(st.sampled_from(sorted(mine)), max_size=1))
+    views = {house: report if house in exact else VeiledReport.of(report) for house, report in mine.items()}
+    adversary = Adversary()
+    for house, seen in views.items():
+        adversary.reads(house, seen)
+    some = st.lists(st.sampled_from(sorted(mine)), unique=True, min_size=1)
+    parts = [sorted(mine), *data.draw(st.lists(some, max_size=3))]
+    for houses in parts:
+        for readers in (exact, {1}, set[int]()):
+            seen_by = [mine[h] if h in readers else VeiledReport.of(mine[h]) for h in houses]
+            (total,) = region_totals("r", seen_by)
+            adversary.reads_total(total, houses)
+    for house, seen in views.items():
+        for one in seen.withheld:
+            assert adversary.concludes(house, one.count) == (one.at_least, one.at_most), (house, one)
+
+
+def test_the_adversary_would_find_a_count_that_is_withheld_alone() -> None:
+    """The attack has teeth: withholding small numbers without what they add up to is found out."""
+    whole = report_of(2, staffed=20, occupied=16, blocked=0, waiting=0)
+    leaky = VeiledReport.of(whole)
+    assert leaky.staffed is None
+    adversary = Adversary()
+    adversary.reads(2, leaky)
+    assert adversary.concludes(2, "free") == (1, 10)
+    adversary.within({adversary.column(2, "staffed"): 1}, 20, 20)
+    assert adversary.concludes(2, "free") == (4, 4)
+
+
+def test_the_adversary_would_find_a_count_in_an_exact_total_of_a_region() -> None:
+    own, other = report_of(1, occupied=30), report_of(2, occupied=7)
+    adversary = Adversary()
+    adversary.reads(1, own)
+    adversary.reads(2, VeiledReport.of(other))
+    (total,) = region_totals("r", [own, VeiledReport.of(other)])
+    adversary.reads_total(total, [1, 2])
+    assert adversary.concludes(2, "occupied") == (1, 10)
+    adversary.within({adversary.columns[1, "occupied"]: 1, adversary.columns[2, "occupied"]: 1}, 37, 37)
+    assert adversary.concludes(2, "occupied") == (7, 7)
+
+
+@given(reports())
+def test_no_small_count_is_ever_told_and_every_range_holds_the_truth(report: CapacityReport) -> None:
+    veiled = VeiledReport.of(report)
+    ranges = {one.count: one for one in veiled.withheld}
+    for name in NAMES:
+        true, shown = getattr(report, name), getattr(veiled, name)
+        if true is None:
+            assert (shown, name in ranges) == (None, False)
+        elif name in ranges:
+            assert shown is None
+            assert ranges[name].at_least <= true <= ranges[name].at_most
+            assert ranges[name].at_most - ranges[name].at_least >= len(SMALL) - 1
+        else:
+            assert shown == true
+            assert true not in SMALL
+
+
+@given(st.sampled_from(APART), counts, st.data())
+def test_a_count_is_told_by_its_own_value_alone(name: str, count: int, data: st.DataObject) -> None:
+    """So whoever watches over time, or compares institutions, learns nothing from what is told beside it."""
+    one, other = (told(data.draw(reports(**{name: count})))[name] for _ in range(2))
+    assert one == other == Between.of(count)
+
+
+def test_every_number_of_a_report_is_a_sum_of_cells_that_are_told_by_themselves() -> None:
+    assert set(visibility.SUMS) == set(NAMES) == set(ENTITLED["CapacityReport"].fields)
+    assert {"CapacityReport", "RegionCapacity"} < set(ENTITLED)
+
+
+def test_the_page_names_each_field_that_not_everybody_is_told() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "policies.md").read_text()
+    rows = page.split("## What institutions see of each other")[1].split("## ")[0].splitlines()
+    rows = [row for row in rows if row.startswith("| `")]
+    for kind, entitled in ENTITLED.items():
+        said = " ".join(row for row in rows if kind in row.split("|")[1] or kind in ("PlanAnswers", "SolverReport"))
+        assert said, kind
+        assert f"`{entitled.act}`" in said
+        if kind not in ("RegionCapacity", "PlanAnswers"):
+            assert {name for name in map(camel, entitled.fields) if name not in said} == set(), kind
+
+
+def test_what_is_not_told_to_everybody_may_be_null_or_a_range_in_the_api() -> None:
+    schema = build_schema(SDL.read_text())
+    for kind, entitled in ENTITLED.items():
+        fields = cast("GraphQLObjectType", schema.type_map[kind]).fields
+        for name in map(camel, entitled.fields):
+            if kind != "Transfer":
+                shown = str(fields[name].type)
+                assert not shown.endswith("!") or shown == "CountRange!", (kind, name)
+
+
+@given(reports())
+def test_the_cells_of_a_report_add_up_to_it(report: CapacityReport) -> None:
+    found = cells(report)
+    for name in NAMES:
+        if (count := getattr(report, name)) is not None:
+            assert count == sum(found.get(part, 0) for part in visibility.SUMS[name])
+
+
+small = st.integers(0, 40)
+
+
+@given(small, small, small, small, small)
+def test_cells_are_free_of_each_other(occupied: int, blocked: int, rest: int, soon: int, later: int) -> None:
+    """Whatever one cell of a report is, the others may be anything: no report is refused for it."""
+    report = report_of(
+        1, staffed=occupied + blocked + rest, occupied=occupied, blocked=blocked, surge_24h=soon, surge_72h=soon + later
+    )
+    assert cells(report) == {
+        "occupied": occupied, "blocked": blocked, "rest": rest, "surge_24h": soon, "later": later,
+    }  # fmt: skip
+
+
+def test_a_mark_goes_with_the_number_it_is_on() -> None:
+    """That a source hid one of 1 to 3 would say more than that it lies from 1 to 10."""
+    draft = CapacityDraft(
+        resource="bed.adult", as_of=NOON, staffed=30, occupied=2,
+        marks={"occupied": Mark.SUPPRESSED, "staffed": Mark.IMPUTED},
+    )  # fmt: skip
+    report = CapacityReport.report(draft, id=UUID(int=1), by=UUID(int=1), at=NOON)
+    assert VeiledReport.of(report).marks == {}
+    large = CapacityDraft(resource="bed.adult", as_of=NOON, staffed=30, occupied=0, marks={"occupied": Mark.IMPUTED})
+    told_of = CapacityReport.report(large, id=UUID(int=1), by=UUID(int=1), at=NOON)
+    assert VeiledReport.of(told_of).marks == {"occupied": Mark.IMPUTED}
+
+
+@given(st.lists(counts, max_size=6))
+def test_a_total_that_singles_nobody_out_leaves_no_small_count_to_any_one_part_of_it(parts: list[int]) -> None:
+    whole = sum(parts)
+    if not singles_out(whole, max(parts, default=0)):
+        assert whole not in SMALL
+        assert all(whole - part not in SMALL for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("reason", "left"),
+    [
+        ("2 units lift it to 83 % of its need; the owner keeps the 5 it must and could spare 6.",
+         "2 units lift it to 83 % of its need."),
+        ("To 83 % of its need; the owner keeps the 5 it must and could spare 6. Of the need, 2 units count.",
+         "To 83 % of its need. Of the need, 2 units count."),
+        ("Alone it lacks 2.5 unit-days, with it 0.5; the owner keeps the 3 it must.",
+         "Alone it lacks 2.5 unit-days, with it 0.5."),
+        ("By the projected rule.", "By the projected rule."),
+    ],
+)  # fmt: skip
+def test_a_reason_loses_what_it_says_of_the_giver(reason: str, left: str) -> None:
+    assert for_the_receiver(reason) == left
