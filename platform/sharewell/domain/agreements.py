@@ -97,9 +97,10 @@ class Shown:
 
     def to(self, giver: UUID | None, resource: str | None) -> frozenset[UUID]:
         """Whom `giver` shows `resource` (None: all of them), as far as known: the receiver, or nobody."""
-        covered = self.resources.get(giver, frozenset()) if giver else frozenset()
-        seen = self.receiver is not None and (None in covered or (resource is not None and resource in covered))
-        return frozenset({self.receiver}) if seen and self.receiver else frozenset()
+        covered = frozenset[str | None]() if giver is None else self.resources.get(giver, frozenset())
+        if self.receiver is None or not covered & {None, resource}:
+            return frozenset()
+        return frozenset({self.receiver})
 
     @classmethod
     def of(cls, receiver: UUID | None, agreements: list[Agreement], detail: SharedDetail, at: datetime) -> Shown:

@@ -94,9 +94,9 @@ async def shown_to(
 ) -> Shown:
     """What `giver`, or everybody, shows the caller's institution now; for `Target.shared_with`."""
     receiver, at = caller.institution, office.now()
-    asked = receiver is not None and receiver != giver
-    agreements = await tx.agreements.in_force_for(receiver, at, giver) if asked and receiver else []
-    return Shown.of(receiver, agreements, detail, at)
+    if receiver is None or receiver == giver:  # who acts for nobody is shown nothing, and one's own is one's own
+        return Shown.of(receiver, [], detail, at)
+    return Shown.of(receiver, await tx.agreements.in_force_for(receiver, at, giver), detail, at)
 
 
 async def _check_member(tx: Transaction, institution: UUID) -> None:

@@ -216,3 +216,39 @@ async def test_an_institution_sees_what_drifts_of_its_own_and_of_nobody_else(api
 async def test_a_cursor_that_is_none_is_refused(api: Api, clinic: UUID, after: str) -> None:
     query = "query ($after: String) { driftingForecasts(after: $after) { nodes { resource } } }"
     assert (await api.send("clinic", query, {"after": after})).refusal == ("INVALID", "Invalid", "after")
+
+
+async def test_a_partner_sees_forecasts_by_an_agreement_about_them_and_no_stranger_does(
+    api: Api, clinic: UUID
+) -> None:
+    for name in ("partner", "stranger"):
+        await api.institution(name)
+    query = "query ($of: UUID, $r: String) { forecasts(institution: $of, resource: $r) { nodes { target } } }"
+
+    async def agreed(detail: str, resource: str | None) -> str:
+        made = await api.done(
+            "clinic", "proposeAgreement", "agreement { id }", detail=detail, resource=resource,
+            receiver=str(api.callers["partner"].institution), until=(api.at + timedelta(days=3)).isoformat(),
+        )  # fmt: skip
+        await api.done("partner", "acceptAgreement", agreement=made["agreement"]["id"])
+        return str(made["agreement"]["id"])
+
+    async def sees(who: str, resource: str | None) -> bool:
+        answer = await api.send(who, query, {"of": str(clinic), "r": resource})
+        if "errors" in answer.body:
+            assert answer.error["extensions"]["code"] == "FORBIDDEN"
+            return False
+        return bool(answer.data["forecasts"]["nodes"])
+
+    await agreed("COUNTS", None)
+    assert not await sees("partner", BEDS)
+    agreement = await agreed("FORECASTS", BEDS)
+    assert await sees("partner", BEDS)
+    assert not await sees("partner", None)  # an agreement about one resource is none about all
+    assert not await sees("stranger", BEDS)
+    await api.done("clinic", "endAgreement", agreement=agreement)
+    assert not await sees("partner", BEDS)
+    await agreed("FORECASTS", None)
+    assert await sees("partner", None)
+    api.at += timedelta(days=3)
+    assert not await sees("partner", None)

@@ -49,7 +49,7 @@ APART = ("occupied", "blocked", "surge_24h", "waiting", "admissions")
 
 
 @st.composite
-def reports(draw: st.DrawFn, house: int = 1, **given_numbers: int) -> CapacityReport:
+def reports(draw: st.DrawFn, /, house: int = 1, **given_numbers: int) -> CapacityReport:
     """Any report that is taken in, with the numbers that are given."""
     apart = {name: given_numbers.get(name, draw(maybe)) for name in APART}
     rest, later = draw(maybe), draw(maybe)
