@@ -45,26 +45,15 @@ ENTITLED: Final[Mapping[str, Entitled]] = {
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """All that is told of a count; exact where both ends are the same."""
+    """All that is told of a total; exact where both ends are the same."""
 
     at_least: int
     at_most: int
 
-    @classmethod
-    def of(cls, count: int) -> Between:
-        """What whoever is not entitled is told of one cell."""
-        return cls(SMALL[0], SMALL[-1]) if count in SMALL else cls(count, count)
-
     @property
     def exact(self) -> int | None:
-        """The count, where it is told."""
+        """The total, where it is told."""
         return self.at_least if self.at_least == self.at_most else None
-
-    def __add__(self, other: Between) -> Between:
-        return Between(self.at_least + other.at_least, self.at_most + other.at_most)
-
-
-NOTHING: Final = Between(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,27 +93,34 @@ class VeiledReport:
     @classmethod
     def of(cls, report: CapacityReport) -> VeiledReport:
         """What of `report` is told. A mark goes with its number: that a source hides less says what is hidden here."""
-        ranges = told(report)
-        withheld = tuple(
-            Withheld(name, each.at_least, each.at_most) for name, each in ranges.items() if each.exact is None
-        )
+        ranges, withheld = told(report), []
+        numbers: dict[str, Any] = dict.fromkeys(ENTITLED["CapacityReport"].fields)
+        for name, (low, high) in ranges.items():
+            if low == high:
+                numbers[name] = low
+            else:
+                withheld.append(Withheld(name, low, high))
         hidden = {one.count for one in withheld}
-        fields = ENTITLED["CapacityReport"].fields
-        numbers: dict[str, Any] = {name: ranges[name].exact if name in ranges else None for name in fields}
         return cls(
             id=report.id, institution=report.institution, resource=report.resource, as_of=report.as_of,
             period_days=report.period_days, source=report.source, coverage=report.coverage,
             marks={name: mark for name, mark in report.marks.items() if name not in hidden},
-            corrects=report.corrects, recorded_at=report.recorded_at, withheld=withheld, **numbers,
+            corrects=report.corrects, recorded_at=report.recorded_at, withheld=tuple(withheld), **numbers,
         )  # fmt: skip
 
 
-def told(report: CapacityReport) -> dict[str, Between]:
-    """By name, what whoever is not entitled is told of each number that there is, `free` and `need` included."""
-    cell = {name: Between.of(count) for name, count in cells(report).items()}
-    sums = {name: [cell[part] for part in parts if part in cell] for name, parts in SUMS.items()}
-    reported = {name for name in SUMS if getattr(report, name) is not None}
-    return {name: sum(parts, start=NOTHING) for name, parts in sums.items() if name in reported}
+def told(report: CapacityReport) -> dict[str, tuple[int, int]]:
+    """By name, the least and the most that whoever is not entitled is told of each number that there is."""
+    ends = {name: (SMALL[0], SMALL[-1]) if count in SMALL else (count, count) for name, count in cells(report).items()}
+    ranges = {}
+    for name, parts in SUMS.items():
+        if getattr(report, name) is not None:
+            low = high = 0
+            for part in parts:
+                if part in ends:
+                    low, high = low + ends[part][0], high + ends[part][1]
+            ranges[name] = low, high
+    return ranges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,21 +146,16 @@ def region_totals(region: str, reports: Sequence[CapacityReport | VeiledReport])
     return [
         RegionCapacity(
             region=region, resource=resource, institutions=len(rows), oldest=min(row.as_of for row in rows),
-            **{
-                name: sum((_seen(row, name) for row in rows), start=NOTHING)
-                for name in ENTITLED["RegionCapacity"].fields
-            },
+            **{name: _total(rows, name) for name in ENTITLED["RegionCapacity"].fields},
         )
         for resource, rows in sorted(of.items())
     ]  # fmt: skip
 
 
-def _seen(report: CapacityReport | VeiledReport, name: str) -> Between:
-    for one in report.withheld:
-        if one.count == name:
-            return Between(one.at_least, one.at_most)
-    count: int = getattr(report, name) or 0
-    return Between(count, count)
+def _total(reports: Sequence[CapacityReport | VeiledReport], name: str) -> Between:
+    exact = sum(getattr(report, name) or 0 for report in reports)
+    ranges = [one for report in reports for one in report.withheld if one.count == name]
+    return Between(exact + sum(one.at_least for one in ranges), exact + sum(one.at_most for one in ranges))
 
 
 #: Of each number, the cells it is the sum of; those that a report has not count for nothing.

@@ -205,7 +205,7 @@ def test_no_small_count_is_ever_told_and_every_range_holds_the_truth(report: Cap
 def test_a_count_is_told_by_its_own_value_alone(name: str, count: int, data: st.DataObject) -> None:
     """So whoever watches over time, or compares institutions, learns nothing from what is told beside it."""
     one, other = (told(data.draw(reports(**{name: count})))[name] for _ in range(2))
-    assert one == other == Between.of(count)
+    assert one == other == ((1, 10) if count in SMALL else (count, count))
 
 
 def test_every_number_of_a_report_is_a_sum_of_cells_that_are_told_by_themselves() -> None:
