@@ -40,7 +40,7 @@ class AgreementService:
             await _check_member(act.tx, receiver)
             decision = await act.record(
                 "agreement.proposed", "agreement", agreement.id,
-                {"giver": str(giver), "receiver": str(receiver), "resource": agreement.resource or "",
+                {"giver": str(giver), "receiver": str(receiver), "resource": agreement.resource,
                  "detail": agreement.detail, "starts_at": agreement.starts_at.isoformat(),
                  "until": agreement.until.isoformat()},
                 institution=giver,
@@ -90,13 +90,14 @@ class AgreementService:
 
 
 async def shown_to(
-    office: Office, tx: Transaction, caller: Caller, detail: SharedDetail, giver: UUID | None = None
+    office: Office, caller: Caller, detail: SharedDetail, giver: UUID | None = None
 ) -> Shown:
     """What `giver`, or everybody, shows the caller's institution now; for `Target.shared_with`."""
     receiver, at = caller.institution, office.now()
     if receiver is None or receiver == giver:  # who acts for nobody is shown nothing, and one's own is one's own
         return Shown.of(receiver, [], detail, at)
-    return Shown.of(receiver, await tx.agreements.in_force_for(receiver, at, giver), detail, at)
+    async with office.database.transaction(read_only=True) as tx:
+        return Shown.of(receiver, await tx.agreements.in_force_for(receiver, at, giver), detail, at)
 
 
 async def _check_member(tx: Transaction, institution: UUID) -> None:

@@ -51,7 +51,7 @@ class CapacityService:
         """Several at once, for lists that name them; those the caller may not see are left out."""
         async with self._office.database.transaction(read_only=True) as tx:
             found = await tx.capacity.by_ids(ids)
-            shown = await shown_to(self._office, tx, caller, SharedDetail.COUNTS)
+        shown = await shown_to(self._office, caller, SharedDetail.COUNTS)
         targets = {id: Target.list("capacity", owner=each.institution) for id, each in found.items()}  # noqa: A001
         seen = await self._office.seen(caller, Action.VIEW_CAPACITY, targets)
         told = await self._told(caller, [each for id, each in found.items() if id in seen], shown)  # noqa: A001
@@ -62,27 +62,26 @@ class CapacityService:
         exact: bool = False,
     ) -> Page[CapacityReport | VeiledReport]:  # fmt: skip
         """Newest record first; with `exact`, refused where not all of it is exact for the caller."""
+        shown = await shown_to(self._office, caller, SharedDetail.COUNTS, institution)
+        if exact:
+            target = Target.list("capacity", owner=institution, shared_with=shown.to(institution, resource))
+            await self._office.allow(caller, Action.VIEW_EXACT_CAPACITY, target)
         await self._office.allow(caller, Action.VIEW_CAPACITY, Target.list("capacity", owner=institution))
         async with self._office.database.transaction(read_only=True) as tx:
-            shown = await shown_to(self._office, tx, caller, SharedDetail.COUNTS, institution)
             page = await tx.capacity.page(before=before, institution=institution, resource=resource, first=first)
-        if not exact:
-            return Page(tuple(await self._told(caller, page.items, shown)), page.has_more)
-        target = Target.list("capacity", owner=institution, shared_with=shown.to(institution, resource))
-        await self._office.allow(caller, Action.VIEW_EXACT_CAPACITY, target)
-        return Page(page.items, page.has_more)
+        return Page(page.items if exact else await self._told(caller, page.items, shown), page.has_more)
 
     async def of_region(self, caller: Caller, region: str, resource: str | None) -> list[RegionCapacity]:
         """What the newest reports of a region add up to, by resource, as far as the caller sees each of them."""
         await self._office.allow(caller, Action.VIEW_CAPACITY, Target.list("capacity"))
+        shown = await shown_to(self._office, caller, SharedDetail.COUNTS)
         async with self._office.database.transaction(read_only=True) as tx:
-            shown = await shown_to(self._office, tx, caller, SharedDetail.COUNTS)
             reports = await tx.capacity.newest_of_region(region, resource)
         return region_totals(region, await self._told(caller, reports, shown))
 
     async def _told(
         self, caller: Caller, reports: Sequence[CapacityReport], shown: Shown
-    ) -> list[CapacityReport | VeiledReport]:
+    ) -> tuple[CapacityReport | VeiledReport, ...]:
         """The reports as far as the caller may see them: exactly, where the policies permit that, else veiled.
 
         Asked for everybody's first; then only for the caller's own and for what agreements show it, as all else is
@@ -90,14 +89,14 @@ class CapacityService:
         """
         act, office = ENTITLED["CapacityReport"].act, self._office
         if office.may(caller, act, Target.list("capacity")):
-            return list(reports)
+            return tuple(reports)
         targets = {
             each.id: Target.list("capacity", owner=each.institution, shared_with=to)
             for each in reports
             if (to := shown.to(each.institution, each.resource)) or each.institution == caller.institution
         }
         exact = await office.seen(caller, act, targets)
-        return [each if each.id in exact else VeiledReport.of(each) for each in reports]
+        return tuple(each if each.id in exact else VeiledReport.of(each) for each in reports)
 
 
 async def _taken_in(office: Office, act: Act, draft: CapacityDraft, institution: UUID, path: str) -> CapacityReport:

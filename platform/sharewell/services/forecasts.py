@@ -124,8 +124,7 @@ class ForecastService:
         after: tuple[str, date], first: int,
     ) -> Page[Forecast]:  # fmt: skip
         """The newest forecast of each resource and day from `since` (today, if None) on."""
-        async with self._office.database.transaction(read_only=True) as tx:
-            shown = await shown_to(self._office, tx, caller, SharedDetail.FORECASTS, institution)
+        shown = await shown_to(self._office, caller, SharedDetail.FORECASTS, institution)
         target = Target.list("forecast", owner=institution, shared_with=shown.to(institution, resource))
         await self._office.allow(caller, Action.VIEW_FORECAST, target)
         since = since or _day(self._office.now())

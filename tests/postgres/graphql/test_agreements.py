@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.adversary import Adversary
 from tests.postgres.graphql.conftest import BEDS, NOON, text
 
 if TYPE_CHECKING:
@@ -21,7 +22,16 @@ REGION = """query ($resource: String) { regionCapacity(region: "us-nj", resource
 AGREEMENT = "agreement { id giverId receiverId resource detail acceptedAt endedAt } decision { id }"
 UNTIL = text(NOON + timedelta(days=10))
 SMALL = {"staffed": 20, "occupied": 15, "waiting": 3, "blocked": 2}
-VEILED = {"count": "OCCUPIED"}
+NUMBERS = {
+    "staffed": "staffed", "occupied": "occupied", "blocked": "blocked", "waiting": "waiting", "free": "free",
+    "need": "need", "surge24h": "surge_24h", "surge72h": "surge_72h", "admissions": "admissions",
+}  # fmt: skip
+GATHERED = """query ($first: Int!) {
+  capacityReports(first: $first) { nodes { id staffed occupied blocked waiting free need surge24h surge72h admissions
+    withheld { count atLeast atMost } } }
+  regionCapacity(region: "us-nj") { resource staffed { ...Ends } occupied { ...Ends } blocked { ...Ends }
+    free { ...Ends } waiting { ...Ends } } }
+fragment Ends on CountRange { atLeast atMost }"""
 
 
 @pytest.fixture
@@ -267,3 +277,46 @@ async def test_a_reason_tells_the_receiver_nothing_of_what_its_giver_has(api: Ap
     for told in (found["transfer"], *found["transfers"]["nodes"], received["transfer"]):
         assert told["reason"].startswith("4 units over 11.1 km lift this request of urgency 3 from 0 % to 100 %")
         assert told["reason"].endswith("of its need.")
+
+
+async def test_whoever_gathers_every_answer_over_time_narrows_no_withheld_count(
+    api: Api, houses: dict[str, str]
+) -> None:
+    """The stranger, told everything by the partner, reads lists and totals before and after each report."""
+    del houses
+    adversary, newest = Adversary(), dict[tuple[str, str], str]()
+    withheld: dict[tuple[str, str], tuple[int, int]] = {}
+
+    async def gather(who: str) -> None:
+        found = await api.ask(who, GATHERED, first=50)
+        for page in (found, await api.ask(who, GATHERED, first=1)):
+            for node in page["capacityReports"]["nodes"]:
+                hidden = {one["count"].lower(): (one["atLeast"], one["atMost"]) for one in node["withheld"]}
+                adversary.reads(node["id"], {name: node[said] for said, name in NUMBERS.items()}, hidden)
+                withheld.update({(node["id"], name): ends for name, ends in hidden.items()})
+        for line in found["regionCapacity"]:
+            reports = [id for (_, resource), id in newest.items() if resource == line["resource"]]  # noqa: A001
+            for name in ("staffed", "occupied", "blocked", "free", "waiting"):
+                adversary.reads_total(name, (line[name]["atLeast"], line[name]["atMost"]), reports)
+
+    first = await api.ask("owner", "{ capacityReports { nodes { id } } }")
+    oldest = newest["owner", BEDS] = first["capacityReports"]["nodes"][0]["id"]
+    for who, resource, numbers in (
+        ("partner", BEDS, {"staffed": 12, "occupied": 5, "waiting": 2}),
+        ("stranger", BEDS, {"staffed": 40, "occupied": 33}),
+        ("owner", BEDS, {"staffed": 20, "occupied": 16, "blocked": 2}), ("owner", "ventilator", {"occupied": 3}),
+        ("partner", BEDS, {"staffed": 12, "occupied": 0, "blocked": 0, "waiting": 11}),
+    ):  # fmt: skip
+        api.at += timedelta(minutes=1)
+        made = await api.done(
+            who, "reportCapacity", "reports { id }",
+            reports=[{"resource": resource, "asOf": text(api.at), **numbers}],
+        )  # fmt: skip
+        newest[who, resource] = made["reports"][0]["id"]
+        for reader in ("stranger", "partner"):
+            await gather(reader)
+    owners = {oldest, newest["owner", BEDS], newest["owner", "ventilator"]}
+    of_the_owner = {key: ends for key, ends in withheld.items() if key[0] in owners}
+    assert len(of_the_owner) > 8
+    for (report, name), ends in of_the_owner.items():
+        assert adversary.concludes(report, name) == ends, name

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
-import numpy as np
 import pytest
 from graphql import GraphQLObjectType, build_schema
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linprog
+from tests.adversary import Adversary
 
 from sharewell.domain import visibility
 from sharewell.domain.capacity import MEASURES, CapacityDraft, CapacityReport, Mark, camel
@@ -62,79 +60,15 @@ def reports(draw: st.DrawFn, /, house: int = 1, **given_numbers: int) -> Capacit
     return report_of(house, **numbers)
 
 
-@dataclass
-class Adversary:
-    """Everything that can be concluded from what is told: linear equations and ranges over unknown whole numbers."""
+def read(adversary: Adversary, house: int, seen: CapacityReport | VeiledReport) -> None:
+    withheld = {one.count: (one.at_least, one.at_most) for one in seen.withheld}
+    adversary.reads(house, {name: getattr(seen, name) for name in NAMES}, withheld)
 
-    columns: dict[tuple[int, str], int] = field(default_factory=dict)
-    ranges: dict[int, tuple[int, int | None]] = field(default_factory=dict)
-    equal: list[tuple[dict[int, int], int]] = field(default_factory=list)
-    below: list[tuple[dict[int, int], int]] = field(default_factory=list)
 
-    def column(self, house: int, name: str) -> int:
-        """A number that is at least 0, and of which nothing else is known yet."""
-        place = self.columns.setdefault((house, name), len(self.columns))
-        self.ranges.setdefault(place, (0, None))
-        return place
-
-    def within(self, terms: Mapping[int, int], low: int, high: int) -> None:
-        """The sum of `terms` lies there."""
-        self.below += [(dict(terms), high), ({place: -factor for place, factor in terms.items()}, -low)]
-
-    def reads(self, house: int, seen: CapacityReport | VeiledReport) -> None:
-        """One report as it is told, and what ties numbers of any report together."""
-        for name in NAMES:
-            if (value := getattr(seen, name)) is not None:
-                self.within({self.column(house, name): 1}, value, value)
-        for one in seen.withheld:
-            self.within({self.column(house, one.count): 1}, one.at_least, one.at_most)
-        stated = {name for place, name in self.columns if place == house}
-        self._tie(house, stated)
-
-    def _tie(self, house: int, stated: set[str]) -> None:
-        def column(name: str) -> int:
-            return self.column(house, name)
-
-        taken = {column(name): 1 for name in ("occupied", "blocked") if name in stated}
-        if "staffed" in stated:  # what is staffed holds what is in use and what is closed; the rest is free
-            self.below.append(({**taken, column("staffed"): -1}, 0))
-        if "free" in stated:
-            self.equal.append(({**taken, column("free"): 1, column("staffed"): -1}, 0))
-        if "need" in stated:
-            waiting = {column("waiting"): 1} if "waiting" in stated else {}
-            self.equal.append(({column("occupied"): 1, **waiting, column("need"): -1}, 0))
-        if {"surge_24h", "surge_72h"} <= stated:
-            self.below.append(({column("surge_24h"): 1, column("surge_72h"): -1}, 0))
-
-    def reads_total(self, total: RegionCapacity, houses: Sequence[int]) -> None:
-        """A region's total: it is the sum over those that state the number."""
-        for name in ENTITLED["RegionCapacity"].fields:
-            terms = {self.columns[house, name]: 1 for house in houses if (house, name) in self.columns}
-            if terms:
-                between: Between = getattr(total, name)
-                self.within(terms, between.at_least, between.at_most)
-
-    def concludes(self, house: int, name: str) -> tuple[int, int]:
-        """The least and the most that the number can still be."""
-        ends = []
-        for sign in (1, -1):
-            goal = np.zeros(len(self.columns))
-            goal[self.columns[house, name]] = sign
-            rows, most = self._rows(self.below)
-            same, to = self._rows(self.equal)
-            found = linprog(goal, A_ub=rows, b_ub=most, A_eq=same, b_eq=to, bounds=[*self.ranges.values()])
-            assert found.success, found.message  # what is told fits what is true
-            ends.append(sign * round(found.fun))
-        return ends[0], ends[1]
-
-    def _rows(self, known: Sequence[tuple[Mapping[int, int], int]]) -> tuple[Any, Any]:
-        if not known:
-            return None, None
-        rows = np.zeros((len(known), len(self.columns)))
-        for at, (terms, _) in enumerate(known):
-            for place, factor in terms.items():
-                rows[at, place] = factor
-        return rows, np.array([most for _, most in known])
+def read_total(adversary: Adversary, total: RegionCapacity, houses: Sequence[int]) -> None:
+    for name in ENTITLED["RegionCapacity"].fields:
+        between: Between = getattr(total, name)
+        adversary.reads_total(name, (between.at_least, between.at_most), houses)
 
 
 @settings(max_examples=60)
@@ -147,14 +81,14 @@ def test_all_answers_together_narrow_no_withheld_number_below_its_range(several:
     views = {house: report if house in exact else VeiledReport.of(report) for house, report in mine.items()}
     adversary = Adversary()
     for house, seen in views.items():
-        adversary.reads(house, seen)
+        read(adversary, house, seen)
     some = st.lists(st.sampled_from(sorted(mine)), unique=True, min_size=1)
     parts = [sorted(mine), *data.draw(st.lists(some, max_size=3))]
     for houses in parts:
         for readers in (exact, {1}, set[int]()):
             seen_by = [mine[h] if h in readers else VeiledReport.of(mine[h]) for h in houses]
             (total,) = region_totals("r", seen_by)
-            adversary.reads_total(total, houses)
+            read_total(adversary, total, houses)
     for house, seen in views.items():
         for one in seen.withheld:
             assert adversary.concludes(house, one.count) == (one.at_least, one.at_most), (house, one)
@@ -166,7 +100,7 @@ def test_the_adversary_would_find_a_count_that_is_withheld_alone() -> None:
     leaky = VeiledReport.of(whole)
     assert leaky.staffed is None
     adversary = Adversary()
-    adversary.reads(2, leaky)
+    read(adversary, 2, leaky)
     assert adversary.concludes(2, "free") == (1, 10)
     adversary.within({adversary.column(2, "staffed"): 1}, 20, 20)
     assert adversary.concludes(2, "free") == (4, 4)
@@ -175,10 +109,10 @@ def test_the_adversary_would_find_a_count_that_is_withheld_alone() -> None:
 def test_the_adversary_would_find_a_count_in_an_exact_total_of_a_region() -> None:
     own, other = report_of(1, occupied=30), report_of(2, occupied=7)
     adversary = Adversary()
-    adversary.reads(1, own)
-    adversary.reads(2, VeiledReport.of(other))
+    read(adversary, 1, own)
+    read(adversary, 2, VeiledReport.of(other))
     (total,) = region_totals("r", [own, VeiledReport.of(other)])
-    adversary.reads_total(total, [1, 2])
+    read_total(adversary, total, [1, 2])
     assert adversary.concludes(2, "occupied") == (1, 10)
     adversary.within({adversary.columns[1, "occupied"]: 1, adversary.columns[2, "occupied"]: 1}, 37, 37)
     assert adversary.concludes(2, "occupied") == (7, 7)
