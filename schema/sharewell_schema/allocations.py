@@ -141,8 +141,8 @@ class Allocation:
     )
     horizon: UUID | None = field("Identifier of the schedule of which it is day 0.", name="horizonId")
     withheld: bool = field(
-        "Whether `needed`, `assigned`, `measures` and `ceiling` are null because they would tell you a count from 1 to "
-        "10 of one institution."
+        "Whether `needed`, `assigned`, `measures` and `ceiling` are null because the part of some institution in them "
+        "is from 1 to 10, or, of a schedule's day, may be."
     )
     ceiling: Ceiling | None = strawberry.field(
         resolver=_ceiling, description="What no sharing could have met; null where it is withheld."
@@ -152,8 +152,8 @@ class Allocation:
     )
     short_by: list[ShortBy] | None = strawberry.field(
         resolver=edge("short_by", "id"),
-        description="How much of it stayed open for which reason; null where that would tell you a count from 1 to 10 "
-        "of one institution.",
+        description="How much of it stayed open for which reason; null where one institution lacks from 1 to 10 "
+        "for one of them and you may not read the plan.",
     )
     unfilled: list[Unfilled] | None = strawberry.field(
         resolver=edge("run_unfilled", "id"),

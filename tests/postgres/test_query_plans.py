@@ -297,9 +297,9 @@ QUERIES: Mapping[str, Query] = {
     "agreements of one": Query(agreements.PAGE, (NEWEST, HOUSE, False, NOW, 51), 200),
     "agreements in force for one": Query(agreements.IN_FORCE_FOR, (HOUSE, NOW, None), 200),
     "agreements of one with one": Query(agreements.IN_FORCE_FOR, (HOUSE, NOW, an_id(1, 5)), 50),
-    "runs that single somebody out": Query(receipts.PARTS, ([an_id(6, n) for n in range(20)],), 1_000),
-    "runs whose reasons single somebody out": Query(
-        receipts.PARTS_BY_REASON, ([an_id(6, n) for n in range(20)],), 1_000
+    "runs with small parts": Query(receipts.SMALL_PARTS, ([an_id(6, n) for n in range(20)], 1, 10), 500),
+    "runs with small parts by reason": Query(
+        receipts.SMALL_PARTS_BY_REASON, ([an_id(6, n) for n in range(20)], 1, 10), 500
     ),
     "consents of one": Query(consents.PAGE, (NEWEST, HOUSE, False, NOW, 51), 200),
     "consents that stand": Query(consents.STANDING, ([an_id(1, n) for n in range(20)], BEDS, NOW), 200, WORKER),

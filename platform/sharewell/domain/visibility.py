@@ -5,7 +5,8 @@ Numbers that add up could be subtracted, so a report is taken apart into *cells*
 in use, blocked, free, ...), each cell is told by its own value alone, and every other number is the sum of what is told
 of its cells. All that a reader can conclude is then what it is told: any value in the range of one cell goes with any
 in the others'. A total over institutions is again the sum of what the reader is told of each, so no difference of
-answers tells more. There is no noise, so asking again tells nothing either.
+answers tells more. There is no noise, so asking again tells nothing either. A run's totals are exact or not told at
+all: not where the part of any institution in them is such a count, so that there is none to be worked out from them.
 """
 
 from __future__ import annotations
@@ -184,15 +185,6 @@ def cells(report: CapacityReport) -> dict[str, int]:
     if report.surge_72h is not None:
         found["later"] = report.surge_72h - found.get("surge_24h", 0)
     return found
-
-
-def singles_out(whole: int, largest: int) -> bool:
-    """Whether a total, of which `largest` is the largest part of one institution, tells of a count from 1 to 10.
-
-    To an outsider the total itself does. One of them knows its own part and can take it away; what is left is least
-    where the largest part is taken.
-    """
-    return whole in SMALL or whole - largest in SMALL
 
 
 def coarse(measures: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from sharewell.domain.requests import Request
 from sharewell.domain.snapshot import OfferRow, RequestRow, Standing, build_instance, moved_before
 from sharewell.domain.surges import SurgeMode, hold
 from sharewell.domain.transfers import Transfer, TransferState
-from sharewell.domain.visibility import ENTITLED, singles_out
+from sharewell.domain.visibility import ENTITLED
 from sharewell.services.consents import confirm_by_consent
 from sharewell.services.office import Act, Done, Office, new_id
 from sharewell.store.allocations import Allocation, VeiledAllocation
@@ -181,13 +181,13 @@ def reads_documents(office: Office, caller: Caller) -> bool:
 async def _told(
     office: Office, tx: Transaction, caller: Caller, runs: Iterable[Allocation]
 ) -> tuple[Allocation | VeiledAllocation, ...]:
-    """The runs as far as the caller may know them: its totals where they single nobody out."""
+    """The runs as far as the caller may know them: with totals where nobody's part in them is a small count."""
     runs = tuple(runs)
     if not runs or reads_documents(office, caller):
         return runs
-    hidden = await tx.receipts.single_somebody_out([run.id for run in runs])
-    hidden |= {run.id for run in runs if singles_out(run.needed, 0) or singles_out(run.assigned, 0)}
-    return tuple(VeiledAllocation.of(run, singles_out=run.id in hidden) for run in runs)
+    small = await tx.receipts.with_small_parts([run.id for run in runs])
+    # Of a schedule's day the units asked for count as needed, which receipts do not tell.
+    return tuple(VeiledAllocation.of(run, withheld=run.horizon is not None or run.id in small) for run in runs)
 
 
 @dataclass(frozen=True, slots=True)

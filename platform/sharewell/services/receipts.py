@@ -42,13 +42,13 @@ class ReceiptService:
         return {id: each for id, each in found.items() if id in seen}  # noqa: A001
 
     async def by_reason(self, caller: Caller, runs: list[UUID]) -> dict[UUID, list[ShortBy]]:
-        """By run, how much stayed open for which reason; runs in which that tells one institution's are left out."""
+        """By run, how much stayed open for which reason; runs in which one institution's part is small are left out."""
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
         async with self._office.database.transaction(read_only=True) as tx:
             found = await tx.receipts.by_reason(runs)
             if reads_documents(self._office, caller):
                 return found
-            hidden = await tx.receipts.single_out_by_reason(runs)
+            hidden = await tx.receipts.with_small_parts_by_reason(runs)
             return {run: rows for run, rows in found.items() if run not in hidden}
 
     async def ledger(

@@ -104,19 +104,19 @@ class VeiledAllocation:
     fairness: Mapping[str, Any]
     reserves: Sequence[Mapping[str, Any]]
     horizon: UUID | None
-    withheld: bool  #: whether its totals would single somebody out, and are left out
+    withheld: bool  #: whether its totals are left out, as somebody's part in them is a small count
     stages: None = None
 
     @classmethod
-    def of(cls, allocation: Allocation, *, singles_out: bool) -> VeiledAllocation:
-        """Totals where nobody is singled out by them, shares in coarse steps, and no fraction that tells its parts."""
+    def of(cls, allocation: Allocation, *, withheld: bool) -> VeiledAllocation:
+        """Totals unless they are withheld, shares in coarse steps, and no fraction that tells its parts."""
         a = allocation
         return cls(
             id=a.id, region=a.region, resource=a.resource, rule=a.rule, instance_sha256=a.instance_sha256,
             plan_sha256=a.plan_sha256, owners=a.owners, receivers=a.receivers, adopted_at=a.adopted_at,
-            fairness=a.fairness, reserves=a.reserves, horizon=a.horizon, withheld=singles_out,
-            needed=None if singles_out else a.needed, assigned=None if singles_out else a.assigned,
-            measures=None if singles_out else coarse(a.measures), solver={**a.solver, "bound": None},
+            fairness=a.fairness, reserves=a.reserves, horizon=a.horizon, withheld=withheld,
+            needed=None if withheld else a.needed, assigned=None if withheld else a.assigned,
+            measures=None if withheld else coarse(a.measures), solver={**a.solver, "bound": None},
         )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sharewell.domain.fairness import Receipt
 from sharewell.domain.plan import Reason
-from sharewell.domain.visibility import singles_out
+from sharewell.domain.visibility import SMALL
 from sharewell.store.paging import Page
 
 if TYPE_CHECKING:
@@ -54,21 +54,19 @@ BY_REASON = """
 select allocation_id, code, count(*)::integer as requests, sum(quantity)::integer as units
   from sharewell.unfilled where allocation_id = any ($1::uuid[]) group by allocation_id, code order by units desc, code
 """
-#: Of each run, by what is added up over institutions: all of it, and the largest part of one of them.
-PARTS = """
-select allocation_id,
-       array[sum(short_alone), sum(received), sum(short_shared), sum(given), sum(spare)]::bigint[] as whole,
-       array[max(short_alone), max(received), max(short_shared), max(given), max(spare)]::bigint[] as largest
-  from (select *, greatest(stock - kept, 0) as spare from sharewell.run_receipt
-         where allocation_id = any ($1::uuid[])) r
- group by allocation_id
+#: Runs in whose totals some institution's part is from $2 to $3.
+SMALL_PARTS = """
+select distinct allocation_id from sharewell.run_receipt
+ where allocation_id = any ($1::uuid[])
+   and (short_alone between $2 and $3 or received between $2 and $3 or short_shared between $2 and $3
+        or given between $2 and $3 or stock - kept between $2 and $3)
 """
-PARTS_BY_REASON = """
-select allocation_id, array_agg(whole)::bigint[] as whole, array_agg(largest)::bigint[] as largest
-  from (select allocation_id, code, sum(units) as whole, max(units) as largest
-          from (select allocation_id, code, institution_id, sum(quantity) as units from sharewell.unfilled
-                 where allocation_id = any ($1::uuid[]) group by 1, 2, 3) one group by 1, 2) of
- group by allocation_id
+#: Runs of which some institution lacks from $2 to $3 for one of the reasons.
+SMALL_PARTS_BY_REASON = """
+select distinct allocation_id from (
+  select allocation_id, sum(quantity) as units from sharewell.unfilled
+   where allocation_id = any ($1::uuid[]) group by allocation_id, institution_id, code) part
+ where units between $2 and $3
 """
 #: By institution: what plans of the window proposed, and what really left and arrived in it.
 LEDGER = """
@@ -177,20 +175,15 @@ class ReceiptRepository:
             found[run].append(ShortBy(code=Reason(code), requests=requests, units=units))
         return found
 
-    async def single_somebody_out(self, runs: list[UUID]) -> set[UUID]:
-        """Of `runs`, those whose totals tell of one institution's count from 1 to 10; see `domain.visibility`."""
-        return await self._single_out(PARTS, runs)
+    async def with_small_parts(self, runs: list[UUID]) -> set[UUID]:
+        """Of `runs`, those in whose totals some institution's part is a small count; see `domain.visibility`."""
+        rows = await self._conn.fetch(SMALL_PARTS, runs, SMALL[0], SMALL[-1])
+        return {row["allocation_id"] for row in rows}
 
-    async def single_out_by_reason(self, runs: list[UUID]) -> set[UUID]:
-        """Of `runs`, those of which what stayed open for one of the reasons tells such a count."""
-        return await self._single_out(PARTS_BY_REASON, runs)
-
-    async def _single_out(self, statement: str, runs: list[UUID]) -> set[UUID]:
-        return {
-            run
-            for run, whole, largest in await self._conn.fetch(statement, runs)
-            if any(map(singles_out, whole, largest))
-        }
+    async def with_small_parts_by_reason(self, runs: list[UUID]) -> set[UUID]:
+        """Of `runs`, those of which some institution lacks a small count for one of the reasons."""
+        rows = await self._conn.fetch(SMALL_PARTS_BY_REASON, runs, SMALL[0], SMALL[-1])
+        return {row["allocation_id"] for row in rows}
 
     async def ledger(
         self, *, after: UUID, institution: UUID | None, since: datetime, until: datetime, resource: str | None,

@@ -26,7 +26,6 @@ from sharewell.domain.visibility import (
     cells,
     for_the_receiver,
     region_totals,
-    singles_out,
     told,
 )
 
@@ -202,14 +201,6 @@ def test_a_mark_goes_with_the_number_it_is_on() -> None:
     large = CapacityDraft(resource="bed.adult", as_of=NOON, staffed=30, occupied=0, marks={"occupied": Mark.IMPUTED})
     told_of = CapacityReport.report(large, id=UUID(int=1), by=UUID(int=1), at=NOON)
     assert VeiledReport.of(told_of).marks == {"occupied": Mark.IMPUTED}
-
-
-@given(st.lists(counts, max_size=6))
-def test_a_total_that_singles_nobody_out_leaves_no_small_count_to_any_one_part_of_it(parts: list[int]) -> None:
-    whole = sum(parts)
-    if not singles_out(whole, max(parts, default=0)):
-        assert whole not in SMALL
-        assert all(whole - part not in SMALL for part in parts)
 
 
 @pytest.mark.parametrize(
