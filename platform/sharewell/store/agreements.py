@@ -27,7 +27,6 @@ select {_COLUMNS} from sharewell.agreement
  where receiver_id = $1 and accepted_at is not null and ended_at is null and starts_at <= $2 and until > $2
    and ($3::uuid is null or giver_id = $3)
 """
-#: By either side, newest first: the planner merges the two in order of their ids.
 PAGE = f"""
 select {_COLUMNS} from sharewell.agreement
  where id < $1 and ($2::uuid is null or giver_id = $2 or receiver_id = $2)
