@@ -89,9 +89,7 @@ class AgreementService:
             return await act.done(agreement, decision)
 
 
-async def shown_to(
-    office: Office, caller: Caller, detail: SharedDetail, giver: UUID | None = None
-) -> Shown:
+async def shown_to(office: Office, caller: Caller, detail: SharedDetail, giver: UUID | None = None) -> Shown:
     """What `giver`, or everybody, shows the caller's institution now; for `Target.shared_with`."""
     receiver, at = caller.institution, office.now()
     if receiver is None or receiver == giver:  # who acts for nobody is shown nothing, and one's own is one's own
