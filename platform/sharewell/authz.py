@@ -216,6 +216,8 @@ def _target_entity(uid: dict[str, str], target: Target) -> str:
         for name, institution in related.items()
         if institution is not None
     }
+    if target.author is not None:
+        attributes["author"] = {"__entity": _uid("Caller", target.author)}
     return json.dumps([{"uid": uid, "attrs": attributes, "parents": []}])
 
 

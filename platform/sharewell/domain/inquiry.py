@@ -31,6 +31,8 @@ class Inquiry:
     def to_json(self) -> dict[str, Json]:
         """All that an entry does not say already: who asked and for what is in its `actor` and `action`."""
         parties = {name: str(who) for name in _PARTIES if (who := getattr(self.target, name)) is not None}
+        if self.target.author is not None:
+            parties["author"] = self.target.author
         return {
             "roles": sorted(self.caller.roles),
             "scopes": sorted(self.caller.scopes),
@@ -57,7 +59,7 @@ class Inquiry:
             parties = {name: UUID(target[name]) for name in _PARTIES if name in target}
             return cls(
                 caller=caller, action=Action(decision.action), context=dict(told["context"]),
-                target=Target(kind=target["kind"], id=target["id"], **parties),
+                target=Target(kind=target["kind"], id=target["id"], author=target.get("author"), **parties),
             )  # fmt: skip
         except (AttributeError, KeyError, TypeError, ValueError) as why:
             raise Invalid(f"the entry does not hold an inquiry that can be made here: {why}.", field=ASKED) from None

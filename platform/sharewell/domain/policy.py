@@ -121,7 +121,14 @@ class Action(StrEnum):
     DISABLE_PERSON = "disablePerson", "person", "u", "Take a person's access away."
     VIEW_PERSON = "viewPerson", "person", "r", "See who may sign in."
 
-    PUBLISH_POLICY = "publishPolicy", "policy", "c", "Put a set of policies into force."
+    PUBLISH_POLICY = "publishPolicy", "policy", "c", "Put a set of policies into force at its time, on record."
+    DRAFT_POLICY = "draftPolicy", "policy", "c", "Draft a version of the policies, or edit one's own draft."
+    APPROVE_POLICY = "approvePolicy", "policy", "u", "Let a version that somebody else wrote come into force."
+    WITHDRAW_POLICY = "withdrawPolicy", "policy", "u", "Take a version back that is not in force yet."
+    ROLL_BACK_POLICY = "rollBackPolicy", "policy", "c", "Propose that the policies of an earlier version return."
+    BREAK_GLASS = "breakGlass", "policy", "c", "Put a version into force at once and for hours, for a reason."
+    END_BREAK_GLASS = "endBreakGlass", "policy", "u", "End a broken glass before its time."
+    VIEW_POLICY_VERSION = "viewPolicyVersion", "policy", "r", "Read drafts and versions of the policies, and compare."
     VIEW_POLICY = "viewPolicy", "policy", "r", "Read the policies in force."
     ROTATE_KEY = "rotateKey", "key", "c", "Bring a new signing key into use."
 
@@ -152,6 +159,7 @@ class Target:
     owner: UUID | None = None  #: the institution it belongs to or speaks of
     giver: UUID | None = None  #: of a transfer: who gives
     receiver: UUID | None = None  #: of a transfer: who receives
+    author: str | None = None  #: of a version of the policies: the principal that wrote it
 
     def __post_init__(self) -> None:
         # A target that the policies cannot read is a mistake in the program, found here and not as a refusal.
@@ -161,6 +169,8 @@ class Target:
             raise ValueError("a transfer has a giver and a receiver, no owner")
         if self.kind != "transfer" and (self.giver or self.receiver):
             raise ValueError(f"only a transfer has a giver and a receiver; this is a {self.kind}")
+        if self.kind != "policy" and self.author:
+            raise ValueError(f"only policies have an author; this is a {self.kind}")
 
     @classmethod
     def list(
