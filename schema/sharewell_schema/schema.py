@@ -15,6 +15,7 @@ from strawberry.schema.config import StrawberryConfig
 from sharewell_schema.allocations import AllocationQueries
 from sharewell_schema.answers import AnswerMutations
 from sharewell_schema.audit import AuditQueries
+from sharewell_schema.break_glass import BreakGlassMutations, BreakGlassQueries
 from sharewell_schema.capacity import CapacityMutations, CapacityQueries
 from sharewell_schema.choices import ChoiceMutations, ChoiceQueries
 from sharewell_schema.clients import ClientMutations, ClientQueries
@@ -35,6 +36,7 @@ from sharewell_schema.offers import OfferMutations, OfferQueries
 from sharewell_schema.overrides import OverrideMutations, OverrideQueries
 from sharewell_schema.people import PersonMutations, PersonQueries
 from sharewell_schema.policies import PolicyQueries
+from sharewell_schema.policy_versions import PolicyVersionMutations, PolicyVersionQueries
 from sharewell_schema.receipts import ReceiptQueries
 from sharewell_schema.requests import RequestMutations, RequestQueries
 from sharewell_schema.resources import ResourceMutations, ResourceQueries
@@ -51,6 +53,7 @@ class Query(
     OverrideQueries, DeviationQueries, SurgeQueries, ConsentQueries, ForecastQueries, TrialQueries, DriftQueries,
     AllocationQueries, HorizonQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries, InspectionQueries,
     LogQueries, CompletenessQueries, SubjectQueries, PersonQueries, FeedQueries, JobQueries, PolicyQueries,
+    PolicyVersionQueries, BreakGlassQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 
@@ -60,6 +63,7 @@ class Mutation(
     ClientMutations, InstitutionMutations, ResourceMutations, CapacityMutations, OfferMutations, RequestMutations,
     TransferMutations, ChoiceMutations, AnswerMutations, OverrideMutations, DeviationMutations, SurgeMutations,
     ConsentMutations, HorizonMutations, JobMutations, PersonMutations, SubjectMutations,
+    PolicyVersionMutations, BreakGlassMutations,
 ):  # fmt: skip
     """The nouns' mutations, all in one."""
 

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "client": ("sharewell.cli.client", "Register a client, get a token, run a query."),
     "erasure": ("sharewell.cli.erasure", "Erase persons whose details are sealed in the audit log."),
     "person": ("sharewell.cli.person", "Invite people to sign in, and take their access away."),
+    "policy": ("sharewell.cli.policy", "Draft, try, approve and roll back policies; break the glass."),
     "key": ("sharewell.cli.key", "Bring a new key for access tokens into use."),
     "allocate": ("sharewell.cli.allocate", "Check a plan against its instance, without a solver."),
     "forecast": ("sharewell.cli.forecast", "Fit, predict, look back on and report forecasts, from files."),

@@ -93,7 +93,7 @@ KINDS: Final[Mapping[str, str]] = {
     "policy.published": "A set of policies came into force.",
     "policy.drafted": "A version of the policies was drafted; it is not in force.",
     "policy.edited": "Whoever drafted a version of the policies changed it; what was simulated before counts no more.",
-    "policy.simulated": "Decisions of a window were asked again under a version that is not in force.",
+    "policy.version_simulated": "What a simulation found was kept with a version, which a second person may now approve.",
     "policy.approved": "A second person let a version of the policies come into force from a time.",
     "policy.withdrawn": "A version of the policies was taken back before it came into force.",
     "policy.rolled_back": "Somebody proposed that the policies of an earlier version return.",

@@ -122,7 +122,7 @@ class Action(StrEnum):
     VIEW_PERSON = "viewPerson", "person", "r", "See who may sign in."
 
     PUBLISH_POLICY = "publishPolicy", "policy", "c", "Put a set of policies into force at its time, on record."
-    DRAFT_POLICY = "draftPolicy", "policy", "c", "Draft a version of the policies, or edit one's own draft."
+    DRAFT_POLICY = "draftPolicy", "policy", "c", "Draft a version of the policies, edit one's own, keep a simulation."
     APPROVE_POLICY = "approvePolicy", "policy", "u", "Let a version that somebody else wrote come into force."
     WITHDRAW_POLICY = "withdrawPolicy", "policy", "u", "Take a version back that is not in force yet."
     ROLL_BACK_POLICY = "rollBackPolicy", "policy", "c", "Propose that the policies of an earlier version return."

@@ -222,10 +222,15 @@ class Scheduled:
     """A version that is in force from a time on, or an open broken glass that puts one into force."""
 
     number: int
-    shipped: bool
+    shipped: bool  #: each process judges by the set of its own release
     policy_set: str
     since: datetime
     until: datetime | None  #: of a broken glass: when it ends by itself
+    recorded: bool  #: whether its coming into force is on record
+
+    def is_due(self, at: datetime) -> bool:
+        """Whether something is to be put on record of it: that it came into force, or that its time is over."""
+        return (self.since <= at and not self.recorded) if self.until is None else self.until <= at
 
 
 def in_force(schedule: Sequence[Scheduled], at: datetime, *, with_glass: bool = True) -> Scheduled | None:

@@ -65,10 +65,11 @@ select {_COLUMNS} from sharewell.policy_version v where state = 'approved' and e
 """
 #: Read by every process each second: all there is to know of what is and will be in force.
 SCHEDULE = """
-select number, origin = 'shipped' as shipped, policy_set, effective_from as since, null::timestamptz as until
+select number, origin = 'shipped' as shipped, policy_set, effective_from as since, null::timestamptz as until,
+       state = 'effective' as recorded
   from sharewell.policy_version where state in ('approved', 'effective')
 union all
-select v.number, v.origin = 'shipped', v.policy_set, g.broken_at, g.until
+select v.number, false, v.policy_set, g.broken_at, g.until, true
   from sharewell.break_glass g join sharewell.policy_version v on v.number = g.version where g.ended_at is null
 """
 APPROVED_SINCE = "select exists (select from sharewell.policy_version where approved_at > $1)"
