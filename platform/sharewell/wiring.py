@@ -116,7 +116,7 @@ class Services:
 
     def policy_fault(self) -> str | None:
         """Why this process cannot judge by the policies that are in force now; None where it does."""
-        return self.office.rulebook.fault(self.now())
+        return self.office.rulebook.fault(self.office.now())
 
 
 def build_services(settings: Settings, database: Database, authz: Authorizer | None = None) -> Services:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sharewell.authz import SCHEMA
@@ -78,6 +80,19 @@ class PolicyVersionService:
             policy_set, findings = await self._kept(act.tx, files)
             version = before.edited(policy_set, findings, by=caller.principal, at=act.at)
             decision = await act.record("policy.edited", "policy", number, _told(version))
+            return await _changed(act, version, decision)
+
+    async def keep_simulation(
+        self, caller: Caller, number: int, summary: Mapping[str, Any], *, policy_set: str, wish: Wish | None = None
+    ) -> Done[PolicyVersion]:
+        """Keep with the version what a simulation of its files `policy_set` found; then it can be approved."""
+        async with self._office.act(caller, Action.DRAFT_POLICY, await self._target(number), wish) as act:
+            if act.repeated:
+                return await _again(act)
+            await act.tx.policy_versions.alone()
+            before = await act.tx.policy_versions.get(number, lock=True)
+            version = before.simulated(summary, policy_set=policy_set, at=act.at)
+            decision = await act.record("policy.version_simulated", "policy", number, _told(version))
             return await _changed(act, version, decision)
 
     async def approve(
@@ -190,14 +205,16 @@ class PolicyVersionService:
 
     async def _check_again(self, tx: Transaction, version: PolicyVersion) -> None:
         """This release may find what the one that the version was drafted under did not."""
-        faults = [each for each in findings_of(await own_files(tx, version)) if each.weight is Weight.FAULT]
+        found = await asyncio.to_thread(findings_of, await own_files(tx, version))
+        faults = [each for each in found if each.weight is Weight.FAULT]
         if faults and version.state is not VersionState.DRAFT:
             raise Conflict(f"this release finds fault with it: {faults[0].message}", field="version")
 
     async def _kept(self, tx: Transaction, files: Mapping[str, bytes]) -> tuple[str, Sequence[Finding]]:
         """Store the files with the schema of this release; the hash that names them, and what there is to say."""
         schema = self._office.rulebook.own.files[SCHEMA]
-        return await tx.policy_versions.keep_files({**files, SCHEMA: schema}), findings_of(files)
+        policy_set = await tx.policy_versions.keep_files({**files, SCHEMA: schema})
+        return policy_set, await asyncio.to_thread(findings_of, files)
 
     async def _add(
         self, act: Act, origin: VersionOrigin, files: Mapping[str, bytes], *, base: int | None, returns_to: int | None,

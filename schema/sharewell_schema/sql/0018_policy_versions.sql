@@ -49,7 +49,7 @@ create table sharewell.policy_step (
   state       text not null,
   at          timestamptz not null,
   decision_id uuid not null references audit.decision (id),
-  primary key (version, at, state)
+  primary key (version, decision_id, state)
 );
 
 -- The second wall of what `sharewell.domain.policy_versions` says: who writes here is held to the decision that is on
