@@ -48,6 +48,7 @@ from sharewell.services.policies import PolicyService
 from sharewell.services.receipts import ReceiptService
 from sharewell.services.requests import RequestService
 from sharewell.services.resources import ResourceService
+from sharewell.services.simulations import SimulationService
 from sharewell.services.subjects import SubjectService
 from sharewell.services.surges import SurgeService
 from sharewell.services.transfers import TransferService
@@ -95,6 +96,7 @@ class Services:
     receipts: ReceiptService
     requests: RequestService
     resources: ResourceService
+    simulations: SimulationService
     subjects: SubjectService
     surges: SurgeService
     transfers: TransferService
@@ -124,7 +126,7 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         overrides=OverrideService(office), people=PersonService(office, access), policies=PolicyService(office),
         receipts=ReceiptService(office),
         requests=RequestService(office, allocate_after=settings.allocate_after),
-        resources=ResourceService(office), subjects=SubjectService(office),
+        resources=ResourceService(office), simulations=SimulationService(office), subjects=SubjectService(office),
         surges=SurgeService(office), transfers=TransferService(office),
         trials=TrialService(office), urgent=UrgentService(office, next_run=settings.allocate_after),
         witness=_witness(settings, office),
