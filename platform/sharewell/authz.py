@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files as resource_files
 from typing import Any, Final, Self
@@ -39,6 +39,7 @@ class Policy:
     effect: str  #: "permit" or "forbid"
     actions: frozenset[Action]  #: the acts it speaks of
     file: str
+    body: Mapping[str, Any] = field(repr=False, compare=False)  #: as Cedar's JSON has it, but for its annotations
 
 
 def shipped_policies() -> dict[str, bytes]:
@@ -170,6 +171,7 @@ def _read(name: str, text: str, schema: cedarpy.Schema) -> Iterator[Policy]:
             effect=policy["effect"],
             actions=frozenset(_actions(policy["action"])),
             file=name,
+            body={part: said for part, said in policy.items() if part != "annotations"},
         )
 
 

@@ -55,6 +55,7 @@ from sharewell.services.receipts import ReceiptService
 from sharewell.services.requests import RequestService
 from sharewell.services.resources import ResourceService
 from sharewell.services.rulebook import Rulebook
+from sharewell.services.simulations import SimulationService
 from sharewell.services.subjects import SubjectService
 from sharewell.services.surges import SurgeService
 from sharewell.services.transfers import TransferService
@@ -107,6 +108,7 @@ class Services:
     receipts: ReceiptService
     requests: RequestService
     resources: ResourceService
+    simulations: SimulationService
     subjects: SubjectService
     surges: SurgeService
     transfers: TransferService
@@ -124,7 +126,7 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
     now = clock(settings.clock_file)
     vault = Vault(KeyFile(settings.home / KEY_FILE), settings.keep_persons)
     office = Office(database, Rulebook(authz or Authorizer.load()), now, vault)
-    access, policies = AccessService(office), PolicyService(office)
+    access, policies, simulations = AccessService(office), PolicyService(office), SimulationService(office)
     return Services(
         settings=settings, database=database, office=office, now=now,
         access=access, allocations=AllocationService(office), answers=AnswerService(office),
@@ -139,10 +141,10 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         institutions=InstitutionService(office), jobs=JobService(office), lab=LabService(office),
         offers=OfferService(office, allocate_after=settings.allocate_after),
         overrides=OverrideService(office), people=PersonService(office, access), policies=policies,
-        policy_versions=PolicyVersionService(office, policies),
+        policy_versions=PolicyVersionService(office, policies, simulations),
         receipts=ReceiptService(office),
         requests=RequestService(office, allocate_after=settings.allocate_after),
-        resources=ResourceService(office), subjects=SubjectService(office),
+        resources=ResourceService(office), simulations=simulations, subjects=SubjectService(office),
         surges=SurgeService(office), transfers=TransferService(office),
         trials=TrialService(office), urgent=UrgentService(office, next_run=settings.allocate_after),
         witness=_witness(settings, office),

@@ -115,8 +115,10 @@ class PolicyVersion:
     edited_at: datetime = field("When its files were changed last.")
     simulated_at: datetime | None = field("When it was simulated last, as it is now.")
     simulation: Json | None = field(
-        "What that found: `since` and `until` of the window, and counts of decisions unchanged, newly allowed, newly "
-        "denied and not replayable, by institution and action."
+        "What that found: `since` and `until` of the window, the `decision` that is on record for it, how many decisions "
+        "stay `unchanged`, would be `newly_allowed` or `newly_denied` or are `not_replayable`, in `total` and `by` "
+        "institution and action, why some were `unplayed`, and the `id` of the first 100 that were `changed`; "
+        "`more_changed` says that there are more."
     )
     approved_by: str | None = field("Who approved it.")
     approved_person: UUID | None = field("Reference of the person on whose behalf it was approved.")
@@ -160,6 +162,15 @@ class EditPoliciesInput:
     on_behalf_of: OnBehalfOf | None = person_field()
     version: int = field("Number of the version.")
     files: list[PolicyFileInput] = field("The files that change; all others stay as they are.")
+
+
+@strawberry.input(description="A window of the past to try a version on.")
+class SimulatePoliciesInput:
+    idempotency_key: str = key_field()
+    on_behalf_of: OnBehalfOf | None = person_field()
+    version: int = field("Number of the version.")
+    since: datetime = field("Decisions from then on.")
+    until: datetime | None = field("Decisions before then; by default until now.", default=None)
 
 
 @strawberry.input(description="The word of a second person.")
@@ -234,6 +245,16 @@ class PolicyVersionMutations:
         done = await info.context.services.policy_versions.edit(
             info.context.caller, input.version, _by_name(input.files), wish("editPolicies", input)
         )
+        return paid(PolicyVersionPayload, done, version=shown(PolicyVersion, done.subject))
+
+    @mutation("Ask the decisions of a window again under a version, and keep with it what comes out. For admins.")
+    async def simulate_policies(
+        self, info: Info, input: Annotated[SimulatePoliciesInput, argument("Which, and the window.")]  # noqa: A002
+    ) -> PolicyVersionPayload | None:
+        done = await info.context.services.policy_versions.simulate(
+            info.context.caller, input.version, since=input.since, until=input.until,
+            wish=wish("simulatePolicies", input),
+        )  # fmt: skip
         return paid(PolicyVersionPayload, done, version=shown(PolicyVersion, done.subject))
 
     @mutation("Let a version that somebody else wrote come into force. For admins.")

@@ -130,6 +130,26 @@ def draft(
 
 
 @app.command()
+def simulate(
+    number: Number, credential: CredentialFile, *,
+    days: Annotated[float, typer.Option(help="On the decisions of so many days until now.", min=0.001)] = 7,
+) -> None:  # fmt: skip
+    """Try a version on the decisions of the past; print how many stay and how many would come out otherwise."""
+    since = datetime.now(UTC) - timedelta(days=days)
+    with explained("policy"):
+        asked = {"version": number, "since": since.isoformat()}
+        found = _do(credential, "simulatePolicies", asked, "version { simulation }")["simulation"]
+    for name, count in found["total"].items():
+        typer.echo(f"{count:9} {name.replace('_', ' ')}")
+    for row in found["by"]:
+        if row["newly_allowed"] or row["newly_denied"]:
+            typer.echo(f"{row['action']} of {row['institution'] or 'nobody in particular'}: "
+                       f"{row['newly_allowed']} newly allowed, {row['newly_denied']} newly denied")  # fmt: skip
+    for each in found["changed"]:
+        typer.echo(f"{each['id']} {each['action']} would be {'allowed' if each['allowed'] else 'denied'}")
+
+
+@app.command()
 def approve(
     number: Number, credential: CredentialFile, *,
     sha256: Annotated[

@@ -108,6 +108,8 @@ class Action(StrEnum):
         "readAccessAudit", "decision", "r", "Read of refusals, clients, people, tokens, keys and policies.",
     )  # fmt: skip
     READ_DECISION_BUNDLE = "readDecisionBundle", "decision", "r", "Take away the proof of one decision."
+    EXPLAIN_ACCESS = "explainAccess", "decision", "r", "Ask why somebody was refused, and what would change that."
+    EXPLAIN_OWN_REFUSAL = "explainOwnRefusal", "decision", "r", "Ask why oneself was refused."
 
     FIND_SUBJECT = "findSubject", "subject", "r", "Find the reference under which a person is sealed in entries."
     VIEW_SUBJECT = "viewSubject", "subject", "r", "Open the sealed details of the person for whom something was done."
@@ -116,6 +118,7 @@ class Action(StrEnum):
     REGISTER_CLIENT = "registerClient", "client", "c", "Give a program access, with roles, scopes and an end."
     DISABLE_CLIENT = "disableClient", "client", "u", "Take a program's access away."
     VIEW_CLIENT = "viewClient", "client", "r", "See which programs have access."
+    REVIEW_ACCESS = "reviewAccess", "client", "r", "See who can do what, and take a review of all access away."
 
     REGISTER_PERSON = "registerPerson", "person", "c", "Invite a person to sign in, with roles and institution."
     DISABLE_PERSON = "disablePerson", "person", "u", "Take a person's access away."
@@ -130,6 +133,7 @@ class Action(StrEnum):
     END_BREAK_GLASS = "endBreakGlass", "policy", "u", "End a broken glass before its time."
     VIEW_POLICY_VERSION = "viewPolicyVersion", "policy", "r", "Read drafts and versions of the policies, and compare."
     VIEW_POLICY = "viewPolicy", "policy", "r", "Read the policies in force."
+    SIMULATE_POLICY = "simulatePolicy", "policy", "r", "Try a draft of the policies on past decisions, or compare it."
     ROTATE_KEY = "rotateKey", "key", "c", "Bring a new signing key into use."
 
     START_JOB = "startJob", "job", "c", "Ask for a forecast or an allocation now rather than at night."

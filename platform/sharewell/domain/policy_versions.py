@@ -104,9 +104,13 @@ class PolicyVersion:
             simulated_at=None, simulation=None,
         )  # fmt: skip
 
+    def check_simulates(self) -> None:
+        """Raise `Conflict` where it cannot be simulated."""
+        self._must_be(OPEN - {VersionState.DRAFT}, "simulated")
+
     def simulated(self, summary: Mapping[str, Any], *, policy_set: str, at: datetime) -> PolicyVersion:
         """With what a simulation of the very files `policy_set` found."""
-        self._must_be(OPEN - {VersionState.DRAFT}, "simulated")
+        self.check_simulates()
         if policy_set != self.policy_set:
             raise Conflict("the version was edited while it was simulated; simulate it again.", field="version")
         return replace(self, state=VersionState.SIMULATED, simulated_at=at, simulation=summary)

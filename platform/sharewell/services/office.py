@@ -261,10 +261,10 @@ class Office:
 
 
 def _leaves_a_trace(caller: Caller, action: Action, target: Target) -> bool:
-    """Whether a reading is recorded: every one of a regulator, and of an institution those of what is not its own."""
+    """Whether a reading is recorded: all of a regulator or auditor, and of an institution those of what is not its own."""
     if action.writes:
         return False
-    if Role.REGULATOR in caller.roles:
+    if not caller.roles.isdisjoint({Role.REGULATOR, Role.AUDITOR}):
         return True
     parties = {target.owner, target.giver, target.receiver}
     return caller.institution is not None and target.kind in OWNED and caller.institution not in parties

@@ -24,9 +24,11 @@ from sharewell.domain.policy_versions import (
     state_after,
 )
 from sharewell.domain.principals import Caller
+from sharewell.domain.simulation import Counts, Simulation
 from sharewell.domain.remarks import Remark
 from sharewell.services.office import Act, Done, Office, new_salt
 from sharewell.services.policies import PolicyService
+from sharewell.services.simulations import SimulationService
 from sharewell.store.answered import Wish
 from sharewell.store.database import Transaction
 from sharewell.store.paging import Page
@@ -49,8 +51,8 @@ class Comparison:
 class PolicyVersionService:
     """The life of a policy change."""
 
-    def __init__(self, office: Office, policies: PolicyService) -> None:
-        self._office, self._policies = office, policies
+    def __init__(self, office: Office, policies: PolicyService, simulations: SimulationService) -> None:
+        self._office, self._policies, self._simulations = office, policies, simulations
 
     async def draft(
         self, caller: Caller, changes: Mapping[str, str | None], *, base: int | None, why: str, wish: Wish | None = None
@@ -82,17 +84,30 @@ class PolicyVersionService:
             decision = await act.record("policy.edited", "policy", number, _told(version))
             return await _changed(act, version, decision)
 
-    async def keep_simulation(
-        self, caller: Caller, number: int, summary: Mapping[str, Any], *, policy_set: str, wish: Wish | None = None
+    async def simulate(
+        self, caller: Caller, number: int, *, since: datetime, until: datetime | None, wish: Wish | None = None
     ) -> Done[PolicyVersion]:
-        """Keep with the version what a simulation of its files `policy_set` found; then it can be approved."""
+        """Ask the decisions of a window again under the version, and keep with it what comes out otherwise.
+
+        Both are put on record: that a draft was tried, and that the version is now simulated. Raises as
+        `SimulationService.simulate`, and `Conflict` where the version is not fit for it, or was edited meanwhile.
+        """
+        await self._office.permit(caller, Action.DRAFT_POLICY, await self._target(number))
+        async with self._office.database.transaction(read_only=True) as tx:
+            version = await tx.policy_versions.get(number)
+            version.check_simulates()
+            files = await own_files(tx, version)
+        complete = {**files, SCHEMA: self._office.rulebook.own.files[SCHEMA]}
+        end = self._office.now() if until is None else until
+        found = await self._simulations.simulate(caller, complete, since=since, until=end)
         async with self._office.act(caller, Action.DRAFT_POLICY, await self._target(number), wish) as act:
             if act.repeated:
                 return await _again(act)
             await act.tx.policy_versions.alone()
             before = await act.tx.policy_versions.get(number, lock=True)
-            version = before.simulated(summary, policy_set=policy_set, at=act.at)
-            decision = await act.record("policy.version_simulated", "policy", number, _told(version))
+            version = before.simulated(_summary(found), policy_set=version.policy_set, at=act.at)
+            said: dict[str, Json] = {"simulation": str(found.decision), **_counts(found.tally.total)}
+            decision = await act.record("policy.version_simulated", "policy", number, _told(version) | said)
             return await _changed(act, version, decision)
 
     async def approve(
@@ -272,6 +287,32 @@ async def _again(act: Act) -> Done[PolicyVersion]:
     given: Done[PolicyVersion] = act.again(PolicyVersion)
     now = await act.tx.policy_versions.get(given.subject.number)
     return replace(given, subject=replace(given.subject, why=now.why))
+
+
+def _counts(counts: Counts) -> dict[str, int]:
+    return {
+        "unchanged": counts.unchanged, "newly_allowed": counts.newly_allowed, "newly_denied": counts.newly_denied,
+        "not_replayable": counts.not_replayable,
+    }  # fmt: skip
+
+
+def _summary(found: Simulation) -> dict[str, Any]:
+    """What is kept with the version: the window, the counts, and the first decisions that come out otherwise."""
+    by = sorted(found.tally.by.items(), key=lambda each: (str(each[0][0] or ""), each[0][1]))
+    return {
+        "decision": str(found.decision), "since": found.since.isoformat(), "until": found.until.isoformat(),
+        "total": _counts(found.tally.total),
+        "by": [
+            {"institution": None if institution is None else str(institution), "action": action, **_counts(counts)}
+            for (institution, action), counts in by
+        ],
+        "unplayed": {str(why): count for why, count in sorted(found.tally.unplayed.items())},
+        "changed": [
+            {"id": str(each.id), "action": each.action, "allowed": each.now.allowed, "policies": [*each.now.policies]}
+            for each in found.changed
+        ],
+        "more_changed": found.more_changed,
+    }  # fmt: skip
 
 
 def _is_readable(version: PolicyVersion) -> bool:

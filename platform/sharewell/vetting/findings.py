@@ -22,7 +22,8 @@ from sharewell.vetting.texts import Text, texts_of
 PROTECTED: Final = frozenset({
     "scope-covers-the-act", "bound-clients-prove-their-key", "suspended-changes-nothing", "nobody-writes-for-another",
     "nobody-moves-others-units", "regulator-reads-everything", "regulator-changes-nothing", "seal-seals",
-    "reconcile-reconciles", "nobody-approves-their-own", "platform-publishes-policies",
+    "reconcile-reconciles", "nobody-approves-their-own", "platform-publishes-policies", "auditor-changes-nothing",
+    "auditor-is-no-admin",
 })  # fmt: skip
 WORKERS: Final = frozenset({"ingest", "forecast", "allocate", "expire", "seal", "reconcile", "retain", "operator"})
 #: Without these nobody could change the policies any more.

@@ -15,7 +15,7 @@ import pytest
 from tests.postgres.graphql.conftest import EVERYTHING, text
 
 from sharewell.authz import SCHEMA, Authorizer, shipped_policies
-from sharewell.domain.errors import Conflict, Unavailable
+from sharewell.domain.errors import Unavailable
 from sharewell.domain.principals import Caller, Role
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.database import Database
@@ -84,10 +84,10 @@ async def drafted(api: Api, text: str = EXTRA, who: str = "author", **more: Any)
     return dict(made["version"])
 
 
-async def simulated(api: Api, version: Mapping[str, Any]) -> None:
-    await api.people.policy_versions.keep_simulation(
-        api.callers["author"], version["number"], {"unchanged": 0}, policy_set=version["sha256"]
-    )
+async def simulated(api: Api, version: Mapping[str, Any]) -> dict[str, Any]:
+    asked = {"version": version["number"], "since": text(api.at - timedelta(days=7)),
+             "until": text(api.at + timedelta(seconds=1))}  # fmt: skip
+    return dict((await api.done("author", "simulatePolicies", "version { simulation }", **asked))["version"]["simulation"])
 
 
 async def approved(api: Api, version: Mapping[str, Any], who: str = "second", **more: Any) -> dict[str, Any]:
@@ -134,6 +134,25 @@ async def test_a_change_goes_from_draft_to_effective_to_superseded_and_every_ste
     ]  # fmt: skip
     kinds = {node["kind"] for node in found["decisions"]["nodes"]}
     assert {"policy.drafted", "policy.version_simulated", "policy.approved", "policy.published"} <= kinds
+
+
+async def test_a_simulation_says_what_would_come_out_otherwise_and_is_kept_with_the_version(office: Api) -> None:
+    north = await office.institution("north")
+    line = {"resource": "bed.adult", "asOf": text(office.at), "staffed": 3, "occupied": 1}
+    assert (await office.do("planner", "reportCapacity", institution=north, reports=[line])).refusal[0] == "FORBIDDEN"
+    version = await drafted(office)
+    said = await simulated(office, version)
+    assert said["total"]["newly_allowed"] == 1
+    assert said["total"]["newly_denied"] == 0
+    (changed,) = said["changed"]
+    assert (changed["action"], changed["policies"]) == ("reportCapacity", ["planners-report-capacity"])
+    found = await office.ask(
+        "regulator", "query ($id: UUID!) { decision(id: $id) { outcome actor } }", id=changed["id"]
+    )
+    assert found["decision"] == {"outcome": "REFUSED", "actor": "planner"}
+    kept = await office.ask("admin", "query ($number: Int!) { policyVersion(number: $number) { state simulation } }",
+                            number=version["number"])  # fmt: skip
+    assert kept["policyVersion"] == {"state": "SIMULATED", "simulation": said}
 
 
 async def test_decisions_pin_the_hash_of_the_policies_that_were_in_force_then(office: Api) -> None:
@@ -208,8 +227,8 @@ async def test_a_draft_with_faults_goes_no_further(office: Api) -> None:
     version = await drafted(office, '@id("all") @sentence("Everything to all.") permit (principal, action, resource);')
     assert version["state"] == "DRAFT"
     assert {"code": "unconditional_permit", "weight": "FAULT", "policy": "all"} in version["findings"]
-    with pytest.raises(Conflict, match="faults"):
-        await simulated(office, version)
+    tried = await office.do("author", "simulatePolicies", version=version["number"], since=text(office.at))
+    assert (tried.refusal[0], "faults" in tried.error["message"]) == ("CONFLICT", True)
     refused = await office.do("second", "approvePolicies", version=version["number"], sha256=version["sha256"])
     assert refused.refusal[0] == "CONFLICT"
 
