@@ -31,7 +31,8 @@ described(
 )  # fmt: skip
 described(
     VersionOrigin, "Where a version of the policies comes from.",
-    shipped="It came with a release.", drafted="An admin wrote it.", rolled_back="It has the policies of an earlier one.",
+    shipped="It came with a release.", drafted="An admin wrote it.",
+    rolled_back="It has the policies of an earlier one.",
 )  # fmt: skip
 described(
     Weight, "What a finding means.", "FindingWeight",
@@ -99,7 +100,7 @@ async def _changes(
     return shown(PolicyComparison, found)
 
 
-@strawberry.type(description="A version of the whole set of policies. Numbers follow each other and are never given again.")
+@strawberry.type(description="A version of the whole set of policies. No number is given twice.")
 class PolicyVersion:
     number: int = field("Its number.")
     origin: VersionOrigin = field("Where it comes from.")
@@ -115,8 +116,8 @@ class PolicyVersion:
     edited_at: datetime = field("When its files were changed last.")
     simulated_at: datetime | None = field("When it was simulated last, as it is now.")
     simulation: Json | None = field(
-        "What that found: `since` and `until` of the window, the `decision` that is on record for it, how many decisions "
-        "stay `unchanged`, would be `newly_allowed` or `newly_denied` or are `not_replayable`, in `total` and `by` "
+        "What that found: `since` and `until` of the window, the `decision` that is on record for it, how many "
+        "decisions stay `unchanged`, would be `newly_allowed` or `newly_denied` or are `not_replayable`, in `total` and `by` "
         "institution and action, why some were `unplayed`, and the `id` of the first 100 that were `changed`; "
         "`more_changed` says that there are more."
     )

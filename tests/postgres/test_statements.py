@@ -28,8 +28,8 @@ from sharewell.domain.grants import Family
 from sharewell.domain.institutions import Institution
 from sharewell.domain.offers import Offer
 from sharewell.domain.overrides import Override
-from sharewell.domain.policy_versions import PolicyVersion, Scheduled
 from sharewell.domain.people import Person
+from sharewell.domain.policy_versions import PolicyVersion, Scheduled
 from sharewell.domain.requests import Request
 from sharewell.domain.resources import Resource
 from sharewell.domain.surges import SurgeMode
@@ -46,8 +46,8 @@ from sharewell.store.horizons import HorizonDay, HorizonMovement, HorizonRun, Ho
 from sharewell.store.inspection import FacetValue, Held
 from sharewell.store.log import Head, Sealed, SignedHead, Staged, StoredHead, StoredTile
 from sharewell.store.overrides import OverrideCount
-from sharewell.store.policy_versions import PolicyStep
 from sharewell.store.people import Secrets
+from sharewell.store.policy_versions import PolicyStep
 from sharewell.store.queue import SetAside, Underway
 from sharewell.store.receipts import GiveAndTake, LeftOpen
 from sharewell.store.subjects import SubjectKey

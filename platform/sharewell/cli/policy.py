@@ -1,4 +1,4 @@
-"""`sharewell policy`: drafts and versions of the policies. An admin's work, over GraphQL; checking a folder needs no platform."""
+"""`sharewell policy`: versions of the policies, an admin's work over GraphQL; checking a folder needs no platform."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _AFTER = "version { number state sha256 effectiveFrom findings { code weight mes
 
 Number = Annotated[int, typer.Argument(help="Number of the version.", show_default=False)]
 Folder = Annotated[
-    Path, typer.Argument(help="Folder with all policy files, *.cedar.", exists=True, file_okay=False, show_default=False)
+    Path, typer.Argument(help="Folder with all policy files.", exists=True, file_okay=False, show_default=False)
 ]
 Why = Annotated[str, typer.Option(help="Why, in a sentence, for whoever is to approve it.")]
 
@@ -59,7 +59,8 @@ def list_(
         for node in _query(credential, LIST, {"first": first})["policyVersions"]["nodes"]:
             approved = f", approved by {node['approvedBy']}" if node["approvedBy"] else ""
             since = f", from {node['effectiveFrom']}" if node["effectiveFrom"] else ""
-            typer.echo(f"{node['number']}  {node['state']}  by {node['author']}{approved}{since}  {node['why'] or ''}".rstrip())
+            line = f"{node['number']}  {node['state']}  by {node['author']}{approved}{since}  {node['why'] or ''}"
+            typer.echo(line.rstrip())
 
 
 @app.command()

@@ -31,7 +31,7 @@ class Health:
         return JSONResponse({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint's signature
-        """200 if the database answers with every migration of this release and nothing else is wrong, else 503 saying what."""
+        """200 if the database answers, has every migration and nothing else is wrong, else 503 saying what."""
         lacking = await self._lacking()
         if lacking is None:
             return JSONResponse({"status": "ready"})

@@ -1,4 +1,4 @@
-"""Which policies are in force: put them and signing keys on record when they come into force, and follow the schedule."""
+"""Which policies are in force: follow the schedule, and put them and signing keys on record when they come into use."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ from sharewell.domain.policy_versions import (
     state_after,
 )
 from sharewell.domain.principals import Caller
-from sharewell.domain.simulation import Counts, Simulation
 from sharewell.domain.remarks import Remark
+from sharewell.domain.simulation import Counts, Simulation
 from sharewell.services.office import Act, Done, Office, new_salt
 from sharewell.services.policies import PolicyService
 from sharewell.services.simulations import SimulationService
@@ -123,8 +123,8 @@ class PolicyVersionService:
             await self._check_again(act.tx, before)
             start = effective_from or act.at
             version = before.approved(
-                by=caller.principal, person=await person_of(act), policy_set=policy_set, effective_from=start, at=act.at,
-                replaces=await self._replaced(act.tx, start),
+                by=caller.principal, person=await person_of(act), policy_set=policy_set, effective_from=start,
+                at=act.at, replaces=await self._replaced(act.tx, start),
             )  # fmt: skip
             said: dict[str, Json] = {"effective_from": start.isoformat(), "author": version.author}
             decision = await act.record("policy.approved", "policy", number, _told(version) | said)

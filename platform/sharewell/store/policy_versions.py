@@ -26,9 +26,9 @@ from sharewell.store.paging import Page
 if TYPE_CHECKING:
     import asyncpg
 
-_STORED = """number, origin, state, author, author_person, base, returns_to, policy_set, findings, drafted_at, edited_at,
-  simulated_at, simulation, approved_by, approved_person, approved_at, effective_from, effective_at, ended_at, decision_id,
-  changed_by"""
+_STORED = """number, origin, state, author, author_person, base, returns_to, policy_set, findings, drafted_at,
+  edited_at, simulated_at, simulation, approved_by, approved_person, approved_at, effective_from, effective_at, ended_at,
+  decision_id, changed_by"""
 _COLUMNS = f"{_STORED}, (select r.body from sharewell.remark r where r.decision_id = v.decision_id) as why"
 #: Writes of versions come one after the other: each looks at what the others scheduled.
 ALONE = "select pg_advisory_xact_lock(hashtextextended('policy versions', 0))"
@@ -165,8 +165,7 @@ class PolicyVersionRepository:
         return bool(await self._conn.fetchval(APPROVED_SINCE, at))
 
     async def steps(self, numbers: list[int]) -> list[PolicyStep]:
-        rows = await self._conn.fetch(STEPS, numbers)
-        return [PolicyStep(r["version"], VersionState(r["state"]), r["at"], r["client"], r["decision_id"]) for r in rows]
+        return [_step(row) for row in await self._conn.fetch(STEPS, numbers)]
 
     async def keep_files(self, files: Mapping[str, bytes]) -> str:
         """Store a set of policies, schema included, and return the hash that names it."""
@@ -186,6 +185,10 @@ class PolicyVersionRepository:
 
     async def _bodies(self, hashes: list[str]) -> dict[str, bytes]:
         return {row["sha256"]: row["body"] for row in await self._conn.fetch(FILES, hashes)}
+
+
+def _step(row: asyncpg.Record) -> PolicyStep:
+    return PolicyStep(row["version"], VersionState(row["state"]), row["at"], row["client"], row["decision_id"])
 
 
 def _written(version: PolicyVersion) -> str:

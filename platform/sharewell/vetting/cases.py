@@ -1,4 +1,4 @@
-"""The cases beside the policies of this release: who does what to which thing, and whether that is expected to be allowed."""
+"""The cases beside the policies of this release: who does what to which thing, and whether that is expected."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def _by_text(texts: Mapping[str, Text]) -> Iterator[Finding]:
         if name not in texts:
             yield _fault("protected_policy_dropped", f"every set has the policy {name}: {shipped[name].sentence}", name)
         elif texts[name].parts != shipped[name].parts:
-            yield _fault("protected_policy_changed", f"the policy {name} is not changed: {shipped[name].sentence}", name)
+            yield _fault("protected_policy_changed", f"the policy {name} must stay: {shipped[name].sentence}", name)
     for text in texts.values():
         if text.permits:
             yield from _too_wide(text)

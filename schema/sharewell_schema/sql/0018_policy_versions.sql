@@ -41,6 +41,9 @@ create table sharewell.policy_version (
 );
 create index policy_version_schedule on sharewell.policy_version (effective_from)
   where state in ('approved', 'effective');
+create index on sharewell.policy_version (state, number desc);
+create index on sharewell.policy_version (number desc) where origin = 'shipped';
+create index on sharewell.policy_version (approved_at) where approved_at is not null;
 create unique index one_version_in_force on sharewell.policy_version ((true)) where state = 'effective';
 
 -- Every state that a version came to, and the decision that brought it there.
@@ -130,6 +133,7 @@ create table sharewell.break_glass (
   ended_by    uuid references audit.decision (id),
   check ((ended_at is null) = (ending is null) and (ended_at is null) = (ended_by is null))
 );
+create index on sharewell.break_glass (until) where ended_at is null;
 create unique index one_glass_at_a_time on sharewell.break_glass ((true)) where ended_at is null;
 
 -- Whoever broke the last glass breaks the next only after a second person approved something; nobody extends one.

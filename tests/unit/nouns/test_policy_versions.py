@@ -173,14 +173,16 @@ BASE = {"a.cedar": b"a", "b.cedar": b"b"}
 
 
 def test_a_draft_changes_the_files_it_names_and_no_others() -> None:
-    assert changed_files(BASE, {"a.cedar": "new", "b.cedar": None, "c.cedar": "c"}) == {"a.cedar": b"new", "c.cedar": b"c"}
+    changed = changed_files(BASE, {"a.cedar": "new", "b.cedar": None, "c.cedar": "c"})
+    assert changed == {"a.cedar": b"new", "c.cedar": b"c"}
     assert BASE == {"a.cedar": b"a", "b.cedar": b"b"}
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {}, {"a.cedar": "a"}, {"gone.cedar": None}, {"sharewell.cedarschema": "x"}, {"../a.cedar": "x"}, {"A.cedar": "x"},
+        {}, {"a.cedar": "a"}, {"gone.cedar": None}, {"sharewell.cedarschema": "x"}, {"../a.cedar": "x"},
+        {"A.cedar": "x"},
         {"a.cedar": "x" * (MOST_FILE_BYTES + 1)}, {"a.cedar": "\0"}, {"a.cedar": "\ud800"},
         {f"f{number}.cedar": "x" for number in range(MOST_FILES)},
         {f"f{number}.cedar": "x" * MOST_FILE_BYTES for number in range(MOST_BYTES // MOST_FILE_BYTES)},
@@ -202,7 +204,8 @@ def scheduled(number: int, since: int, until: int | None = None) -> Scheduled:
 
 schedules = st.lists(st.tuples(st.integers(-5, 5), st.none() | st.integers(1, 5)), max_size=6).map(
     lambda drawn: [
-        scheduled(number, since, None if life is None else since + life) for number, (since, life) in enumerate(drawn, 1)
+        scheduled(number, since, None if life is None else since + life)
+        for number, (since, life) in enumerate(drawn, 1)
     ]
 )
 
