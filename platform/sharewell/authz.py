@@ -6,6 +6,7 @@ Everything is parsed and checked once, when the policies are loaded; nothing is 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -23,7 +24,14 @@ from sharewell.domain.policy import MANY, Action, Ruling, Target, policy_set_has
 from sharewell.domain.principals import Caller, Role
 
 SCHEMA: Final = "sharewell.cedarschema"
+#: Cedar's parser recurses on brackets and on chains of operators; some thousands break its stack, and the process.
+DEEPEST: Final = 50
+MOST_SIGNS: Final = 2_000  #: words, numbers, strings and signs of one policy
 _NAMESPACE: Final = "Sharewell"
+_OPENING: Final = frozenset("([{")
+_CLOSING: Final = frozenset(")]}")
+_ANGLES: Final = str.maketrans("<>", "()")  #: in a schema they are brackets
+_SIGNS: Final = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|\w+|[^\w\s]')
 
 
 class PolicyError(Exception):
@@ -143,18 +151,25 @@ class Authorizer:
 
 
 def _parse_schema(data: bytes) -> cedarpy.Schema:
+    text = data.decode()
+    if (why := _too_complex(text.translate(_ANGLES))) is not None:
+        raise PolicyError(f"{SCHEMA}: {why}")
     try:
-        return cedarpy.Schema.from_str(data.decode())
+        return cedarpy.Schema.from_str(text)
     except ValueError as error:
         raise PolicyError(f"{SCHEMA}: {error}") from error
 
 
 def _read(name: str, text: str, schema: cedarpy.Schema) -> Iterator[Policy]:
     """The policies of one file, each checked against the schema and for its id and sentence."""
+    if (why := _too_complex(text)) is not None:
+        raise PolicyError(f"{name}: {why}")
     try:
         parsed = json.loads(cedarpy.policies_to_json_str(text))
     except ValueError as error:
         raise PolicyError(f"{name}: {error}") from error
+    except RecursionError:
+        raise PolicyError(f"{name}: a condition has too many parts; make several policies of it") from None
     if parsed["templates"]:
         raise PolicyError(f"{name}: templates are not used here; write the policy out")
     faults = cedarpy.validate_policies(text, schema)
@@ -173,6 +188,19 @@ def _read(name: str, text: str, schema: cedarpy.Schema) -> Iterator[Policy]:
             file=name,
             body={part: said for part, said in policy.items() if part != "annotations"},
         )
+
+
+def _too_complex(text: str) -> str | None:
+    """What is too much in a file of policies, if anything is; told from its signs alone, before Cedar reads it."""
+    depth = signs = 0
+    for sign in _SIGNS.findall(text):
+        depth += (sign in _OPENING) - (sign in _CLOSING)
+        signs = 0 if sign == ";" else signs + 1
+        if depth > DEEPEST:
+            return f"brackets are nested more than {DEEPEST} deep"
+        if signs > MOST_SIGNS:
+            return f"a policy has more than {MOST_SIGNS} words and signs; make several of it"
+    return None
 
 
 def _actions(scope: Mapping[str, Any]) -> list[Action]:

@@ -117,8 +117,8 @@ class PolicyVersion:
     simulated_at: datetime | None = field("When it was simulated last, as it is now.")
     simulation: Json | None = field(
         "What that found: `since` and `until` of the window, the `decision` that is on record for it, how many "
-        "decisions stay `unchanged`, would be `newly_allowed` or `newly_denied` or are `not_replayable`, in `total` and `by` "
-        "institution and action, why some were `unplayed`, and the `id` of the first 100 that were `changed`; "
+        "decisions stay `unchanged`, would be `newly_allowed` or `newly_denied` or are `not_replayable`, in `total` and "
+        "`by` institution and action, why some were `unplayed`, and the `id` of the first 100 that were `changed`; "
         "`more_changed` says that there are more."
     )
     approved_by: str | None = field("Who approved it.")

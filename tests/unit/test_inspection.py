@@ -40,7 +40,7 @@ def inquiries(draw: st.DrawFn) -> Inquiry:
         scopes=draw(st.frozensets(st.sampled_from(["system/*.rs", "system/Offer.cruds", "internal/*.cruds"]))),
     )  # fmt: skip
     target = Target(kind=action.kind, id=draw(st.sampled_from(["*", "new", "o-1"])),
-                    **{party: draw(someone) for party in parties})  # fmt: skip
+                    **{party: draw(someone) for party in parties})  # type: ignore[arg-type]  # fmt: skip
     context = draw(st.sampled_from([{}, {"callerStatus": "active"}]))
     return Inquiry(caller=caller, action=action, target=target, context=context)
 

@@ -31,7 +31,7 @@ query ($number: Int!) {{
 DIFF = """
 query ($number: Int!, $base: Int) {
   policyVersion(number: $number) {
-    changes(base: $base) {
+    sha256 changes(base: $base) {
       base policies { policy kind sentence sentenceBefore } files { file diff }
     }
   }
@@ -82,10 +82,11 @@ def diff(
     number: Number, credential: CredentialFile, *,
     base: Annotated[int | None, typer.Option(help="The version to compare with; by default the one in force.")] = None,
 ) -> None:  # fmt: skip
-    """Print what a version changes: each policy with its sentences, and a unified diff of each file."""
+    """Print what a version changes: its hash, each policy with its sentences, and a unified diff of each file."""
     with explained("policy"):
-        found = _query(credential, DIFF, {"number": number, "base": base})["policyVersion"]["changes"]
-    typer.echo(f"Version {number} against version {found['base']}:")
+        version = _query(credential, DIFF, {"number": number, "base": base})["policyVersion"]
+    found = version["changes"]
+    typer.echo(f"Version {number}, {version['sha256']}, against version {found['base']}:")
     for change in found["policies"] or ():
         typer.echo(f"{change['kind'].lower():8} {change['policy']}")
         for mark, sentence in (("-", change["sentenceBefore"]), ("+", change["sentence"])):
@@ -152,18 +153,16 @@ def simulate(
 
 @app.command()
 def approve(
-    number: Number, credential: CredentialFile, *,
-    sha256: Annotated[
-        str | None, typer.Option(help="Hash of what you read; by default what the version has just now.")
-    ] = None,
+    number: Number,
+    sha256: Annotated[str, typer.Argument(help="Hash of what you read, as `diff` prints it.", show_default=False)],
+    credential: CredentialFile, *,
     effective_from: Annotated[
         str | None, typer.Option("--from", help="RFC 3339 time from which it is in force; by default at once.")
     ] = None,
 ) -> None:  # fmt: skip
-    """Let a version that somebody else wrote come into force."""
+    """Let a version that somebody else wrote come into force; refused if it was edited since you read it."""
     with explained("policy"):
-        read = sha256 or _query(credential, FILES, {"number": number})["policyVersion"]["sha256"]
-        asked = {"version": number, "sha256": read, "effectiveFrom": effective_from}
+        asked = {"version": number, "sha256": sha256, "effectiveFrom": effective_from}
         done = _do(credential, "approvePolicies", asked)
     typer.echo(f"Version {done['number']} is {done['state'].lower()}, in force from {done['effectiveFrom']}.", err=True)
 

@@ -78,20 +78,24 @@ async def _change(platform: Platform, replica: Platform, home: Path) -> None:
     assert "warning  case_differs: admin lists offers: allowed by admins-see-offers" in found
     assert await said("policy", "draft", folder, "-c", author, "--why", "Admins answer the telephone.") == "2"
     told = await said("policy", "diff", "2", "-c", second)
+    read = await _hash(second, 2)
+    assert told.startswith(f"Version 2, {read}, against version 1:")
     assert "added    admins-see-offers\n       + An admin sees what is pledged." in told
     assert "+++ b/extra.cedar" in told
 
     assert not await sees_offers(author)
     assert "1 newly allowed" in await said("policy", "simulate", "2", "-c", author)
-    own = await run("policy", "approve", "2", "-c", author)
+    own = await run("policy", "approve", "2", read, "-c", author)
     assert (own.exit_code, "Whoever wrote a version" in own.output) == (1, True)
-    await said("policy", "approve", "2", "-c", second)
+    edited = await run("policy", "approve", "2", "0" * 64, "-c", second)
+    assert (edited.exit_code, "was edited since; read it again" in edited.output) == (1, True)
+    await said("policy", "approve", "2", read, "-c", second)
     for credential in (author, elsewhere):
         await until(lambda who=credential: sees_offers(who))  # type: ignore[misc]
     await until(lambda: _listed(second, "2  EFFECTIVE  by author-"))
 
     assert await said("policy", "roll-back", "1", "-c", second, "--why", "They should not.") == "3"
-    await said("policy", "approve", "3", "-c", author)
+    await said("policy", "approve", "3", await _hash(author, 3), "-c", author)
     for credential in (author, elsewhere):
         await until(lambda who=credential: _not(sees_offers(who)))  # type: ignore[misc]
 
@@ -112,6 +116,10 @@ async def _not(found: Awaitable[bool]) -> bool:
 
 async def _listed(credential: Path, beginning: str) -> bool:
     return any(line.startswith(beginning) for line in (await said("policy", "list", "-c", credential)).splitlines())
+
+
+async def _hash(credential: Path, number: int) -> str:
+    return str(json.loads(await said("policy", "show", str(number), "-c", credential))["sha256"])
 
 
 async def _since(credential: Path) -> str:

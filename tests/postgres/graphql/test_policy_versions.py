@@ -249,6 +249,26 @@ async def test_an_edit_undoes_the_simulation_and_only_the_author_edits(office: A
     assert (await approved(office, edited))["state"] == "APPROVED"
 
 
+async def test_a_wish_that_is_sent_again_drafts_nothing_twice_and_gets_the_same_answer(office: Api) -> None:
+    first = await drafted(office, idempotencyKey="once")
+    assert await drafted(office, idempotencyKey="once") == first
+    listed = await office.ask("admin", "{ policyVersions { nodes { number } } }")
+    assert [node["number"] for node in listed["policyVersions"]["nodes"]] == [2, 1]
+
+
+async def test_versions_are_read_in_pages_newest_first_and_by_state(office: Api) -> None:
+    for name in ("one", "two", "three"):
+        await drafted(office, EXTRA.replace("planners", name))
+    query = """query ($after: String, $state: VersionState) { policyVersions(first: 2, after: $after, state: $state) {
+      nodes { number } pageInfo { hasNextPage endCursor } } }"""
+    page = (await office.ask("admin", query))["policyVersions"]
+    assert ([node["number"] for node in page["nodes"]], page["pageInfo"]["hasNextPage"]) == ([4, 3], True)
+    rest = (await office.ask("admin", query, after=page["pageInfo"]["endCursor"]))["policyVersions"]
+    assert ([node["number"] for node in rest["nodes"]], rest["pageInfo"]["hasNextPage"]) == ([2, 1], False)
+    assert len((await office.ask("admin", query, state="EFFECTIVE"))["policyVersions"]["nodes"]) == 1
+    assert (await office.send("admin", query, {"after": "eA"})).refusal == ("INVALID", "Invalid", "after")
+
+
 async def test_of_two_changes_of_one_base_the_second_is_refused_also_in_a_race(office: Api) -> None:
     versions = [await drafted(office, EXTRA.replace("planners", name)) for name in ("first", "second", "third")]
     for version in versions:

@@ -54,8 +54,8 @@ def approve(one: PolicyVersion, **said: Any) -> PolicyVersion:
     return one.approved(**(usual | said))
 
 
-def simulated(one: PolicyVersion, **said: Any) -> PolicyVersion:
-    return one.simulated({}, **({"policy_set": one.policy_set, "at": NOON} | said))
+def simulated(one: PolicyVersion) -> PolicyVersion:
+    return one.simulated({}, policy_set=one.policy_set, at=NOON)
 
 
 def test_the_whole_life() -> None:
