@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files as resource_files
@@ -80,6 +80,7 @@ class Authorizer:
         # Built with the schema, so that actions and the groups they are in are entities Cedar knows.
         base = cedarpy.Entities.from_json_str("[]", schema)
         self._with_caller = lru_cache(maxsize=1024)(base.with_added_json_str)  # by the caller's JSON
+        self._with_both = lru_cache(maxsize=256)(self._entities)  # by the caller's and the target's
 
     @classmethod
     def load(cls, files: Mapping[str, bytes] | None = None) -> Self:
@@ -102,6 +103,24 @@ class Authorizer:
         handle = cedarpy.PolicySet.from_str("\n".join(texts.values()))
         return cls(policies=policies, files=files, handle=handle, schema=schema, policy_set=policy_set_hash(files))
 
+    def narrowed(self, names: Iterable[str]) -> Authorizer:
+        """The same set with the policies of these ids alone: quick to ask of what the others have no say in."""
+        kept = {name: self.policies[name] for name in sorted(names)}
+        bodies = {
+            name: {**policy.body, "annotations": {"id": name, "sentence": policy.sentence}}
+            for name, policy in kept.items()
+        }  # fmt: skip
+        text = cedarpy.policies_from_json_str(
+            json.dumps({"staticPolicies": bodies, "templates": {}, "templateLinks": []})
+        )
+        return Authorizer(
+            policies=kept, files=self.files, policy_set=self.policy_set, handle=cedarpy.PolicySet.from_str(text),
+            schema=self._schema,
+        )  # fmt: skip
+
+    def _entities(self, caller: str, target: str) -> cedarpy.Entities:
+        return self._with_caller(caller).with_added_json_str(target)
+
     def ask(self, caller: Caller, action: Action, target: Target, context: Mapping[str, str] | None = None) -> Ruling:
         """What the policies say of `caller` doing `action` to `target`.
 
@@ -117,7 +136,7 @@ class Authorizer:
             "resource": resource,
             "context": _facts(caller, scope_of(action, target)) | dict(context or {}),
         }
-        entities = self._with_caller(entity).with_added_json_str(_target_entity(resource, target))
+        entities = self._with_both(entity, _target_entity(resource, target))
         answer = cedarpy.is_authorized(request, self._handle, entities, schema=self._schema)
         if answer.diagnostics.errors:
             # Cedar skips a policy that fails, a forbid too; so a failure must never let anyone through.

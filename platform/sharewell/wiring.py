@@ -32,6 +32,7 @@ from sharewell.services.break_glass import BreakGlassService
 from sharewell.services.capacity import CapacityService
 from sharewell.services.choices import ChoiceService
 from sharewell.services.clients import ClientService
+from sharewell.services.comparisons import ComparisonService
 from sharewell.services.completeness import CompletenessService
 from sharewell.services.consents import ConsentService
 from sharewell.services.deviations import DeviationService
@@ -87,6 +88,7 @@ class Services:
     capacity: CapacityService
     choices: ChoiceService
     clients: ClientService
+    comparisons: ComparisonService
     completeness: CompletenessService
     consents: ConsentService
     deviations: DeviationService
@@ -132,7 +134,8 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         access=access, allocations=AllocationService(office), answers=AnswerService(office),
         audit=_audit(settings, office), break_glass=BreakGlassService(office, policies, longest=settings.glass_life),
         capacity=CapacityService(office), choices=ChoiceService(office),
-        clients=ClientService(office, key_origins=key_origins(settings)), completeness=CompletenessService(office),
+        clients=ClientService(office, key_origins=key_origins(settings)),
+        comparisons=ComparisonService(office), completeness=CompletenessService(office),
         consents=ConsentService(office), deviations=DeviationService(office),
         dossiers=DossierService(office, ForecastService(office)), drift=DriftService(office),
         feeds=FeedService(office), forecasts=ForecastService(office), grants=GrantService(office),

@@ -73,7 +73,7 @@ class PolicyFileChange:
 
 
 @strawberry.type(description="What a version changes in another.")
-class PolicyComparison:
+class PolicyVersionChanges:
     base: int = field("Number of the other version.")
     policies: list[PolicyChange] | None = field("Policies, by id; null where one of the two is no policies at all.")
     files: list[PolicyFileChange] = field("Files.")
@@ -95,9 +95,9 @@ async def _files(self: Any, info: Info) -> list[PolicyFile]:
 async def _changes(
     self: Any, info: Info,
     base: Annotated[int | None, argument("Number of the version to compare with; by default the one in force.")] = None,
-) -> PolicyComparison:  # fmt: skip
+) -> PolicyVersionChanges:  # fmt: skip
     found = await info.context.services.policy_versions.compare(info.context.caller, self.number, base)
-    return shown(PolicyComparison, found)
+    return shown(PolicyVersionChanges, found)
 
 
 @strawberry.type(description="A version of the whole set of policies. No number is given twice.")
@@ -131,7 +131,7 @@ class PolicyVersion:
         resolver=edge("policy_steps", "number"), description="The states it came to, oldest first."
     )
     files: list[PolicyFile] = strawberry.field(resolver=_files, description="Its files, by name.")
-    changes: PolicyComparison = strawberry.field(resolver=_changes, description="What it changes in another version.")
+    changes: PolicyVersionChanges = strawberry.field(resolver=_changes, description="What it changes in another version.")
     decision: UUID = field("Identifier of the decision that drafted it.", name="decisionId")
     changed_by: UUID = field("Identifier of the latest decision about it.", name="changedById")
 
@@ -140,7 +140,7 @@ EDGES = {"steps": ("policy_steps", "number")}
 
 
 @strawberry.input(description="A file of a draft.")
-class PolicyFileInput:
+class PolicyFileChangeInput:
     name: str = field("Its name, such as `offers.cedar`; the schema belongs to the release and cannot be given.")
     text: str | None = field("All that stands in it; null takes the file away.")
 
@@ -149,7 +149,7 @@ class PolicyFileInput:
 class DraftPoliciesInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
-    files: list[PolicyFileInput] = field(
+    files: list[PolicyFileChangeInput] = field(
         f"The files that change; all others stay as in the base. At most {MOST_FILES} files and {MOST_BYTES} bytes "
         "together then."
     )
@@ -162,7 +162,7 @@ class EditPoliciesInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
     version: int = field("Number of the version.")
-    files: list[PolicyFileInput] = field("The files that change; all others stay as they are.")
+    files: list[PolicyFileChangeInput] = field("The files that change; all others stay as they are.")
 
 
 @strawberry.input(description="A window of the past to try a version on.")
@@ -287,7 +287,7 @@ class PolicyVersionMutations:
         return paid(PolicyVersionPayload, done, version=shown(PolicyVersion, done.subject))
 
 
-def _by_name(files: list[PolicyFileInput]) -> dict[str, str | None]:
+def _by_name(files: list[PolicyFileChangeInput]) -> dict[str, str | None]:
     found = {file.name: file.text for file in files}
     if len(found) < len(files):
         raise Invalid("a file is given twice.", field="files")

@@ -41,6 +41,7 @@ from sharewell_schema.receipts import ReceiptQueries
 from sharewell_schema.requests import RequestMutations, RequestQueries
 from sharewell_schema.resources import ResourceMutations, ResourceQueries
 from sharewell_schema.scalars import SCALARS
+from sharewell_schema.simulations import SimulationQueries
 from sharewell_schema.subjects import SubjectMutations, SubjectQueries
 from sharewell_schema.surges import SurgeMutations, SurgeQueries
 from sharewell_schema.transfers import TransferMutations, TransferQueries
@@ -53,7 +54,7 @@ class Query(
     OverrideQueries, DeviationQueries, SurgeQueries, ConsentQueries, ForecastQueries, TrialQueries, DriftQueries,
     AllocationQueries, HorizonQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries, InspectionQueries,
     LogQueries, CompletenessQueries, SubjectQueries, PersonQueries, FeedQueries, JobQueries, PolicyQueries,
-    PolicyVersionQueries, BreakGlassQueries,
+    PolicyVersionQueries, BreakGlassQueries, SimulationQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 

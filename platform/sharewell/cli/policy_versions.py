@@ -16,8 +16,6 @@ from sharewell.cli.client import CredentialFile, explained
 from sharewell.client import ApiClient, Credential
 from sharewell.domain.break_glass import GlassReason
 
-app = typer.Typer(no_args_is_help=True, help="Draft, try, approve and roll back the policies, and break the glass.")
-
 _LINE = "number state origin author approvedBy effectiveFrom why"
 LIST = f"query ($first: Int!) {{ policyVersions(first: $first) {{ nodes {{ {_LINE} }} }} }}"
 SHOW = f"""
@@ -50,7 +48,6 @@ Folder = Annotated[
 Why = Annotated[str, typer.Option(help="Why, in a sentence, for whoever is to approve it.")]
 
 
-@app.command(name="list")
 def list_(
     credential: CredentialFile, *, first: Annotated[int, typer.Option(help="How many.", min=1, max=1000)] = 20
 ) -> None:
@@ -63,7 +60,6 @@ def list_(
             typer.echo(line.rstrip())
 
 
-@app.command()
 def show(
     number: Number, credential: CredentialFile, *,
     out: Annotated[Path | None, typer.Option(help="Write its files into this folder, which is made.")] = None,
@@ -77,7 +73,6 @@ def show(
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
 
 
-@app.command()
 def diff(
     number: Number, credential: CredentialFile, *,
     base: Annotated[int | None, typer.Option(help="The version to compare with; by default the one in force.")] = None,
@@ -96,7 +91,6 @@ def diff(
         typer.echo(f"\n{file['diff']}", nl=False)
 
 
-@app.command()
 def validate(folder: Folder) -> None:
     """Check a folder of policies with nothing but this program; the exit status is 1 where it has faults."""
     # Only here, so that the commands for a program far from any policies start quickly.
@@ -111,7 +105,6 @@ def validate(folder: Folder) -> None:
     typer.echo("No faults.")
 
 
-@app.command()
 def draft(
     folder: Folder, credential: CredentialFile, *, why: Why = "",
     base: Annotated[int | None, typer.Option(help="The version that is changed; by default the one in force.")] = None,
@@ -131,8 +124,7 @@ def draft(
     typer.echo(done["number"])
 
 
-@app.command()
-def simulate(
+def try_version(
     number: Number, credential: CredentialFile, *,
     days: Annotated[float, typer.Option(help="On the decisions of so many days until now.", min=0.001)] = 7,
 ) -> None:  # fmt: skip
@@ -151,7 +143,6 @@ def simulate(
         typer.echo(f"{each['id']} {each['action']} would be {'allowed' if each['allowed'] else 'denied'}")
 
 
-@app.command()
 def approve(
     number: Number,
     sha256: Annotated[str, typer.Argument(help="Hash of what you read, as `diff` prints it.", show_default=False)],
@@ -167,7 +158,6 @@ def approve(
     typer.echo(f"Version {done['number']} is {done['state'].lower()}, in force from {done['effectiveFrom']}.", err=True)
 
 
-@app.command()
 def withdraw(number: Number, credential: CredentialFile) -> None:
     """Take a version back before it comes into force."""
     with explained("policy"):
@@ -175,7 +165,6 @@ def withdraw(number: Number, credential: CredentialFile) -> None:
     typer.echo(f"Version {number} is withdrawn.", err=True)
 
 
-@app.command()
 def roll_back(number: Number, credential: CredentialFile, *, why: Why) -> None:
     """Make a version with the policies of NUMBER, which was in force; print its number. A second person approves it."""
     with explained("policy"):
@@ -184,7 +173,6 @@ def roll_back(number: Number, credential: CredentialFile, *, why: Why) -> None:
     typer.echo(done["number"])
 
 
-@app.command()
 def break_glass(
     number: Number, credential: CredentialFile, *,
     reason: Annotated[GlassReason, typer.Option(help="Why.")],
@@ -203,7 +191,6 @@ def break_glass(
     typer.echo(done["id"])
 
 
-@app.command()
 def end_break_glass(
     glass: Annotated[UUID, typer.Argument(help="Id of the broken glass.", show_default=False)],
     credential: CredentialFile,
@@ -265,3 +252,11 @@ def _tell(version: dict[str, Any]) -> None:
     typer.echo(f"Version {version['number']} is {version['state'].lower()}.", err=True)
     for finding in version["findings"]:
         typer.echo(f"{finding['weight'].lower():8} {finding['code']}: {finding['message']}", err=True)
+
+
+#: By name, the commands of `sharewell policy` that are about versions.
+COMMANDS = {
+    "list": list_, "show": show, "diff": diff, "validate": validate, "draft": draft, "try": try_version,
+    "approve": approve, "withdraw": withdraw, "roll-back": roll_back, "break-glass": break_glass,
+    "end-break-glass": end_break_glass,
+}  # fmt: skip

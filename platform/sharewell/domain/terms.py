@@ -15,6 +15,8 @@ PURPOSE: Final = "context.purposeOfUse"
 STANDING: Final = "context.callerStatus"
 NEEDED: Final = "context.requiredScope"
 SCOPES: Final = "principal.scopes"
+PROOF: Final = "principal.proofRequired"
+PROVEN: Final = "context.senderConstrained"
 _TEXTS: Final = (PURPOSE, STANDING, NEEDED)
 _VARIABLES: Final = ("principal", "action", "resource", "context")
 
@@ -25,7 +27,7 @@ class Terms:
 
     facts: frozenset[str]  #: such as `principal.institution`, or `resource` where it is compared as a whole
     entities: frozenset[tuple[str, str]]  #: type without its namespace and id of each that is named
-    texts: frozenset[str]  #: every text they hold
+    compared: frozenset[tuple[str, str]]  #: fact and text it is compared with; "" for a pattern
     unclear: tuple[str, ...]  #: what a comparison by cases cannot follow, in words
 
     @classmethod
@@ -37,7 +39,7 @@ class Terms:
         return cls(
             facts=frozenset(fact for each in walked for fact in _facts(each)),
             entities=frozenset(one for body in found for one in _entities(body)),
-            texts=frozenset(text for each in walked for text in _literals(each)),
+            compared=frozenset(pair for each in walked for pair in _compared(each)),
             unclear=tuple(said),
         )
 
@@ -88,17 +90,30 @@ def _facts(node: Any) -> Iterator[str]:
         yield from _facts(each)
 
 
-def _literals(node: Any) -> Iterator[str]:
+def _compared(node: Any) -> Iterator[tuple[str, str]]:
+    """Facts that are texts, or sets of texts, with each text they are compared with."""
     if isinstance(node, list):
         for each in node:
-            yield from _literals(each)
-    elif isinstance(node, Mapping):
-        value = node.get("Value")
-        if isinstance(value, str):
-            yield value
-        for name, each in node.items():
-            if name != "Value" or isinstance(each, (list, Mapping)):
-                yield from _literals(each)
+            yield from _compared(each)
+    if not isinstance(node, Mapping):
+        return
+    for of in node.values():
+        if isinstance(of, Mapping) and {"left", "right"} <= of.keys():
+            for fact, other in ((_fact(of["left"]), of["right"]), (_fact(of["right"]), of["left"])):
+                if fact is not None and fact in (*_TEXTS, SCOPES):
+                    yield from ((fact, text) for text in _written(other))
+        elif isinstance(of, Mapping) and (fact := _fact(of.get("left"))) in (NEEDED, STANDING) and "pattern" in of:
+            yield fact, ""
+        yield from _compared(of)
+
+
+def _written(node: Any) -> Iterator[str]:
+    """The texts of a literal."""
+    if not isinstance(node, Mapping):
+        return
+    for each in node.get("Set", [node]):
+        value = each.get("Value") if isinstance(each, Mapping) else None
+        yield from [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
 
 
 def _text(node: Any) -> bool:
@@ -121,10 +136,6 @@ def _unclear(node: Any) -> Iterator[str]:
             yield from _unclear(each)
     if not isinstance(node, Mapping) or _covered(node):
         return
-    for form in (".", "has"):
-        of = node.get(form)
-        if isinstance(of, Mapping) and _fact(of.get("left")) not in _VARIABLES:
-            yield "it looks at a fact of a fact, such as the owner of an owner"
     fact = _fact(node)
     if fact in _TEXTS:
         yield f"it looks at {fact} otherwise than by comparing it with texts"
@@ -132,6 +143,10 @@ def _unclear(node: Any) -> Iterator[str]:
         yield f"it looks at {fact} otherwise than by whether it contains the required scope, or scopes written out"
     elif fact == "context":
         yield "it looks at the context as a whole"
+    if fact is not None:
+        return
+    if "." in node or "has" in node:
+        yield "it looks at a fact of a fact, such as the owner of an owner"
     for form in ("getTag", "hasTag"):
         if form in node:
             yield "it looks at tags"

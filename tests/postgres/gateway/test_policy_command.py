@@ -84,7 +84,7 @@ async def _change(platform: Platform, replica: Platform, home: Path) -> None:
     assert "+++ b/extra.cedar" in told
 
     assert not await sees_offers(author)
-    assert "1 newly allowed" in await said("policy", "simulate", "2", "-c", author)
+    assert "1 newly allowed" in await said("policy", "try", "2", "-c", author)
     own = await run("policy", "approve", "2", read, "-c", author)
     assert (own.exit_code, "Whoever wrote a version" in own.output) == (1, True)
     edited = await run("policy", "approve", "2", "0" * 64, "-c", second)
