@@ -117,8 +117,8 @@ class PolicyVersion:
     simulated_at: datetime | None = field("When it was simulated last, as it is now.")
     simulation: Json | None = field(
         "What that found: `since` and `until` of the window, the `decision` that is on record for it, how many "
-        "decisions stay `unchanged`, would be `newly_allowed` or `newly_denied` or are `not_replayable`, in `total` and "
-        "`by` institution and action, why some were `unplayed`, and the `id` of the first 100 that were `changed`; "
+        "decisions stay `unchanged`, would be `newly_allowed` or `newly_denied` or are `not_replayable`, in `total` "
+        "and `by` institution and action, why some were `unplayed`, and the `id` of the first 100 that were `changed`; "
         "`more_changed` says that there are more."
     )
     approved_by: str | None = field("Who approved it.")
@@ -131,7 +131,9 @@ class PolicyVersion:
         resolver=edge("policy_steps", "number"), description="The states it came to, oldest first."
     )
     files: list[PolicyFile] = strawberry.field(resolver=_files, description="Its files, by name.")
-    changes: PolicyVersionChanges = strawberry.field(resolver=_changes, description="What it changes in another version.")
+    changes: PolicyVersionChanges = strawberry.field(
+        resolver=_changes, description="What it changes in another version."
+    )
     decision: UUID = field("Identifier of the decision that drafted it.", name="decisionId")
     changed_by: UUID = field("Identifier of the latest decision about it.", name="changedById")
 

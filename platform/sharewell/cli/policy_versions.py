@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -255,7 +256,7 @@ def _tell(version: dict[str, Any]) -> None:
 
 
 #: By name, the commands of `sharewell policy` that are about versions.
-COMMANDS = {
+COMMANDS: Mapping[str, Callable[..., None]] = {
     "list": list_, "show": show, "diff": diff, "validate": validate, "draft": draft, "try": try_version,
     "approve": approve, "withdraw": withdraw, "roll-back": roll_back, "break-glass": break_glass,
     "end-break-glass": end_break_glass,

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import asyncpg
 
 _STORED = """number, origin, state, author, author_person, base, returns_to, policy_set, findings, drafted_at,
-  edited_at, simulated_at, simulation, approved_by, approved_person, approved_at, effective_from, effective_at, ended_at,
-  decision_id, changed_by"""
+  edited_at, simulated_at, simulation, approved_by, approved_person, approved_at, effective_from, effective_at,
+  ended_at, decision_id, changed_by"""
 _COLUMNS = f"{_STORED}, (select r.body from sharewell.remark r where r.decision_id = v.decision_id) as why"
 #: Writes of versions come one after the other: each looks at what the others scheduled.
 ALONE = "select pg_advisory_xact_lock(hashtextextended('policy versions', 0))"

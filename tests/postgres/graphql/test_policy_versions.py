@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
+from prometheus_client import CollectorRegistry
+from starlette.requests import Request
 from tests.postgres.graphql.conftest import EVERYTHING, text
 
 from sharewell.authz import SCHEMA, Authorizer, shipped_policies
 from sharewell.domain.errors import Unavailable
 from sharewell.domain.principals import Caller, Role
+from sharewell.gateway.health import Health
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.database import Database
 from sharewell.store.pools import open_pool
 from sharewell.vetting import findings
-from sharewell.wiring import Services, build_services, operator
+from sharewell.wiring import Services, build_services, migrations, operator
 
 if TYPE_CHECKING:
     from tests.postgres.conftest import Connection
@@ -214,6 +217,36 @@ async def _nobodys(self: object, number: int) -> Any:
     return Target(kind="policy", id=str(number))
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("state = 'effective'", "cannot go from simulated to effective"),
+        ("state = 'superseded'", "cannot go from simulated to superseded"),
+        ("author = 'second'", "cannot go from"), ("base = null", "cannot go from"),
+        ("findings = '[1]'", "only its author edits"),
+        ("state = 'approved', approved_by = 'admin', approved_at = now(), effective_from = now()", "whoever the decision"),
+    ],
+)  # fmt: skip
+async def test_the_table_goes_forward_only_whoever_writes_to_it(
+    office: Api, owner: Connection, change: str, told: str
+) -> None:
+    await simulated(office, await drafted(office))
+    with pytest.raises(asyncpg.PostgresError, match=told):
+        await owner.execute(f"update sharewell.policy_version set {change} where number = 2")
+
+
+async def test_no_row_begins_as_anything_but_the_draft_of_whom_the_decision_names(
+    office: Api, owner: Connection
+) -> None:
+    await drafted(office)
+    copied = """insert into sharewell.policy_version
+      select (jsonb_populate_record(v, $1::text::jsonb)).* from sharewell.policy_version v where number = 2"""
+    for said in ('{"number": 3, "author": "second"}', '{"number": 3, "state": "simulated"}',
+                 '{"number": 3, "origin": "shipped", "state": "effective"}'):  # fmt: skip
+        with pytest.raises(asyncpg.PostgresError, match="begins as the draft"):
+            await owner.execute(copied, said)
+
+
 async def test_one_person_with_two_clients_is_not_two_persons(office: Api) -> None:
     version = await drafted(office, onBehalfOf={"identifier": "staff-1"})
     await simulated(office, version)
@@ -318,6 +351,9 @@ async def test_a_version_is_not_brought_into_force_silently_where_it_cannot_be_l
     assert replica.policy_fault() is None
     office.at = later
     assert "version 2 of the policies is in force and cannot be loaded by this release" in str(replica.policy_fault())
+    health = Health(replica.database, migrations(), CollectorRegistry(), replica.policy_fault)
+    ready = await health.ready(Request({"type": "http"}))
+    assert (ready.status_code, b"version 2 of the policies" in ready.body) == (503, True)
     with pytest.raises(Unavailable, match="cannot be loaded"):
         await replica.policies.catch_up(operator())
     with pytest.raises(Unavailable, match="version 2"):
