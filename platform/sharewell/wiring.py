@@ -49,6 +49,7 @@ from sharewell.services.policies import PolicyService
 from sharewell.services.receipts import ReceiptService
 from sharewell.services.requests import RequestService
 from sharewell.services.resources import ResourceService
+from sharewell.services.reviews import ReviewService
 from sharewell.services.simulations import SimulationService
 from sharewell.services.subjects import SubjectService
 from sharewell.services.surges import SurgeService
@@ -98,6 +99,7 @@ class Services:
     receipts: ReceiptService
     requests: RequestService
     resources: ResourceService
+    reviews: ReviewService
     simulations: SimulationService
     subjects: SubjectService
     surges: SurgeService
@@ -129,7 +131,7 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         overrides=OverrideService(office), people=PersonService(office, access), policies=PolicyService(office),
         receipts=ReceiptService(office),
         requests=RequestService(office, allocate_after=settings.allocate_after),
-        resources=ResourceService(office), simulations=SimulationService(office), subjects=SubjectService(office),
+        resources=ResourceService(office), reviews=ReviewService(office), simulations=SimulationService(office), subjects=SubjectService(office),
         surges=SurgeService(office), transfers=TransferService(office),
         trials=TrialService(office), urgent=UrgentService(office, next_run=settings.allocate_after),
         witness=_witness(settings, office),

@@ -38,6 +38,7 @@ from sharewell_schema.policies import PolicyQueries
 from sharewell_schema.receipts import ReceiptQueries
 from sharewell_schema.requests import RequestMutations, RequestQueries
 from sharewell_schema.resources import ResourceMutations, ResourceQueries
+from sharewell_schema.reviews import ReviewQueries
 from sharewell_schema.scalars import SCALARS
 from sharewell_schema.simulations import SimulationQueries
 from sharewell_schema.subjects import SubjectMutations, SubjectQueries
@@ -52,7 +53,7 @@ class Query(
     OverrideQueries, DeviationQueries, SurgeQueries, ConsentQueries, ForecastQueries, TrialQueries, DriftQueries,
     AllocationQueries, HorizonQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries, InspectionQueries,
     LogQueries, CompletenessQueries, SubjectQueries, PersonQueries, FeedQueries, JobQueries, PolicyQueries,
-    SimulationQueries,
+    SimulationQueries, ReviewQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 
