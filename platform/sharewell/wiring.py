@@ -55,6 +55,7 @@ from sharewell.services.policy_versions import PolicyVersionService
 from sharewell.services.receipts import ReceiptService
 from sharewell.services.requests import RequestService
 from sharewell.services.resources import ResourceService
+from sharewell.services.reviews import ReviewService
 from sharewell.services.rulebook import Rulebook
 from sharewell.services.simulations import SimulationService
 from sharewell.services.subjects import SubjectService
@@ -110,6 +111,7 @@ class Services:
     receipts: ReceiptService
     requests: RequestService
     resources: ResourceService
+    reviews: ReviewService
     simulations: SimulationService
     subjects: SubjectService
     surges: SurgeService
@@ -147,7 +149,8 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         policy_versions=PolicyVersionService(office, policies, simulations),
         receipts=ReceiptService(office),
         requests=RequestService(office, allocate_after=settings.allocate_after),
-        resources=ResourceService(office), simulations=simulations, subjects=SubjectService(office),
+        resources=ResourceService(office), reviews=ReviewService(office), simulations=simulations,
+        subjects=SubjectService(office),
         surges=SurgeService(office), transfers=TransferService(office),
         trials=TrialService(office), urgent=UrgentService(office, next_run=settings.allocate_after),
         witness=_witness(settings, office),

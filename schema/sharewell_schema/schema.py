@@ -40,6 +40,7 @@ from sharewell_schema.policy_versions import PolicyVersionMutations, PolicyVersi
 from sharewell_schema.receipts import ReceiptQueries
 from sharewell_schema.requests import RequestMutations, RequestQueries
 from sharewell_schema.resources import ResourceMutations, ResourceQueries
+from sharewell_schema.reviews import ReviewQueries
 from sharewell_schema.scalars import SCALARS
 from sharewell_schema.simulations import SimulationQueries
 from sharewell_schema.subjects import SubjectMutations, SubjectQueries
@@ -54,7 +55,7 @@ class Query(
     OverrideQueries, DeviationQueries, SurgeQueries, ConsentQueries, ForecastQueries, TrialQueries, DriftQueries,
     AllocationQueries, HorizonQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries, InspectionQueries,
     LogQueries, CompletenessQueries, SubjectQueries, PersonQueries, FeedQueries, JobQueries, PolicyQueries,
-    PolicyVersionQueries, BreakGlassQueries, SimulationQueries,
+    PolicyVersionQueries, BreakGlassQueries, SimulationQueries, ReviewQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "replay-decision": ("sharewell.cli.replay_decision", "Make a decision once more from its inputs, and compare."),
     "client": ("sharewell.cli.client", "Register a client, get a token, run a query."),
     "erasure": ("sharewell.cli.erasure", "Erase persons whose details are sealed in the audit log."),
+    "access": ("sharewell.cli.access", "See who can do what, why somebody was refused, and review all access."),
     "person": ("sharewell.cli.person", "Invite people to sign in, and take their access away."),
     "policy": ("sharewell.cli.policy", "Draft, try, approve and roll back policies; break the glass."),
     "key": ("sharewell.cli.key", "Bring a new key for access tokens into use."),

@@ -109,16 +109,39 @@ class SimulationService:
             after = rows[-1]["at"], rows[-1]["id"]
 
 
+class Questions:
+    """One set of policies, asked each distinct question once."""
+
+    def __init__(self, authz: Authorizer) -> None:
+        self._authz = authz
+        self.named = Terms.of(policy.body for policy in authz.policies.values()).entities
+        self._answers: dict[Hashable, Verdict | Unplayed] = {}
+        self.asked = 0
+
+    def verdict(self, inquiry: Inquiry) -> Verdict | Unplayed:
+        """What the policies say, or that they fail."""
+        question = same_question(inquiry, self.named)
+        key = key_of(question)
+        if key not in self._answers:
+            if len(self._answers) >= MOST_KEPT:
+                self._answers.clear()
+            self.asked += 1
+            self._answers[key] = asked(self._authz, question)
+        return self._answers[key]
+
+
 class Replay:
     """One draft, asked each distinct question once."""
 
     def __init__(self, draft: Authorizer, office: Office) -> None:
-        self._draft, self._office = draft, office
-        self._named = Terms.of(policy.body for policy in draft.policies.values()).entities
+        self._office, self._questions = office, Questions(draft)
         self._seen: dict[Hashable, Verdict | Unplayed] = {}  #: by what an entry tells
-        self._asked: dict[Hashable, Verdict | Unplayed] = {}  #: by the question it comes to
         self._sets: dict[str, Authorizer | None] = {office.authz.policy_set: office.authz}
-        self.questions = 0  #: that were put to the draft
+
+    @property
+    def questions(self) -> int:
+        """How many were put to the draft."""
+        return self._questions.asked
 
     async def verdict(self, entry: Mapping[str, Any]) -> Verdict | Unplayed:
         """What the draft says to the question of `entry`, a parsed one with its bytes under `body`."""
@@ -139,7 +162,7 @@ class Replay:
         try:
             target, token = told["target"], told.get("token")
             kind, id = target["kind"], target["id"]  # noqa: A001
-            if id != MANY and kind != "institution" and (kind.capitalize(), id) not in self._named:
+            if id != MANY and kind != "institution" and (kind.capitalize(), id) not in self._questions.named:
                 id = ""  # noqa: A001
             ruled = (entry["outcome"], entry["policy_set"], *entry["policies"]) if token is None else tuple(token.values())
             key = (
@@ -160,31 +183,18 @@ class Replay:
             return Unplayed.UNREADABLE
         assert inquiry is not None
         if inquiry.token_told:
-            return self._ask(inquiry)
+            return self._questions.verdict(inquiry)
         then = await self._set(decision.policy_set)
         ruled = Verdict(decision.outcome == ALLOWED, decision.policies)
         fitting = [each for each in _tokens(inquiry) if then is not None and asked(then, each) == ruled]
-        said = {self._ask(each) for each in fitting}
+        said = {self._questions.verdict(each) for each in fitting}
         if len({each.allowed if isinstance(each, Verdict) else None for each in said}) == 1:
             return min(said, key=str)
         return Unplayed.TOKEN_NOT_TOLD
 
-    def _ask(self, inquiry: Inquiry) -> Verdict | Unplayed:
-        question = same_question(inquiry, self._named)
-        key = key_of(question)
-        if key not in self._asked:
-            if len(self._asked) >= MOST_KEPT:
-                self._asked.clear()
-            self.questions += 1
-            self._asked[key] = asked(self._draft, question)
-        return self._asked[key]
-
     async def _set(self, policy_set: str) -> Authorizer | None:
-        """The policies of then, where they are kept and this release reads them."""
         if policy_set not in self._sets:
-            async with self._office.database.transaction(read_only=True) as tx:
-                kept = await policy_files(tx.conn, [policy_set])
-            self._sets[policy_set] = _loaded(policy_set, kept)
+            self._sets[policy_set] = await set_of_then(self._office, policy_set)
         return self._sets[policy_set]
 
 
@@ -205,7 +215,12 @@ def read_draft(files: Mapping[str, bytes]) -> Authorizer:
         raise Invalid(f"the draft cannot be used: {why}.", field="files") from None
 
 
-def _loaded(policy_set: str, kept: Mapping[str, bytes]) -> Authorizer | None:
+async def set_of_then(office: Office, policy_set: str) -> Authorizer | None:
+    """The policies that were in force under that hash, where they are kept and this release reads them."""
+    if policy_set == office.authz.policy_set:
+        return office.authz
+    async with office.database.transaction(read_only=True) as tx:
+        kept = await policy_files(tx.conn, [policy_set])
     try:
         named = read_policy_set_list(kept[policy_set])
         return Authorizer.load({name: kept[sha256] for name, sha256 in named.items()})
