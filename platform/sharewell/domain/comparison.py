@@ -244,7 +244,7 @@ def _targets(action: Action, terms: Terms, institution: UUID | None, caller: str
 
 
 def _authors(action: Action, terms: Terms, caller: str) -> list[str | None]:
-    """Nobody, the caller itself, somebody else, and each that a policy names; where policies look at who wrote a thing."""
+    """Nobody, the caller, somebody else, and each that is named; where policies look at who wrote a thing."""
     if action.kind != "policy" or "resource.author" not in terms.facts:
         return [None]
     named = sorted(id for kind, id in terms.entities if kind == "Caller")  # noqa: A001

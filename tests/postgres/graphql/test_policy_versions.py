@@ -224,7 +224,7 @@ async def _nobodys(self: object, number: int) -> Any:
         ("state = 'superseded'", "cannot go from simulated to superseded"),
         ("author = 'second'", "cannot go from"), ("base = null", "cannot go from"),
         ("findings = '[1]'", "only its author edits"),
-        ("state = 'approved', approved_by = 'admin', approved_at = now(), effective_from = now()", "whoever the decision"),
+        ("state = 'approved', approved_by = 'admin', approved_at = now(), effective_from = now()", "whoever the deci"),
     ],
 )  # fmt: skip
 async def test_the_table_goes_forward_only_whoever_writes_to_it(
