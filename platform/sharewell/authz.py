@@ -6,8 +6,9 @@ Everything is parsed and checked once, when the policies are loaded; nothing is 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files as resource_files
 from typing import Any, Final, Self
@@ -23,7 +24,14 @@ from sharewell.domain.policy import MANY, Action, Ruling, Target, policy_set_has
 from sharewell.domain.principals import Caller, Role
 
 SCHEMA: Final = "sharewell.cedarschema"
+#: Cedar's parser recurses on brackets and on chains of operators; some thousands break its stack, and the process.
+DEEPEST: Final = 50
+MOST_SIGNS: Final = 2_000  #: words, numbers, strings and signs of one policy
 _NAMESPACE: Final = "Sharewell"
+_OPENING: Final = frozenset("([{")
+_CLOSING: Final = frozenset(")]}")
+_ANGLES: Final = str.maketrans("<>", "()")  #: in a schema they are brackets
+_SIGNS: Final = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|\w+|[^\w\s]')
 
 
 class PolicyError(Exception):
@@ -39,6 +47,7 @@ class Policy:
     effect: str  #: "permit" or "forbid"
     actions: frozenset[Action]  #: the acts it speaks of
     file: str
+    body: Mapping[str, Any] = field(repr=False, compare=False)  #: as Cedar's JSON has it, but for its annotations
 
 
 def shipped_policies() -> dict[str, bytes]:
@@ -71,6 +80,7 @@ class Authorizer:
         # Built with the schema, so that actions and the groups they are in are entities Cedar knows.
         base = cedarpy.Entities.from_json_str("[]", schema)
         self._with_caller = lru_cache(maxsize=1024)(base.with_added_json_str)  # by the caller's JSON
+        self._with_both = lru_cache(maxsize=256)(self._entities)  # by the caller's and the target's
 
     @classmethod
     def load(cls, files: Mapping[str, bytes] | None = None) -> Self:
@@ -93,6 +103,24 @@ class Authorizer:
         handle = cedarpy.PolicySet.from_str("\n".join(texts.values()))
         return cls(policies=policies, files=files, handle=handle, schema=schema, policy_set=policy_set_hash(files))
 
+    def narrowed(self, names: Iterable[str]) -> Authorizer:
+        """The same set with the policies of these ids alone: quick to ask of what the others have no say in."""
+        kept = {name: self.policies[name] for name in sorted(names)}
+        bodies = {
+            name: {**policy.body, "annotations": {"id": name, "sentence": policy.sentence}}
+            for name, policy in kept.items()
+        }  # fmt: skip
+        text = cedarpy.policies_from_json_str(
+            json.dumps({"staticPolicies": bodies, "templates": {}, "templateLinks": []})
+        )
+        return Authorizer(
+            policies=kept, files=self.files, policy_set=self.policy_set, handle=cedarpy.PolicySet.from_str(text),
+            schema=self._schema,
+        )  # fmt: skip
+
+    def _entities(self, caller: str, target: str) -> cedarpy.Entities:
+        return self._with_caller(caller).with_added_json_str(target)
+
     def ask(self, caller: Caller, action: Action, target: Target, context: Mapping[str, str] | None = None) -> Ruling:
         """What the policies say of `caller` doing `action` to `target`.
 
@@ -108,7 +136,7 @@ class Authorizer:
             "resource": resource,
             "context": _facts(caller, scope_of(action, target)) | dict(context or {}),
         }
-        entities = self._with_caller(entity).with_added_json_str(_target_entity(resource, target))
+        entities = self._with_both(entity, _target_entity(resource, target))
         answer = cedarpy.is_authorized(request, self._handle, entities, schema=self._schema)
         if answer.diagnostics.errors:
             # Cedar skips a policy that fails, a forbid too; so a failure must never let anyone through.
@@ -142,18 +170,25 @@ class Authorizer:
 
 
 def _parse_schema(data: bytes) -> cedarpy.Schema:
+    text = data.decode()
+    if (why := _too_complex(text.translate(_ANGLES))) is not None:
+        raise PolicyError(f"{SCHEMA}: {why}")
     try:
-        return cedarpy.Schema.from_str(data.decode())
+        return cedarpy.Schema.from_str(text)
     except ValueError as error:
         raise PolicyError(f"{SCHEMA}: {error}") from error
 
 
 def _read(name: str, text: str, schema: cedarpy.Schema) -> Iterator[Policy]:
     """The policies of one file, each checked against the schema and for its id and sentence."""
+    if (why := _too_complex(text)) is not None:
+        raise PolicyError(f"{name}: {why}")
     try:
         parsed = json.loads(cedarpy.policies_to_json_str(text))
     except ValueError as error:
         raise PolicyError(f"{name}: {error}") from error
+    except RecursionError:
+        raise PolicyError(f"{name}: a condition has too many parts; make several policies of it") from None
     if parsed["templates"]:
         raise PolicyError(f"{name}: templates are not used here; write the policy out")
     faults = cedarpy.validate_policies(text, schema)
@@ -170,7 +205,21 @@ def _read(name: str, text: str, schema: cedarpy.Schema) -> Iterator[Policy]:
             effect=policy["effect"],
             actions=frozenset(_actions(policy["action"])),
             file=name,
+            body={part: said for part, said in policy.items() if part != "annotations"},
         )
+
+
+def _too_complex(text: str) -> str | None:
+    """What is too much in a file of policies, if anything is; told from its signs alone, before Cedar reads it."""
+    depth = signs = 0
+    for sign in _SIGNS.findall(text):
+        depth += (sign in _OPENING) - (sign in _CLOSING)
+        signs = 0 if sign == ";" else signs + 1
+        if depth > DEEPEST:
+            return f"brackets are nested more than {DEEPEST} deep"
+        if signs > MOST_SIGNS:
+            return f"a policy has more than {MOST_SIGNS} words and signs; make several of it"
+    return None
 
 
 def _actions(scope: Mapping[str, Any]) -> list[Action]:
@@ -219,6 +268,8 @@ def _target_entity(uid: dict[str, str], target: Target) -> str:
     if target.shared_with:
         shared = [{"__entity": _uid("Institution", str(who))} for who in sorted(target.shared_with)]
         attributes["sharedWith"] = shared
+    if target.author is not None:
+        attributes["author"] = {"__entity": _uid("Caller", target.author)}
     return json.dumps([{"uid": uid, "attrs": attributes, "parents": []}])
 
 

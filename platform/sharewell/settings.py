@@ -65,6 +65,7 @@ class Settings:
     log_format: str = "json"  #: json, or console for people
     allocate_after: timedelta | None = timedelta(seconds=30)  #: pause in which others may ask too; None: only on demand
     country: str | None = None  #: whose holidays forecasts know, as ISO 3166; None: what the regions' names say
+    glass_life: timedelta = timedelta(hours=4)  #: longest that policies are in force without a second person
     keep_persons: timedelta = timedelta(days=1095)  #: after its last act a person's details can be opened so long
     clock_file: Path | None = None  #: replays of the past run on the time written there; never set it elsewhere
 
@@ -94,6 +95,7 @@ class Settings:
             log_format=read.checked("LOG_FORMAT", "json", _one_of("json", "console")),
             allocate_after=read.checked("ALLOCATE_AFTER", "30", _seconds_or_never),
             country=read.checked("COUNTRY", "", _country),
+            glass_life=read.checked("GLASS_HOURS", "4", _glass),
             keep_persons=read.checked("KEEP_PERSONS_DAYS", "1095", _keep),
             clock_file=read.checked("CLOCK_FILE", "", _path),
         )
@@ -169,6 +171,14 @@ def _keep(text: str) -> timedelta:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 36_500:
         raise ValueError(f"{text!r} is not a time to keep things; it must be days from 1 to 36500.")
     return timedelta(days=int(text))
+
+
+def _glass(text: str) -> timedelta:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 24:
+        raise ValueError(f"{text!r} is not a time for a broken glass; it must be hours from 1 to 24.")
+    return timedelta(hours=int(text))
+
+
 def _years_by_noun(text: str) -> dict[str, int]:
     usual, *others = text.split()
     found = {"": usual} | {noun: years for noun, _, years in (other.partition("=") for other in others)}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from typing import Final
 from urllib.parse import urlsplit
+
+import structlog
 
 from sharewell.audit.erasure import KEY_FILE, KeyFile, Vault
 from sharewell.audit.keys import load_or_create_receipt_key, load_or_create_witness_key
@@ -25,9 +29,11 @@ from sharewell.services.agreements import AgreementService
 from sharewell.services.allocations import AllocationService
 from sharewell.services.answers import AnswerService
 from sharewell.services.audit import AuditService
+from sharewell.services.break_glass import BreakGlassService
 from sharewell.services.capacity import CapacityService
 from sharewell.services.choices import ChoiceService
 from sharewell.services.clients import ClientService
+from sharewell.services.comparisons import ComparisonService
 from sharewell.services.completeness import CompletenessService
 from sharewell.services.consents import ConsentService
 from sharewell.services.deviations import DeviationService
@@ -46,9 +52,13 @@ from sharewell.services.office import Office
 from sharewell.services.overrides import OverrideService
 from sharewell.services.people import PersonService
 from sharewell.services.policies import PolicyService
+from sharewell.services.policy_versions import PolicyVersionService
 from sharewell.services.receipts import ReceiptService
 from sharewell.services.requests import RequestService
 from sharewell.services.resources import ResourceService
+from sharewell.services.reviews import ReviewService
+from sharewell.services.rulebook import Rulebook
+from sharewell.services.simulations import SimulationService
 from sharewell.services.subjects import SubjectService
 from sharewell.services.surges import SurgeService
 from sharewell.services.transfers import TransferService
@@ -59,6 +69,9 @@ from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.database import Database
 from sharewell.store.pools import open_pool
 from sharewell.store.server import DatabaseServer
+
+FOLLOW_SECONDS: Final = 1.0
+log = structlog.get_logger("sharewell")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +87,11 @@ class Services:
     allocations: AllocationService
     answers: AnswerService
     audit: AuditService
+    break_glass: BreakGlassService
     capacity: CapacityService
     choices: ChoiceService
     clients: ClientService
+    comparisons: ComparisonService
     completeness: CompletenessService
     consents: ConsentService
     deviations: DeviationService
@@ -94,9 +109,12 @@ class Services:
     overrides: OverrideService
     people: PersonService
     policies: PolicyService
+    policy_versions: PolicyVersionService
     receipts: ReceiptService
     requests: RequestService
     resources: ResourceService
+    reviews: ReviewService
+    simulations: SimulationService
     subjects: SubjectService
     surges: SurgeService
     transfers: TransferService
@@ -104,19 +122,25 @@ class Services:
     urgent: UrgentService
     witness: WitnessService
 
+    def policy_fault(self) -> str | None:
+        """Why this process cannot judge by the policies that are in force now; None where it does."""
+        return self.office.rulebook.fault(self.office.now())
+
 
 def build_services(settings: Settings, database: Database, authz: Authorizer | None = None) -> Services:
     """Put the use cases together over `database`."""
     now = clock(settings.clock_file)
     vault = Vault(KeyFile(settings.home / KEY_FILE), settings.keep_persons)
-    office = Office(database, authz or Authorizer.load(), now, vault)
-    access = AccessService(office)
+    office = Office(database, Rulebook(authz or Authorizer.load()), now, vault)
+    access, policies, simulations = AccessService(office), PolicyService(office), SimulationService(office)
     return Services(
         settings=settings, database=database, office=office, now=now,
-        access=access, agreements=AgreementService(office),
-        allocations=AllocationService(office), answers=AnswerService(office),
-        audit=_audit(settings, office), capacity=CapacityService(office), choices=ChoiceService(office),
-        clients=ClientService(office, key_origins=key_origins(settings)), completeness=CompletenessService(office),
+        access=access, agreements=AgreementService(office), allocations=AllocationService(office),
+        answers=AnswerService(office), audit=_audit(settings, office),
+        break_glass=BreakGlassService(office, policies, longest=settings.glass_life),
+        capacity=CapacityService(office), choices=ChoiceService(office),
+        clients=ClientService(office, key_origins=key_origins(settings)),
+        comparisons=ComparisonService(office), completeness=CompletenessService(office),
         consents=ConsentService(office), deviations=DeviationService(office),
         dossiers=DossierService(office, ForecastService(office)), drift=DriftService(office),
         feeds=FeedService(office), forecasts=ForecastService(office), grants=GrantService(office),
@@ -124,10 +148,12 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         inspection=InspectionService(office, keep=Keeping(settings.keep_years)),
         institutions=InstitutionService(office), jobs=JobService(office), lab=LabService(office),
         offers=OfferService(office, allocate_after=settings.allocate_after),
-        overrides=OverrideService(office), people=PersonService(office, access), policies=PolicyService(office),
+        overrides=OverrideService(office), people=PersonService(office, access), policies=policies,
+        policy_versions=PolicyVersionService(office, policies, simulations),
         receipts=ReceiptService(office),
         requests=RequestService(office, allocate_after=settings.allocate_after),
-        resources=ResourceService(office), subjects=SubjectService(office),
+        resources=ResourceService(office), reviews=ReviewService(office), simulations=simulations,
+        subjects=SubjectService(office),
         surges=SurgeService(office), transfers=TransferService(office),
         trials=TrialService(office), urgent=UrgentService(office, next_run=settings.allocate_after),
         witness=_witness(settings, office),
@@ -159,7 +185,35 @@ async def open_services(
 ) -> AsyncIterator[Services]:
     """The services of one process, for the length of an `async with` block."""
     async with open_pool(server.url(role), role, most=most) as pool:
-        yield build_services(settings, Database(pool))
+        services = build_services(settings, Database(pool))
+        if role is DatabaseRole.SEQUENCER:
+            yield services  # it seals what others decided, and asks no policy
+            return
+        async with _following_policies(services):
+            yield services
+
+
+@asynccontextmanager
+async def _following_policies(services: Services) -> AsyncIterator[None]:
+    """Keep the process at what is in force, by a statement a second."""
+    await services.policies.refresh()
+    services.office.rulebook.follow()
+    following = asyncio.create_task(_follow(services))
+    try:
+        yield
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+
+
+async def _follow(services: Services) -> None:
+    while True:
+        await asyncio.sleep(FOLLOW_SECONDS)
+        try:
+            await services.policies.catch_up(operator("policies"))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the rulebook goes stale and says so
+            log.warning("policies could not be followed", why=str(error) or type(error).__name__)
 
 
 def migrations() -> Traversable:

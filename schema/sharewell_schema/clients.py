@@ -27,6 +27,7 @@ described(
     allocator="Plans for a region: sees needs and forecasts, and starts runs.",
     regulator="Reads everything, audit and proofs included, and changes nothing.",
     admin="Keeps institutions, catalogue, clients and policies, and sees no transfers.",
+    auditor="Reads what admins do and who has access, and changes nothing; never an admin at the same time.",
 )  # fmt: skip
 described(
     ClientStatus, "Whether a client may get and use tokens.",

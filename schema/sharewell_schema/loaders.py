@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from sharewell.domain.trial import ForecastTrial
     from sharewell.domain.visibility import VeiledReport
     from sharewell.store.allocations import Allocation, VeiledAllocation
+    from sharewell.store.allocations import Allocation
+    from sharewell.store.policy_versions import PolicyStep
     from sharewell.store.receipts import LeftOpen, ShortBy
     from sharewell.store.transfers import TransferStep
     from sharewell.wiring import Services
@@ -95,6 +97,8 @@ class Loaders:
         self.watches: Loader[tuple[UUID, str], Watch] = Loader(lambda keys: s.drift.by_keys(caller, keys))
         self.steps: Loader[UUID, list[TransferStep]] = Loader(lambda ids: s.transfers.steps_of(caller, ids))
         self.surge_remarks: Loader[UUID, str] = Loader(lambda ids: s.surges.remarks(caller, ids))
+        self.glass_remarks: Loader[UUID, str] = Loader(lambda ids: s.break_glass.remarks(caller, ids))
+        self.policy_steps: Loader[int, list[PolicyStep]] = Loader(lambda nums: s.policy_versions.steps(caller, nums))
         self.override_remarks: Loader[UUID, str] = Loader(lambda ids: s.overrides.remarks(caller, ids))
         self.transfers: Loader[UUID, Transfer] = Loader(lambda ids: s.transfers.by_ids(caller, ids))
 

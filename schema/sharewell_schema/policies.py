@@ -30,10 +30,11 @@ class PolicyQueries:
     @query("The policies in force.")
     async def policy_set(self, info: Info) -> PolicySet | None:
         sha256, policies = await info.context.services.policies.in_force(info.context.caller)
-        return PolicySet(sha256=sha256, policies=[_policy(policy) for policy in policies])
+        return PolicySet(sha256=sha256, policies=[shown_policy(policy) for policy in policies])
 
 
-def _policy(policy: Any) -> Policy:
+def shown_policy(policy: Any) -> Policy:
+    """A policy as the API has it."""
     return Policy(
         id=policy.id, sentence=policy.sentence, effect=policy.effect,
         actions=sorted(str(action) for action in policy.actions), file=policy.file,

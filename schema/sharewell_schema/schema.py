@@ -16,6 +16,7 @@ from sharewell_schema.agreements import AgreementMutations, AgreementQueries
 from sharewell_schema.allocations import AllocationQueries
 from sharewell_schema.answers import AnswerMutations
 from sharewell_schema.audit import AuditQueries
+from sharewell_schema.break_glass import BreakGlassMutations, BreakGlassQueries
 from sharewell_schema.capacity import CapacityMutations, CapacityQueries
 from sharewell_schema.choices import ChoiceMutations, ChoiceQueries
 from sharewell_schema.clients import ClientMutations, ClientQueries
@@ -36,10 +37,13 @@ from sharewell_schema.offers import OfferMutations, OfferQueries
 from sharewell_schema.overrides import OverrideMutations, OverrideQueries
 from sharewell_schema.people import PersonMutations, PersonQueries
 from sharewell_schema.policies import PolicyQueries
+from sharewell_schema.policy_versions import PolicyVersionMutations, PolicyVersionQueries
 from sharewell_schema.receipts import ReceiptQueries
 from sharewell_schema.requests import RequestMutations, RequestQueries
 from sharewell_schema.resources import ResourceMutations, ResourceQueries
+from sharewell_schema.reviews import ReviewQueries
 from sharewell_schema.scalars import SCALARS
+from sharewell_schema.simulations import SimulationQueries
 from sharewell_schema.subjects import SubjectMutations, SubjectQueries
 from sharewell_schema.surges import SurgeMutations, SurgeQueries
 from sharewell_schema.transfers import TransferMutations, TransferQueries
@@ -52,7 +56,7 @@ class Query(
     OverrideQueries, DeviationQueries, SurgeQueries, ConsentQueries, AgreementQueries, ForecastQueries, TrialQueries,
     DriftQueries, AllocationQueries, HorizonQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries,
     InspectionQueries, LogQueries, CompletenessQueries, SubjectQueries, PersonQueries, FeedQueries, JobQueries,
-    PolicyQueries,
+    PolicyQueries, PolicyVersionQueries, BreakGlassQueries, SimulationQueries, ReviewQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 
@@ -62,6 +66,7 @@ class Mutation(
     ClientMutations, InstitutionMutations, ResourceMutations, CapacityMutations, OfferMutations, RequestMutations,
     TransferMutations, ChoiceMutations, AnswerMutations, OverrideMutations, DeviationMutations, SurgeMutations,
     ConsentMutations, AgreementMutations, HorizonMutations, JobMutations, PersonMutations, SubjectMutations,
+    PolicyVersionMutations, BreakGlassMutations,
 ):  # fmt: skip
     """The nouns' mutations, all in one."""
 

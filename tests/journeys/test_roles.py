@@ -37,7 +37,9 @@ NOT_OVER_HTTP = {
 }  # fmt: skip
 #: Permitted, and then not done: there is no such job, which only an admin hears, or whoever came before has done it.
 NOTHING_TO_DO = {
-    ("requeueJob", "NOT_FOUND"), ("overridePlan", "CONFLICT"), ("endSurge", "CONFLICT"), ("eraseSubject", "NOT_FOUND"),
+    ("approvePolicy", "NOT_FOUND"), ("withdrawPolicy", "NOT_FOUND"), ("rollBackPolicy", "NOT_FOUND"),
+    ("breakGlass", "NOT_FOUND"), ("endBreakGlass", "NOT_FOUND"), ("requeueJob", "NOT_FOUND"),
+    ("overridePlan", "CONFLICT"), ("endSurge", "CONFLICT"), ("eraseSubject", "NOT_FOUND"),
 }  # fmt: skip
 REFUSALS = """
 query ($actor: String!) { decisions(actor: $actor, kind: "access.refused", first: 200) { nodes { action outcome } } }
@@ -117,6 +119,7 @@ QUERIES = {
     "viewClient": "query ($client: String!) { client(clientId: $client) { clientId } }",
     "viewPerson": "query { people { nodes { id } } }",
     "viewPolicy": "query { policySet { sha256 } }",
+    "viewPolicyVersion": "query { policyVersions { nodes { number } } }",
     "viewJob": "query { jobsUnderway { id } }",
 }
 
@@ -172,6 +175,17 @@ def mutations(things: Mapping[str, str], number: int) -> dict[str, tuple[str, di
         "disablePerson": ("disablePerson", {"person": things["invited person"]}),
         "disableClient": ("disableClient", {"clientId": things["spare client"]}),
         "chooseFairness": ("chooseFairness", {"region": REGION, "resource": "bed.adult"}),
+        "draftPolicy": ("draftPolicies", {
+            "files": [{"name": "draft.cedar", "text": f"// draft {number}"}], "why": "A draft that stays one.",
+        }),
+        "approvePolicy": ("approvePolicies", {"version": 1_000_000, "sha256": "0" * 64}),
+        "withdrawPolicy": ("withdrawPolicyVersion", {"version": 1_000_000}),
+        "rollBackPolicy": ("rollBackPolicies", {"to": 1_000_000, "why": "There is no such version."}),
+        "breakGlass": ("breakGlass", {
+            "version": 1_000_000, "reason": "WRONG_RULE", "remark": "There is no such version.",
+            "until": text(NOW + timedelta(hours=3)),
+        }),
+        "endBreakGlass": ("endBreakGlass", {"glass": str(UUID(int=1))}),
         "planHorizon": ("planHorizon", {"region": f"nowhere-{number}", "resources": ["bed.adult"]}),
         "startJob": ("startForecast", {"resource": "bed.adult"}),
         "requeueJob": ("requeueJob", {"job": "1000000"}),

@@ -94,6 +94,31 @@ def test_loading_refuses_a_faulty_policy_and_names_it(text: str, fault: str) -> 
         Authorizer.load(with_policy(text))
 
 
+DEEP = (
+    '"(" == "(" && ' + "(" * 3_000 + "true" + ")" * 3_000, "true && " * 3_000 + "true", "context" + ".a" * 3_000,
+    "if true then " * 900 + "true" + " else true" * 900, "{a: " * 3_000 + "1" + "}" * 3_000 + " == 1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("condition", DEEP)
+def test_what_would_break_the_stack_of_cedars_parser_never_reaches_it(condition: str) -> None:
+    text = f'@id("a") @sentence("S.") forbid (principal, action, resource) when {{ {condition} }};'
+    with pytest.raises(PolicyError, match=r"nested more than 50|more than 2000 words"):
+        Authorizer.load(with_policy(text))
+
+
+def test_a_schema_that_would_break_the_stack_never_reaches_the_parser() -> None:
+    deep = b"entity Deep { a: " + b"Set<" * 3_000 + b"Long" + b">" * 3_000 + b"};"
+    with pytest.raises(PolicyError, match="nested more than 50"):
+        Authorizer.load(FILES | {SCHEMA: FILES[SCHEMA] + deep})
+
+
+def test_a_policy_of_many_parts_is_refused_in_words() -> None:
+    text = f'@id("a") @sentence("S.") forbid (principal, action, resource) when {{ {"true && " * 600}true }};'
+    with pytest.raises(PolicyError, match="too many parts"):
+        Authorizer.load(with_policy(text))
+
+
 def test_loading_refuses_a_set_without_its_schema() -> None:
     with pytest.raises(PolicyError, match="cedarschema is missing"):
         Authorizer.load({name: data for name, data in FILES.items() if name != SCHEMA})
@@ -177,4 +202,4 @@ def test_asking_for_an_action_on_another_kind_is_a_mistake_in_the_program(author
 )
 def test_a_target_the_policies_cannot_read_is_a_mistake_in_the_program(kind: str, related: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="transfer"):
-        Target(kind=kind, id="1", **related)
+        Target(kind=kind, id="1", **related)  # type: ignore[arg-type]  # parties alone

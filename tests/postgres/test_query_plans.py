@@ -20,6 +20,7 @@ from sharewell.store import (
     agreements,
     allocations,
     audit,
+    break_glass,
     capacity,
     choices,
     consents,
@@ -34,6 +35,7 @@ from sharewell.store import (
     log,
     offers,
     overrides,
+    policy_versions,
     receipts,
     requests,
     subjects,
@@ -138,6 +140,20 @@ insert into sharewell.deviation
   select pg_temp.id(12, n), case when n % 2 = 0 then 'dispatched_less' else 'not_dispatched' end, pg_temp.id(5, n * 3),
          pg_temp.id(1, n * 3 % {HOUSES}), pg_temp.id(1, (n * 3 + 1) % {HOUSES}), 'bed.adult', 3, 2,
          timestamptz '{NOW}' - n * interval '1 hour', pg_temp.id(9, n) from generate_series(1, 6000) n;
+alter table sharewell.policy_version disable trigger user;
+alter table sharewell.break_glass disable trigger user;
+insert into sharewell.policy_version
+  select n, 'drafted', case when n < 5980 then 'superseded' when n = 5980 then 'effective' else 'approved' end, 'admin',
+         null, null, null, '', '[]', at, at, at, '{{}}', 'second', null, at, at, case when n <= 5980 then at end,
+         case when n < 5980 then at end, pg_temp.id(9, n), pg_temp.id(9, n)
+    from (select n, timestamptz '{NOW}' - (5990 - n) * interval '1 hour' as at from generate_series(1, 6000) n) x;
+insert into sharewell.policy_step
+  select number, state, effective_from, decision_id from sharewell.policy_version;
+insert into sharewell.break_glass
+  select pg_temp.id(16, n), n, 'wrong_rule', timestamptz '{NOW}' - (5999 - n) * interval '2 hours',
+         timestamptz '{NOW}' - (5999 - n) * interval '2 hours' + interval '1 hour', 'client', null,
+         case when n < 6000 then timestamptz '{NOW}' end, case when n < 6000 then 'expired' end, pg_temp.id(9, n),
+         case when n < 6000 then pg_temp.id(9, n) end from generate_series(1, 6000) n;
 insert into sharewell.surge_mode
   select pg_temp.id(13, n), 'r-' || n % 20, null, 'disaster', timestamptz '{NOW}' - (6000 - n) * interval '1 hour',
          timestamptz '{NOW}' - (5950 - n) * interval '1 hour', null, 'client',
@@ -301,6 +317,16 @@ QUERIES: Mapping[str, Query] = {
     "runs with small parts by reason": Query(
         receipts.SMALL_PARTS_BY_REASON, ([an_id(6, n) for n in range(20)], 1, 10), 500
     ),
+    "versions of the policies": Query(policy_versions.PAGE, (2**31 - 1, None, 51), 300),
+    "the version in force": Query(policy_versions.PAGE, (2**31 - 1, "effective", 51), 50),
+    "the newest set of a release": Query(policy_versions.NEWEST_SHIPPED, (), 20),
+    "what is and will be in force": Query(policy_versions.SCHEDULE, (), 100, WORKER),
+    "versions whose time has come": Query(policy_versions.DUE, (NOW,), 200, WORKER),
+    "steps of versions": Query(policy_versions.STEPS, (list(range(100, 150)),), 500),
+    "approved since": Query(policy_versions.APPROVED_SINCE, (NOW,), 20),
+    "broken glasses": Query(break_glass.PAGE, (NEWEST, False, NOW, 51), 100),
+    "the last broken glass": Query(break_glass.LAST, (), 5),
+    "broken glasses whose time is over": Query(break_glass.OVER, (NOW,), 20, WORKER),
     "consents of one": Query(consents.PAGE, (NEWEST, HOUSE, False, NOW, 51), 200),
     "consents that stand": Query(consents.STANDING, ([an_id(1, n) for n in range(20)], BEDS, NOW), 200, WORKER),
     "receipts of runs": Query(receipts.OF_RUNS, ([an_id(6, n) for n in range(50)], None), 700),

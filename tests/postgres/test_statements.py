@@ -18,6 +18,7 @@ import pytest
 
 import sharewell.store
 from sharewell.domain.agreements import Agreement
+from sharewell.domain.break_glass import BrokenGlass
 from sharewell.domain.capacity import CapacityReport
 from sharewell.domain.choices import Choice
 from sharewell.domain.clients import Client
@@ -29,6 +30,7 @@ from sharewell.domain.institutions import Institution
 from sharewell.domain.offers import Offer
 from sharewell.domain.overrides import Override
 from sharewell.domain.people import Person
+from sharewell.domain.policy_versions import PolicyVersion, Scheduled
 from sharewell.domain.requests import Request
 from sharewell.domain.resources import Resource
 from sharewell.domain.surges import SurgeMode
@@ -46,6 +48,7 @@ from sharewell.store.inspection import FacetValue, Held
 from sharewell.store.log import Head, Sealed, SignedHead, Staged, StoredHead, StoredTile
 from sharewell.store.overrides import OverrideCount
 from sharewell.store.people import Secrets
+from sharewell.store.policy_versions import PolicyStep
 from sharewell.store.queue import SetAside, Underway
 from sharewell.store.receipts import GiveAndTake, LeftOpen
 from sharewell.store.subjects import SubjectKey
@@ -76,6 +79,9 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "allocations.ANSWERED": (WORKER,),
     "artifacts.ADD": (GATEWAY, WORKER),
     "artifacts.GET": (GATEWAY, WORKER),
+    "break_glass.END": (GATEWAY, WORKER),
+    "break_glass.BY_ID_LOCKED": (GATEWAY, WORKER),
+    "break_glass.OVER": (GATEWAY, WORKER),
     "capacity.LATEST_IN_REGION": (WORKER,),
     "capacity.MARKETS": (WORKER,),
     "capacity.SERIES": (GATEWAY, WORKER),
@@ -104,6 +110,10 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "offers.OPEN_IN_REGION": (WORKER,),
     "offers.LOCK_THESE": (GATEWAY, WORKER),
     "requests.OPEN_IN_REGION": (WORKER,),
+    **{
+        f"policy_versions.{name}": (GATEWAY, WORKER)
+        for name in ("ALONE", "STEP", "EFFECTIVE", "DUE", "SCHEDULE", "FILES")
+    },
     "receipts.ADD": (WORKER,),
     "receipts.ADD_UNFILLED": (WORKER,),
     "requests.LOCK_THESE": (GATEWAY, WORKER),
@@ -182,6 +192,15 @@ SHAPES = (
         Agreement, "agreements: BY_ID BY_ID_LOCKED IN_FORCE_FOR PAGE", "sharewell.agreement",
         {"giver_id": "giver", "receiver_id": "receiver"},
     ),
+        BrokenGlass, "break_glass: BY_ID BY_ID_LOCKED LAST OVER PAGE", "sharewell.break_glass",
+        {"decision_id": "decision"},
+    ),
+    Shape(
+        PolicyVersion, "policy_versions: BY_NUMBER BY_NUMBER_LOCKED PAGE NEWEST_SHIPPED EFFECTIVE DUE",
+        renamed={"decision_id": "decision"},
+    ),
+    Shape(PolicyStep, "policy_versions: STEPS", renamed={"decision_id": "decision"}),
+    Shape(Scheduled, "policy_versions: SCHEDULE"),
     Shape(Consent, "consents: BY_ID BY_ID_LOCKED STANDING PAGE", "sharewell.consent", WHOSE),
     Shape(
         SubjectKey, "subjects: BY_LOOKUP BY_LOOKUP_HELD BY_REF BY_REF_LOCKED UNDER", "erasable.subject_key"

@@ -57,6 +57,8 @@ def test_each_role_may_have_a_url_of_its_own() -> None:
         ("LOG_LEVEL", "loud", "debug, info, warning, error"),
         ("LOG_FORMAT", "xml", "json, console"),
         ("COUNTRY", "Germany", "DE, US or US-NJ"),
+        ("GLASS_HOURS", "0", "hours from 1 to 24"),
+        ("GLASS_HOURS", "48", "hours from 1 to 24"),
         ("KEEP_YEARS", "ten", "as in 10 access=2 plan=30"),
     ],
 )

@@ -22,13 +22,15 @@ select quote_ident(n.nspname) || '.' || quote_ident(c.relname) as name, quote_id
   from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
  where c.relkind in ('r', 'p') and n.nspname in ('sharewell', 'oauth', 'queue') and not a.attisdropped
    and a.atttypid = 'uuid'::regtype
-   and a.attname in ('decision_id', 'disabled_by', 'ended_by', 'marked_by', 'revoked_by')
+   and a.attname in ('decision_id', 'changed_by', 'disabled_by', 'ended_by', 'marked_by', 'revoked_by')
    and has_schema_privilege(n.oid, 'usage') and has_column_privilege(c.oid, a.attnum, 'select')
  order by 1, 2
 """
 #: Kinds of decision that make a row, and where the row names them.
 MAKES: Final[Mapping[tuple[str, str], Sequence[str]]] = {
     ("sharewell.allocation", "decision_id"): ["plan.adopted", "urgent_plan.adopted"],
+    ("sharewell.break_glass", "decision_id"): ["policy.glass_broken"],
+    ("sharewell.break_glass", "ended_by"): ["policy.glass_ended", "policy.glass_expired"],
     ("sharewell.capacity_report", "decision_id"): ["capacity.reported"],
     ("sharewell.choice", "decision_id"): ["fairness.chosen"],
     ("sharewell.deviation", "decision_id"): ["deviation.detected"],
@@ -38,6 +40,8 @@ MAKES: Final[Mapping[tuple[str, str], Sequence[str]]] = {
     ("sharewell.horizon", "decision_id"): ["schedule.adopted"],
     ("sharewell.offer", "decision_id"): ["offer.published"],
     ("sharewell.override", "decision_id"): ["plan.overridden"],
+    ("sharewell.policy_step", "decision_id"): ["policy.approved", "policy.withdrawn"],
+    ("sharewell.policy_version", "decision_id"): ["policy.drafted", "policy.rolled_back"],
     ("sharewell.resource", "decision_id"): ["resource.defined"],
     ("sharewell.surge_mode", "decision_id"): ["surge.declared"],
     ("sharewell.surge_mode", "ended_by"): ["surge.ended", "surge.expired"],

@@ -57,8 +57,8 @@ async def apply_migrations(server: DatabaseServer) -> list[Migration]:
 
 async def put_on_record(services: Services, keys: SigningKeys) -> None:
     """What a first start of this release must leave in the log: catalogue, policies and keys."""
-    await services.resources.define_catalogue(operator())
     await services.policies.publish(operator())
+    await services.resources.define_catalogue(operator())
     await services.policies.key_in_use(operator(), keys.kid, "access tokens")
     await services.policies.key_in_use(operator(), log_vkey(services.settings), "audit log")
 
@@ -70,7 +70,7 @@ def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
         issuer=settings.issuer, keys=keys, database=services.database, clients=services.clients,
         people=services.people, grants=services.grants, access=services.access, migrations=migrations(),
         token_life=settings.token_life, externals=_externals(settings), egress=Egress(settings.egress),
-        registry=REGISTRY,
+        registry=REGISTRY, fault=services.policy_fault,
     )  # fmt: skip
 
     def more_routes(bearer: Bearer) -> list[BaseRoute]:
@@ -125,7 +125,7 @@ async def run_health(
     It answers from the same event loop as the work: a loop that hangs fails its probe.
     """
     async with open_services(settings, server, role, most=2) as services:
-        health = Health(services.database, migrations(), REGISTRY)
+        health = Health(services.database, migrations(), REGISTRY, services.policy_fault)
         routes = [
             Route("/healthz", health.alive), Route("/readyz", health.ready), Route("/metrics", health.metrics)
         ]  # fmt: skip

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from sharewell.domain import addresses, checks
 from sharewell.domain.errors import Conflict, Invalid
-from sharewell.domain.principals import Role
+from sharewell.domain.principals import Role, check_apart
 from sharewell.domain.scopes import LETTERS, NOUNS, grantable, grants
 
 MAX_KEYS = 8
@@ -42,6 +42,7 @@ USUAL_SCOPES: Mapping[Role, tuple[str, ...]] = {
     Role.ALLOCATOR: ("system/*.cruds",),
     Role.REGULATOR: ("system/*.rs",),
     Role.ADMIN: ("system/*.cruds",),
+    Role.AUDITOR: ("system/*.rs",),
 }
 
 
@@ -177,6 +178,7 @@ def thumbprint(key: Mapping[str, str]) -> str:
 def _check_roles(draft: ClientDraft) -> None:
     if not draft.roles:
         raise Invalid(f"roles is empty; give at least one of {', '.join(Role)}.", field="roles")
+    check_apart(draft.roles)
     for_itself = any(scope.startswith("system/") for scope in draft.scopes)
     if draft.roles & _OF_AN_INSTITUTION and draft.institution is None and for_itself:
         raise Invalid("institution is missing; the roles institution and device act for one.", field="institution")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ASKED: Final = "asked"  #: the member of an entry's details
 _PARTIES: Final = ("owner", "giver", "receiver")
+_OF_TOKEN: Final = ("purpose", "sender_constrained", "proof_required")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,18 +28,25 @@ class Inquiry:
     action: Action
     target: Target
     context: Mapping[str, str] = field(default_factory=dict)
+    token_told: bool = True  #: False for an old entry, which says nothing of the token's purpose, key and proof
 
     def to_json(self) -> dict[str, Json]:
         """All that an entry does not say already: who asked and for what is in its `actor` and `action`."""
         parties = {name: str(who) for name in _PARTIES if (who := getattr(self.target, name)) is not None}
         shared = {"shared_with": sorted(map(str, self.target.shared_with))} if self.target.shared_with else {}
+        if self.target.author is not None:
+            parties["author"] = self.target.author
         return {
             "roles": sorted(self.caller.roles),
             "scopes": sorted(self.caller.scopes),
             "institution": None if self.caller.institution is None else str(self.caller.institution),
             "target": {"kind": self.target.kind, "id": self.target.id, **parties, **shared},
             "context": dict(self.context),
-        }
+            "token": {
+                "purpose": self.caller.purpose, "sender_constrained": self.caller.sender_constrained,
+                "proof_required": self.caller.proof_required,
+            },
+        }  # fmt: skip
 
     @classmethod
     def of(cls, decision: Decision) -> Inquiry | None:
@@ -50,18 +58,20 @@ class Inquiry:
         if told is None:
             return None
         try:
-            target, institution = told["target"], told["institution"]
+            target, institution, token = told["target"], told["institution"], told.get("token")
             caller = Caller(
                 principal=decision.actor, roles=frozenset(map(Role, told["roles"])),
                 institution=None if institution is None else UUID(institution), scopes=frozenset(told["scopes"]),
+                **({} if token is None else {name: token[name] for name in _OF_TOKEN}),
             )  # fmt: skip
             parties = {name: UUID(target[name]) for name in _PARTIES if name in target}
             return cls(
                 caller=caller, action=Action(decision.action), context=dict(told["context"]),
                 target=Target(
-                    kind=target["kind"], id=target["id"], **parties,
+                    kind=target["kind"], id=target["id"], author=target.get("author"), **parties,
                     shared_with=frozenset(map(UUID, target.get("shared_with", ()))),
                 ),
+                token_told=token is not None,
             )  # fmt: skip
         except (AttributeError, KeyError, TypeError, ValueError) as why:
             raise Invalid(f"the entry does not hold an inquiry that can be made here: {why}.", field=ASKED) from None

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sharewell.domain import checks
 from sharewell.domain.errors import Conflict, Invalid
-from sharewell.domain.principals import Role
+from sharewell.domain.principals import Role, check_apart
 
 PERSONS = frozenset(Role) - {Role.DEVICE}
 PREFIX = "person/"  #: of a person's principal; no client id can begin like this
@@ -62,6 +62,7 @@ class Person:
             raise Invalid("login must have 3 to 200 of a-z, 0-9 and . _ + @ -.", field="login")
         if not draft.roles or not draft.roles <= PERSONS:
             raise Invalid(f"roles must be some of {', '.join(sorted(PERSONS))}.", field="roles")
+        check_apart(draft.roles)
         if Role.INSTITUTION in draft.roles and draft.institution is None:
             raise Invalid("institution is missing; the role institution acts for one.", field="institution")
         return cls(

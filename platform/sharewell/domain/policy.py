@@ -114,6 +114,8 @@ class Action(StrEnum):
         "readAccessAudit", "decision", "r", "Read of refusals, clients, people, tokens, keys and policies.",
     )  # fmt: skip
     READ_DECISION_BUNDLE = "readDecisionBundle", "decision", "r", "Take away the proof of one decision."
+    EXPLAIN_ACCESS = "explainAccess", "decision", "r", "Ask why somebody was refused, and what would change that."
+    EXPLAIN_OWN_REFUSAL = "explainOwnRefusal", "decision", "r", "Ask why oneself was refused."
 
     FIND_SUBJECT = "findSubject", "subject", "r", "Find the reference under which a person is sealed in entries."
     VIEW_SUBJECT = "viewSubject", "subject", "r", "Open the sealed details of the person for whom something was done."
@@ -122,13 +124,22 @@ class Action(StrEnum):
     REGISTER_CLIENT = "registerClient", "client", "c", "Give a program access, with roles, scopes and an end."
     DISABLE_CLIENT = "disableClient", "client", "u", "Take a program's access away."
     VIEW_CLIENT = "viewClient", "client", "r", "See which programs have access."
+    REVIEW_ACCESS = "reviewAccess", "client", "r", "See who can do what, and take a review of all access away."
 
     REGISTER_PERSON = "registerPerson", "person", "c", "Invite a person to sign in, with roles and institution."
     DISABLE_PERSON = "disablePerson", "person", "u", "Take a person's access away."
     VIEW_PERSON = "viewPerson", "person", "r", "See who may sign in."
 
-    PUBLISH_POLICY = "publishPolicy", "policy", "c", "Put a set of policies into force."
+    PUBLISH_POLICY = "publishPolicy", "policy", "c", "Put a set of policies into force at its time, on record."
+    DRAFT_POLICY = "draftPolicy", "policy", "c", "Draft a version of the policies, edit one's own, keep a simulation."
+    APPROVE_POLICY = "approvePolicy", "policy", "u", "Let a version that somebody else wrote come into force."
+    WITHDRAW_POLICY = "withdrawPolicy", "policy", "u", "Take a version back that is not in force yet."
+    ROLL_BACK_POLICY = "rollBackPolicy", "policy", "c", "Propose that the policies of an earlier version return."
+    BREAK_GLASS = "breakGlass", "policy", "c", "Put a version into force at once and for hours, for a reason."
+    END_BREAK_GLASS = "endBreakGlass", "policy", "u", "End a broken glass before its time."
+    VIEW_POLICY_VERSION = "viewPolicyVersion", "policy", "r", "Read drafts and versions of the policies, and compare."
     VIEW_POLICY = "viewPolicy", "policy", "r", "Read the policies in force."
+    SIMULATE_POLICY = "simulatePolicy", "policy", "r", "Try a draft of the policies on past decisions, or compare it."
     ROTATE_KEY = "rotateKey", "key", "c", "Bring a new signing key into use."
 
     START_JOB = "startJob", "job", "c", "Ask for a forecast or an allocation now rather than at night."
@@ -164,6 +175,7 @@ class Target:
     giver: UUID | None = None  #: of a transfer: who gives; of an agreement: whose numbers are shown
     receiver: UUID | None = None  #: of a transfer: who receives; of an agreement: who sees them
     shared_with: frozenset[UUID] = frozenset()  #: whom the owner shows it, by agreements in force, as far as known
+    author: str | None = None  #: of a version of the policies: the principal that wrote it
 
     def __post_init__(self) -> None:
         # A target that the policies cannot read is a mistake in the program, found here and not as a refusal.
@@ -175,6 +187,8 @@ class Target:
             raise ValueError(f"only {' and '.join(BETWEEN)} have a giver and a receiver; this is a {self.kind}")
         if self.kind not in SHARED and self.shared_with:
             raise ValueError(f"agreements are about {' and '.join(SHARED)}; this is a {self.kind}")
+        if self.kind != "policy" and self.author:
+            raise ValueError(f"only policies have an author; this is a {self.kind}")
 
     @classmethod
     def list(

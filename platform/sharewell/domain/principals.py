@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
+
+from sharewell.domain.errors import Invalid
 
 
 class Role(StrEnum):
@@ -15,6 +19,18 @@ class Role(StrEnum):
     ALLOCATOR = "allocator"
     REGULATOR = "regulator"
     ADMIN = "admin"
+    AUDITOR = "auditor"
+
+
+#: The platform's own processes, as they are called where they act; the operator is the machine's command line.
+WORKERS: Final = ("ingest", "forecast", "allocate", "expire", "seal", "reconcile", "retain")
+OPERATOR: Final = "operator"
+
+
+def check_apart(roles: Iterable[Role]) -> None:
+    """Whoever is audited does not audit. Raises `Invalid` for roles that hold both admin and auditor."""
+    if {Role.ADMIN, Role.AUDITOR} <= {*roles}:
+        raise Invalid("roles holds admin and auditor; an auditor looks at what admins do, so it is no admin.", field="roles")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

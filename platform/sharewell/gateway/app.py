@@ -81,6 +81,7 @@ class Parts:
     externals: Sequence[External] = ()  #: whose tokens are taken beside our own
     egress: Egress = field(default_factory=lambda: Egress(()))  #: where keys of clients may be fetched from
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    fault: Callable[[], str | None] = lambda: None  #: why this process cannot work, if it cannot
 
 
 def build_app(
@@ -99,7 +100,7 @@ def build_app(
     server_metadata(parts.issuer)
     called_back = CalledBack(parts.grants.called_back, parts.now)
     check = _bearer(parts, called_back)
-    health = Health(parts.database, parts.migrations, parts.registry)
+    health = Health(parts.database, parts.migrations, parts.registry, parts.fault)
     return Starlette(
         routes=[
             Route("/graphql", RequireBearer(graphql_app, check), methods=["GET", "POST"]),

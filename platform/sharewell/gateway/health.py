@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.resources.abc import Traversable
 
 import asyncpg
@@ -18,15 +19,19 @@ PATIENCE_SECONDS = 2
 class Health:
     """The three pages an operator's tools ask for."""
 
-    def __init__(self, database: Database, migrations: Traversable, registry: CollectorRegistry) -> None:
-        self._database, self._migrations, self._registry = database, migrations, registry
+    def __init__(
+        self, database: Database, migrations: Traversable, registry: CollectorRegistry,
+        fault: Callable[[], str | None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """`fault` tells why the process itself cannot work, if it cannot."""
+        self._database, self._migrations, self._registry, self._fault = database, migrations, registry, fault
 
     async def alive(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint's signature
         """200 as long as the process answers at all; a restart would not help a database that is away."""
         return JSONResponse({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint's signature
-        """200 if the database answers and has every migration of this release, else 503 saying what is missing."""
+        """200 if the database answers, has every migration and nothing else is wrong, else 503 saying what."""
         lacking = await self._lacking()
         if lacking is None:
             return JSONResponse({"status": "ready"})
@@ -42,7 +47,7 @@ class Health:
             return "the database cannot be reached"
         except MigrationError as error:
             return str(error)
-        return f"migration {waiting[0].name} is not applied; run: sharewell migrate" if waiting else None
+        return f"migration {waiting[0].name} is not applied; run: sharewell migrate" if waiting else self._fault()
 
     async def metrics(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint's signature
         """Prometheus text format."""

@@ -30,6 +30,7 @@ from sharewell.domain.principals import Caller, Role
 from sharewell.domain.remarks import Remark
 from sharewell.domain.resources import Resource
 from sharewell.domain.subjects import FIELD, Person
+from sharewell.services.rulebook import Rulebook
 from sharewell.store.answered import Wish
 from sharewell.store.database import Database, Transaction
 
@@ -130,12 +131,17 @@ class Act:
 class Office:
     """Where acts are permitted, done and recorded."""
 
-    def __init__(self, database: Database, authz: Authorizer, now: Callable[[], datetime], vault: Vault) -> None:
+    def __init__(self, database: Database, rulebook: Rulebook, now: Callable[[], datetime], vault: Vault) -> None:
         self.database = database
-        self.authz = authz
+        self.rulebook = rulebook
         self.now = now
         self.vault = vault
         self._catalogue: dict[str, Resource] = {}
+
+    @property
+    def authz(self) -> Authorizer:
+        """The policies in force at this moment. Raises `Unavailable` where this process cannot read them."""
+        return self.rulebook.at(self.now())
 
     @asynccontextmanager
     async def act(
@@ -255,10 +261,10 @@ class Office:
 
 
 def _leaves_a_trace(caller: Caller, action: Action, target: Target) -> bool:
-    """Whether a reading is recorded: every one of a regulator, and of an institution those of what is not its own."""
+    """Whether a reading is recorded: all of a regulator or auditor, and of an institution those of what is not its own."""
     if action.writes:
         return False
-    if Role.REGULATOR in caller.roles:
+    if not caller.roles.isdisjoint({Role.REGULATOR, Role.AUDITOR}):
         return True
     parties = {target.owner, target.giver, target.receiver}
     return caller.institution is not None and target.kind in OWNED and caller.institution not in parties

@@ -28,6 +28,12 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 """
 BY_ID = f"select {_COLUMNS} from oauth.client where client_id = $1"
 PAGE = f"select {_COLUMNS} from oauth.client where client_id > $1 order by client_id limit $2"
+#: Those that people use, with which a person can come.
+APPS = f"""
+select {_COLUMNS} from oauth.client
+ where cardinality(redirect_uris) > 0 and status = 'active' and (expires_at is null or expires_at > $1)
+ order by client_id
+"""
 DISABLE = """
 update oauth.client set status = 'disabled', disabled_by = $2 where client_id = $1 and status = 'active' returning true
 """
@@ -79,6 +85,10 @@ class ClientRepository:
     async def page(self, *, after: str, first: int) -> Page[Client]:
         rows = await self._conn.fetch(PAGE, after, first + 1)
         return Page.of([_client(row) for row in rows], first)
+
+    async def apps(self, *, at: datetime) -> list[Client]:
+        """All that people can use."""
+        return [_client(row) for row in await self._conn.fetch(APPS, at)]
 
     async def disable(self, client_id: str, decision: UUID) -> None:
         """Refuse it from now on; raises `Conflict` where somebody else did so meanwhile."""

@@ -14,6 +14,7 @@ from sharewell.store.agreements import AgreementRepository
 from sharewell.store.allocations import AllocationRepository
 from sharewell.store.answered import AnsweredRepository
 from sharewell.store.audit import AuditRepository
+from sharewell.store.break_glass import BreakGlassRepository
 from sharewell.store.capacity import CapacityRepository
 from sharewell.store.choices import ChoiceRepository
 from sharewell.store.clients import ClientRepository
@@ -29,6 +30,7 @@ from sharewell.store.institutions import InstitutionRepository
 from sharewell.store.offers import OfferRepository
 from sharewell.store.overrides import OverrideRepository
 from sharewell.store.people import PersonRepository
+from sharewell.store.policy_versions import PolicyVersionRepository
 from sharewell.store.queue import Queue
 from sharewell.store.receipts import ReceiptRepository
 from sharewell.store.remarks import RemarkRepository
@@ -101,6 +103,10 @@ class Transaction:
         return AllocationRepository(self.conn)
 
     @cached_property
+    def break_glass(self) -> BreakGlassRepository:
+        return BreakGlassRepository(self.conn)
+
+    @cached_property
     def capacity(self) -> CapacityRepository:
         return CapacityRepository(self.conn)
 
@@ -159,6 +165,10 @@ class Transaction:
     @cached_property
     def people(self) -> PersonRepository:
         return PersonRepository(self.conn)
+
+    @cached_property
+    def policy_versions(self) -> PolicyVersionRepository:
+        return PolicyVersionRepository(self.conn)
 
     @cached_property
     def queue(self) -> Queue:

@@ -43,6 +43,7 @@ from sharewell.services.grants import GrantService
 from sharewell.services.institutions import InstitutionService
 from sharewell.services.office import Office
 from sharewell.services.people import PersonService
+from sharewell.services.rulebook import Rulebook
 from sharewell.store.audit import DecisionFilter
 from sharewell.store.database import Database
 from sharewell.wiring import migrations, operator
@@ -200,7 +201,7 @@ def open_door(clock: Clock, tmp_path: Path) -> OpenDoor:
     @asynccontextmanager
     async def open_door(pool: Pool) -> AsyncIterator[FrontDoor]:
         database = Database(pool)
-        office = Office(database, AUTHZ, clock, Vault(KeyFile(tmp_path / KEY_FILE), timedelta(days=1)))
+        office = Office(database, Rulebook(AUTHZ), clock, Vault(KeyFile(tmp_path / KEY_FILE), timedelta(days=1)))
         access = AccessService(office)
         parts = Parts(
             issuer=ISSUER,

@@ -263,10 +263,11 @@ async def test_a_decision_of_old_policies_is_asked_under_them_and_not_under_thos
                    b'permit (principal, action == Sharewell::Action::"publishOffer", resource);\n'}  # fmt: skip
     await api.institution("clinic")
     await api.report("clinic", staffed=20, occupied=5)
-    today, api.people.office.authz = api.people.office.authz, Authorizer.load(old)
+    rulebook = api.people.office.rulebook
+    today, rulebook.own = rulebook.own, Authorizer.load(old)
     await api.people.policies.publish(operator())
     made = await api.done("clinic", "publishOffer", **api.pledge_of(1))
-    api.people.office.authz = today
+    rulebook.own = today
     await api.people.policies.publish(operator())
     await seal()
     dossier = await dossier_of(api, made["decision"]["id"])

@@ -77,6 +77,7 @@ async def test_what_a_list_names_of_others_is_on_record_by_owner_with_its_ids(ap
         "{ capacityReports { nodes { id } } }", "{ allocations { nodes { id } } }", "{ overrides { nodes { id } } }",
         "{ consents { nodes { id } } }", "{ institutions { nodes { id } } }", "{ policySet { sha256 } }",
         "{ clients { nodes { clientId } } }", "{ jobsUnderway { id } }", "{ surgeModes { nodes { id } } }",
+        "{ policyVersions { nodes { number } } }", "{ brokenGlasses { nodes { id } } }",
     ],
 )  # fmt: skip
 async def test_whatever_a_regulator_reads_is_on_record_and_not_told_where_it_cannot_be(

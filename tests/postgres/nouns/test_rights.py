@@ -25,6 +25,11 @@ WATCH = frozenset(
     {"state", "since", "last_target", "known_at", "model", "capital", "life", "level", "recent", "judged", "missed",
      "marked_by"}
 )  # fmt: skip
+VERSION = frozenset(
+    {"state", "policy_set", "findings", "edited_at", "simulated_at", "simulation", "approved_by", "approved_person",
+     "approved_at", "effective_from", "effective_at", "ended_at", "changed_by"}
+)  # fmt: skip
+VERSION_STEP = frozenset({"state", "effective_at", "ended_at", "changed_by"})
 NONE: frozenset[str] = frozenset()
 
 
@@ -44,6 +49,7 @@ MATRIX: dict[DatabaseRole, dict[str, Rights]] = {
         "allocation": READ,
         "answered": Rights(insert=True, update=frozenset({"answer"})),
         "artifact": ADD,
+        "break_glass": Rights(insert=True, update=SURGE),
         "capacity_report": ADD,
         "choice": ADD,
         "credit": READ,
@@ -62,6 +68,8 @@ MATRIX: dict[DatabaseRole, dict[str, Rights]] = {
         "institution": Rights(insert=True, update=frozenset({"status", "decision_id"})),
         "offer": Rights(insert=True, update=frozenset({"status"})),
         "override": ADD,
+        "policy_step": READ,
+        "policy_version": Rights(insert=True, update=VERSION),
         "remark": ADD,
         "request": Rights(insert=True, update=REQUEST),
         "resource": ADD,
@@ -75,6 +83,7 @@ MATRIX: dict[DatabaseRole, dict[str, Rights]] = {
         "agreement": READ,
         "allocation": ADD,
         "artifact": ADD,
+        "break_glass": Rights(update=SURGE),
         "capacity_report": ADD,
         "choice": READ,
         "credit": ADD,
@@ -93,6 +102,8 @@ MATRIX: dict[DatabaseRole, dict[str, Rights]] = {
         "institution": Rights(insert=True, update=frozenset({"latitude", "longitude"})),
         "offer": Rights(update=frozenset({"status"})),
         "override": READ,
+        "policy_step": READ,
+        "policy_version": Rights(update=VERSION_STEP),
         "remark": READ,
         "request": Rights(insert=True, update=REQUEST),
         "resource": READ,

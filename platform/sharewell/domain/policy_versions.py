@@ -1,0 +1,245 @@
+"""Versions of the policies: how a change goes from a draft to being in force, and who must have looked at it by then.
+
+A version is drafted, validated, simulated, approved by a second person, and in force from its time on until another
+version takes its place. Going back is a new version too. What may follow on what is written here as functions of the
+time; the policies themselves are read by `sharewell.vetting`, and nothing here knows their language.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+from sharewell.domain import checks
+from sharewell.domain.errors import Conflict, Invalid
+
+MOST_FILES: Final = 100
+MOST_FILE_BYTES: Final = 65_536
+MOST_BYTES: Final = 524_288  #: of all files together
+FARTHEST: Final = timedelta(days=90)  #: that a version can be approved ahead of its time
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}\.cedar")
+
+
+class VersionOrigin(StrEnum):
+    """Where a version comes from."""
+
+    SHIPPED = "shipped"  #: it came with a release
+    DRAFTED = "drafted"  #: an admin wrote it
+    ROLLED_BACK = "rolled_back"  #: it has the policies of an earlier one
+
+
+class VersionState(StrEnum):
+    """How far a version has come."""
+
+    DRAFT = "draft"  #: something in it keeps it from ever being in force
+    VALIDATED = "validated"
+    SIMULATED = "simulated"  #: real decisions were asked again under it
+    APPROVED = "approved"  #: by a second person; its time has not come
+    EFFECTIVE = "effective"
+    SUPERSEDED = "superseded"  #: another one took its place
+    WITHDRAWN = "withdrawn"  #: taken back before it came into force
+
+
+OPEN: Final = frozenset({VersionState.DRAFT, VersionState.VALIDATED, VersionState.SIMULATED})
+
+
+class Weight(StrEnum):
+    """What a finding means for the version."""
+
+    FAULT = "fault"  #: it cannot come into force
+    WARNING = "warning"  #: whoever approves it should have seen this
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that a check of a set of policies found."""
+
+    code: str  #: a name that stays, such as `unconditional_permit`
+    weight: Weight
+    message: str
+    policy: str | None = None  #: the id of the policy it is about
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyVersion:
+    """One version of the whole set of policies."""
+
+    number: int
+    origin: VersionOrigin
+    state: VersionState
+    author: str  #: principal that wrote it; `operator` for what came with a release
+    author_person: UUID | None  #: reference of the person on whose behalf it was written
+    base: int | None  #: the version that it changes; of a roll back, the one that it takes the place of
+    returns_to: int | None  #: of a roll back: the version whose policies it has
+    policy_set: str  #: SHA-256 that names its files
+    findings: tuple[Finding, ...]
+    drafted_at: datetime
+    edited_at: datetime
+    simulated_at: datetime | None
+    simulation: Mapping[str, Any] | None  #: what the latest simulation found, and of which window
+    approved_by: str | None
+    approved_person: UUID | None
+    approved_at: datetime | None
+    effective_from: datetime | None  #: the time from which it is to be in force
+    effective_at: datetime | None  #: when its coming into force was put on record
+    ended_at: datetime | None  #: when it was superseded or withdrawn
+    decision: UUID  #: that drafted it
+    changed_by: UUID  #: the latest decision about it
+    why: str | None = field(repr=False)  #: what the author gave as the reason, while it is kept
+
+    def edited(self, policy_set: str, findings: Sequence[Finding], *, by: str, at: datetime) -> PolicyVersion:
+        """With other files. It is validated anew, and what was simulated counts no more."""
+        if by != self.author:
+            raise Conflict("only its author edits a version; draft one of your own.", field="version")
+        self._must_be(OPEN, "edited")
+        if self.origin is not VersionOrigin.DRAFTED:
+            raise Conflict("only a version that was drafted can be edited; draft one on top of it.", field="version")
+        return replace(
+            self, state=state_after(findings), policy_set=policy_set, findings=tuple(findings), edited_at=at,
+            simulated_at=None, simulation=None,
+        )  # fmt: skip
+
+    def check_simulates(self) -> None:
+        """Raise `Conflict` where it cannot be simulated."""
+        self._must_be(OPEN - {VersionState.DRAFT}, "simulated")
+
+    def simulated(self, summary: Mapping[str, Any], *, policy_set: str, at: datetime) -> PolicyVersion:
+        """With what a simulation of the very files `policy_set` found."""
+        self.check_simulates()
+        if policy_set != self.policy_set:
+            raise Conflict("the version was edited while it was simulated; simulate it again.", field="version")
+        return replace(self, state=VersionState.SIMULATED, simulated_at=at, simulation=summary)
+
+    def approved(
+        self, *, by: str, person: UUID | None, policy_set: str, effective_from: datetime, at: datetime,
+        replaces: int | None,
+    ) -> PolicyVersion:  # fmt: skip
+        """Approved by a second person who read `policy_set`; `replaces` would be in force at that time without it.
+
+        Raises `Conflict` where it is not ripe, is the approver's own, was edited since it was read, or was written on
+        top of something else than what it would replace: that would be undone unseen.
+        """
+        ripe = {VersionState.SIMULATED} | (
+            {VersionState.VALIDATED} if self.origin is VersionOrigin.ROLLED_BACK else set()
+        )
+        self._must_be(frozenset(ripe), "approved")
+        if by == self.author or (person is not None and person == self.author_person):
+            raise Conflict("whoever wrote a version does not approve it; a second person does.", field="version")
+        if policy_set != self.policy_set:
+            raise Conflict("the version was edited since; read it again.", field="sha256")
+        checks.moment(effective_from, "effectiveFrom")
+        if not at <= effective_from <= at + FARTHEST:
+            raise Invalid(
+                f"effectiveFrom must be now or lie ahead, by at most {FARTHEST.days} days.", field="effectiveFrom"
+            )
+        if self.origin is not VersionOrigin.SHIPPED and self.base != replaces:
+            raise Conflict(
+                f"it was written on top of version {self.base}, and version {replaces} would be in force then; draft "
+                "it anew on top of that.", field="version",
+            )  # fmt: skip
+        return replace(
+            self, state=VersionState.APPROVED, approved_by=by, approved_person=person, approved_at=at,
+            effective_from=effective_from,
+        )  # fmt: skip
+
+    def took_effect(self, at: datetime) -> PolicyVersion:
+        """In force from its time on, which has come."""
+        self._must_be(frozenset({VersionState.APPROVED}), "brought into force")
+        if self.effective_from is None or at < self.effective_from:
+            raise Conflict("its time has not come.", field="version")
+        return replace(self, state=VersionState.EFFECTIVE, effective_at=at)
+
+    def superseded(self, at: datetime) -> PolicyVersion:
+        """No more in force, for another one is."""
+        self._must_be(frozenset({VersionState.EFFECTIVE}), "superseded")
+        return replace(self, state=VersionState.SUPERSEDED, ended_at=at)
+
+    def withdrawn(self, at: datetime) -> PolicyVersion:
+        """Taken back before its time."""
+        self._must_be(OPEN | {VersionState.APPROVED}, "withdrawn")
+        if self.effective_from is not None and self.effective_from <= at:
+            raise Conflict("its time has come; roll back to another version instead.", field="version")
+        return replace(self, state=VersionState.WITHDRAWN, ended_at=at)
+
+    @property
+    def was_in_force(self) -> bool:
+        """Whether it is in force, or was once."""
+        return self.effective_at is not None
+
+    def _must_be(self, states: frozenset[VersionState], done: str) -> None:
+        if self.state in states:
+            return
+        if self.state is VersionState.DRAFT:
+            raise Conflict(f"a version with faults cannot be {done}; see its findings.", field="version")
+        wanted = " or ".join(state for state in VersionState if state in states)
+        raise Conflict(f"only a version that is {wanted} can be {done}; this one is {self.state}.", field="version")
+
+
+def state_after(findings: Sequence[Finding]) -> VersionState:
+    """Where a version begins whose files have these findings."""
+    faulty = any(finding.weight is Weight.FAULT for finding in findings)
+    return VersionState.DRAFT if faulty else VersionState.VALIDATED
+
+
+def changed_files(base: Mapping[str, bytes], changes: Mapping[str, str | None]) -> dict[str, bytes]:
+    """The files of a new version: those of `base` with `changes`, where None takes a file away.
+
+    Raises `Invalid` for a name or size that cannot be, or where nothing changes.
+    """
+    files = dict(base)
+    for name, text in changes.items():
+        if not _NAME.fullmatch(name):
+            raise Invalid(
+                f"{name[:80]!r} is no name of a policy file; it must look like offers.cedar, in lower case. The schema "
+                "belongs to the release and cannot be changed.", field="files",
+            )  # fmt: skip
+        if text is None and name not in base:
+            raise Invalid(f"there is no file {name} to take away.", field="files")
+        if text is None:
+            del files[name]
+        else:
+            files[name] = _body(name, text)
+    if files == base:
+        raise Invalid("these files are what the version it changes has; there is nothing to draft.", field="files")
+    if len(files) > MOST_FILES or sum(map(len, files.values())) > MOST_BYTES:
+        raise Invalid(f"a version has at most {MOST_FILES} files and {MOST_BYTES} bytes.", field="files")
+    return files
+
+
+def _body(name: str, text: str) -> bytes:
+    try:
+        body = text.encode()
+    except UnicodeEncodeError:
+        raise Invalid(f"{name} is no plain text.", field="files") from None
+    if len(body) > MOST_FILE_BYTES or "\0" in text:
+        raise Invalid(f"{name} must be plain text of at most {MOST_FILE_BYTES} bytes.", field="files")
+    return body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheduled:
+    """A version that is in force from a time on, or an open broken glass that puts one into force."""
+
+    number: int
+    shipped: bool  #: each process judges by the set of its own release
+    policy_set: str
+    since: datetime
+    until: datetime | None  #: of a broken glass: when it ends by itself
+    recorded: bool  #: whether its coming into force is on record
+
+    def is_due(self, at: datetime) -> bool:
+        """Whether something is to be put on record of it: that it came into force, or that its time is over."""
+        return (self.since <= at and not self.recorded) if self.until is None else self.until <= at
+
+
+def in_force(schedule: Sequence[Scheduled], at: datetime, *, with_glass: bool = True) -> Scheduled | None:
+    """What is in force at `at`: a glass that was broken, else the version whose time came last; None before any."""
+    come = [each for each in schedule if each.since <= at]
+    glasses = [each for each in come if with_glass and each.until is not None and at < each.until]
+    versions = [each for each in come if each.until is None]
+    return max(glasses or versions, key=lambda each: (each.since, each.number), default=None)

@@ -1,0 +1,177 @@
+"""What the text of policies refers to: which facts of a request it looks at, and with what it compares them.
+
+Read from Cedar's JSON form of a policy (https://docs.cedarpolicy.com/policies/json-format.html). Two requests that differ
+only in what no policy looks at get the same answer, so this is what a finite comparison of policies rests on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+#: Facts that are texts: a policy can look at them in more ways than by comparing them with a text.
+PURPOSE: Final = "context.purposeOfUse"
+STANDING: Final = "context.callerStatus"
+NEEDED: Final = "context.requiredScope"
+SCOPES: Final = "principal.scopes"
+PROOF: Final = "principal.proofRequired"
+PROVEN: Final = "context.senderConstrained"
+_TEXTS: Final = (PURPOSE, STANDING, NEEDED)
+_VARIABLES: Final = ("principal", "action", "resource", "context")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What some policies refer to."""
+
+    facts: frozenset[str]  #: such as `principal.institution`, or `resource` where it is compared as a whole
+    entities: frozenset[tuple[str, str]]  #: type without its namespace and id of each that is named
+    compared: frozenset[tuple[str, str]]  #: fact and text it is compared with; "" for a pattern
+    unclear: tuple[str, ...]  #: what a comparison by cases cannot follow, in words
+
+    @classmethod
+    def of(cls, bodies: Iterable[Mapping[str, Any]]) -> Self:
+        """The terms of policies in Cedar's JSON form."""
+        found = list(bodies)
+        walked = [each for body in found for each in _conditions(body)]
+        said = list(dict.fromkeys(why for each in walked for why in _unclear(each)))
+        return cls(
+            facts=frozenset(fact for each in walked for fact in _facts(each)),
+            entities=frozenset(one for body in found for one in _entities(body)),
+            compared=frozenset(pair for each in walked for pair in _compared(each)),
+            unclear=tuple(said),
+        )
+
+
+def _conditions(body: Mapping[str, Any]) -> Iterator[Any]:
+    for condition in body["conditions"]:
+        yield condition["body"]
+
+
+def _entities(node: Any) -> Iterator[tuple[str, str]]:
+    """Every entity that is named, in scopes and conditions alike."""
+    if isinstance(node, Mapping):
+        if node.keys() == {"type", "id"}:
+            yield node["type"].rpartition("::")[2], node["id"]
+            return
+        node = list(node.values())
+    if isinstance(node, list):
+        for each in node:
+            yield from _entities(each)
+
+
+def _fact(node: Any) -> str | None:
+    """The fact an expression reads, such as `context.purposeOfUse`; None where it is no plain reading."""
+    if not isinstance(node, Mapping) or len(node) != 1:
+        return None
+    if (of := node.get(".")) is not None:
+        variable = of["left"].get("Var") if isinstance(of["left"], Mapping) else None
+        return None if variable is None else f"{variable}.{of['attr']}"
+    variable = node.get("Var")
+    return variable if isinstance(variable, str) else None
+
+
+def _facts(node: Any) -> Iterator[str]:
+    if isinstance(node, list):
+        for each in node:
+            yield from _facts(each)
+    if not isinstance(node, Mapping):
+        return
+    for form in (".", "has"):
+        of = node.get(form)
+        if isinstance(of, Mapping) and isinstance(of.get("left"), Mapping) and of["left"].get("Var") in _VARIABLES:
+            yield f"{of['left']['Var']}.{of['attr']}"
+            return
+    if (fact := _fact(node)) is not None:
+        yield fact
+        return
+    for each in node.values():
+        yield from _facts(each)
+
+
+def _compared(node: Any) -> Iterator[tuple[str, str]]:
+    """Facts that are texts, or sets of texts, with each text they are compared with."""
+    if isinstance(node, list):
+        for each in node:
+            yield from _compared(each)
+    if not isinstance(node, Mapping):
+        return
+    for of in node.values():
+        if isinstance(of, Mapping) and {"left", "right"} <= of.keys():
+            for fact, other in ((_fact(of["left"]), of["right"]), (_fact(of["right"]), of["left"])):
+                if fact is not None and fact in (*_TEXTS, SCOPES):
+                    yield from ((fact, text) for text in _written(other))
+        elif isinstance(of, Mapping) and (fact := _fact(of.get("left"))) in (NEEDED, STANDING) and "pattern" in of:
+            yield fact, ""
+        yield from _compared(of)
+
+
+def _written(node: Any) -> Iterator[str]:
+    """The texts of a literal."""
+    if not isinstance(node, Mapping):
+        return
+    for each in node.get("Set", [node]):
+        value = each.get("Value") if isinstance(each, Mapping) else None
+        yield from [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+
+
+def _text(node: Any) -> bool:
+    return isinstance(node, Mapping) and isinstance(node.get("Value"), str)
+
+
+def _texts(node: Any) -> bool:
+    """A set of texts written out."""
+    if not isinstance(node, Mapping):
+        return False
+    if isinstance(held := node.get("Value"), list):
+        return all(isinstance(each, str) for each in held)
+    return isinstance(held := node.get("Set"), list) and all(_text(each) for each in held)
+
+
+def _unclear(node: Any) -> Iterator[str]:
+    """Why cases would not cover an expression, if so. Whatever is not known to be covered is unclear."""
+    if isinstance(node, list):
+        for each in node:
+            yield from _unclear(each)
+    if not isinstance(node, Mapping) or _covered(node):
+        return
+    fact = _fact(node)
+    if fact in _TEXTS:
+        yield f"it looks at {fact} otherwise than by comparing it with texts"
+    elif fact == SCOPES:
+        yield f"it looks at {fact} otherwise than by whether it contains the required scope, or scopes written out"
+    elif fact == "context":
+        yield "it looks at the context as a whole"
+    if fact is not None:
+        return
+    if "." in node or "has" in node:
+        yield "it looks at a fact of a fact, such as the owner of an owner"
+    for form in ("getTag", "hasTag"):
+        if form in node:
+            yield "it looks at tags"
+    for each in node.values():
+        yield from _unclear(each)
+
+
+def _covered(node: Mapping[str, Any]) -> bool:
+    """Whether this is a use of texts that cases by their value cover."""
+    (form, of), *rest = node.items() if node else [("", None)]
+    if rest or not isinstance(of, Mapping):
+        return False
+    left, right = of.get("left"), of.get("right")
+    match form:
+        case "has":
+            return _fact(left) in _VARIABLES
+        case "==" | "!=":
+            return (_fact(left) in _TEXTS and _text(right)) or (_text(left) and _fact(right) in _TEXTS)
+        case "like":  # the platform itself writes these two, from few values that are all tried
+            return _fact(left) in (NEEDED, STANDING)
+        case "contains" if _fact(left) == SCOPES:
+            return _fact(right) == NEEDED or _text(right)
+        case "contains":
+            return _texts(left) and _fact(right) in _TEXTS
+        case "containsAny" | "containsAll":
+            return _fact(left) == SCOPES and _texts(right)
+        case _:
+            return False

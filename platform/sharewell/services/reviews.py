@@ -1,0 +1,279 @@
+"""Why somebody was refused, who can do what, and a review of all access. Each question is put on record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sharewell.authz import Policy
+from sharewell.domain import checks
+from sharewell.domain.audit import REFUSED, Decision, Json, format_time
+from sharewell.domain.clients import Client, ClientStatus
+from sharewell.domain.errors import Invalid
+from sharewell.domain.inquiry import Inquiry
+from sharewell.domain.people import Person, PersonStatus
+from sharewell.domain.policy import MANY, Action, Target, scope_of
+from sharewell.domain.principals import WORKERS, Caller
+from sharewell.domain.review import (
+    DORMANT_AFTER,
+    Able,
+    AccessState,
+    Holder,
+    Permitted,
+    Registration,
+    Reviewed,
+    changes,
+    context_of,
+    process,
+    reaches,
+    ways_of_client,
+    ways_of_person,
+)
+from sharewell.domain.simulation import Unplayed, Verdict
+from sharewell.services.audit import target_of
+from sharewell.services.office import Office
+from sharewell.services.simulations import Questions, set_of_then
+from sharewell.store.audit import RecordedDecision
+from sharewell.store.database import Transaction
+from sharewell.store.paging import Page
+from sharewell.store.reviews import ReviewRepository
+
+AT_ONCE: Final = 200  #: registrations looked at in one go
+NOBODY: Final = UUID(int=0)
+Place = tuple[Holder, str]  #: in a list of processes, clients and people
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """Why something was refused, and what would be permitted."""
+
+    decision: Decision
+    policies: tuple[Policy, ...]  #: of then, that forbade it; none where nothing permitted it
+    permitting: tuple[Policy, ...]  #: of now, that permit the act to somebody
+    scope: str | None  #: that the act needs; None where no policy was asked
+    allowed_now: bool | None  #: under the policies in force; None where it cannot be asked again
+    would_change: tuple[tuple[str, ...], ...]  #: facts that, changed alone or two at once, lift the refusal now
+
+
+class ReviewService:
+    """Who can do what, and why not."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def why_refused(self, caller: Caller, id: UUID) -> Explained:  # noqa: A002
+        """For the refused itself and those entitled. Raises `NotFound`, or `Invalid` for what was not refused."""
+        recorded = await self._find(id)
+        own = recorded.decision.actor == caller.principal
+        action = Action.EXPLAIN_OWN_REFUSAL if own else Action.EXPLAIN_ACCESS
+        async with self._office.act(caller, action, target_of(recorded)) as act:
+            if recorded.decision.outcome != REFUSED:
+                raise Invalid("this decision was allowed; only a refusal is explained.", field="decision")
+            await act.record(
+                "access.explained", "decision", id, {}, institution=recorded.decision.institution
+            )
+        return await self._explained(recorded.decision)
+
+    async def who_can(
+        self, caller: Caller, action: Action, target: Target, *, after: Place | None, first: int
+    ) -> Page[Able]:
+        """The processes, clients and people that can do it now, in this order."""
+        at = self._office.now()
+        asked: dict[str, Json] = {"action": str(action), "id": target.id, **_parties(target)}
+        await self._recorded(caller, asked)
+        questions, found = Questions(self._office.authz), list[Able]()
+        if after is None or after[0] is Holder.PROCESS:
+            found.extend(_processes(questions, action, target, "" if after is None else after[1]))
+            after = Holder.CLIENT, ""
+        async with self._office.database.transaction(read_only=True) as tx:
+            apps = await tx.clients.apps(at=at)
+            while len(found) <= first and (rows := await _registrations(tx, after, at, AT_ONCE)):
+                standings = await _standings(tx, rows)
+                found.extend(
+                    able for row in rows if row.state(at) is AccessState.ACTIVE
+                    and (able := _able(questions, row, apps, action, target, standings)) is not None
+                )  # fmt: skip
+                after = rows[-1].holder, rows[-1].id
+        return Page.of(found, first)
+
+    async def what_can(self, caller: Caller, client_id: str) -> tuple[Permitted, ...]:
+        """Every act the client can do as it is registered now; none where it is refused altogether."""
+        async with self._office.database.transaction(read_only=True) as tx:
+            client = await tx.clients.find(client_id)
+        target = Target(kind="client", id=client_id, owner=client.institution if client else None)
+        async with self._office.act(caller, Action.REVIEW_ACCESS, target) as act:
+            client = await act.tx.clients.get(client_id)
+            await act.record("access.reviewed", "client", client_id, {}, institution=client.institution)
+            standing = None
+            if client.institution is not None:
+                standing = await act.tx.institutions.standing(client.institution)
+            if not client.usable(at=act.at):
+                return ()
+        return permitted(Questions(self._office.authz), list(ways_of_client(client)), standing)
+
+    async def page(
+        self, caller: Caller, *, at: datetime | None, dormant_after: timedelta = DORMANT_AFTER, after: Place | None,
+        first: int,
+    ) -> Page[Reviewed]:  # fmt: skip
+        """Everybody registered by then, clients first; what each can do is under the policies in force now."""
+        now = self._office.now()
+        at = now if at is None else checks.moment(at, "at")
+        if at > now:
+            raise Invalid("at lies in the future; a review is of what was registered by then.", field="at")
+        if dormant_after <= timedelta(0):
+            raise Invalid("dormantDays must be 1 or more.", field="dormantDays")
+        await self._recorded(caller, {"at": format_time(at)})
+        questions = Questions(self._office.authz)
+        async with self._office.database.transaction(read_only=True) as tx:
+            apps = await tx.clients.apps(at=now)
+            rows = await _registrations(tx, after or (Holder.CLIENT, ""), at, first + 1)
+            standings = await _standings(tx, rows)
+        reviewed = [
+            Reviewed(
+                registration=row, state=row.state(at), dormant=row.dormant(at, dormant_after),
+                permitted=permitted(questions, _ways(row, apps), standings.get(row.institution))
+                if row.state(at) is AccessState.ACTIVE else (),
+            )
+            for row in rows
+        ]  # fmt: skip
+        return Page.of(reviewed, first)
+
+    async def _recorded(self, caller: Caller, asked: Mapping[str, Json]) -> None:
+        async with self._office.act(caller, Action.REVIEW_ACCESS, Target.list("client")) as act:
+            await act.record("access.reviewed", "client", MANY, asked)
+
+    async def _find(self, id: UUID) -> RecordedDecision:  # noqa: A002
+        async with self._office.database.transaction(read_only=True) as tx:
+            return await tx.audit.get(id)
+
+    async def _explained(self, decision: Decision) -> Explained:
+        inquiry = None
+        with suppress(Invalid):  # of an act or a role that this release does not know
+            inquiry = Inquiry.of(decision)
+        then = await set_of_then(self._office, decision.policy_set) if decision.policies else None
+        forbidding = tuple(then.policies[name] for name in decision.policies if name in then.policies) if then else ()
+        if inquiry is None:
+            return Explained(
+                decision=decision, policies=forbidding, permitting=(), scope=None, allowed_now=None, would_change=()
+            )
+        authz, questions = self._office.authz, Questions(self._office.authz)
+        now = _allowed(questions, inquiry)
+        about = [each for each in authz.policies.values() if each.effect == "permit" and inquiry.action in each.actions]
+        return Explained(
+            decision=decision, policies=forbidding, permitting=tuple(about),
+            scope=scope_of(inquiry.action, inquiry.target), allowed_now=now,
+            would_change=() if now else _would_change(questions, inquiry),
+        )  # fmt: skip
+
+
+def permitted(questions: Questions, ways: list[Caller], standing: str | None) -> tuple[Permitted, ...]:
+    """What can be done in any of these ways, each act as widely as it is permitted."""
+    found = []
+    for action in Action:
+        for reach, targets in reaches(action, ways[0].institution if ways else None):
+            policies = _by(questions, ways, action, targets, standing)
+            if policies is not None:
+                found.append(Permitted(action=action, reach=reach, policies=policies))
+                if reach.value == "all":
+                    break
+    return tuple(found)
+
+
+def _by(
+    questions: Questions, ways: Iterable[Caller], action: Action, targets: tuple[Target, ...], standing: str | None
+) -> tuple[str, ...] | None:
+    """The policies that permit it on all `targets` in one of the ways; None where none does."""
+    for way in ways:
+        context = context_of(way, action, standing)
+        said = [
+            questions.verdict(Inquiry(caller=way, action=action, target=target, context=context)) for target in targets
+        ]
+        if all(isinstance(each, Verdict) and each.allowed for each in said):
+            return tuple(sorted({name for each in said if isinstance(each, Verdict) for name in each.policies}))
+    return None
+
+
+def _ways(row: Registration, apps: list[Client]) -> list[Caller]:
+    if row.holder is Holder.CLIENT:
+        return list(ways_of_client(_client(row)))
+    return [way for app in apps for way in ways_of_person(_person(row), app)]
+
+
+def _client(row: Registration) -> Client:
+    return Client(
+        client_id=row.id, name=row.name, roles=row.roles, scopes=row.scopes, keys=(), institution=row.institution,
+        status=ClientStatus.ACTIVE, expires_at=row.expires_at, created_at=row.created_at,
+        sender_constrained=row.sender_constrained, purposes=row.purposes,
+    )  # fmt: skip
+
+
+def _person(row: Registration) -> Person:
+    return Person(
+        id=UUID(row.id), login="", name=row.name, roles=row.roles, institution=row.institution,
+        status=PersonStatus.ACTIVE, created_at=row.created_at,
+    )  # fmt: skip
+
+
+def _processes(questions: Questions, action: Action, target: Target, after: str) -> list[Able]:
+    return [
+        Able(holder=Holder.PROCESS, id=name, name=name, institution=None, through=None, policies=policies)
+        for name in sorted(WORKERS)
+        if name > after and (policies := _by(questions, [process(name)], action, (target,), None)) is not None
+    ]
+
+
+def _able(
+    questions: Questions, row: Registration, apps: list[Client], action: Action, target: Target,
+    standings: Mapping[UUID | None, str],
+) -> Able | None:  # fmt: skip
+    tried: list[tuple[str | None, list[Caller]]] = [(None, _ways(row, []))]
+    if row.holder is Holder.PERSON:
+        tried = [(app.client_id, _ways(row, [app])) for app in apps]
+    for through, ways in tried:
+        policies = _by(questions, ways, action, (target,), standings.get(row.institution))
+        if policies is not None:
+            return Able(
+                holder=row.holder, id=row.id, name=row.name, institution=row.institution, through=through,
+                policies=policies,
+            )  # fmt: skip
+    return None
+
+
+async def _registrations(tx: Transaction, after: Place, at: datetime, first: int) -> list[Registration]:
+    """Clients behind `after`, then people, at most `first`."""
+    found, repository = list[Registration](), ReviewRepository(tx.conn)
+    holder, id = after  # noqa: A001
+    if holder is Holder.CLIENT:
+        found = await repository.clients(id, at, first)
+        holder, id = Holder.PERSON, str(NOBODY)  # noqa: A001
+    if len(found) < first:
+        found.extend(await repository.people(UUID(id), at, first - len(found)))
+    return found
+
+
+async def _standings(tx: Transaction, rows: list[Registration]) -> dict[UUID | None, str]:
+    ids = sorted({row.institution for row in rows if row.institution is not None})
+    return {id: str(each.status) for id, each in (await tx.institutions.by_ids(ids)).items()}  # noqa: A001
+
+
+def _parties(target: Target) -> dict[str, Json]:
+    parties = {"owner": target.owner, "giver": target.giver, "receiver": target.receiver}
+    return {name: str(party) for name, party in parties.items() if party is not None}
+
+
+def _allowed(questions: Questions, inquiry: Inquiry) -> bool:
+    said = questions.verdict(inquiry)
+    return not isinstance(said, Unplayed) and said.allowed
+
+
+def _would_change(questions: Questions, inquiry: Inquiry) -> tuple[tuple[str, ...], ...]:
+    """Found by asking: what helps alone, else what helps two at once."""
+    for most in (1, 2):
+        helping = tuple(words for words, changed in changes(inquiry, most) if _allowed(questions, changed))
+        if helping:
+            return helping
+    return ()

@@ -1,0 +1,243 @@
+"""Try a draft of the policies on the decisions of the past, before it can bite. Each trial is on record."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from itertools import product
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from sharewell.audit.periods import policy_files
+from sharewell.authz import Authorizer, PolicyError
+from sharewell.domain import checks
+from sharewell.domain.audit import ALLOWED, format_time, parse_entry
+from sharewell.domain.clients import Purpose
+from sharewell.domain.errors import Invalid
+from sharewell.domain.inquiry import ASKED, Inquiry
+from sharewell.domain.policy import MANY, Action, Target, read_policy_set_list
+from sharewell.domain.principals import Caller
+from sharewell.domain.simulation import Changed, Simulation, Tally, Unplayed, Verdict, key_of, same_question
+from sharewell.domain.terms import Terms
+from sharewell.services.office import Office
+from sharewell.store.paging import Page
+from sharewell.store.simulations import SimulationRepository
+
+MOST_DECISIONS: Final = 500_000  #: of one window
+MOST_LISTED: Final = 100  #: changed decisions that come with the counts
+AT_ONCE: Final = 1_000  #: decisions read at a time
+MOST_KEPT: Final = 100_000  #: questions remembered at a time
+START: Final = UUID(int=0)
+
+
+class SimulationService:
+    """What a draft would have decided."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def simulate(
+        self, caller: Caller, files: Mapping[str, bytes], *, since: datetime, until: datetime
+    ) -> Simulation:
+        """Ask the draft what was asked in the window, `until` excluded, and count what comes out otherwise.
+
+        `files`: the whole set by name, schema included. Raises `Invalid` for a draft that cannot be used, and for a
+        window that is empty or holds more than `MOST_DECISIONS`.
+        """
+        draft = read_draft(files)
+        decision = await self._recorded(caller, draft, since, until)
+        replay, tally, listed, more = Replay(draft, self._office), Tally(), list[Changed](), False
+        async for entry, id, at in self._entries((since, START), until):  # noqa: A001
+            now = await replay.verdict(entry)
+            institution = entry["institution"]
+            then = entry["outcome"] == ALLOWED
+            tally.add(None if institution is None else UUID(institution), entry["action"], then, now)
+            if isinstance(now, Verdict) and now.allowed != then:
+                more = len(listed) == MOST_LISTED
+                if not more:
+                    listed.append(_changed(entry, id, at, now))
+        return Simulation(
+            decision=decision, draft=draft.policy_set, since=since, until=until, tally=tally, changed=tuple(listed),
+            more_changed=more, questions=replay.questions,
+        )  # fmt: skip
+
+    async def changes(
+        self, caller: Caller, files: Mapping[str, bytes], *, since: datetime, until: datetime,
+        after: tuple[datetime, UUID] | None, first: int,
+    ) -> Page[Changed]:  # fmt: skip
+        """The decisions that come out otherwise, in order of time, from behind the decision `after` on."""
+        draft = read_draft(files)
+        await self._recorded(caller, draft, since, until)
+        replay, found = Replay(draft, self._office), list[Changed]()
+        async for entry, id, at in self._entries(max((since, START), after or (since, START)), until):  # noqa: A001
+            now = await replay.verdict(entry)
+            if isinstance(now, Verdict) and now.allowed != (entry["outcome"] == ALLOWED):
+                found.append(_changed(entry, id, at, now))
+                if len(found) > first:
+                    break
+        return Page.of(found, first)
+
+    async def _recorded(self, caller: Caller, draft: Authorizer, since: datetime, until: datetime) -> UUID:
+        """Put on record who tries which draft on which window; the entry's own decision."""
+        if checks.moment(since, "since") >= checks.moment(until, "until"):
+            raise Invalid("the window must begin before it ends.", field="until")
+        async with self._office.act(caller, Action.SIMULATE_POLICY, Target(kind="policy", id=MANY)) as act:
+            held = await SimulationRepository(act.tx.conn).count(since, until, MOST_DECISIONS + 1)
+            if held > MOST_DECISIONS:
+                raise Invalid(
+                    f"the window holds more than {MOST_DECISIONS} decisions; take a shorter one.", field="since"
+                )
+            window = {"since": format_time(since), "until": format_time(until)}
+            return await act.record("policy.simulated", "policy", draft.policy_set, window)
+
+    async def _entries(
+        self, after: tuple[datetime, UUID], until: datetime
+    ) -> AsyncIterator[tuple[dict[str, Any], UUID, datetime]]:
+        """The entries behind `after`, a page in memory at a time."""
+        while True:
+            async with self._office.database.transaction(read_only=True) as tx:
+                rows = await SimulationRepository(tx.conn).page(after, until, AT_ONCE)
+            for row in rows:
+                entry = orjson.loads(row["body"])
+                entry["body"] = row["body"]
+                yield entry, row["id"], row["at"]
+            if len(rows) < AT_ONCE:
+                return
+            after = rows[-1]["at"], rows[-1]["id"]
+
+
+class Questions:
+    """One set of policies, asked each distinct question once."""
+
+    def __init__(self, authz: Authorizer) -> None:
+        self._authz = authz
+        self.named = Terms.of(policy.body for policy in authz.policies.values()).entities
+        self._answers: dict[Hashable, Verdict | Unplayed] = {}
+        self.asked = 0
+
+    def verdict(self, inquiry: Inquiry) -> Verdict | Unplayed:
+        """What the policies say, or that they fail."""
+        question = same_question(inquiry, self.named)
+        key = key_of(question)
+        if key not in self._answers:
+            if len(self._answers) >= MOST_KEPT:
+                self._answers.clear()
+            self.asked += 1
+            self._answers[key] = asked(self._authz, question)
+        return self._answers[key]
+
+
+class Replay:
+    """One draft, asked each distinct question once."""
+
+    def __init__(self, draft: Authorizer, office: Office) -> None:
+        self._office, self._questions = office, Questions(draft)
+        self._seen: dict[Hashable, Verdict | Unplayed] = {}  #: by what an entry tells
+        self._sets: dict[str, Authorizer | None] = {office.authz.policy_set: office.authz}
+
+    @property
+    def questions(self) -> int:
+        """How many were put to the draft."""
+        return self._questions.asked
+
+    async def verdict(self, entry: Mapping[str, Any]) -> Verdict | Unplayed:
+        """What the draft says to the question of `entry`, a parsed one with its bytes under `body`."""
+        told = entry["details"].get(ASKED)
+        if not told:
+            return Unplayed.NOT_TOLD if entry["policy_set"] else Unplayed.NOT_ASKED
+        key = self._key(entry, told)
+        if key is None:
+            return Unplayed.UNREADABLE
+        if key not in self._seen:
+            if len(self._seen) >= MOST_KEPT:
+                self._seen.clear()
+            self._seen[key] = await self._first(entry["body"])
+        return self._seen[key]
+
+    def _key(self, entry: Mapping[str, Any], told: Mapping[str, Any]) -> Hashable | None:
+        """Equal for entries that the draft cannot tell apart; None where it is no inquiry."""
+        try:
+            target, token = told["target"], told.get("token")
+            kind, id = target["kind"], target["id"]  # noqa: A001
+            if id != MANY and kind != "institution" and (kind.capitalize(), id) not in self._questions.named:
+                id = ""  # noqa: A001
+            ruled = (entry["outcome"], entry["policy_set"], *entry["policies"]) if token is None else tuple(token.values())
+            key = (
+                entry["action"], entry["actor"], told["institution"], *told["roles"], 0, *told["scopes"], kind, id,
+                target.get("owner"), target.get("giver"), target.get("receiver"),
+                target.get("author"), *told["context"].items(), 0, *ruled,
+            )  # fmt: skip
+            hash(key)
+            return key
+        except (AttributeError, KeyError, TypeError):
+            return None
+
+    async def _first(self, body: bytes) -> Verdict | Unplayed:
+        try:
+            decision = parse_entry(body)
+            inquiry = Inquiry.of(decision)
+        except Invalid:
+            return Unplayed.UNREADABLE
+        assert inquiry is not None
+        if inquiry.token_told:
+            return self._questions.verdict(inquiry)
+        then = await self._set(decision.policy_set)
+        ruled = Verdict(decision.outcome == ALLOWED, decision.policies)
+        fitting = [each for each in _tokens(inquiry) if then is not None and asked(then, each) == ruled]
+        said = {self._questions.verdict(each) for each in fitting}
+        if len({each.allowed if isinstance(each, Verdict) else None for each in said}) == 1:
+            return min(said, key=str)
+        return Unplayed.TOKEN_NOT_TOLD
+
+    async def _set(self, policy_set: str) -> Authorizer | None:
+        if policy_set not in self._sets:
+            self._sets[policy_set] = await set_of_then(self._office, policy_set)
+        return self._sets[policy_set]
+
+
+def asked(authz: Authorizer, inquiry: Inquiry) -> Verdict | Unplayed:
+    """The verdict of `authz`, or that it fails."""
+    try:
+        found = authz.ask(inquiry.caller, inquiry.action, inquiry.target, inquiry.context)
+    except (PolicyError, ValueError):
+        return Unplayed.DRAFT_FAILS
+    return Verdict(found.allowed, found.policies)
+
+
+def read_draft(files: Mapping[str, bytes]) -> Authorizer:
+    """A draft, parsed and checked. Raises `Invalid` saying what is wrong with it."""
+    try:
+        return Authorizer.load(files)
+    except (PolicyError, UnicodeDecodeError) as why:
+        raise Invalid(f"the draft cannot be used: {why}.", field="files") from None
+
+
+async def set_of_then(office: Office, policy_set: str) -> Authorizer | None:
+    """The policies that were in force under that hash, where they are kept and this release reads them."""
+    if policy_set == office.authz.policy_set:
+        return office.authz
+    async with office.database.transaction(read_only=True) as tx:
+        kept = await policy_files(tx.conn, [policy_set])
+    try:
+        named = read_policy_set_list(kept[policy_set])
+        return Authorizer.load({name: kept[sha256] for name, sha256 in named.items()})
+    except (KeyError, PolicyError, ValueError):
+        return None
+
+
+def _tokens(inquiry: Inquiry) -> Iterator[Inquiry]:
+    """The inquiry with every token that its caller may have shown."""
+    for purpose, constrained, required in product((None, *Purpose), (False, True), (False, True)):
+        caller = replace(inquiry.caller, purpose=purpose, sender_constrained=constrained, proof_required=required)
+        yield replace(inquiry, caller=caller)
+
+
+def _changed(entry: Mapping[str, Any], id: UUID, at: datetime, now: Verdict) -> Changed:  # noqa: A002
+    institution = entry["institution"]
+    return Changed(
+        id=id, at=at, actor=entry["actor"], institution=None if institution is None else UUID(institution),
+        action=entry["action"], then=Verdict(entry["outcome"] == ALLOWED, tuple(entry["policies"])), now=now,
+    )  # fmt: skip

@@ -1,0 +1,61 @@
+"""Everybody who has access, in PostgreSQL: who registered them, until when, and when they last left a trace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sharewell.domain.clients import Purpose
+from sharewell.domain.principals import Role
+from sharewell.domain.review import Holder, Registration
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    import asyncpg
+
+_SEEN = """left join lateral (
+    select d.at from audit.decision d where d.actor = {actor} and d.at <= $2 order by d.at desc, d.id desc limit 1
+  ) seen on true"""
+#: Those behind the client id $1 that were registered by the time $2, and what they left on record until then.
+CLIENTS = f"""
+select 'client' as holder, c.client_id as id, c.name, c.roles, c.scopes, c.institution, c.created_at,
+       made.actor as created_by, c.expires_at, ended.at as disabled_at, seen.at as last_entry, false as invited,
+       c.sender_constrained, c.purposes
+  from oauth.client c join audit.decision made on made.id = c.decision_id
+  left join audit.decision ended on ended.id = c.disabled_by
+  {_SEEN.format(actor="c.client_id")}
+ where c.client_id > $1 and c.created_at <= $2 order by c.client_id limit $3
+"""
+#: The same of people, behind the id $1.
+PEOPLE = f"""
+select 'person' as holder, p.id::text as id, p.name, p.roles, array[]::text[] as scopes, p.institution, p.created_at,
+       made.actor as created_by, null::timestamptz as expires_at, ended.at as disabled_at, seen.at as last_entry,
+       p.status = 'invited' as invited, false as sender_constrained, array[]::text[] as purposes
+  from oauth.person p join audit.decision made on made.id = p.decision_id
+  left join audit.decision ended on ended.id = p.disabled_by
+  {_SEEN.format(actor="'person/' || p.id")}
+ where p.id > $1 and p.created_at <= $2 order by p.id limit $3
+"""
+
+
+class ReviewRepository:
+    """Registrations as a review wants them."""
+
+    def __init__(self, conn: asyncpg.Connection[Any]) -> None:
+        self._conn = conn
+
+    async def clients(self, after: str, at: datetime, first: int) -> list[Registration]:
+        """At most `first`, by client id."""
+        return [_registration(row) for row in await self._conn.fetch(CLIENTS, after, at, first)]
+
+    async def people(self, after: UUID, at: datetime, first: int) -> list[Registration]:
+        """At most `first`, by their random ids."""
+        return [_registration(row) for row in await self._conn.fetch(PEOPLE, after, at, first)]
+
+
+def _registration(row: asyncpg.Record) -> Registration:
+    return Registration(**{
+        **row, "holder": Holder(row["holder"]), "roles": frozenset(map(Role, row["roles"])),
+        "scopes": tuple(row["scopes"]), "purposes": tuple(map(Purpose, row["purposes"])),
+    })  # fmt: skip
