@@ -139,6 +139,15 @@ class Action(StrEnum):
 KINDS: Final = tuple(dict.fromkeys(action.kind for action in Action))
 
 
+#: What policies can ask of a thing, by the name it has there, and the type of a column that holds it.
+ATTRIBUTES: Final = {"owner": "uuid", "giver": "uuid", "receiver": "uuid"}
+
+
+def attributes_of(kind: str) -> frozenset[str]:
+    """The attributes that a thing of `kind` can have."""
+    return frozenset({"giver", "receiver"} if kind == "transfer" else {"owner"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """What the act is done to, as far as the policies care.
