@@ -226,8 +226,9 @@ def _facts(caller: Caller, scope: str) -> dict[str, str | bool]:
 
 @lru_cache(maxsize=4096)
 def _entity(
-    principal: str, roles: frozenset[Role], institution: UUID | None, held: frozenset[str], proof_required: bool
-) -> tuple[dict[str, str], str]:
+    principal: str, roles: frozenset[Role], institution: UUID | None, held: frozenset[str], proof_required: bool,
+    jurisdiction: frozenset[str],
+) -> tuple[dict[str, str], str]:  # fmt: skip
     internal = scopes.is_internal(held)
     uid = _uid("Worker" if internal else "Caller", principal)
     attributes: dict[str, Any] = {"scopes": scopes.granted(held)}
@@ -235,22 +236,28 @@ def _entity(
         attributes["proofRequired"] = proof_required
     if institution is not None and not internal:
         attributes["institution"] = {"__entity": _uid("Institution", str(institution))}
+    if jurisdiction and not internal:
+        attributes["jurisdiction"] = sorted(jurisdiction)
     parents = [_uid("Role", role) for role in sorted(roles)]
     return uid, json.dumps([{"uid": uid, "attrs": attributes, "parents": parents}])
 
 
 def _caller_entity(caller: Caller) -> tuple[dict[str, str], str]:
     """Who asks, as Cedar's uid and as entities in JSON. The request id has no say and is left out."""
-    return _entity(caller.principal, caller.roles, caller.institution, caller.scopes, caller.proof_required)
+    return _entity(
+        caller.principal, caller.roles, caller.institution, caller.scopes, caller.proof_required, caller.jurisdiction
+    )
 
 
 def _target_entity(uid: dict[str, str], target: Target) -> str:
     related = {"owner": target.owner, "giver": target.giver, "receiver": target.receiver}
-    attributes = {
+    attributes: dict[str, Any] = {
         name: {"__entity": _uid("Institution", str(institution))}
         for name, institution in related.items()
         if institution is not None
     }
+    regions = {"region": target.region, "giverRegion": target.giver_region, "receiverRegion": target.receiver_region}
+    attributes |= {name: region for name, region in regions.items() if region is not None}
     return json.dumps([{"uid": uid, "attrs": attributes, "parents": []}])
 
 

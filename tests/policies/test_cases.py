@@ -18,6 +18,8 @@ from sharewell.domain.principals import Caller, Role
 CASES = Path(str(files("sharewell_policies").joinpath("cases")))
 WORLD: Mapping[str, Mapping[str, Any]] = json.loads((CASES / "world.json").read_text())
 
+REGIONS = {"region": "region", "giver_region": "giverRegion", "receiver_region": "receiverRegion"}
+
 
 def named(folder: str) -> list[Path]:
     return sorted((CASES / folder).glob("*.json"))
@@ -40,6 +42,7 @@ def caller(name: str) -> Caller:
         roles=frozenset(Role(role) for role in said["roles"]),
         institution=institution(said.get("institution")),
         scopes=frozenset(said["scopes"]),
+        jurisdiction=frozenset(said.get("jurisdiction", ())),
         purpose=said.get("purposeOfUse"),
         sender_constrained=said.get("senderConstrained", False),
         proof_required=said.get("proofRequired", False),
@@ -49,7 +52,8 @@ def caller(name: str) -> Caller:
 def target(name: str) -> Target:
     said = WORLD["resources"][name]
     related = {key: institution(said.get(key)) for key in ("owner", "giver", "receiver")}
-    return Target(kind=said["kind"], id=MANY if said.get("list") else "018f-a-thing", **related)
+    regions = {name: said.get(key) for name, key in REGIONS.items()}
+    return Target(kind=said["kind"], id=MANY if said.get("list") else "018f-a-thing", **related, **regions)
 
 
 @pytest.mark.parametrize("case", named("allow"), ids=lambda case: case.stem)

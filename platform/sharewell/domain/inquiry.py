@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ASKED: Final = "asked"  #: the member of an entry's details
 _PARTIES: Final = ("owner", "giver", "receiver")
+_REGIONS: Final = ("region", "giver_region", "receiver_region")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +31,15 @@ class Inquiry:
 
     def to_json(self) -> dict[str, Json]:
         """All that an entry does not say already: who asked and for what is in its `actor` and `action`."""
-        parties = {name: str(who) for name in _PARTIES if (who := getattr(self.target, name)) is not None}
+        named = (*_PARTIES, *_REGIONS)
+        told = {name: str(what) for name in named if (what := getattr(self.target, name)) is not None}
+        bounds: dict[str, Json] = {"jurisdiction": sorted(self.caller.jurisdiction)} if self.caller.jurisdiction else {}
         return {
+            **bounds,
             "roles": sorted(self.caller.roles),
             "scopes": sorted(self.caller.scopes),
             "institution": None if self.caller.institution is None else str(self.caller.institution),
-            "target": {"kind": self.target.kind, "id": self.target.id, **parties},
+            "target": {"kind": self.target.kind, "id": self.target.id, **told},
             "context": dict(self.context),
         }
 
@@ -53,11 +57,13 @@ class Inquiry:
             caller = Caller(
                 principal=decision.actor, roles=frozenset(map(Role, told["roles"])),
                 institution=None if institution is None else UUID(institution), scopes=frozenset(told["scopes"]),
+                jurisdiction=frozenset(told.get("jurisdiction", ())),
             )  # fmt: skip
             parties = {name: UUID(target[name]) for name in _PARTIES if name in target}
+            regions = {name: str(target[name]) for name in _REGIONS if name in target}
             return cls(
                 caller=caller, action=Action(decision.action), context=dict(told["context"]),
-                target=Target(kind=target["kind"], id=target["id"], **parties),
+                target=Target(kind=target["kind"], id=target["id"], **parties, **regions),
             )  # fmt: skip
         except (AttributeError, KeyError, TypeError, ValueError) as why:
             raise Invalid(f"the entry does not hold an inquiry that can be made here: {why}.", field=ASKED) from None

@@ -140,12 +140,16 @@ KINDS: Final = tuple(dict.fromkeys(action.kind for action in Action))
 
 
 #: What policies can ask of a thing, by the name it has there, and the type of a column that holds it.
-ATTRIBUTES: Final = {"owner": "uuid", "giver": "uuid", "receiver": "uuid"}
+ATTRIBUTES: Final = {
+    "owner": "uuid", "region": "text", "giver": "uuid", "receiver": "uuid", "giverRegion": "text",
+    "receiverRegion": "text",
+}  # fmt: skip
+_OF_A_TRANSFER: Final = frozenset({"giver", "receiver", "giverRegion", "receiverRegion"})
 
 
 def attributes_of(kind: str) -> frozenset[str]:
     """The attributes that a thing of `kind` can have."""
-    return frozenset({"giver", "receiver"} if kind == "transfer" else {"owner"})
+    return _OF_A_TRANSFER if kind == "transfer" else frozenset({"owner", "region"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,14 +165,17 @@ class Target:
     owner: UUID | None = None  #: the institution it belongs to or speaks of
     giver: UUID | None = None  #: of a transfer: who gives
     receiver: UUID | None = None  #: of a transfer: who receives
+    region: str | None = None  #: where its owner is, or what it is of; said where it matters to who asks
+    giver_region: str | None = None  #: of a transfer: where the giver is
+    receiver_region: str | None = None  #: of a transfer: where the receiver is
 
     def __post_init__(self) -> None:
         # A target that the policies cannot read is a mistake in the program, found here and not as a refusal.
         if self.kind not in KINDS:
             raise ValueError(f"{self.kind!r} is no kind of target; the kinds are {', '.join(KINDS)}")
-        if self.kind == "transfer" and self.owner:
+        if self.kind == "transfer" and (self.owner or self.region):
             raise ValueError("a transfer has a giver and a receiver, no owner")
-        if self.kind != "transfer" and (self.giver or self.receiver):
+        if self.kind != "transfer" and (self.giver or self.receiver or self.giver_region or self.receiver_region):
             raise ValueError(f"only a transfer has a giver and a receiver; this is a {self.kind}")
 
     @classmethod
@@ -177,6 +184,13 @@ class Target:
     ) -> Target:
         """All things of `kind`, narrowed to the owner, giver or receiver given."""
         return cls(kind=kind, id=MANY, owner=owner, giver=giver, receiver=receiver)
+
+    @classmethod
+    def of_region(cls, kind: str, region: str) -> Target:
+        """All things of `kind` in a region; of transfers, those that leave it."""
+        if kind == "transfer":
+            return cls(kind=kind, id=MANY, giver_region=region)
+        return cls(kind=kind, id=MANY, region=region)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

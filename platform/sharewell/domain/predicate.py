@@ -5,7 +5,6 @@ Made by `sharewell.authz_filter` of the policies and put into statements by the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -18,19 +17,13 @@ Value = UUID | str | tuple[UUID, ...] | tuple[str, ...]
 class Predicate:
     """A condition on a row, in SQL: `{owner}` and the like stand for its attributes, `{0}`, `{1}` for the values.
 
-    The text holds no value, so callers who differ in values only share one statement. It is never null.
+    The text holds no value, so callers who differ in values only share one statement. It is never null. It may be put
+    into a statement with `str.format`, which raises `KeyError` where it speaks of an attribute that is not given: a row
+    of which too little is known to judge it must not be shown.
     """
 
     text: str
     values: tuple[Value, ...] = ()
-
-    def written(self, columns: Mapping[str, str], first: int) -> str:
-        """The condition for a statement: `columns` says where attributes are found, values begin at `$first`.
-
-        Raises `KeyError` where it speaks of an attribute that `columns` lacks: a row of which too little is known to
-        judge it must not be shown.
-        """
-        return self.text.format(*(f"${first + n}" for n in range(len(self.values))), **columns)
 
 
 EVERYTHING: Final = Predicate("true")

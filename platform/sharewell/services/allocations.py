@@ -165,7 +165,9 @@ class AllocationService:
 
     async def _document(self, caller: Caller, id: UUID, hash_of: str) -> bytes:  # noqa: A002
         """A document of a run, which speaks of everybody in it."""
-        await self._office.allow(caller, Action.VIEW_RUN_DOCUMENTS, Target(kind="allocation", id=str(id)))
+        region = await self._office.region_of(caller, lambda tx: tx.allocations.get(id))
+        target = Target(kind="allocation", id=str(id), region=region)
+        await self._office.allow(caller, Action.VIEW_RUN_DOCUMENTS, target)
         async with self._office.database.transaction(read_only=True) as tx:
             return await read_artifact(tx.conn, getattr(await tx.allocations.get(id), hash_of))
 

@@ -49,10 +49,11 @@ class AuditService:
         self, caller: Caller, *, before: UUID, matching: DecisionFilter, first: int
     ) -> Page[DecisionHeader]:
         """Newest first. Recorded with what was asked for."""
-        target = Target(kind="decision", id=MANY, owner=matching.institution)
-        async with self._office.act(caller, reading(matching.kind), target) as act:
-            await act.record("audit.read", "decision", MANY, asked_for(matching))
-            return await act.tx.audit.page(before=before, matching=matching, first=first)
+        action = reading(matching.kind)
+        seen, parts = self._office.part(caller, action, Target.list("decision", owner=matching.institution))
+        async with self._office.act(caller, action, parts[0]) as act:
+            await act.record("audit.read", "decision", MANY, {**asked_for(matching), **regions_of(parts)})
+            return await act.tx.audit.page(before=before, matching=matching, first=first, seen=seen)
 
     async def get(self, caller: Caller, id: UUID) -> RecordedDecision:  # noqa: A002
         recorded = await self._find(id)
@@ -141,6 +142,12 @@ def target_of(recorded: RecordedDecision) -> Target:
 def reading(kind: str | None) -> Action:
     """Decisions about access are read by those who manage it, under a permission of its own."""
     return Action.READ_ACCESS_AUDIT if kind is not None and kind.startswith(ABOUT_ACCESS) else Action.READ_AUDIT
+
+
+def regions_of(parts: list[Target]) -> dict[str, Json]:
+    """To which regions a reading was narrowed, as its entry has it; nothing where it was not."""
+    regions = [part.region for part in parts if part.region is not None]
+    return {"regions": ",".join(regions)} if regions else {}
 
 
 def asked_for(matching: DecisionFilter) -> dict[str, Json]:

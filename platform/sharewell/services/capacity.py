@@ -55,9 +55,14 @@ class CapacityService:
     async def page(
         self, caller: Caller, *, before: UUID, institution: UUID | None, resource: str | None, first: int
     ) -> Page[CapacityReport]:
-        await self._office.allow(caller, Action.VIEW_CAPACITY, Target.list("capacity", owner=institution))
+        extent = await self._office.extent(caller, Action.VIEW_CAPACITY, Target.list("capacity", owner=institution))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.capacity.page(before=before, institution=institution, resource=resource, first=first)
+            page = await tx.capacity.page(
+                before=before, institution=institution, resource=resource, first=first, seen=extent.seen
+            )
+        targets = {each.id: Target.list("capacity", owner=each.institution) for each in page.items}
+        await self._office.shown(caller, Action.VIEW_CAPACITY, extent, targets)
+        return page
 
 
 async def _taken_in(office: Office, act: Act, draft: CapacityDraft, institution: UUID, path: str) -> CapacityReport:

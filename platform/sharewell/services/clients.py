@@ -75,9 +75,13 @@ class ClientService:
             return await tx.clients.get(client_id)
 
     async def page(self, caller: Caller, *, after: str, first: int) -> Page[Client]:
-        await self._office.allow(caller, Action.VIEW_CLIENT, Target.list("client"))
+        extent = await self._office.extent(caller, Action.VIEW_CLIENT, Target.list("client"))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.clients.page(after=after, first=first)
+            page = await tx.clients.page(after=after, first=first, seen=extent.seen)
+        told = {each.institution for each in page.items if each.institution is not None}
+        targets = {who: Target.list("client", owner=who) for who in told}
+        await self._office.shown(caller, Action.VIEW_CLIENT, extent, targets)
+        return page
 
     async def find(self, client_id: str) -> Client | None:
         """The registration as it is now, for the gateway, before anybody is a caller."""

@@ -66,9 +66,14 @@ class DriftService:
         self, caller: Caller, *, institution: UUID | None, resource: str | None, after: tuple[str, UUID], first: int
     ) -> Page[Watch]:
         """Series whose forecasts do not hold just now, by resource and institution."""
-        await self._office.allow(caller, Action.VIEW_FORECAST, Target.list("forecast", owner=institution))
+        extent = await self._office.extent(caller, Action.VIEW_FORECAST, Target.list("forecast", owner=institution))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.drift.drifting(institution=institution, resource=resource, after=after, first=first)
+            page = await tx.drift.drifting(
+                institution=institution, resource=resource, after=after, first=first, seen=extent.seen
+            )
+        targets = {each.institution: Target.list("forecast", owner=each.institution) for each in page.items}
+        await self._office.shown(caller, Action.VIEW_FORECAST, extent, targets)
+        return page
 
 
 def _carried_on(

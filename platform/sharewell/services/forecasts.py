@@ -11,7 +11,7 @@ from uuid import UUID
 from sharewell.domain.audit import Decision, format_time
 from sharewell.domain.errors import StaleSnapshot
 from sharewell.domain.forecast import Forecast, ForecastSum, fingerprint, fingerprint_of_sums
-from sharewell.domain.policy import Action, Target
+from sharewell.domain.policy import MANY, Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.services.office import Done, Office, new_id
 from sharewell.store.capacity import SeriesPoint
@@ -110,7 +110,7 @@ class ForecastService:
         first: int,
     ) -> Page[ForecastSum]:  # fmt: skip
         """The newest sum of each region ("": all together; None: of each) and day from `since` (today, if None) on."""
-        await self._office.allow(caller, Action.VIEW_FORECAST, Target.list("forecast"))
+        await self._office.allow(caller, Action.VIEW_FORECAST, Target(kind="forecast", id=MANY, region=region or None))
         since = since or _day(self._office.now())
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.forecasts.sums(

@@ -30,7 +30,7 @@ from sharewell.domain.principals import Caller
 from sharewell.domain.requests import Request
 from sharewell.domain.schedule import Schedule
 from sharewell.services.allocations import UNLOCATED_METRES, bind, lock_as_they_were
-from sharewell.services.office import Act, Done, Office, new_id
+from sharewell.services.office import Act, Done, Extent, Office, new_id
 from sharewell.store.allocations import Allocation
 from sharewell.store.answered import Wish
 from sharewell.store.artifacts import keep_artifact, read_artifact
@@ -198,21 +198,34 @@ class HorizonService:
 
     async def days(self, caller: Caller, id: UUID, resource: str | None) -> list[HorizonDay]:  # noqa: A002
         """What it means day by day, to all whom the caller may see."""
-        institution = await self._office.everybodys_or_own(caller, Action.VIEW_RECEIPT)
+        extent = await self._office.extent(caller, Action.VIEW_RECEIPT, Target.list("receipt"))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.horizons.days(id, institution, resource)
+            found = await tx.horizons.days(id, resource, extent.seen)
+        told = {each.institution for each in found}
+        await self._tell(caller, extent, told)
+        return found
 
     async def movements(self, caller: Caller, id: UUID, resource: str | None) -> list[HorizonMovement]:  # noqa: A002
         """What leaves when, as far as the caller may see its parties."""
-        institution = await self._office.everybodys_or_own(caller, Action.VIEW_RECEIPT)
+        extent = await self._office.extent(caller, Action.VIEW_RECEIPT, Target.list("receipt"))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.horizons.movements(id, institution, resource)
+            found = await tx.horizons.movements(id, resource, extent.seen)
+        told = {await self._office.whose(caller, each.giver, each.receiver) for each in found if not extent.recorded}
+        await self._tell(caller, extent, told)
+        return found
 
     async def unmet(self, caller: Caller, id: UUID, resource: str | None) -> list[HorizonUnmet]:  # noqa: A002
         """What stays short and why, of all whom the caller may see."""
-        institution = await self._office.everybodys_or_own(caller, Action.VIEW_RECEIPT)
+        extent = await self._office.extent(caller, Action.VIEW_RECEIPT, Target.list("receipt"))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.horizons.unmet(id, institution, resource)
+            found = await tx.horizons.unmet(id, resource, extent.seen)
+        told = {each.institution for each in found}
+        await self._tell(caller, extent, told)
+        return found
+
+    async def _tell(self, caller: Caller, extent: Extent, told: set[UUID]) -> None:
+        targets = {who: Target.list("receipt", owner=who) for who in told}
+        await self._office.shown(caller, Action.VIEW_RECEIPT, extent, targets)
 
     async def instance(self, caller: Caller, id: UUID) -> bytes:  # noqa: A002
         """The horizon that was solved, as canonical JSON."""
@@ -223,7 +236,9 @@ class HorizonService:
         return await self._document(caller, id, "schedule_sha256")
 
     async def _document(self, caller: Caller, id: UUID, hash_of: str) -> bytes:  # noqa: A002
-        await self._office.allow(caller, Action.VIEW_RUN_DOCUMENTS, Target(kind="allocation", id=str(id)))
+        region = await self._office.region_of(caller, lambda tx: tx.horizons.get(id))
+        target = Target(kind="allocation", id=str(id), region=region)
+        await self._office.allow(caller, Action.VIEW_RUN_DOCUMENTS, target)
         async with self._office.database.transaction(read_only=True) as tx:
             return await read_artifact(tx.conn, getattr(await tx.horizons.get(id), hash_of))
 

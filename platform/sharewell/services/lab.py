@@ -20,6 +20,7 @@ from uuid import UUID
 from sharewell.domain.allocation import Instance
 from sharewell.domain.errors import Invalid, NotFound, Unavailable
 from sharewell.domain.policy import Action, Target
+from sharewell.domain.predicate import Predicate
 from sharewell.domain.principals import Caller
 from sharewell.domain.urgent import RULE
 from sharewell.services.office import Office
@@ -58,7 +59,8 @@ class LabService:
 
     async def frontier(self, caller: Caller, allocation: UUID) -> Curve:
         """Compare rules on the instance of a run. Raises `Invalid` where it is too large, `Unavailable` at too many."""
-        target = Target(kind="allocation", id=str(allocation))
+        region = await self._office.region_of(caller, lambda tx: tx.allocations.get(allocation))
+        target = Target(kind="allocation", id=str(allocation), region=region)
         await self._office.allow(caller, Action.COMPARE_RULES, target)
         async with self._turn() as folder:
             instance, _ = await self._documents(allocation)
@@ -98,7 +100,7 @@ class LabService:
                 "horizon.json": await read_artifact(tx.conn, run.instance_sha256),
                 "schedule.json": await read_artifact(tx.conn, run.schedule_sha256),
             }
-            if not await tx.horizons.unmet(horizon, institution, None):
+            if not await tx.horizons.unmet(horizon, None, Predicate("{owner} = {0}::uuid", (institution,))):
                 return []
         async with self._turn() as folder:
             told = await _answer(

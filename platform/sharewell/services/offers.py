@@ -77,12 +77,15 @@ class OfferService:
         self, caller: Caller, *, before: UUID, institution: UUID | None, resource: str | None, only_open: bool,
         first: int,
     ) -> Page[Offer]:  # fmt: skip
-        await self._office.allow(caller, Action.VIEW_OFFER, Target.list("offer", owner=institution))
+        extent = await self._office.extent(caller, Action.VIEW_OFFER, Target.list("offer", owner=institution))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.offers.page(
+            page = await tx.offers.page(
                 before=before, institution=institution, resource=resource, only_open=only_open, at=self._office.now(),
-                first=first,
+                first=first, seen=extent.seen,
             )  # fmt: skip
+        targets = {each.id: Target.list("offer", owner=each.institution) for each in page.items}
+        await self._office.shown(caller, Action.VIEW_OFFER, extent, targets)
+        return page
 
     async def _find(self, id: UUID) -> Offer:  # noqa: A002
         async with self._office.database.transaction(read_only=True) as tx:

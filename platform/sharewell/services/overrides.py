@@ -42,25 +42,35 @@ class OverrideService:
     async def get(self, caller: Caller, id: UUID) -> Override:  # noqa: A002
         async with self._office.database.transaction(read_only=True) as tx:
             override = await tx.overrides.get(id)
-        await self._office.allow(caller, Action.VIEW_OVERRIDE, _seen_by(caller, override))
+        await self._office.allow(caller, Action.VIEW_OVERRIDE, await self._seen_by(caller, override))
         return override
 
     async def page(
         self, caller: Caller, *, before: UUID, institution: UUID | None, code: str | None, first: int
     ) -> Page[Override]:
         """Overrides of transfers that `institution`, or anybody, gives or receives."""
-        await self._office.allow(caller, Action.VIEW_OVERRIDE, Target.list("override", owner=institution))
+        extent = await self._office.extent(caller, Action.VIEW_OVERRIDE, Target.list("override", owner=institution))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.overrides.page(before=before, party=institution, code=code, first=first)
+            page = await tx.overrides.page(
+                before=before, party=institution, code=code, first=first, seen=extent.seen
+            )
+        targets = {each.id: await self._seen_by(caller, each) for each in page.items if not extent.recorded}
+        await self._office.shown(caller, Action.VIEW_OVERRIDE, extent, targets)
+        return page
 
     async def remarks(self, caller: Caller, ids: list[UUID]) -> dict[UUID, str]:
         """What was written about each, by override; those the caller may not see are left out."""
         async with self._office.database.transaction(read_only=True) as tx:
             found = await tx.overrides.by_ids(ids)
-        targets = {override.id: _seen_by(caller, override) for override in found}
+        targets = {override.id: await self._seen_by(caller, override) for override in found}
         seen = await self._office.seen(caller, Action.VIEW_OVERRIDE, targets)
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.overrides.remarks(sorted(seen))
+
+    async def _seen_by(self, caller: Caller, override: Override) -> Target:
+        """Both parties see an override: it belongs to whichever of them asks."""
+        owner = await self._office.whose(caller, override.giver, override.receiver)
+        return Target(kind="override", id=str(override.id), owner=owner)
 
 
 async def _carried_out(act: Act, draft: OverrideDraft) -> Override:
@@ -139,9 +149,3 @@ async def _reassign(act: Act, old: Transfer, new: Transfer, request: Request, de
     remainder = answered.remainder(id=new_id(), at=act.at)
     if remainder is not None:
         await act.tx.requests.add(remainder, decision)
-
-
-def _seen_by(caller: Caller, override: Override) -> Target:
-    """Both parties see an override: it belongs to whichever of them asks."""
-    owner = override.receiver if caller.institution == override.receiver else override.giver
-    return Target(kind="override", id=str(override.id), owner=owner)

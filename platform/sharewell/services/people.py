@@ -80,9 +80,13 @@ class PersonService:
             return await _done(act, person, decision)
 
     async def page(self, caller: Caller, *, after: UUID, first: int) -> Page[Person]:
-        await self._office.allow(caller, Action.VIEW_PERSON, Target.list("person"))
+        extent = await self._office.extent(caller, Action.VIEW_PERSON, Target.list("person"))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.people.page(after=after, first=first)
+            page = await tx.people.page(after=after, first=first, seen=extent.seen)
+        told = {each.institution for each in page.items if each.institution is not None}
+        targets = {who: Target.list("person", owner=who) for who in told}
+        await self._office.shown(caller, Action.VIEW_PERSON, extent, targets)
+        return page
 
     async def find(self, id: UUID) -> Person | None:  # noqa: A002
         """The person as it is now, for the gateway, before anybody is a caller."""

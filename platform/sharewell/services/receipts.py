@@ -22,15 +22,23 @@ class ReceiptService:
 
     async def of_runs(self, caller: Caller, runs: list[UUID]) -> dict[UUID, list[Receipt]]:
         """By run, the receipts the caller may see: all, or its institution's own."""
-        institution = await self._office.everybodys_or_own(caller, Action.VIEW_RECEIPT)
+        extent = await self._office.extent(caller, Action.VIEW_RECEIPT, Target.list("receipt"))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.receipts.of_runs(runs, institution)
+            found = await tx.receipts.of_runs(runs, extent.seen)
+        told = {UUID(each.institution) for receipts in found.values() for each in receipts}
+        targets = {who: Target.list("receipt", owner=who) for who in told}
+        await self._office.shown(caller, Action.VIEW_RECEIPT, extent, targets)
+        return found
 
     async def unfilled_of_runs(self, caller: Caller, runs: list[UUID]) -> dict[UUID, list[LeftOpen]]:
         """By run, what it left open of the requests the caller may see."""
-        institution = await self._office.everybodys_or_own(caller, Action.VIEW_REQUEST)
+        extent = await self._office.extent(caller, Action.VIEW_REQUEST, Target.list("request"))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.receipts.unfilled_of_runs(runs, institution)
+            found = await tx.receipts.unfilled_of_runs(runs, extent.seen)
+        told = [each for rows in found.values() for each in rows]
+        targets = {each.request: Target.list("request", owner=each.institution) for each in told}
+        await self._office.shown(caller, Action.VIEW_REQUEST, extent, targets)
+        return found
 
     async def unfilled_of_requests(self, caller: Caller, requests: list[UUID]) -> dict[UUID, LeftOpen]:
         """By request, what the newest run left open of it; requests the caller may not see are left out."""
@@ -51,10 +59,14 @@ class ReceiptService:
         resource: str | None, first: int,
     ) -> Page[GiveAndTake]:  # fmt: skip
         """What `institution`, or each, gave and got in `since..until`: as planned, and what really moved."""
-        await self._office.allow(caller, Action.VIEW_RECEIPT, Target.list("receipt", owner=institution))
+        extent = await self._office.extent(caller, Action.VIEW_RECEIPT, Target.list("receipt", owner=institution))
         if until <= since:
             raise Invalid("until must come after since.", field="until")
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.receipts.ledger(
-                after=after, institution=institution, since=since, until=until, resource=resource, first=first
-            )
+            page = await tx.receipts.ledger(
+                after=after, institution=institution, since=since, until=until, resource=resource, first=first,
+                seen=extent.seen,
+            )  # fmt: skip
+        targets = {each.institution: Target.list("receipt", owner=each.institution) for each in page.items}
+        await self._office.shown(caller, Action.VIEW_RECEIPT, extent, targets)
+        return page

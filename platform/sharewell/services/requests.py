@@ -81,11 +81,15 @@ class RequestService:
         self, caller: Caller, *, before: UUID, institution: UUID | None, resource: str | None, status: str | None,
         first: int,
     ) -> Page[Request]:  # fmt: skip
-        await self._office.allow(caller, Action.VIEW_REQUEST, Target.list("request", owner=institution))
+        extent = await self._office.extent(caller, Action.VIEW_REQUEST, Target.list("request", owner=institution))
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.requests.page(
-                before=before, institution=institution, resource=resource, status=status, first=first
-            )
+            page = await tx.requests.page(
+                before=before, institution=institution, resource=resource, status=status, first=first,
+                seen=extent.seen,
+            )  # fmt: skip
+        targets = {each.id: Target.list("request", owner=each.institution) for each in page.items}
+        await self._office.shown(caller, Action.VIEW_REQUEST, extent, targets)
+        return page
 
     async def _find(self, id: UUID) -> Request:  # noqa: A002
         async with self._office.database.transaction(read_only=True) as tx:

@@ -113,9 +113,14 @@ class TransferService:
         first: int,
     ) -> Page[Transfer]:  # fmt: skip
         target = Target.list("transfer", giver=party, receiver=party)
-        await self._office.allow(caller, Action.VIEW_TRANSFER, target)
+        extent = await self._office.extent(caller, Action.VIEW_TRANSFER, target)
         async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.transfers.page(before=before, party=party, state=state, allocation=allocation, first=first)
+            page = await tx.transfers.page(
+                before=before, party=party, state=state, allocation=allocation, first=first, seen=extent.seen
+            )
+        targets = {each.id: _list_between(each.giver, each.receiver) for each in page.items}
+        await self._office.shown(caller, Action.VIEW_TRANSFER, extent, targets)
+        return page
 
     async def _seen(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Transfer]:
         async with self._office.database.transaction(read_only=True) as tx:

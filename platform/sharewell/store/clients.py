@@ -9,8 +9,9 @@ from asyncpg import UniqueViolationError
 
 from sharewell.domain.clients import Client, ClientStatus, Purpose, RateClass
 from sharewell.domain.errors import Conflict, NotFound
+from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.principals import Role
-from sharewell.store.paging import Page
+from sharewell.store.paging import SEEN, Page, narrowed, of_owner
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,7 +28,7 @@ insert into oauth.client ({_COLUMNS}, decision_id)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 """
 BY_ID = f"select {_COLUMNS} from oauth.client where client_id = $1"
-PAGE = f"select {_COLUMNS} from oauth.client where client_id > $1 order by client_id limit $2"
+PAGE = f"select {_COLUMNS} from oauth.client where client_id > $1 and {SEEN} order by client_id limit $2"
 DISABLE = """
 update oauth.client set status = 'disabled', disabled_by = $2 where client_id = $1 and status = 'active' returning true
 """
@@ -76,8 +77,9 @@ class ClientRepository:
             raise NotFound(f"no client has the id {client_id}.", field="clientId")
         return client
 
-    async def page(self, *, after: str, first: int) -> Page[Client]:
-        rows = await self._conn.fetch(PAGE, after, first + 1)
+    async def page(self, *, after: str, first: int, seen: Predicate = EVERYTHING) -> Page[Client]:
+        statement = narrowed(PAGE, seen, [of_owner("client.institution")], 2)
+        rows = await self._conn.fetch(statement, after, first + 1, *seen.values)
         return Page.of([_client(row) for row in rows], first)
 
     async def disable(self, client_id: str, decision: UUID) -> None:
