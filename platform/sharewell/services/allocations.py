@@ -70,7 +70,7 @@ class AllocationService:
     async def snapshot(self, region: str, resource: str) -> Instance | None:
         """What a plan would be made for now; None where nobody asks for anything."""
         at = self._office.now()
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             line = await tx.resources.get(resource)
             requests = await tx.requests.open_in_region(region, [resource], at)
             if not requests:
@@ -91,7 +91,7 @@ class AllocationService:
 
     async def answered(self, instance: Instance) -> bool:
         """Tell whether a plan for this very instance is adopted already."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await tx.allocations.answers(instance.hash)
 
     async def adopt(
@@ -139,13 +139,13 @@ class AllocationService:
 
     async def get(self, caller: Caller, id: UUID) -> Allocation:  # noqa: A002
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target(kind="allocation", id=str(id)))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.allocations.get(id)
 
     async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Allocation]:
         """Several at once, for lists that name them."""
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.allocations.by_ids(ids)
 
     async def instance(self, caller: Caller, id: UUID) -> bytes:  # noqa: A002
@@ -160,7 +160,7 @@ class AllocationService:
         self, caller: Caller, *, before: UUID, region: str | None, resource: str | None, first: int
     ) -> Page[Allocation]:
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.allocations.page(before=before, region=region, resource=resource, first=first)
 
     async def _document(self, caller: Caller, id: UUID, hash_of: str) -> bytes:  # noqa: A002
@@ -168,7 +168,7 @@ class AllocationService:
         region = await self._office.region_of(caller, lambda tx: tx.allocations.get(id))
         target = Target(kind="allocation", id=str(id), region=region)
         await self._office.allow(caller, Action.VIEW_RUN_DOCUMENTS, target)
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await read_artifact(tx.conn, getattr(await tx.allocations.get(id), hash_of))
 
 

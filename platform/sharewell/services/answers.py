@@ -53,7 +53,7 @@ class AnswerService:
     async def of_runs(self, caller: Caller, runs: list[UUID]) -> dict[UUID, PlanAnswers]:
         """How far the answers to each run's plan have come."""
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:  # counts over all
             return await tx.transfers.answers(runs)
 
 

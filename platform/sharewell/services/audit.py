@@ -87,14 +87,14 @@ class AuditService:
 
     async def checkpoint(self) -> bytes | None:
         """The newest signed tree head, with what witnesses put under it; public, as every log's is."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             log = LogRepository(tx.conn)
             signed = await log.latest_checkpoint()
             return None if signed is None else await published_note(log, signed)
 
     async def policy(self) -> str:
         """The log's keys, all that ever signed it, and its witnesses, as c2sp.org/tlog-policy has them; public."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             policy = await published_policy(LogRepository(tx.conn), self._policy)
         ours = self._receipts.key.key
         if ours not in policy.receipt_keys:
@@ -103,7 +103,7 @@ class AuditService:
 
     async def tile(self, level: int, n: int, width: int) -> bytes | None:
         """The hashes of a tile, if the newest signed tree has it in that width; public."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             log = LogRepository(tx.conn)
             if not await _has(log, level, n, width):
                 return None
@@ -125,7 +125,7 @@ class AuditService:
             return entry_bundle(checked_body(row) for row in await log.sealed(n * FULL, n * FULL + width))
 
     async def _find(self, id: UUID) -> RecordedDecision:  # noqa: A002
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await tx.audit.get(id)
 
 

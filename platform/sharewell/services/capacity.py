@@ -46,7 +46,7 @@ class CapacityService:
 
     async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, CapacityReport]:
         """Several at once, for lists that name them; those the caller may not see are left out."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             found = await tx.capacity.by_ids(ids)
         targets = {id: Target.list("capacity", owner=each.institution) for id, each in found.items()}  # noqa: A001
         seen = await self._office.seen(caller, Action.VIEW_CAPACITY, targets)
@@ -56,7 +56,7 @@ class CapacityService:
         self, caller: Caller, *, before: UUID, institution: UUID | None, resource: str | None, first: int
     ) -> Page[CapacityReport]:
         extent = await self._office.extent(caller, Action.VIEW_CAPACITY, Target.list("capacity", owner=institution))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             page = await tx.capacity.page(
                 before=before, institution=institution, resource=resource, first=first, seen=extent.seen
             )

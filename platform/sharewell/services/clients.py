@@ -71,12 +71,12 @@ class ClientService:
 
     async def get(self, caller: Caller, client_id: str) -> Client:
         await self._office.allow(caller, Action.VIEW_CLIENT, await self._target(client_id))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.clients.get(client_id)
 
     async def page(self, caller: Caller, *, after: str, first: int) -> Page[Client]:
         extent = await self._office.extent(caller, Action.VIEW_CLIENT, Target.list("client"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             page = await tx.clients.page(after=after, first=first, seen=extent.seen)
         told = {each.institution for each in page.items if each.institution is not None}
         targets = {who: Target.list("client", owner=who) for who in told}
@@ -87,7 +87,7 @@ class ClientService:
         """The registration as it is now, for the gateway, before anybody is a caller."""
         if not is_client_id(client_id):
             return None  # PostgreSQL would refuse some of what strangers send
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await tx.clients.find(client_id)
 
     async def burn(self, client_id: str, jti: str, until: datetime) -> bool:

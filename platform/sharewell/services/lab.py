@@ -72,11 +72,11 @@ class LabService:
 
     async def what_would_change(self, caller: Caller, request: UUID) -> WhatIf:
         """Try single changes for a request that a run has answered, in the newest that did. Raises `NotFound`."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             found = await tx.requests.get(request)
         target = Target(kind="allocation", id=str(request), owner=found.institution)
         await self._office.allow(caller, Action.ASK_WHAT_IF, target)
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             allocation = await tx.allocations.that_answered(request)
         if allocation is None:
             raise NotFound(f"no run has answered request {request}.", field="request")
@@ -93,7 +93,7 @@ class LabService:
         """Try single changes for what a schedule leaves `institution` short of. Raises `NotFound`, or as above."""
         target = Target(kind="allocation", id=str(horizon), owner=institution)
         await self._office.allow(caller, Action.ASK_WHAT_IF, target)
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             run = await tx.horizons.get(horizon)
             _refuse_large(run.lanes)
             documents = {
@@ -111,7 +111,7 @@ class LabService:
 
     async def _documents(self, allocation: UUID) -> tuple[bytes, bytes]:
         """Instance and plan of a run; raises `Invalid` where they are too large to be solved again here."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             run = await tx.allocations.get(allocation)
             if run.rule == RULE:
                 raise Invalid(

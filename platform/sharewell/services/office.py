@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
@@ -28,6 +28,7 @@ from sharewell.domain.inquiry import ASKED
 from sharewell.domain.policy import Action, Ruling, Target
 from sharewell.domain.predicate import NOTHING, Predicate
 from sharewell.domain.principals import Caller, Role
+from sharewell.domain.reader import PLATFORM, reader_of
 from sharewell.domain.remarks import Remark
 from sharewell.domain.resources import Resource
 from sharewell.domain.subjects import FIELD, Person
@@ -164,7 +165,7 @@ class Office:
         """
         target = (await self._placed(caller, [target]))[target]
         try:
-            async with self.database.transaction() as tx:
+            async with self.database.transaction(reader=reader_of(caller)) as tx:
                 at, repeated = self.now(), None
                 if wish is None:
                     standing = await _standing(tx, caller, action)
@@ -178,6 +179,18 @@ class Office:
         except Forbidden as refusal:
             await self._record_refusal(caller, action, target, refusal, wish)
             raise
+
+    def reading(self, caller: Caller) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction that reads for `caller`: PostgreSQL itself lets no row through that is not for it."""
+        return self.database.transaction(read_only=True, reader=reader_of(caller))
+
+    def looking(self) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction in which the platform reads for itself.
+
+        To learn whose a thing is before the policies are asked, or to count over all without naming anybody. What it
+        reads of institutions is not told to a caller unless the policies have permitted just that.
+        """
+        return self.database.transaction(read_only=True, reader=PLATFORM)
 
     async def resource(self, tx: Transaction, code: str) -> Resource:
         """A line of the catalogue. Lines never change, so each is read once; raises `NotFound`."""
@@ -204,6 +217,26 @@ class Office:
         except Forbidden as refusal:
             await self._record_refusal(caller, action, target, refusal)
             raise
+
+    async def found(
+        self, caller: Caller, action: Action, find: Callable[[Transaction], Awaitable[Subject]],
+        target: Callable[[Subject], Target],
+    ) -> Subject:  # fmt: skip
+        """One thing, read for `caller` and permitted; `find` raises `NotFound` where there is none.
+
+        What the database does not let through is looked up to learn whose it is, so that the refusal is on record and
+        says the same; should the policies permit it all the same, it is not told. Raises as `allow`, or `NotFound`.
+        """
+        try:
+            async with self.reading(caller) as tx:
+                thing = await find(tx)
+        except NotFound as unseen:
+            async with self.looking() as tx:
+                hidden = await find(tx)
+            await self.allow(caller, action, target(hidden))
+            raise unseen from None
+        await self.allow(caller, action, target(thing))
+        return thing
 
     async def extent(self, caller: Caller, action: Action, asked: Target) -> Extent:
         """What `caller` sees of the list `asked`: all of it, or the rows that the policies permit one by one.
@@ -256,7 +289,7 @@ class Office:
         if not caller.jurisdiction:
             return None
         with suppress(NotFound):
-            async with self.database.transaction(read_only=True) as tx:
+            async with self.looking() as tx:
                 return (await find(tx)).region
         return None
 
@@ -297,7 +330,7 @@ class Office:
         """Where each is. Nobody's region ever changes, but that is for the database to say."""
         if not institutions:
             return {}
-        async with self.database.transaction(read_only=True) as tx:
+        async with self.looking() as tx:
             return {id: row.region for id, row in (await tx.institutions.by_ids(institutions)).items()}  # noqa: A001
 
     async def _record_refusal(

@@ -81,7 +81,7 @@ class PersonService:
 
     async def page(self, caller: Caller, *, after: UUID, first: int) -> Page[Person]:
         extent = await self._office.extent(caller, Action.VIEW_PERSON, Target.list("person"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             page = await tx.people.page(after=after, first=first, seen=extent.seen)
         told = {each.institution for each in page.items if each.institution is not None}
         targets = {who: Target.list("person", owner=who) for who in told}
@@ -90,7 +90,7 @@ class PersonService:
 
     async def find(self, id: UUID) -> Person | None:  # noqa: A002
         """The person as it is now, for the gateway, before anybody is a caller."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await tx.people.find(id)
 
     async def open_invitation(self, invitation: str, *, anew: bool) -> tuple[Person, str] | None:

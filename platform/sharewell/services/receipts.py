@@ -23,7 +23,7 @@ class ReceiptService:
     async def of_runs(self, caller: Caller, runs: list[UUID]) -> dict[UUID, list[Receipt]]:
         """By run, the receipts the caller may see: all, or its institution's own."""
         extent = await self._office.extent(caller, Action.VIEW_RECEIPT, Target.list("receipt"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             found = await tx.receipts.of_runs(runs, extent.seen)
         told = {UUID(each.institution) for receipts in found.values() for each in receipts}
         targets = {who: Target.list("receipt", owner=who) for who in told}
@@ -33,7 +33,7 @@ class ReceiptService:
     async def unfilled_of_runs(self, caller: Caller, runs: list[UUID]) -> dict[UUID, list[LeftOpen]]:
         """By run, what it left open of the requests the caller may see."""
         extent = await self._office.extent(caller, Action.VIEW_REQUEST, Target.list("request"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             found = await tx.receipts.unfilled_of_runs(runs, extent.seen)
         told = [each for rows in found.values() for each in rows]
         targets = {each.request: Target.list("request", owner=each.institution) for each in told}
@@ -42,7 +42,7 @@ class ReceiptService:
 
     async def unfilled_of_requests(self, caller: Caller, requests: list[UUID]) -> dict[UUID, LeftOpen]:
         """By request, what the newest run left open of it; requests the caller may not see are left out."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             found = await tx.receipts.unfilled_of_requests(requests)
         targets = {id: Target.list("request", owner=each.institution) for id, each in found.items()}  # noqa: A001
         seen = await self._office.seen(caller, Action.VIEW_REQUEST, targets)
@@ -51,7 +51,7 @@ class ReceiptService:
     async def by_reason(self, caller: Caller, runs: list[UUID]) -> dict[UUID, list[ShortBy]]:
         """By run, how much stayed open for which reason; names no institution."""
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:  # counts over all
             return await tx.receipts.by_reason(runs)
 
     async def ledger(
@@ -62,7 +62,7 @@ class ReceiptService:
         extent = await self._office.extent(caller, Action.VIEW_RECEIPT, Target.list("receipt", owner=institution))
         if until <= since:
             raise Invalid("until must come after since.", field="until")
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             page = await tx.receipts.ledger(
                 after=after, institution=institution, since=since, until=until, resource=resource, first=first,
                 seen=extent.seen,
