@@ -32,7 +32,7 @@ described(Outcome, "What was decided.", allowed="It was done.", refused="It was 
 
 # What decisions are searched and counted by.
 OfInstitution = Annotated[
-    UUID | None, argument("Only about this institution; by default the one the client acts for, if any.")
+    UUID | None, argument("Only about this institution; by default about all that you read of.")
 ]
 ByActor = Annotated[str | None, argument("Only what this client or worker asked for.")]
 OfKind = Annotated[str | None, argument("Only of this kind, such as `offer.published`.")]
@@ -192,7 +192,7 @@ def filtering(
 ) -> DecisionFilter:  # fmt: skip
     """What decisions are searched by. Raises `Invalid` for a word that nothing can be named."""
     return DecisionFilter(
-        institution=institution or info.context.caller.institution, outcome=outcome, since=since, until=until,
+        institution=institution, outcome=outcome, since=since, until=until,
         **{name: word(text, camel(name)) for name, text in words.items()},
     )  # fmt: skip
 

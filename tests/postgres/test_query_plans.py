@@ -15,6 +15,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from sharewell.domain.predicate import Predicate
+from sharewell.domain.reader import PLATFORM
 from sharewell.settings import DatabaseRole
 from sharewell.store import (
     allocations,
@@ -423,7 +425,7 @@ async def test_a_query_goes_by_index_and_reads_little_more_than_it_returns(
     reads = "for update" not in query.statement
     async with (
         open_pool(database_server.url(filled, query.role), query.role) as pool,
-        Database(pool).transaction(read_only=reads) as tx,
+        Database(pool).transaction(read_only=reads, reader=PLATFORM) as tx,
     ):
         nodes = await _explained(tx.conn, query)
         big = await _big_tables(tx.conn)

@@ -52,7 +52,7 @@ class AuditService:
         action = reading(matching.kind)
         seen, parts = self._office.part(caller, action, Target.list("decision", owner=matching.institution))
         async with self._office.act(caller, action, parts[0]) as act:
-            await act.record("audit.read", "decision", MANY, {**asked_for(matching), **regions_of(parts)})
+            await act.record("audit.read", "decision", MANY, {**asked_for(matching), **narrowed_to(parts)})
             return await act.tx.audit.page(before=before, matching=matching, first=first, seen=seen)
 
     async def get(self, caller: Caller, id: UUID) -> RecordedDecision:  # noqa: A002
@@ -144,10 +144,12 @@ def reading(kind: str | None) -> Action:
     return Action.READ_ACCESS_AUDIT if kind is not None and kind.startswith(ABOUT_ACCESS) else Action.READ_AUDIT
 
 
-def regions_of(parts: list[Target]) -> dict[str, Json]:
-    """To which regions a reading was narrowed, as its entry has it; nothing where it was not."""
+def narrowed_to(parts: list[Target]) -> dict[str, Json]:
+    """To whose decisions a reading was narrowed, as its entry has it; nothing where it was not."""
     regions = [part.region for part in parts if part.region is not None]
-    return {"regions": ",".join(regions)} if regions else {}
+    if regions:
+        return {"regions": ",".join(regions)}
+    return {"institution": str(parts[0].owner)} if parts[0].owner is not None else {}
 
 
 def asked_for(matching: DecisionFilter) -> dict[str, Json]:

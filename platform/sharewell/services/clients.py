@@ -127,6 +127,7 @@ async def _register(act: Act, draft: ClientDraft, client_id: str) -> Done[Client
         "rate_class": client.rate_class,
         "sender_constrained": client.sender_constrained,
         "purposes": list(client.purposes),
+        "jurisdiction": list(client.jurisdiction),
     }
     decision = await act.record("client.registered", "client", client_id, details, institution=client.institution)
     await act.tx.clients.add(client, decision)

@@ -19,7 +19,7 @@ from sharewell.domain.predicate import EVERYTHING
 from sharewell.domain.principals import Caller
 from sharewell.domain.retention import Keeping
 from sharewell.domain.story import sentence
-from sharewell.services.audit import asked_for, reading, regions_of
+from sharewell.services.audit import asked_for, reading, narrowed_to
 from sharewell.services.office import Office
 from sharewell.store.audit import DecisionFilter, RecordedDecision
 from sharewell.store.database import Transaction
@@ -79,7 +79,7 @@ class InspectionService:
         action = reading(matching.kind)
         seen, parts = self._office.part(caller, action, Target.list("decision", owner=matching.institution))
         async with self._office.act(caller, action, parts[0]) as act:
-            read = {"counted": True, **asked_for(matching), **regions_of(parts)}
+            read = {"counted": True, **asked_for(matching), **narrowed_to(parts)}
             await act.record("audit.read", "decision", MANY, read)
             return await InspectionRepository(act.tx.conn).facets(matching, MOST_VALUES, seen)
 
@@ -91,7 +91,7 @@ class InspectionService:
         """
         seen, parts = self._office.part(caller, Action.READ_AUDIT, Target.list("decision", owner=institution))
         async with self._office.act(caller, Action.READ_AUDIT, parts[0]) as act:
-            await act.record("audit.read", "decision", MANY, {"case": str(id), **regions_of(parts)})
+            await act.record("audit.read", "decision", MANY, {"case": str(id), **narrowed_to(parts)})
             found = InspectionRepository(act.tx.conn)
             things = await found.things(id)
             told = await found.story(id, institution, MOST_STEPS + 1, seen)

@@ -63,8 +63,10 @@ class PersonService:
             if person.institution is not None:
                 await act.tx.institutions.get(person.institution)  # NotFound leaves here
             decision = await act.record(
-                "person.registered", "person", id, {"roles": sorted(person.roles)}, institution=person.institution
-            )
+                "person.registered", "person", id,
+                {"roles": sorted(person.roles), "jurisdiction": list(person.jurisdiction)},
+                institution=person.institution,
+            )  # fmt: skip
             await act.tx.people.add(person, hashed(invitation), act.at + INVITATION_LIFE, decision)
             return await _done(act, person, decision), invitation
 

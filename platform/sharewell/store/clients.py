@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "client_id, name, roles, scopes, jwks, institution, status, expires_at, created_at, jwks_uri, redirect_uris, "
-    "rate_class, sender_constrained, purposes"
+    "rate_class, sender_constrained, purposes, jurisdiction"
 )
 ADD = f"""
 insert into oauth.client ({_COLUMNS}, decision_id)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 """
 BY_ID = f"select {_COLUMNS} from oauth.client where client_id = $1"
 PAGE = f"select {_COLUMNS} from oauth.client where client_id > $1 and {SEEN} order by client_id limit $2"
@@ -62,7 +62,7 @@ class ClientRepository:
             await self._conn.execute(
                 ADD, c.client_id, c.name, sorted(c.roles), list(c.scopes), jwks, c.institution, c.status, c.expires_at,
                 c.created_at, c.jwks_uri, list(c.redirect_uris), c.rate_class, c.sender_constrained, list(c.purposes),
-                decision,
+                list(c.jurisdiction), decision,
             )  # fmt: skip
         except UniqueViolationError as error:
             raise Conflict(f"a client {c.client_id} is registered already.", field="clientId") from error
@@ -104,4 +104,5 @@ def _client(row: asyncpg.Record) -> Client:
         status=ClientStatus(row["status"]), expires_at=row["expires_at"], created_at=row["created_at"],
         jwks_uri=row["jwks_uri"], redirect_uris=tuple(row["redirect_uris"]), rate_class=RateClass(row["rate_class"]),
         sender_constrained=row["sender_constrained"], purposes=tuple(map(Purpose, row["purposes"])),
+        jurisdiction=tuple(row["jurisdiction"]),
     )  # fmt: skip

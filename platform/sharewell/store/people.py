@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-_COLUMNS = "id, login, name, roles, institution, status, created_at"
+_COLUMNS = "id, login, name, roles, institution, status, created_at, jurisdiction"
 ADD = f"""
 insert into oauth.person ({_COLUMNS}, invitation_hash, invitation_until, decision_id)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 BY_ID = f"select {_COLUMNS} from oauth.person where id = $1"
 PAGE = f"select {_COLUMNS} from oauth.person where id > $1 and {SEEN} order by id limit $2"
@@ -85,8 +85,8 @@ class PersonRepository:
         p = person
         try:
             await self._conn.execute(
-                ADD, p.id, p.login, p.name, sorted(p.roles), p.institution, p.status, p.created_at, invitation, until,
-                decision,
+                ADD, p.id, p.login, p.name, sorted(p.roles), p.institution, p.status, p.created_at,
+                list(p.jurisdiction), invitation, until, decision,
             )  # fmt: skip
         except UniqueViolationError:
             raise Conflict("this login is taken; choose another.", field="login") from None
@@ -150,4 +150,5 @@ def _person(row: asyncpg.Record) -> Person:
     return Person(
         id=row["id"], login=row["login"], name=row["name"], roles=frozenset(map(Role, row["roles"])),
         institution=row["institution"], status=PersonStatus(row["status"]), created_at=row["created_at"],
+        jurisdiction=tuple(row["jurisdiction"]),
     )  # fmt: skip
