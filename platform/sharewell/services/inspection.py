@@ -19,7 +19,7 @@ from sharewell.domain.predicate import EVERYTHING
 from sharewell.domain.principals import Caller
 from sharewell.domain.retention import Keeping
 from sharewell.domain.story import sentence
-from sharewell.services.audit import asked_for, reading, narrowed_to
+from sharewell.services.audit import asked_for, narrowed_to, reading
 from sharewell.services.office import Office
 from sharewell.store.audit import DecisionFilter, RecordedDecision
 from sharewell.store.database import Transaction

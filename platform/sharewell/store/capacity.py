@@ -53,7 +53,7 @@ select {COLUMNS} from sharewell.capacity_report
  where id < $1 and {SEEN} and ($2::uuid is null or institution_id = $2) and ($3::text is null or resource = $3)
  order by id desc limit $4
 """
-_OWNER = [of_owner("institution_id")]
+OWNER = [of_owner("institution_id")]
 #: People who lie in another institution's place, as known at $2: the giver's guests from the moment they came, missing
 #: at the receiver from the moment they left, until their stay ends; at the latest when the need they moved for does.
 _STAYS = """
@@ -171,7 +171,7 @@ class CapacityRepository:
         seen: Predicate = EVERYTHING,
     ) -> Page[CapacityReport]:  # fmt: skip
         """Newest first."""
-        statement = narrowed(PAGE, seen, _OWNER, 4)
+        statement = narrowed(PAGE, seen, OWNER, 4)
         rows = await self._conn.fetch(statement, before, institution, resource, first + 1, *seen.values)
         return Page.of([read_report(row) for row in rows], first)
 

@@ -34,7 +34,7 @@ select {_COLUMNS} from sharewell.consent
 """
 
 
-_OWNER = [of_owner("institution_id")]
+OWNER = [of_owner("institution_id")]
 
 
 class ConsentRepository:
@@ -66,7 +66,7 @@ class ConsentRepository:
         seen: Predicate = EVERYTHING,
     ) -> Page[Consent]:  # fmt: skip
         """Newest first."""
-        statement = narrowed(PAGE, seen, _OWNER, 5)
+        statement = narrowed(PAGE, seen, OWNER, 5)
         rows = await self._conn.fetch(statement, before, institution, only_standing, at, first + 1, *seen.values)
         return Page.of([_consent(row) for row in rows], first)
 

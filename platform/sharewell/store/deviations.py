@@ -49,7 +49,7 @@ select t.giver_id as institution, d.actor as client, count(*)::integer as decide
 
 
 #: A deviation belongs to either party.
-_EITHER = [of_owner("giver_id"), of_owner("receiver_id")]
+EITHER = [of_owner("giver_id"), of_owner("receiver_id")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class DeviationRepository:
         seen: Predicate = EVERYTHING,
     ) -> Page[Deviation]:  # fmt: skip
         """Newest first."""
-        statement = narrowed(PAGE, seen, _EITHER, 5)
+        statement = narrowed(PAGE, seen, EITHER, 5)
         rows = await self._conn.fetch(statement, before, party, kind, transfer, first + 1, *seen.values)
         return Page.of([_deviation(row) for row in rows], first)
 

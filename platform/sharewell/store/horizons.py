@@ -81,9 +81,9 @@ PAGE = f"""
 select {_COLUMNS} from sharewell.horizon where id < $1 and ($2::text is null or region = $2) order by id desc limit $3
 """
 RUNS = "select id from sharewell.allocation where horizon_id = $1 order by resource"
-_OWNER = [of_owner("institution_id")]
+OWNER = [of_owner("institution_id")]
 #: A movement is seen as part of what either party gave or got.
-_EITHER = [of_owner("giver_id"), of_owner("receiver_id")]
+EITHER = [of_owner("giver_id"), of_owner("receiver_id")]
 #: Of one schedule.
 DAYS = f"""
 select institution_id, resource, day, need, short_alone, short_shared, given, received
@@ -284,7 +284,7 @@ class HorizonRepository:
     async def days(
         self, id: UUID, resource: str | None, seen: Predicate = EVERYTHING  # noqa: A002
     ) -> list[HorizonDay]:
-        rows = await self._conn.fetch(narrowed(DAYS, seen, _OWNER, 2), id, resource, *seen.values)
+        rows = await self._conn.fetch(narrowed(DAYS, seen, OWNER, 2), id, resource, *seen.values)
         return [HorizonDay(institution=who, **_rest(row)) for row in rows for who in [row["institution_id"]]]
 
     async def totals(self, id: UUID) -> list[HorizonTotal]:  # noqa: A002
@@ -296,7 +296,7 @@ class HorizonRepository:
         """In order of resource, origin and destination."""
         return [
             HorizonMovement(giver=row["giver_id"], receiver=row["receiver_id"], **_rest(row))
-            for row in await self._conn.fetch(narrowed(MOVEMENTS, seen, _EITHER, 2), id, resource, *seen.values)
+            for row in await self._conn.fetch(narrowed(MOVEMENTS, seen, EITHER, 2), id, resource, *seen.values)
         ]
 
     async def unmet(
@@ -304,7 +304,7 @@ class HorizonRepository:
     ) -> list[HorizonUnmet]:
         return [
             HorizonUnmet(institution=row["institution_id"], **_rest(row) | {"code": Cause(row["code"])})
-            for row in await self._conn.fetch(narrowed(UNMET, seen, _OWNER, 2), id, resource, *seen.values)
+            for row in await self._conn.fetch(narrowed(UNMET, seen, OWNER, 2), id, resource, *seen.values)
         ]
 
 

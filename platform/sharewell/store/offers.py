@@ -41,7 +41,7 @@ select {_COLUMNS} from sharewell.offer
 """
 
 
-_OWNER = [of_owner("institution_id")]
+OWNER = [of_owner("institution_id")]
 
 
 class OfferRepository:
@@ -88,7 +88,7 @@ class OfferRepository:
         seen: Predicate = EVERYTHING,
     ) -> Page[Offer]:
         """Newest first."""
-        statement = narrowed(PAGE, seen, _OWNER, 6)
+        statement = narrowed(PAGE, seen, OWNER, 6)
         rows = await self._conn.fetch(statement, before, institution, resource, only_open, at, first + 1, *seen.values)
         return Page.of([_offer(row) for row in rows], first)
 

@@ -39,7 +39,7 @@ select kind, code, client, count(*)::integer as overrides from sharewell.overrid
 
 
 #: An override belongs to either party.
-_EITHER = [of_owner("giver_id"), of_owner("receiver_id")]
+EITHER = [of_owner("giver_id"), of_owner("receiver_id")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class OverrideRepository:
         self, *, before: UUID, party: UUID | None, code: str | None, first: int, seen: Predicate = EVERYTHING
     ) -> Page[Override]:
         """Newest first."""
-        statement = narrowed(PAGE, seen, _EITHER, 4)
+        statement = narrowed(PAGE, seen, EITHER, 4)
         rows = await self._conn.fetch(statement, before, party, code, first + 1, *seen.values)
         return Page.of([_override(row) for row in rows], first)
 

@@ -110,7 +110,7 @@ class GiveAndTake:
     received: int  #: units that really arrived
 
 
-_OWNER = [of_owner("institution_id")]
+OWNER = [of_owner("institution_id")]
 
 
 class ReceiptRepository:
@@ -138,7 +138,7 @@ class ReceiptRepository:
         """By run, the receipts that `seen` lets through."""
         found: dict[UUID, list[Receipt]] = {run: [] for run in runs}
         for run, institution_id, *numbers in await self._conn.fetch(
-            narrowed(OF_RUNS, seen, _OWNER, 1), runs, *seen.values
+            narrowed(OF_RUNS, seen, OWNER, 1), runs, *seen.values
         ):
             names = (
                 "given", "received", "stock", "kept", "short_alone", "short_shared", "credit_before", "credit_after"
@@ -152,7 +152,7 @@ class ReceiptRepository:
     ) -> dict[UUID, list[LeftOpen]]:
         """By run, what it left open of the requests that `seen` lets through."""
         found: dict[UUID, list[LeftOpen]] = {run: [] for run in runs}
-        for row in await self._conn.fetch(narrowed(UNFILLED_OF_RUNS, seen, _OWNER, 1), runs, *seen.values):
+        for row in await self._conn.fetch(narrowed(UNFILLED_OF_RUNS, seen, OWNER, 1), runs, *seen.values):
             found[row["allocation_id"]].append(_left_open(row))
         return found
 

@@ -44,7 +44,7 @@ select {_COLUMNS} from sharewell.request
 """
 
 
-_OWNER = [of_owner("institution_id")]
+OWNER = [of_owner("institution_id")]
 
 
 class RequestRepository:
@@ -90,7 +90,7 @@ class RequestRepository:
         seen: Predicate = EVERYTHING,
     ) -> Page[Request]:  # fmt: skip
         """Newest first."""
-        statement = narrowed(PAGE, seen, _OWNER, 5)
+        statement = narrowed(PAGE, seen, OWNER, 5)
         rows = await self._conn.fetch(statement, before, institution, resource, status, first + 1, *seen.values)
         return Page.of([_request(row) for row in rows], first)
 

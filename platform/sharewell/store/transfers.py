@@ -105,7 +105,7 @@ select {_COLUMNS} from sharewell.transfer
 """
 
 
-_PARTIES = [of_parties("giver_id", "receiver_id")]
+PARTIES = [of_parties("giver_id", "receiver_id")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ class TransferRepository:
         seen: Predicate = EVERYTHING,
     ) -> Page[Transfer]:  # fmt: skip
         """Newest first."""
-        statement = narrowed(PAGE, seen, _PARTIES, 5)
+        statement = narrowed(PAGE, seen, PARTIES, 5)
         rows = await self._conn.fetch(statement, before, party, state, allocation, first + 1, *seen.values)
         return Page.of([_transfer(row) for row in rows], first)
 
