@@ -127,8 +127,8 @@ class Authorizer:
     def filter(self, caller: Caller, action: Action, context: Mapping[str, str] | None = None) -> Predicate:
         """Of a list of what `action` is done to, the rows on which `ask` would permit it to `caller`, one by one.
 
-        Each row is judged as the list of what is its owner's, under the scope that a list needs. Whatever cannot be told
-        for certain leaves nothing to see, and a line in the log.
+        Each row is judged as the list of what is its owner's, under the scope that a list needs. Whatever cannot be
+        told for certain leaves nothing to see, and a line in the log.
         """
         principal, entity = _caller_entity(caller)
         facts = _facts(caller, scope_of(action, Target.list(action.kind))) | dict(context or {})
@@ -144,13 +144,14 @@ class Authorizer:
             "context": dict(facts),
         }
         answer = cedarpy.is_authorized_partial(request, self._handle, self._with_caller(entity), schema=self._schema)
-        try:
-            if answer.diagnostics.errors:
-                raise Uncompilable("; ".join(map(str, answer.diagnostics.errors)))
-            return compiled(answer.residuals.values(), action.kind)
-        except Uncompilable as why:
-            log.error("list cannot be filtered", action=action, why=str(why), policy_set=self.policy_set)
-            return NOTHING
+        why = "; ".join(map(str, answer.diagnostics.errors))
+        if not why:
+            try:
+                return compiled(answer.residuals.values(), action.kind)
+            except Uncompilable as unwritten:
+                why = str(unwritten)
+        log.error("list cannot be filtered", action=action, why=why, policy_set=self.policy_set)
+        return NOTHING
 
     def decide(
         self, caller: Caller, action: Action, target: Target, context: Mapping[str, str] | None = None

@@ -128,27 +128,39 @@ class _Writer:
         match op:
             case "Value":
                 return self._constant(told)
-            case "&&":
-                left = self._truth(told["left"], present)
-                return self._and(left, lambda there: self._truth(told["right"], there), present)
-            case "||":
-                return self._or(self._truth(told["left"], present), lambda: self._truth(told["right"], present))
+            case "has":
+                return self._has(told)
+            case "&&" | "||" | "!" | "if-then-else":
+                return self._joint(op, told, present)
+            case "==" | "contains" | "in" | "is" if "in" not in told:
+                return self._compared(op, told, present)
+            case _:
+                raise Uncompilable(f"the expression {op}")
+
+    def _joint(self, op: str, told: Node, present: frozenset[str]) -> _Truth:
+        match op:
             case "!":
                 return _not(self._truth(told["arg"], present))
             case "if-then-else":
                 return self._if(told, present)
-            case "has":
-                return self._has(told)
-            case "==":
-                return self._equal(self._operand(told["left"]), self._operand(told["right"]), present)
-            case "contains":
-                return self._among(self._operand(told["right"]), self._operand(told["left"]), present)
-            case "in":
-                return self._in(self._operand(told["left"]), self._operand(told["right"]), present)
-            case "is" if "in" not in told:
-                return self._is(self._operand(told["left"]), told["entity_type"], present)
+            case "&&":
+                left = self._truth(told["left"], present)
+                return self._and(left, lambda there: self._truth(told["right"], there), present)
             case _:
-                raise Uncompilable(f"the expression {op}")
+                return self._or(self._truth(told["left"], present), lambda: self._truth(told["right"], present))
+
+    def _compared(self, op: str, told: Node, present: frozenset[str]) -> _Truth:
+        left = self._operand(told["left"])
+        if op == "is":
+            return self._is(left, told["entity_type"], present)
+        right = self._operand(told["right"])
+        match op:
+            case "==":
+                return self._equal(left, right, present)
+            case "contains":
+                return self._among(right, left, present)
+            case _:
+                return self._in(left, right, present)
 
     @staticmethod
     def _constant(value: object) -> _Truth:
@@ -252,8 +264,9 @@ class _Writer:
             return self._all_there(members, present, [self._equal(member, one, present) for member in members])
         match one:
             case _Row():
-                ids = [m.id for m in members if isinstance(m, _Entity) and m.kind == _type_of(self.kind) and "\0" not in m.id]
-                return self._listed("{id}", "text", tuple(ids)) if ids else FALSE
+                named = (m.id for m in members if isinstance(m, _Entity) and m.kind == _type_of(self.kind))
+                ids = tuple(name for name in named if "\0" not in name)  # which no column holds
+                return self._listed("{id}", "text", ids) if ids else FALSE
             case _Attribute():
                 return self._attribute_among(one, members, present)
             case tuple():

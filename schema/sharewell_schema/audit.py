@@ -177,7 +177,7 @@ class AuditQueries:
         first: First = FIRST, after: After = None,
     ) -> Connection[DecisionHeader] | None:  # fmt: skip
         matching = filtering(
-            info, institution=institution, actor=actor, kind=kind, outcome=outcome, subject_kind=subject_kind,
+            institution=institution, actor=actor, kind=kind, outcome=outcome, subject_kind=subject_kind,
             subject_id=subject_id, since=since, until=until, action=action, resource=resource, policy_set=policy_set,
         )  # fmt: skip
         page = await info.context.services.audit.page(
@@ -187,7 +187,7 @@ class AuditQueries:
 
 
 def filtering(
-    info: Info, *, institution: UUID | None, outcome: Outcome | None, since: datetime | None, until: datetime | None,
+    *, institution: UUID | None, outcome: Outcome | None, since: datetime | None, until: datetime | None,
     **words: str | None,
 ) -> DecisionFilter:  # fmt: skip
     """What decisions are searched by. Raises `Invalid` for a word that nothing can be named."""

@@ -104,7 +104,7 @@ class InspectionQueries:
         until: Until = None,
     ) -> DecisionFacets | None:  # fmt: skip
         matching = filtering(
-            info, institution=institution, actor=actor, kind=kind, outcome=outcome, action=action, resource=resource,
+            institution=institution, actor=actor, kind=kind, outcome=outcome, action=action, resource=resource,
             policy_set=policy_set, since=since, until=until,
         )  # fmt: skip
         found = await info.context.services.inspection.facets(info.context.caller, matching)

@@ -1,7 +1,8 @@
 """What one authorisation decision costs, what it would cost if the policies were parsed each time, and what lists cost.
 
 The ratio of one decision compares `Authorizer.ask` (parsed handles kept) with Cedar given text. A list of 1,000 rows is
-filtered in SQL, and beside it read without a filter and decided row by row; the second wall is measured by taking it down.
+filtered in SQL, and beside it read without a filter and decided row by row; the second wall is measured by taking it
+down.
 """
 
 from __future__ import annotations
@@ -122,7 +123,9 @@ async def _filtered(database: Database, authorizer: Authorizer, caller: Caller) 
 async def _decided(database: Database, authorizer: Authorizer, caller: Caller) -> int:
     """The same rows, each asked for by itself."""
     async with database.transaction(read_only=True, reader=PLATFORM) as tx:
-        page = await tx.requests.page(before=NEWEST, institution=caller.institution, resource=None, status=None, first=ROWS)
+        page = await tx.requests.page(
+            before=NEWEST, institution=caller.institution, resource=None, status=None, first=ROWS
+        )
     targets = [Target(kind="request", id=str(each.id), owner=each.institution) for each in page.items]
     return sum(authorizer.ask(caller, Action.VIEW_REQUEST, target).allowed for target in targets)
 

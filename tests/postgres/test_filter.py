@@ -156,12 +156,12 @@ async def test_a_row_is_judged_as_the_list_of_what_is_its_owners(owner: Connecti
 ATOMS = (
     "resource has owner", "resource has giver", "resource has receiver", "resource.owner == principal.institution",
     "resource.giver == principal.institution", "resource.receiver == resource.giver",
-    'resource.owner in principal.friends', 'principal.friends.contains(resource.receiver)',
-    '[resource.giver, resource.owner].contains(principal.institution)', "resource.owner == 3",
+    "resource.owner in principal.friends", "principal.friends.contains(resource.receiver)",
+    "[resource.giver, resource.owner].contains(principal.institution)", "resource.owner == 3",
     'resource == Sharewell::{kind}::"row-1"', 'resource in [Sharewell::{kind}::"row-2", Sharewell::Offer::"row-3"]',
     "resource is Sharewell::Transfer", "resource.owner is Sharewell::Institution", "true", "false",
     'resource.owner == Sharewell::Institution::"nobody"', 'resource.giver == "text"', 'resource.region == "coast"',
-    'principal.regions.contains(resource.giverRegion)', "resource.giverRegion == resource.receiverRegion",
+    "principal.regions.contains(resource.giverRegion)", "resource.giverRegion == resource.receiverRegion",
     "resource has region", "resource.region == resource.owner", '["hills", resource.region].contains("coast")',
 )  # fmt: skip
 
@@ -170,7 +170,8 @@ def an_expression(rng: random.Random, kind: str, depth: int) -> str:
     if depth == 0:
         return rng.choice(ATOMS).replace("{kind}", kind.capitalize())
     one, other, third = (an_expression(rng, kind, depth - 1) for _ in range(3))
-    return rng.choice([f"({one} && {other})", f"({one} || {other})", f"!({one})", f"(if {one} then {other} else {third})"])
+    chosen = f"(if {one} then {other} else {third})"
+    return rng.choice([f"({one} && {other})", f"({one} || {other})", f"!({one})", chosen])
 
 
 def a_set_of_policies(rng: random.Random, kind: str) -> str:
@@ -267,7 +268,8 @@ def test_a_set_of_policies_that_cannot_be_compiled_shows_nothing_and_is_told_of(
     """`like` is no fault: a decision is made by it as ever, and only lists are empty until it is written otherwise."""
     text = """
 @id("coasts") @sentence("Whoever asks sees the requests of regions that begin like this.")
-permit (principal, action == Sharewell::Action::"viewRequest", resource) when { resource has region && resource.region like "co*" };
+permit (principal, action == Sharewell::Action::"viewRequest", resource)
+when { resource has region && resource.region like "co*" };
 """
     authorizer = Authorizer.load({**shipped_policies(), "more.cedar": text.encode()})
     caller = Caller(principal="planner", roles=frozenset({Role.ALLOCATOR}), scopes=frozenset({"system/*.cruds"}))

@@ -241,8 +241,9 @@ SMALL = Caller(
     principal="h", roles=frozenset({Role.INSTITUTION}), institution=HOUSE, scopes=frozenset({"system/*.rs"})
 )
 COASTAL = Caller(
-    principal="r", roles=frozenset({Role.REGULATOR}), jurisdiction=frozenset({REGION}), scopes=frozenset({"system/*.rs"})
-)
+    principal="r", roles=frozenset({Role.REGULATOR}), jurisdiction=frozenset({REGION}),
+    scopes=frozenset({"system/*.rs"}),
+)  # fmt: skip
 SINCE, YEARS = NOW - timedelta(days=9), NOW + timedelta(days=365)
 
 

@@ -98,7 +98,8 @@ class InspectionService:
             if not told:
                 raise NotFound(f"no request, transfer or run that you may read of has the id {id}.", field="id")
             names = await _names(act.tx, told)
-        if institution is not None or seen != EVERYTHING:  # what others were decided on, and that it was, is theirs to know
+        # What others were decided on, and that it was, is theirs to know.
+        if institution is not None or seen != EVERYTHING:
             own = {row.decision.subject_id for row in told}
             things = [(kind, thing) for kind, thing in things if str(thing) in own]
         of = {kind: tuple(thing for other, thing in things if other == kind) for kind, _ in things}

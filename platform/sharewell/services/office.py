@@ -241,8 +241,8 @@ class Office:
     async def extent(self, caller: Caller, action: Action, asked: Target) -> Extent:
         """What `caller` sees of the list `asked`: all of it, or the rows that the policies permit one by one.
 
-        On record as by `allow`, as far as that can be told before it is read; `shown` says the rest. Raises `Forbidden`,
-        recorded, where nothing of it may be seen, or `Unavailable`.
+        On record as by `allow`, as far as that can be told before it is read; `shown` says the rest. Raises
+        `Forbidden`, recorded, where nothing of it may be seen, or `Unavailable`.
         """
         seen, parts = self.part(caller, action, asked)
         own = parts == [own_list(caller, action)]

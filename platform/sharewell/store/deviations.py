@@ -20,7 +20,8 @@ ADD = f"insert into sharewell.deviation ({_COLUMNS}) values ($1, $2, $3, $4, $5,
 ALONE = "select pg_advisory_xact_lock(hashtextextended('deviations not dispatched', 0))"
 PAGE = f"""
 select {_COLUMNS} from sharewell.deviation
- where id < $1 and {SEEN} and ($2::uuid is null or giver_id = $2 or receiver_id = $2) and ($3::text is null or kind = $3)
+ where id < $1 and {SEEN} and ($2::uuid is null or giver_id = $2 or receiver_id = $2)
+   and ($3::text is null or kind = $3)
    and ($4::uuid is null or transfer_id = $4)
  order by id desc limit $5
 """

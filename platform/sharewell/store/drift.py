@@ -40,7 +40,8 @@ on conflict (institution_id, resource) do update
 """
 DRIFTING = f"""
 select {_COLUMNS} from sharewell.forecast_watch
- where state = 'drifting' and {SEEN} and ($1::uuid is null or institution_id = $1) and ($2::text is null or resource = $2)
+ where state = 'drifting' and {SEEN} and ($1::uuid is null or institution_id = $1)
+   and ($2::text is null or resource = $2)
    and (resource, institution_id) > ($3, $4) order by resource, institution_id limit $5
 """
 #: Of days since $2 that are not judged yet: when their values became known, and what was forecast last before that.

@@ -25,7 +25,8 @@ BY_ID = f"select {_COLUMNS} from sharewell.override where id = $1"
 BY_IDS = f"select {_COLUMNS} from sharewell.override where id = any ($1::uuid[])"
 PAGE = f"""
 select {_COLUMNS} from sharewell.override
- where id < $1 and {SEEN} and ($2::uuid is null or giver_id = $2 or receiver_id = $2) and ($3::text is null or code = $3)
+ where id < $1 and {SEEN} and ($2::uuid is null or giver_id = $2 or receiver_id = $2)
+   and ($3::text is null or code = $3)
  order by id desc limit $4
 """
 REMARKS = """

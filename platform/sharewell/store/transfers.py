@@ -99,7 +99,8 @@ select s.transfer_id, s.state, s.at, s.decision_id, r.body as remark
 BY_IDS = f"select {_COLUMNS} from sharewell.transfer where id = any ($1::uuid[])"
 PAGE = f"""
 select {_COLUMNS} from sharewell.transfer
- where id < $1 and {SEEN} and ($2::uuid is null or giver_id = $2 or receiver_id = $2) and ($3::text is null or state = $3)
+ where id < $1 and {SEEN} and ($2::uuid is null or giver_id = $2 or receiver_id = $2)
+   and ($3::text is null or state = $3)
    and ($4::uuid is null or allocation_id = $4)
  order by id desc limit $5
 """

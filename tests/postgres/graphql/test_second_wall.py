@@ -1,4 +1,4 @@
-"""Where nothing but the database is left: every policy permits everything, and no institution reads or writes another's.
+"""Every policy permits everything, and yet no institution reads or writes what is another's: the database is left.
 
 The first wall is taken down for good, by an authorizer that says yes to whatever it is asked.
 """
@@ -39,10 +39,14 @@ WALLED = (
 class Yes(Authorizer):
     """The first wall, taken down."""
 
-    def ask(self, caller: Caller, action: Action, target: Target, context: Mapping[str, str] | None = None) -> Ruling:
+    def ask(
+        self, caller: Caller, action: Action, target: Target, context: Mapping[str, str] | None = None  # noqa: ARG002
+    ) -> Ruling:
         return Ruling(allowed=True, policies=("anything-goes",), policy_set=self.policy_set)
 
-    def filter(self, caller: Caller, action: Action, context: Mapping[str, str] | None = None) -> Predicate:
+    def filter(
+        self, caller: Caller, action: Action, context: Mapping[str, str] | None = None  # noqa: ARG002
+    ) -> Predicate:
         return EVERYTHING
 
 
@@ -84,8 +88,10 @@ async def test_with_the_first_wall_down_lists_show_an_institution_its_own_and_no
     api: Api, first_wall_down: Any
 ) -> None:
     await world(api)
-    parties = {name: {who: told(await api.ask(who, query)) for who in ("giver", "receiver")} for name, query in LISTS.items()}
-    everything = {name: told(await api.ask("planner", query)) for name, query in LISTS.items()}
+    parties, everything = {}, {}
+    for name, query in LISTS.items():
+        parties[name] = {who: told(await api.ask(who, query)) for who in ("giver", "receiver")}
+        everything[name] = told(await api.ask("planner", query))
     first_wall_down()
     for name, query in LISTS.items():
         assert everything[name] > 0, name
@@ -160,7 +166,8 @@ async def test_whoever_does_not_say_for_whom_it_reads_sees_no_row(api: Api, gate
     await world(api)
     assert set((await reads(gateway, NOBODY)).values()) == {0}
     assert (await reads(gateway, PLATFORM))["transfer"] == 1
-    assert await gateway.fetchval("select count(*) from sharewell.request") == 0  # the setting went with its transaction
+    # The setting went with its transaction.
+    assert await gateway.fetchval("select count(*) from sharewell.request") == 0
 
 
 async def test_a_regulator_of_some_regions_reads_their_rows_alone(api: Api, gateway: Connection) -> None:
@@ -188,7 +195,8 @@ async def test_the_gateways_role_cannot_get_over_the_wall(gateway: Connection) -
 OPEN_TABLES = """
 select c.relname from pg_class c join pg_attribute a on a.attrelid = c.oid
  where c.relnamespace = 'sharewell'::regnamespace and c.relkind = 'r' and not a.attisdropped
-   and a.attname in ('institution_id', 'giver_id', 'receiver_id') and has_table_privilege('sharewell_gateway', c.oid, 'select')
+   and a.attname in ('institution_id', 'giver_id', 'receiver_id')
+   and has_table_privilege('sharewell_gateway', c.oid, 'select')
    and not (c.relrowsecurity and c.relforcerowsecurity)
 """
 
