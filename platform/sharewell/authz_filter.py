@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -117,7 +118,7 @@ class _Writer:
         for condition in residual["conditions"]:
             body = condition["body"]
             wanted = body if condition["kind"] == "when" else {"!": {"arg": body}}
-            met = self._and(met, lambda present, wanted=wanted: self._truth(wanted, present), frozenset())
+            met = self._and(met, partial(self._truth, wanted), frozenset())
         return f"coalesce({met.sql}, false)" if met.may_fail else met.sql
 
     def _truth(self, node: Node, present: frozenset[str]) -> _Truth:
@@ -280,7 +281,7 @@ class _Writer:
         named = [self._column(member, present) for member in members if isinstance(member, _Attribute)]
         either = FALSE
         for each in equal:
-            either = self._or(either, lambda each=each: each)
+            either = self._or(either, partial(_as_it_is, each))
         absent = [column.sql for column in named if column.may_fail]
         if not absent:
             return either
@@ -334,6 +335,10 @@ class _Writer:
         if value not in self.values:
             self.values.append(value)
         return f"{{{self.values.index(value)}}}"
+
+
+def _as_it_is(truth: _Truth) -> _Truth:
+    return truth
 
 
 def _not(truth: _Truth) -> _Truth:

@@ -63,7 +63,10 @@ class Inquiry:
             regions = {name: str(target[name]) for name in _REGIONS if name in target}
             return cls(
                 caller=caller, action=Action(decision.action), context=dict(told["context"]),
-                target=Target(kind=target["kind"], id=target["id"], **parties, **regions),
+                target=Target(
+                    kind=target["kind"], id=target["id"], **parties, region=regions.get("region"),
+                    giver_region=regions.get("giver_region"), receiver_region=regions.get("receiver_region"),
+                ),
             )  # fmt: skip
         except (AttributeError, KeyError, TypeError, ValueError) as why:
             raise Invalid(f"the entry does not hold an inquiry that can be made here: {why}.", field=ASKED) from None

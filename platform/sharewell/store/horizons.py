@@ -16,6 +16,7 @@ from sharewell.domain.horizon_records import UnderWay
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.schedule import Cause
 from sharewell.domain.transfers import TransferState
+from sharewell.store.bulk import add_rows
 from sharewell.store.capacity import COLUMNS as REPORT
 from sharewell.store.capacity import STANDS, read_report
 from sharewell.store.forecasts import FORECAST, read_forecast
@@ -240,28 +241,25 @@ class HorizonRepository:
         self, run: UUID, days: Sequence[HorizonDay], movements: Sequence[HorizonMovement], unmet: Sequence[HorizonUnmet]
     ) -> None:
         """Keep what it means; the database refuses a day on which anybody is worse off."""
-        await self._copy(
+        await self._add(
             "horizon_day",
             ["institution_id", "resource", "day", "need", "short_alone", "short_shared", "given", "received"],
             [(run, d.institution, d.resource, d.day, d.need, d.short_alone, d.short_shared, d.given, d.received)
              for d in days],
         )  # fmt: skip
-        await self._copy(
+        await self._add(
             "horizon_movement",
             ["place", "resource", "day", "arrives", "giver_id", "receiver_id", "units", "held", "metres"],
             [(run, place, m.resource, m.day, m.arrives, m.giver, m.receiver, m.units, m.held, m.metres)
              for place, m in enumerate(movements)],
         )  # fmt: skip
-        await self._copy(
+        await self._add(
             "horizon_unmet", ["institution_id", "resource", "thousandths", "code", "reason", "asked"],
             [(run, u.institution, u.resource, u.thousandths, u.code, u.reason, u.asked) for u in unmet],
         )  # fmt: skip
 
-    async def _copy(self, table: str, columns: list[str], rows: list[tuple[object, ...]]) -> None:
-        if rows:
-            await self._conn.copy_records_to_table(
-                table, schema_name="sharewell", columns=["horizon_id", *columns], records=rows
-            )
+    async def _add(self, table: str, columns: list[str], rows: list[tuple[object, ...]]) -> None:
+        await add_rows(self._conn, f"sharewell.{table}", ["horizon_id", *columns], rows)
 
     async def answers(self, instance_sha256: str) -> bool:
         """Tell whether a schedule for this instance is adopted already."""
