@@ -15,13 +15,18 @@ from typing import Any, Final, Self
 from uuid import UUID
 
 import cedarpy
+import structlog
 
+from sharewell.authz_filter import Uncompilable, compiled
 from sharewell.domain import scopes
 from sharewell.domain.errors import Forbidden
 from sharewell.domain.inquiry import Inquiry
 from sharewell.domain.people import PREFIX
 from sharewell.domain.policy import MANY, Action, Ruling, Target, policy_set_hash, scope_of
+from sharewell.domain.predicate import NOTHING, Predicate
 from sharewell.domain.principals import Caller, Role
+
+log = structlog.get_logger(__name__)
 
 SCHEMA: Final = "sharewell.cedarschema"
 #: Cedar's parser recurses on brackets and on chains of operators; some thousands break its stack, and the process.
@@ -32,6 +37,7 @@ _OPENING: Final = frozenset("([{")
 _CLOSING: Final = frozenset(")]}")
 _ANGLES: Final = str.maketrans("<>", "()")  #: in a schema they are brackets
 _SIGNS: Final = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|\w+|[^\w\s]')
+_ESCAPES: Final = {ord(c): f"\\{e}" for c, e in zip("\"'\\\n\r\t\0", "\"'\\nrt0", strict=True)}
 
 
 class PolicyError(Exception):
@@ -81,6 +87,7 @@ class Authorizer:
         base = cedarpy.Entities.from_json_str("[]", schema)
         self._with_caller = lru_cache(maxsize=1024)(base.with_added_json_str)  # by the caller's JSON
         self._with_both = lru_cache(maxsize=256)(self._entities)  # by the caller's and the target's
+        self._filters = lru_cache(maxsize=4096)(self._compiled)  # of this set of policies, and gone with it
 
     @classmethod
     def load(cls, files: Mapping[str, bytes] | None = None) -> Self:
@@ -144,6 +151,35 @@ class Authorizer:
         deciding = tuple(sorted(answer.diagnostics.id_annotations_by_reason.values()))
         inquiry = Inquiry(caller=caller, action=action, target=target, context=dict(context or {}))
         return Ruling(allowed=answer.allowed, policies=deciding, policy_set=self.policy_set, inquiry=inquiry)
+
+    def filter(self, caller: Caller, action: Action, context: Mapping[str, str] | None = None) -> Predicate:
+        """Of a list of what `action` is done to, the rows on which `ask` would permit it to `caller`, one by one.
+
+        Each row is judged as the list of what is its owner's, under the scope that a list needs. Whatever cannot be
+        told for certain leaves nothing to see, and a line in the log.
+        """
+        principal, entity = _caller_entity(caller)
+        facts = _facts(caller, scope_of(action, Target.list(action.kind))) | dict(context or {})
+        name = f'{principal["type"]}::"{_escaped(principal["id"])}"'
+        return self._filters(name, entity, action, tuple(facts.items()))
+
+    def _compiled(
+        self, principal: str, entity: str, action: Action, facts: tuple[tuple[str, str | bool], ...]
+    ) -> Predicate:
+        request = {
+            "principal": principal,
+            "action": f'{_NAMESPACE}::Action::"{action}"',
+            "context": dict(facts),
+        }
+        answer = cedarpy.is_authorized_partial(request, self._handle, self._with_caller(entity), schema=self._schema)
+        why = "; ".join(map(str, answer.diagnostics.errors))
+        if not why:
+            try:
+                return compiled(answer.residuals.values(), action.kind)
+            except Uncompilable as unwritten:
+                why = str(unwritten)
+        log.error("list cannot be filtered", action=action, why=why, policy_set=self.policy_set)
+        return NOTHING
 
     def decide(
         self, caller: Caller, action: Action, target: Target, context: Mapping[str, str] | None = None
@@ -240,8 +276,9 @@ def _facts(caller: Caller, scope: str) -> dict[str, str | bool]:
 
 @lru_cache(maxsize=4096)
 def _entity(
-    principal: str, roles: frozenset[Role], institution: UUID | None, held: frozenset[str], proof_required: bool
-) -> tuple[dict[str, str], str]:
+    principal: str, roles: frozenset[Role], institution: UUID | None, held: frozenset[str], proof_required: bool,
+    jurisdiction: frozenset[str],
+) -> tuple[dict[str, str], str]:  # fmt: skip
     internal = scopes.is_internal(held)
     uid = _uid("Worker" if internal else "Caller", principal)
     attributes: dict[str, Any] = {"scopes": scopes.granted(held)}
@@ -249,13 +286,17 @@ def _entity(
         attributes["proofRequired"] = proof_required
     if institution is not None and not internal:
         attributes["institution"] = {"__entity": _uid("Institution", str(institution))}
+    if jurisdiction and not internal:
+        attributes["jurisdiction"] = sorted(jurisdiction)
     parents = [_uid("Role", role) for role in sorted(roles)]
     return uid, json.dumps([{"uid": uid, "attrs": attributes, "parents": parents}])
 
 
 def _caller_entity(caller: Caller) -> tuple[dict[str, str], str]:
     """Who asks, as Cedar's uid and as entities in JSON. The request id has no say and is left out."""
-    return _entity(caller.principal, caller.roles, caller.institution, caller.scopes, caller.proof_required)
+    return _entity(
+        caller.principal, caller.roles, caller.institution, caller.scopes, caller.proof_required, caller.jurisdiction
+    )
 
 
 def _target_entity(uid: dict[str, str], target: Target) -> str:
@@ -270,7 +311,14 @@ def _target_entity(uid: dict[str, str], target: Target) -> str:
         attributes["sharedWith"] = shared
     if target.author is not None:
         attributes["author"] = {"__entity": _uid("Caller", target.author)}
+    regions = {"region": target.region, "giverRegion": target.giver_region, "receiverRegion": target.receiver_region}
+    attributes |= {name: region for name, region in regions.items() if region is not None}
     return json.dumps([{"uid": uid, "attrs": attributes, "parents": []}])
+
+
+def _escaped(name: str) -> str:
+    """As Cedar itself writes it between quotes; partial evaluation takes ids in no other form."""
+    return name.translate(_ESCAPES)
 
 
 def _uid(kind: str, id: str) -> dict[str, str]:  # noqa: A002

@@ -32,7 +32,7 @@ described(Outcome, "What was decided.", allowed="It was done.", refused="It was 
 
 # What decisions are searched and counted by.
 OfInstitution = Annotated[
-    UUID | None, argument("Only about this institution; by default the one the client acts for, if any.")
+    UUID | None, argument("Only about this institution; by default about all that you read of.")
 ]
 ByActor = Annotated[str | None, argument("Only what this client or worker asked for.")]
 OfKind = Annotated[str | None, argument("Only of this kind, such as `offer.published`.")]
@@ -177,7 +177,7 @@ class AuditQueries:
         first: First = FIRST, after: After = None,
     ) -> Connection[DecisionHeader] | None:  # fmt: skip
         matching = filtering(
-            info, institution=institution, actor=actor, kind=kind, outcome=outcome, subject_kind=subject_kind,
+            institution=institution, actor=actor, kind=kind, outcome=outcome, subject_kind=subject_kind,
             subject_id=subject_id, since=since, until=until, action=action, resource=resource, policy_set=policy_set,
         )  # fmt: skip
         page = await info.context.services.audit.page(
@@ -187,12 +187,12 @@ class AuditQueries:
 
 
 def filtering(
-    info: Info, *, institution: UUID | None, outcome: Outcome | None, since: datetime | None, until: datetime | None,
+    *, institution: UUID | None, outcome: Outcome | None, since: datetime | None, until: datetime | None,
     **words: str | None,
 ) -> DecisionFilter:  # fmt: skip
     """What decisions are searched by. Raises `Invalid` for a word that nothing can be named."""
     return DecisionFilter(
-        institution=institution or info.context.caller.institution, outcome=outcome, since=since, until=until,
+        institution=institution, outcome=outcome, since=since, until=until,
         **{name: word(text, camel(name)) for name, text in words.items()},
     )  # fmt: skip
 

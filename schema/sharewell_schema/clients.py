@@ -25,7 +25,7 @@ described(
     institution="The system of an institution that takes part.",
     device="A sensor or system that only reports capacity of its institution.",
     allocator="Plans for a region: sees needs and forecasts, and starts runs.",
-    regulator="Reads everything, audit and proofs included, and changes nothing.",
+    regulator="Reads everything, or everything of its jurisdiction, audit and proofs included, and changes nothing.",
     admin="Keeps institutions, catalogue, clients and policies, and sees no transfers.",
     auditor="Reads what admins do and who has access, and changes nothing; never an admin at the same time.",
 )  # fmt: skip
@@ -62,6 +62,10 @@ def _scopes(self: Any) -> list[str]:
     return sorted(self.scopes)
 
 
+def _jurisdiction(self: Any) -> list[str]:
+    return sorted(self.jurisdiction)
+
+
 def _keys(self: Any) -> list[ClientKey]:
     return [ClientKey(kid=key["kid"], alg=key["alg"], thumbprint=thumbprint(key)) for key in self.keys]
 
@@ -87,6 +91,7 @@ class Client:
     rate_class: RateClass = field("How many requests it may make.")
     sender_constrained: bool = field("Whether its tokens only work with a proof of a key it holds (RFC 9449).")
     purposes: list[Purpose] = field("What its tokens may be used for; empty where that is not said.")
+    jurisdiction: list[str] = field("Of a regulator: the regions it reads of; empty for all.")
 
 
 @strawberry.type(description="Who you are to the platform.")
@@ -100,6 +105,9 @@ class Me:
     institution: UUID | None = field("Identifier of the institution you act for.", name="institutionId")
     institution_edge: Institution | None = strawberry.field(
         resolver=edge("institutions", "institution"), name="institution", description="The institution you act for."
+    )
+    jurisdiction: list[str] = strawberry.field(
+        resolver=_jurisdiction, description="As a regulator: the regions you read of; empty for all."
     )
 
 
@@ -135,6 +143,9 @@ class RegisterClientInput:
         description="What its tokens may be used for; with one, it is that, with more, each request for a token names "
         "one.",
         default_factory=list,
+    )
+    jurisdiction: list[str] = strawberry.field(
+        description="Of a regulator: the regions whose institutions it reads of; none for all.", default_factory=list
     )
 
 
@@ -196,6 +207,7 @@ class ClientMutations:
             institution=input.institution, client_id=input.client_id, expires_at=input.expires_at,
             jwks_uri=input.jwks_uri, redirect_uris=input.redirect_uris, rate_class=input.rate_class,
             sender_constrained=input.sender_constrained, purposes=input.purposes,
+            jurisdiction=input.jurisdiction,
         )  # fmt: skip
         done = await info.context.services.clients.register(
             info.context.caller, draft, wish("registerClient", input)

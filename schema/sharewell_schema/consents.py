@@ -59,14 +59,14 @@ class ConsentQueries:
     async def consents(
         self, info: Info,
         institution: Annotated[
-            UUID | None, argument("Only of this institution; by default of the one the client acts for, if any.")
+            UUID | None, argument("Only of this institution; by default of all that you see.")
         ] = None,
         only_standing: Annotated[bool, argument("Only those that count.")] = False,
         first: First = FIRST, after: After = None,
     ) -> Connection[Consent] | None:  # fmt: skip
         page = await info.context.services.consents.page(
             info.context.caller, before=read_id(after, NEWEST),
-            institution=institution or info.context.caller.institution, only_standing=only_standing,
+            institution=institution, only_standing=only_standing,
             first=how_many(first),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)

@@ -135,7 +135,7 @@ class DeviationQueries:
         self, info: Info,
         institution: Annotated[
             UUID | None,
-            argument("Only of transfers it gives or receives; by default the one the client acts for, if any."),
+            argument("Only of transfers it gives or receives; by default all that you see."),
         ] = None,
         kind: Annotated[DeviationKind | None, argument("Only of this kind.")] = None,
         transfer: Annotated[UUID | None, argument("Only of this transfer.")] = None,
@@ -143,7 +143,7 @@ class DeviationQueries:
     ) -> Connection[Deviation] | None:  # fmt: skip
         page = await info.context.services.deviations.page(
             info.context.caller, before=read_id(after, NEWEST),
-            institution=institution or info.context.caller.institution, kind=kind, transfer=transfer,
+            institution=institution, kind=kind, transfer=transfer,
             first=how_many(first),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)

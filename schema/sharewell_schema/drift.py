@@ -74,14 +74,14 @@ class DriftQueries:
         self, info: Info,
         institution: Annotated[
             UUID | None,
-            argument("Of which institution; by default of the one the client acts for, or of all if it acts for none."),
+            argument("Of which institution; by default of all that you see."),
         ] = None,
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
         first: First = FIRST, after: After = None,
     ) -> Connection[ForecastWatch] | None:  # fmt: skip
         caller = info.context.caller
         page = await info.context.services.drift.drifting(
-            caller, institution=institution or caller.institution,
+            caller, institution=institution,
             resource=None if resource is None else checks.code(resource, "resource"),
             after=read_watch(after), first=how_many(first),
         )  # fmt: skip

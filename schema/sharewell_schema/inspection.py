@@ -104,7 +104,7 @@ class InspectionQueries:
         until: Until = None,
     ) -> DecisionFacets | None:  # fmt: skip
         matching = filtering(
-            info, institution=institution, actor=actor, kind=kind, outcome=outcome, action=action, resource=resource,
+            institution=institution, actor=actor, kind=kind, outcome=outcome, action=action, resource=resource,
             policy_set=policy_set, since=since, until=until,
         )  # fmt: skip
         found = await info.context.services.inspection.facets(info.context.caller, matching)
@@ -123,11 +123,11 @@ class InspectionQueries:
         self, info: Info,
         id: Annotated[UUID, argument("Identifier of a request, of a transfer, or of a run for all that it moved.")],  # noqa: A002
         institution: Annotated[
-            UUID | None, argument("Only decisions about this institution; by default the client's own, if any.")
+            UUID | None, argument("Only decisions about this institution; by default about all that you read of.")
         ] = None,
     ) -> Case | None:  # fmt: skip
         caller = info.context.caller
-        return _case(await info.context.services.inspection.case(caller, id, institution or caller.institution))
+        return _case(await info.context.services.inspection.case(caller, id, institution))
 
     @query("What the log holds, how long it must be kept, and what might be let go.")
     async def retention(self, info: Info) -> Retention | None:

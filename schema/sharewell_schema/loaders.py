@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from sharewell.domain.trial import ForecastTrial
     from sharewell.domain.visibility import VeiledReport
     from sharewell.store.allocations import Allocation, VeiledAllocation
-    from sharewell.store.allocations import Allocation
     from sharewell.store.policy_versions import PolicyStep
     from sharewell.store.receipts import LeftOpen, ShortBy
     from sharewell.store.transfers import TransferStep

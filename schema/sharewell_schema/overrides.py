@@ -100,14 +100,14 @@ class OverrideQueries:
         self, info: Info,
         institution: Annotated[
             UUID | None,
-            argument("Only of transfers it gives or receives; by default the one the client acts for, if any."),
+            argument("Only of transfers it gives or receives; by default all that you see."),
         ] = None,
         code: Annotated[OverrideCode | None, argument("Only those for this reason.")] = None,
         first: First = FIRST, after: After = None,
     ) -> Connection[Override] | None:  # fmt: skip
         page = await info.context.services.overrides.page(
             info.context.caller, before=read_id(after, NEWEST),
-            institution=institution or info.context.caller.institution, code=code, first=how_many(first),
+            institution=institution, code=code, first=how_many(first),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
         return connection(Override, page, after, id_key)

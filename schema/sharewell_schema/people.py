@@ -45,6 +45,7 @@ class Person:
     )  # fmt: skip
     status: PersonStatus = field("Whether the person can sign in.")
     created_at: datetime = field("When the person was invited.")
+    jurisdiction: list[str] = field("Of a regulator: the regions the person reads of; empty for all.")
 
 
 @strawberry.input(description="A person to invite.")
@@ -54,6 +55,9 @@ class RegisterPersonInput:
     name: str = field("The person's name, 1 to 200 characters.")
     roles: list[Role] = field("What the person is to the platform; at least one, and not DEVICE.")
     institution: UUID | None = field("The institution the person acts for; required for INSTITUTION.", default=None)
+    jurisdiction: list[str] = strawberry.field(
+        description="Of a regulator: the regions the person reads of; none for all.", default_factory=list
+    )
     on_behalf_of: OnBehalfOf | None = person_field()
 
 
@@ -98,8 +102,9 @@ class PersonMutations:
         self, info: Info, input: Annotated[RegisterPersonInput, argument("The person.")]  # noqa: A002
     ) -> RegisterPersonPayload | None:
         draft = PersonDraft(
-            login=input.login, name=input.name, roles=frozenset(input.roles), institution=input.institution
-        )
+            login=input.login, name=input.name, roles=frozenset(input.roles), institution=input.institution,
+            jurisdiction=input.jurisdiction,
+        )  # fmt: skip
         done, invitation = await info.context.services.people.register(
             info.context.caller, draft, wish("registerPerson", input, personal=PERSONAL)
         )

@@ -108,7 +108,7 @@ class ReceiptQueries:
         self, info: Info,
         institution: Annotated[
             UUID | None,
-            argument("Only this institution; by default the one the client acts for, or all if it acts for none."),
+            argument("Only this institution; by default all that you see."),
         ] = None,
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
         since: Annotated[datetime | None, argument("From when on; by default 90 days before the end.")] = None,
@@ -118,7 +118,7 @@ class ReceiptQueries:
         context = info.context
         ends = until or context.services.office.now()
         page = await context.services.receipts.ledger(
-            context.caller, after=read_id(after, OLDEST), institution=institution or context.caller.institution,
+            context.caller, after=read_id(after, OLDEST), institution=institution,
             since=since or ends - USUAL, until=ends,
             resource=None if resource is None else checks.code(resource, "resource"), first=how_many(first),
         )  # fmt: skip

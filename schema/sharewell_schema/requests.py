@@ -131,7 +131,7 @@ class RequestQueries:
     async def requests(
         self, info: Info,
         institution: Annotated[
-            UUID | None, argument("Only of this institution; by default of the one the client acts for, if any.")
+            UUID | None, argument("Only of this institution; by default of all that you see.")
         ] = None,
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
         status: Annotated[RequestStatus | None, argument("Only those that have come this far.")] = None,
@@ -139,7 +139,7 @@ class RequestQueries:
     ) -> Connection[Request] | None:  # fmt: skip
         page = await info.context.services.requests.page(
             info.context.caller, before=read_id(after, NEWEST),
-            institution=institution or info.context.caller.institution,
+            institution=institution,
             resource=None if resource is None else checks.code(resource, "resource"), status=status,
             first=how_many(first),
         )  # fmt: skip

@@ -161,14 +161,14 @@ class TransferQueries:
         self, info: Info,
         party: Annotated[
             UUID | None,
-            argument("Only those this institution gives or receives; by default the one the client acts for, if any."),
+            argument("Only those this institution gives or receives; by default all that you see."),
         ] = None,
         state: Annotated[TransferState | None, argument("Only those that stand here.")] = None,
         allocation: Annotated[UUID | None, argument("Only those this run proposed.")] = None,
         first: First = FIRST, after: After = None,
     ) -> Connection[Transfer] | None:  # fmt: skip
         page = await info.context.services.transfers.page(
-            info.context.caller, before=read_id(after, NEWEST), party=party or info.context.caller.institution,
+            info.context.caller, before=read_id(after, NEWEST), party=party,
             state=state, allocation=allocation, first=how_many(first),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)

@@ -94,9 +94,9 @@ class _PlainList:
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        office = self._services.office
-        await office.allow(scope["state"]["caller"], Action.VIEW_OFFER, Target.list("offer"))
-        async with office.database.transaction(read_only=True) as tx:
+        office, caller = self._services.office, scope["state"]["caller"]
+        await office.allow(caller, Action.VIEW_OFFER, Target.list("offer"))
+        async with office.reading(caller) as tx:
             rows = await tx.conn.fetch(f"select {COLUMNS} from sharewell.offer order by id desc limit $1", ROWS)
         answer = [
             {

@@ -15,6 +15,10 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from sharewell.authz import Authorizer
+from sharewell.domain.policy import Action
+from sharewell.domain.principals import Caller, Role
+from sharewell.domain.reader import PLATFORM, reader_of
 from sharewell.settings import DatabaseRole
 from sharewell.store import (
     agreements,
@@ -44,6 +48,7 @@ from sharewell.store import (
     trials,
 )
 from sharewell.store.database import Database
+from sharewell.store.paging import Places, narrowed
 from sharewell.store.pools import open_pool
 
 if TYPE_CHECKING:
@@ -241,9 +246,27 @@ class Query:
     arguments: tuple[Any, ...]
     most: int
     role: DatabaseRole = GATEWAY
+    reader: str = PLATFORM
 
 
+def as_seen(
+    caller: Caller, action: Action, statement: str, places: Places, arguments: tuple[Any, ...], most: int
+) -> Query:
+    """A list as `caller` gets it, narrowed by the policies and walled in by the database."""
+    seen = AUTHORIZER.filter(caller, action)
+    narrow = narrowed(statement, seen, places, len(arguments))
+    return Query(narrow, (*arguments, *seen.values), most, reader=reader_of(caller))
+
+
+AUTHORIZER = Authorizer.load()
 HOUSE = an_id(1, 7 * IN_A_REGION + 3)
+SMALL = Caller(
+    principal="h", roles=frozenset({Role.INSTITUTION}), institution=HOUSE, scopes=frozenset({"system/*.rs"})
+)
+COASTAL = Caller(
+    principal="r", roles=frozenset({Role.REGULATOR}), jurisdiction=frozenset({REGION}),
+    scopes=frozenset({"system/*.rs"}),
+)  # fmt: skip
 SINCE, YEARS = NOW - timedelta(days=9), NOW + timedelta(days=365)
 
 
@@ -329,9 +352,32 @@ QUERIES: Mapping[str, Query] = {
     "broken glasses whose time is over": Query(break_glass.OVER, (NOW,), 20, WORKER),
     "consents of one": Query(consents.PAGE, (NEWEST, HOUSE, False, NOW, 51), 200),
     "consents that stand": Query(consents.STANDING, ([an_id(1, n) for n in range(20)], BEDS, NOW), 200, WORKER),
-    "receipts of runs": Query(receipts.OF_RUNS, ([an_id(6, n) for n in range(50)], None), 700),
-    "receipts of runs, one's own": Query(receipts.OF_RUNS, ([an_id(6, n) for n in range(50)], HOUSE), 100),
-    "unfilled of runs": Query(receipts.UNFILLED_OF_RUNS, ([an_id(6, n) for n in range(50)], None), 500),
+    "receipts of runs": Query(receipts.OF_RUNS, ([an_id(6, n) for n in range(50)],), 700),
+    "receipts of runs, one's own": as_seen(
+        SMALL, Action.VIEW_RECEIPT, receipts.OF_RUNS, receipts.OWNER, ([an_id(6, n) for n in range(50)],), 100
+    ),
+    "requests, one's own": as_seen(
+        SMALL, Action.VIEW_REQUEST, requests.PAGE, requests.OWNER, (NEWEST, None, None, None, 51), 200
+    ),
+    "requests of a regulator's region": as_seen(
+        COASTAL, Action.VIEW_REQUEST, requests.PAGE, requests.OWNER, (NEWEST, None, None, None, 51), 2_500
+    ),
+    "transfers, one's own": as_seen(
+        SMALL, Action.VIEW_TRANSFER, transfers.PAGE, transfers.PARTIES, (NEWEST, None, None, None, 51), 400
+    ),
+    "transfers of a regulator's region": as_seen(
+        COASTAL, Action.VIEW_TRANSFER, transfers.PAGE, transfers.PARTIES, (NEWEST, None, None, None, 51), 3_500
+    ),
+    "overrides, one's own": as_seen(
+        SMALL, Action.VIEW_OVERRIDE, overrides.PAGE, overrides.EITHER, (NEWEST, None, None, 51), 200
+    ),
+    "decisions, one's own": as_seen(
+        SMALL, Action.READ_AUDIT, audit.PAGE, audit.OWNER, (*decided(), NEWEST, 51), 200
+    ),
+    "decisions of a regulator's region": as_seen(
+        COASTAL, Action.READ_AUDIT, audit.PAGE, audit.OWNER, (*decided(), NEWEST, 51), 4_000
+    ),
+    "unfilled of runs": Query(receipts.UNFILLED_OF_RUNS, ([an_id(6, n) for n in range(50)],), 500),
     "unfilled of requests": Query(receipts.UNFILLED_OF_REQUESTS, ([an_id(4, n) for n in range(1, 51)],), 300),
     "unfilled of runs by reason": Query(receipts.BY_REASON, ([an_id(6, n) for n in range(50)],), 500),
     "give and take of one": Query(
@@ -357,10 +403,14 @@ QUERIES: Mapping[str, Query] = {
     "schedules": Query(horizons.PAGE, (NEWEST, None, 51), 100),
     "schedules of a region": Query(horizons.PAGE, (NEWEST, REGION, 51), 1_500),
     "runs of a schedule": Query(horizons.RUNS, (an_id(15, 7),), 10),
-    "days of a schedule, one's own": Query(horizons.DAYS, (an_id(15, 7), HOUSE, None), 50),
+    "days of a schedule, one's own": as_seen(
+        SMALL, Action.VIEW_RECEIPT, horizons.DAYS, horizons.OWNER, (an_id(15, 7), None), 50
+    ),
     "days of a schedule": Query(horizons.TOTALS, (an_id(15, 7),), 6_000),
-    "movements of a schedule": Query(horizons.MOVEMENTS, (an_id(15, 7), None, None), 400),
-    "what a schedule leaves open": Query(horizons.UNMET, (an_id(15, 7), HOUSE, None), 50),
+    "movements of a schedule": Query(horizons.MOVEMENTS, (an_id(15, 7), None), 400),
+    "what a schedule leaves open": as_seen(
+        SMALL, Action.VIEW_RECEIPT, horizons.UNMET, horizons.OWNER, (an_id(15, 7), None), 50
+    ),
     "a schedule for an instance": Query(horizons.ANSWERED, ("7".rjust(64, "0"),), 5, WORKER),
     "runs": Query(allocations.PAGE, (NEWEST, None, None, 51), 100),
     "runs of a region": Query(allocations.PAGE, (NEWEST, REGION, None, 51), 1_500),
@@ -464,7 +514,7 @@ async def test_a_query_goes_by_index_and_reads_little_more_than_it_returns(
     reads = "for update" not in query.statement
     async with (
         open_pool(database_server.url(filled, query.role), query.role) as pool,
-        Database(pool).transaction(read_only=reads) as tx,
+        Database(pool).transaction(read_only=reads, reader=query.reader) as tx,
     ):
         nodes = await _explained(tx.conn, query)
         big = await _big_tables(tx.conn)

@@ -192,6 +192,7 @@ SHAPES = (
         Agreement, "agreements: BY_ID BY_ID_LOCKED IN_FORCE_FOR PAGE", "sharewell.agreement",
         {"giver_id": "giver", "receiver_id": "receiver"},
     ),
+    Shape(
         BrokenGlass, "break_glass: BY_ID BY_ID_LOCKED LAST OVER PAGE", "sharewell.break_glass",
         {"decision_id": "decision"},
     ),

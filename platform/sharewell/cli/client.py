@@ -58,6 +58,9 @@ def register(
         bool, typer.Option("--bound", help="Its tokens work only with a proof of a key it holds (DPoP).")
     ] = False,
     purpose: Annotated[list[Purpose] | None, typer.Option(help="What its tokens may be used for.")] = None,
+    jurisdiction: Annotated[
+        list[str] | None, typer.Option(help="Of a regulator: a region it reads of; by default all. May be repeated.")
+    ] = None,
     credential: Annotated[Path | None, typer.Option("--credential", "-c", help="Credential file of an admin.")] = None,
     bootstrap: Annotated[
         bool, typer.Option("--bootstrap", help="Let the first admin in, on the machine of the platform itself.")
@@ -84,6 +87,7 @@ def register(
         rate_class=rate,
         sender_constrained=bound,
         purposes=purpose or (),
+        jurisdiction=jurisdiction or (),
     )
     with explained():
         made = _make(draft, credential, out)
@@ -154,6 +158,7 @@ async def _register(draft: ClientDraft, admin: Credential, made: Credential) -> 
         "rateClass": draft.rate_class.name,
         "senderConstrained": draft.sender_constrained,
         "purposes": [purpose.name for purpose in draft.purposes],
+        "jurisdiction": sorted(draft.jurisdiction),
     }
     async with ApiClient.of(admin, patience=10.0) as client:
         await client.graphql(REGISTER_CLIENT, {"input": asked})

@@ -29,6 +29,10 @@ def invite(
     *,
     role: Annotated[list[Role], typer.Option(help="What the person is to the platform; may be given several times.")],
     institution: Annotated[UUID | None, typer.Option(help="Id of the institution the person acts for.")] = None,
+    jurisdiction: Annotated[
+        list[str] | None,
+        typer.Option(help="Of a regulator: a region the person reads of; by default all. May be repeated."),
+    ] = None,
 ) -> None:
     """Invite a person, and print the invitation: it is told once and holds for three days.
 
@@ -37,7 +41,7 @@ def invite(
     """
     asked = {
         "login": login, "name": name, "roles": [each.name for each in role],
-        "institution": str(institution) if institution else None,
+        "institution": str(institution) if institution else None, "jurisdiction": sorted(jurisdiction or ()),
     }  # fmt: skip
     with explained("person"):
         done = asyncio.run(_ask(credential, REGISTER_PERSON, asked))["registerPerson"]

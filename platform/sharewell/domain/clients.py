@@ -12,13 +12,13 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sharewell.domain import addresses, checks
+from sharewell.domain import addresses, checks, jurisdictions
 from sharewell.domain.errors import Conflict, Invalid
 from sharewell.domain.principals import Role, check_apart
 from sharewell.domain.scopes import LETTERS, NOUNS, grantable, grants
@@ -88,6 +88,7 @@ class ClientDraft:
     rate_class: RateClass = RateClass.STANDARD
     sender_constrained: bool = False  #: its tokens work only with a proof of its key (RFC 9449)
     purposes: Sequence[Purpose] = ()  #: what its tokens may be used for; none: not said
+    jurisdiction: Collection[str] = ()  #: of a regulator: the regions it reads of; none: all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,7 @@ class Client:
     rate_class: RateClass = RateClass.STANDARD
     sender_constrained: bool = False
     purposes: tuple[Purpose, ...] = ()
+    jurisdiction: tuple[str, ...] = ()  #: of a regulator: the regions it reads of; none: all
 
     @classmethod
     def register(cls, draft: ClientDraft, *, client_id: str, at: datetime) -> Client:
@@ -136,6 +138,7 @@ class Client:
             rate_class=RateClass(draft.rate_class),
             sender_constrained=draft.sender_constrained,
             purposes=tuple(sorted(set(map(Purpose, draft.purposes)))),
+            jurisdiction=jurisdictions.checked(draft.jurisdiction, draft.roles),
         )
 
     def usable(self, *, at: datetime) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ASKED: Final = "asked"  #: the member of an entry's details
 _PARTIES: Final = ("owner", "giver", "receiver")
 _OF_TOKEN: Final = ("purpose", "sender_constrained", "proof_required")
+_REGIONS: Final = ("region", "giver_region", "receiver_region")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +33,18 @@ class Inquiry:
 
     def to_json(self) -> dict[str, Json]:
         """All that an entry does not say already: who asked and for what is in its `actor` and `action`."""
-        parties = {name: str(who) for name in _PARTIES if (who := getattr(self.target, name)) is not None}
+        named = (*_PARTIES, *_REGIONS)
+        told = {name: str(what) for name in named if (what := getattr(self.target, name)) is not None}
         shared = {"shared_with": sorted(map(str, self.target.shared_with))} if self.target.shared_with else {}
         if self.target.author is not None:
-            parties["author"] = self.target.author
+            told["author"] = self.target.author
+        bounds: dict[str, Json] = {"jurisdiction": sorted(self.caller.jurisdiction)} if self.caller.jurisdiction else {}
         return {
+            **bounds,
             "roles": sorted(self.caller.roles),
             "scopes": sorted(self.caller.scopes),
             "institution": None if self.caller.institution is None else str(self.caller.institution),
-            "target": {"kind": self.target.kind, "id": self.target.id, **parties, **shared},
+            "target": {"kind": self.target.kind, "id": self.target.id, **told, **shared},
             "context": dict(self.context),
             "token": {
                 "purpose": self.caller.purpose, "sender_constrained": self.caller.sender_constrained,
@@ -62,13 +66,17 @@ class Inquiry:
             caller = Caller(
                 principal=decision.actor, roles=frozenset(map(Role, told["roles"])),
                 institution=None if institution is None else UUID(institution), scopes=frozenset(told["scopes"]),
+                jurisdiction=frozenset(told.get("jurisdiction", ())),
                 **({} if token is None else {name: token[name] for name in _OF_TOKEN}),
             )  # fmt: skip
             parties = {name: UUID(target[name]) for name in _PARTIES if name in target}
+            regions = {name: str(target[name]) for name in _REGIONS if name in target}
             return cls(
                 caller=caller, action=Action(decision.action), context=dict(told["context"]),
                 target=Target(
                     kind=target["kind"], id=target["id"], author=target.get("author"), **parties,
+                    region=regions.get("region"), giver_region=regions.get("giver_region"),
+                    receiver_region=regions.get("receiver_region"),
                     shared_with=frozenset(map(UUID, target.get("shared_with", ()))),
                 ),
                 token_told=token is not None,

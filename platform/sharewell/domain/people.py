@@ -6,12 +6,13 @@ A person is invited by an admin, sets password and second factor by the invitati
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from sharewell.domain import checks
+from sharewell.domain import checks, jurisdictions
 from sharewell.domain.errors import Conflict, Invalid
 from sharewell.domain.principals import Role, check_apart
 
@@ -40,6 +41,7 @@ class PersonDraft:
     name: str
     roles: frozenset[Role]
     institution: UUID | None = None
+    jurisdiction: Collection[str] = ()  #: of a regulator: the regions the person reads of; none: all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,7 @@ class Person:
     institution: UUID | None
     status: PersonStatus
     created_at: datetime
+    jurisdiction: tuple[str, ...] = ()  #: of a regulator: the regions the person reads of; none: all
 
     @classmethod
     def invite(cls, draft: PersonDraft, *, id: UUID, at: datetime) -> Person:  # noqa: A002
@@ -68,6 +71,7 @@ class Person:
         return cls(
             id=id, login=login, name=checks.text(draft.name, "name"), roles=frozenset(draft.roles),
             institution=draft.institution, status=PersonStatus.INVITED, created_at=at,
+            jurisdiction=jurisdictions.checked(draft.jurisdiction, draft.roles),
         )  # fmt: skip
 
     @property

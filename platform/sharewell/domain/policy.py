@@ -161,6 +161,19 @@ BETWEEN: Final = ("transfer", "agreement")
 SHARED: Final = ("capacity", "forecast")
 
 
+#: What policies can ask of a thing, by the name it has there, and the type of a column that holds it.
+ATTRIBUTES: Final = {
+    "owner": "uuid", "region": "text", "giver": "uuid", "receiver": "uuid", "giverRegion": "text",
+    "receiverRegion": "text",
+}  # fmt: skip
+_OF_BOTH: Final = frozenset({"giver", "receiver", "giverRegion", "receiverRegion"})
+
+
+def attributes_of(kind: str) -> frozenset[str]:
+    """The attributes that a thing of `kind` can have."""
+    return _OF_BOTH if kind in BETWEEN else frozenset({"owner", "region"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """What the act is done to, as far as the policies care.
@@ -176,14 +189,18 @@ class Target:
     receiver: UUID | None = None  #: of a transfer: who receives; of an agreement: who sees them
     shared_with: frozenset[UUID] = frozenset()  #: whom the owner shows it, by agreements in force, as far as known
     author: str | None = None  #: of a version of the policies: the principal that wrote it
+    region: str | None = None  #: where its owner is, or what it is of; said where it matters to who asks
+    giver_region: str | None = None  #: of what lies between two: where the giver is
+    receiver_region: str | None = None  #: of what lies between two: where the receiver is
 
     def __post_init__(self) -> None:
         # A target that the policies cannot read is a mistake in the program, found here and not as a refusal.
         if self.kind not in KINDS:
             raise ValueError(f"{self.kind!r} is no kind of target; the kinds are {', '.join(KINDS)}")
-        if self.kind in BETWEEN and self.owner:
+        if self.kind in BETWEEN and (self.owner or self.region):
             raise ValueError(f"this {self.kind} has a giver and a receiver, no owner")
-        if self.kind not in BETWEEN and (self.giver or self.receiver):
+        between = self.giver or self.receiver or self.giver_region or self.receiver_region
+        if self.kind not in BETWEEN and between:
             raise ValueError(f"only {' and '.join(BETWEEN)} have a giver and a receiver; this is a {self.kind}")
         if self.kind not in SHARED and self.shared_with:
             raise ValueError(f"agreements are about {' and '.join(SHARED)}; this is a {self.kind}")
@@ -197,6 +214,13 @@ class Target:
     ) -> Target:  # fmt: skip
         """All things of `kind`, narrowed to the owner, giver or receiver given, and to what is shared so."""
         return cls(kind=kind, id=MANY, owner=owner, giver=giver, receiver=receiver, shared_with=shared_with)
+
+    @classmethod
+    def of_region(cls, kind: str, region: str) -> Target:
+        """All things of `kind` in a region; of those between two institutions, what is given from there."""
+        if kind in BETWEEN:
+            return cls(kind=kind, id=MANY, giver_region=region)
+        return cls(kind=kind, id=MANY, region=region)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,7 @@ class Caller:
     principal: str  #: OAuth client id, or the name of a worker
     roles: frozenset[Role]
     institution: UUID | None = None  #: the institution it acts for, where it acts for one
+    jurisdiction: frozenset[str] = frozenset()  #: as a regulator: the regions it reads of; empty: all
     scopes: frozenset[str] = frozenset()
     request_id: str = ""  #: follows the request from HTTP through jobs into the logs
     purpose: str | None = None  #: what its token is for, a code of HL7 PurposeOfUse

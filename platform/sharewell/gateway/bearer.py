@@ -22,6 +22,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sharewell.domain.clients import Client, RateClass, narrow
+from sharewell.domain.jurisdictions import bounded
 from sharewell.domain.people import PREFIX, Person
 from sharewell.domain.principals import Caller
 from sharewell.gateway.answers import Answer
@@ -256,6 +257,7 @@ class Bearer:
     def _program(self, proven: Token, client: Client) -> Caller:
         return Caller(
             principal=client.client_id, roles=client.roles, institution=client.institution,
+            jurisdiction=frozenset(client.jurisdiction),
             scopes=frozenset(narrow(proven.scopes, client.scopes)), purpose=_purpose(proven),
             proof_required=client.sender_constrained,
         )  # fmt: skip
@@ -266,8 +268,9 @@ class Bearer:
         person = await self._people.usable(proven.person)
         if person is None:
             raise TokenRefused("unknown_person", "The person is not active any more.", client_id=proven.client_id)
+        roles, jurisdiction = bounded(person.roles & client.roles, person.jurisdiction, client.jurisdiction)
         return Caller(
-            principal=person.principal, roles=person.roles & client.roles, institution=person.institution,
+            principal=person.principal, roles=roles, institution=person.institution, jurisdiction=jurisdiction,
             scopes=frozenset(narrow(proven.scopes, client.scopes, "user")), purpose=_purpose(proven),
             proof_required=client.sender_constrained,
         )  # fmt: skip

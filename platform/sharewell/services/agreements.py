@@ -64,17 +64,21 @@ class AgreementService:
         self, caller: Caller, *, before: UUID, party: UUID | None, only_in_force: bool, first: int
     ) -> Page[Agreement]:
         target = Target.list("agreement", giver=party, receiver=party)
-        await self._office.allow(caller, Action.VIEW_AGREEMENT, target)
-        async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.agreements.page(
-                before=before, institution=party, only_in_force=only_in_force, at=self._office.now(), first=first
-            )
+        extent = await self._office.extent(caller, Action.VIEW_AGREEMENT, target)
+        async with self._office.reading(caller) as tx:
+            page = await tx.agreements.page(
+                before=before, institution=party, only_in_force=only_in_force, at=self._office.now(), first=first,
+                seen=extent.seen,
+            )  # fmt: skip
+        targets = {each.id: Target.list("agreement", giver=each.giver, receiver=each.receiver) for each in page.items}
+        await self._office.shown(caller, Action.VIEW_AGREEMENT, extent, targets)
+        return page
 
     async def _step(
         self, caller: Caller, id: UUID, action: Action, kind: str,  # noqa: A002
         step: Callable[[Agreement, datetime], Agreement], wish: Wish | None,
     ) -> Done[Agreement]:  # fmt: skip
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             found = await tx.agreements.get(id)
         target = Target(kind="agreement", id=str(id), giver=found.giver, receiver=found.receiver)
         async with self._office.act(caller, action, target, wish) as act:
@@ -94,7 +98,7 @@ async def shown_to(office: Office, caller: Caller, detail: SharedDetail, giver: 
     receiver, at = caller.institution, office.now()
     if receiver is None or receiver == giver:  # who acts for nobody is shown nothing, and one's own is one's own
         return Shown.of(receiver, [], detail, at)
-    async with office.database.transaction(read_only=True) as tx:
+    async with office.reading(caller) as tx:
         return Shown.of(receiver, await tx.agreements.in_force_for(receiver, at, giver), detail, at)
 
 

@@ -71,7 +71,7 @@ class AllocationService:
     async def snapshot(self, region: str, resource: str) -> Instance | None:
         """What a plan would be made for now; None where nobody asks for anything."""
         at = self._office.now()
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             line = await tx.resources.get(resource)
             requests = await tx.requests.open_in_region(region, [resource], at)
             if not requests:
@@ -92,7 +92,7 @@ class AllocationService:
 
     async def answered(self, instance: Instance) -> bool:
         """Tell whether a plan for this very instance is adopted already."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await tx.allocations.answers(instance.hash)
 
     async def adopt(
@@ -140,15 +140,15 @@ class AllocationService:
 
     async def get(self, caller: Caller, id: UUID) -> Allocation | VeiledAllocation:  # noqa: A002
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target(kind="allocation", id=str(id)))
-        async with self._office.database.transaction(read_only=True) as tx:
-            return (await _told(self._office, tx, caller, [await tx.allocations.get(id)]))[0]
+        async with self._office.reading(caller) as tx:
+            return (await _told(self._office, caller, [await tx.allocations.get(id)]))[0]
 
     async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Allocation | VeiledAllocation]:
         """Several at once, for lists that name them."""
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             found = await tx.allocations.by_ids(ids)
-            return {run.id: run for run in await _told(self._office, tx, caller, found.values())}
+            return {run.id: run for run in await _told(self._office, caller, found.values())}
 
     async def instance(self, caller: Caller, id: UUID) -> bytes:  # noqa: A002
         """The instance that was solved, as canonical JSON."""
@@ -162,14 +162,16 @@ class AllocationService:
         self, caller: Caller, *, before: UUID, region: str | None, resource: str | None, first: int
     ) -> Page[Allocation | VeiledAllocation]:
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             page = await tx.allocations.page(before=before, region=region, resource=resource, first=first)
-            return Page(await _told(self._office, tx, caller, page.items), page.has_more)
+            return Page(await _told(self._office, caller, page.items), page.has_more)
 
     async def _document(self, caller: Caller, id: UUID, hash_of: str) -> bytes:  # noqa: A002
         """A document of a run, which speaks of everybody in it."""
-        await self._office.allow(caller, Action.VIEW_RUN_DOCUMENTS, Target(kind="allocation", id=str(id)))
-        async with self._office.database.transaction(read_only=True) as tx:
+        region = await self._office.region_of(caller, lambda tx: tx.allocations.get(id))
+        target = Target(kind="allocation", id=str(id), region=region)
+        await self._office.allow(caller, Action.VIEW_RUN_DOCUMENTS, target)
+        async with self._office.reading(caller) as tx:
             return await read_artifact(tx.conn, getattr(await tx.allocations.get(id), hash_of))
 
 
@@ -179,13 +181,14 @@ def reads_documents(office: Office, caller: Caller) -> bool:
 
 
 async def _told(
-    office: Office, tx: Transaction, caller: Caller, runs: Iterable[Allocation]
+    office: Office, caller: Caller, runs: Iterable[Allocation]
 ) -> tuple[Allocation | VeiledAllocation, ...]:
     """The runs as far as the caller may know them: with totals where nobody's part in them is a small count."""
     runs = tuple(runs)
     if not runs or reads_documents(office, caller):
         return runs
-    small = await tx.receipts.with_small_parts([run.id for run in runs])
+    async with office.looking() as tx:  # at everybody's parts
+        small = await tx.receipts.with_small_parts([run.id for run in runs])
     # Of a schedule's day the units asked for count as needed, which receipts do not tell.
     return tuple(VeiledAllocation.of(run, withheld=run.horizon is not None or run.id in small) for run in runs)
 

@@ -54,7 +54,7 @@ class AnswerService:
     async def of_runs(self, caller: Caller, runs: list[UUID]) -> dict[UUID, PlanAnswers] | dict[UUID, VeiledAnswers]:
         """How far the answers to each run's plan have come."""
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:  # counts over all
             found = await tx.transfers.answers(runs)
         if reads_documents(self._office, caller):
             return found

@@ -49,10 +49,11 @@ class AuditService:
         self, caller: Caller, *, before: UUID, matching: DecisionFilter, first: int
     ) -> Page[DecisionHeader]:
         """Newest first. Recorded with what was asked for."""
-        target = Target(kind="decision", id=MANY, owner=matching.institution)
-        async with self._office.act(caller, reading(matching.kind), target) as act:
-            await act.record("audit.read", "decision", MANY, asked_for(matching))
-            return await act.tx.audit.page(before=before, matching=matching, first=first)
+        action = reading(matching.kind)
+        seen, parts = self._office.part(caller, action, Target.list("decision", owner=matching.institution))
+        async with self._office.act(caller, action, parts[0]) as act:
+            await act.record("audit.read", "decision", MANY, {**asked_for(matching), **narrowed_to(parts)})
+            return await act.tx.audit.page(before=before, matching=matching, first=first, seen=seen)
 
     async def get(self, caller: Caller, id: UUID) -> RecordedDecision:  # noqa: A002
         recorded = await self._find(id)
@@ -86,14 +87,14 @@ class AuditService:
 
     async def checkpoint(self) -> bytes | None:
         """The newest signed tree head, with what witnesses put under it; public, as every log's is."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             log = LogRepository(tx.conn)
             signed = await log.latest_checkpoint()
             return None if signed is None else await published_note(log, signed)
 
     async def policy(self) -> str:
         """The log's keys, all that ever signed it, and its witnesses, as c2sp.org/tlog-policy has them; public."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             policy = await published_policy(LogRepository(tx.conn), self._policy)
         ours = self._receipts.key.key
         if ours not in policy.receipt_keys:
@@ -102,7 +103,7 @@ class AuditService:
 
     async def tile(self, level: int, n: int, width: int) -> bytes | None:
         """The hashes of a tile, if the newest signed tree has it in that width; public."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             log = LogRepository(tx.conn)
             if not await _has(log, level, n, width):
                 return None
@@ -124,7 +125,7 @@ class AuditService:
             return entry_bundle(checked_body(row) for row in await log.sealed(n * FULL, n * FULL + width))
 
     async def _find(self, id: UUID) -> RecordedDecision:  # noqa: A002
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await tx.audit.get(id)
 
 
@@ -141,6 +142,14 @@ def target_of(recorded: RecordedDecision) -> Target:
 def reading(kind: str | None) -> Action:
     """Decisions about access are read by those who manage it, under a permission of its own."""
     return Action.READ_ACCESS_AUDIT if kind is not None and kind.startswith(ABOUT_ACCESS) else Action.READ_AUDIT
+
+
+def narrowed_to(parts: list[Target]) -> dict[str, Json]:
+    """To whose decisions a reading was narrowed, as its entry has it; nothing where it was not."""
+    regions = [part.region for part in parts if part.region is not None]
+    if regions:
+        return {"regions": ",".join(regions)}
+    return {"institution": str(parts[0].owner)} if parts[0].owner is not None else {}
 
 
 def asked_for(matching: DecisionFilter) -> dict[str, Json]:

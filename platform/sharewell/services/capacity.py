@@ -49,7 +49,7 @@ class CapacityService:
 
     async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, CapacityReport | VeiledReport]:
         """Several at once, for lists that name them; those the caller may not see are left out."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             found = await tx.capacity.by_ids(ids)
         shown = await shown_to(self._office, caller, SharedDetail.COUNTS)
         targets = {id: Target.list("capacity", owner=each.institution) for id, each in found.items()}  # noqa: A001
@@ -66,16 +66,20 @@ class CapacityService:
         if exact:
             target = Target.list("capacity", owner=institution, shared_with=shown.to(institution, resource))
             await self._office.allow(caller, Action.VIEW_EXACT_CAPACITY, target)
-        await self._office.allow(caller, Action.VIEW_CAPACITY, Target.list("capacity", owner=institution))
-        async with self._office.database.transaction(read_only=True) as tx:
-            page = await tx.capacity.page(before=before, institution=institution, resource=resource, first=first)
+        extent = await self._office.extent(caller, Action.VIEW_CAPACITY, Target.list("capacity", owner=institution))
+        async with self._office.reading(caller) as tx:
+            page = await tx.capacity.page(
+                before=before, institution=institution, resource=resource, first=first, seen=extent.seen
+            )
+        targets = {each.id: Target.list("capacity", owner=each.institution) for each in page.items}
+        await self._office.shown(caller, Action.VIEW_CAPACITY, extent, targets)
         return Page(page.items if exact else await self._told(caller, page.items, shown), page.has_more)
 
     async def of_region(self, caller: Caller, region: str, resource: str | None) -> list[RegionCapacity]:
         """What the newest reports of a region add up to, by resource, as far as the caller sees each of them."""
-        await self._office.allow(caller, Action.VIEW_CAPACITY, Target.list("capacity"))
+        await self._office.allow(caller, Action.VIEW_CAPACITY, Target.of_region("capacity", region))
         shown = await shown_to(self._office, caller, SharedDetail.COUNTS)
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             reports = await tx.capacity.newest_of_region(region, resource)
         return region_totals(region, await self._told(caller, reports, shown))
 
@@ -84,8 +88,8 @@ class CapacityService:
     ) -> tuple[CapacityReport | VeiledReport, ...]:
         """The reports as far as the caller may see them: exactly, where the policies permit that, else veiled.
 
-        Asked for everybody's first; then only for the caller's own and for what agreements show it, as all else is
-        everybody's. Exact readings of what is another's are on record for each owner.
+        Asked for everybody's first; then only for the caller's own, for what agreements show it and, of a regulator of
+        some regions, for each; all else is everybody's. Exact readings of another's are on record for each owner.
         """
         act, office = ENTITLED["CapacityReport"].act, self._office
         if office.may(caller, act, Target.list("capacity")):
@@ -93,7 +97,9 @@ class CapacityService:
         targets = {
             each.id: Target.list("capacity", owner=each.institution, shared_with=to)
             for each in reports
-            if (to := shown.to(each.institution, each.resource)) or each.institution == caller.institution
+            if (to := shown.to(each.institution, each.resource))
+            or each.institution == caller.institution
+            or caller.jurisdiction
         }
         exact = await office.seen(caller, act, targets)
         return tuple(each if each.id in exact else VeiledReport.of(each) for each in reports)

@@ -40,14 +40,14 @@ class ChoiceService:
     async def in_force(self, caller: Caller, region: str, resource: str) -> Choice | None:
         """The rule of a region and resource; None where nobody chose and the default holds."""
         await self._office.allow(caller, Action.VIEW_CHOICE, Target(kind="choice", id=f"{region}/{resource}"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.choices.in_force(region, resource)
 
     async def page(
         self, caller: Caller, *, before: UUID, region: str | None, resource: str | None, first: int
     ) -> Page[Choice]:
         await self._office.allow(caller, Action.VIEW_CHOICE, Target.list("choice"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.choices.page(before=before, region=region, resource=resource, first=first)
 
 

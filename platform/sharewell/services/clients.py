@@ -71,19 +71,23 @@ class ClientService:
 
     async def get(self, caller: Caller, client_id: str) -> Client:
         await self._office.allow(caller, Action.VIEW_CLIENT, await self._target(client_id))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.clients.get(client_id)
 
     async def page(self, caller: Caller, *, after: str, first: int) -> Page[Client]:
-        await self._office.allow(caller, Action.VIEW_CLIENT, Target.list("client"))
-        async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.clients.page(after=after, first=first)
+        extent = await self._office.extent(caller, Action.VIEW_CLIENT, Target.list("client"))
+        async with self._office.reading(caller) as tx:
+            page = await tx.clients.page(after=after, first=first, seen=extent.seen)
+        told = {each.institution for each in page.items if each.institution is not None}
+        targets = {who: Target.list("client", owner=who) for who in told}
+        await self._office.shown(caller, Action.VIEW_CLIENT, extent, targets)
+        return page
 
     async def find(self, client_id: str) -> Client | None:
         """The registration as it is now, for the gateway, before anybody is a caller."""
         if not is_client_id(client_id):
             return None  # PostgreSQL would refuse some of what strangers send
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await tx.clients.find(client_id)
 
     async def burn(self, client_id: str, jti: str, until: datetime) -> bool:
@@ -123,6 +127,7 @@ async def _register(act: Act, draft: ClientDraft, client_id: str) -> Done[Client
         "rate_class": client.rate_class,
         "sender_constrained": client.sender_constrained,
         "purposes": list(client.purposes),
+        "jurisdiction": list(client.jurisdiction),
     }
     decision = await act.record("client.registered", "client", client_id, details, institution=client.institution)
     await act.tx.clients.add(client, decision)

@@ -40,7 +40,7 @@ class ConsentService:
             return await act.done(consent, decision)
 
     async def withdraw(self, caller: Caller, id: UUID, wish: Wish | None = None) -> Done[Consent]:  # noqa: A002
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             owner = (await tx.consents.get(id)).institution
         target = Target(kind="consent", id=str(id), owner=owner)
         async with self._office.act(caller, Action.WITHDRAW_CONSENT, target, wish) as act:
@@ -54,12 +54,15 @@ class ConsentService:
     async def page(
         self, caller: Caller, *, before: UUID, institution: UUID | None, only_standing: bool, first: int
     ) -> Page[Consent]:
-        await self._office.allow(caller, Action.VIEW_CONSENT, Target.list("consent", owner=institution))
-        async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.consents.page(
+        extent = await self._office.extent(caller, Action.VIEW_CONSENT, Target.list("consent", owner=institution))
+        async with self._office.reading(caller) as tx:
+            page = await tx.consents.page(
                 before=before, institution=institution, only_standing=only_standing, at=self._office.now(),
-                first=first,
+                first=first, seen=extent.seen,
             )  # fmt: skip
+        targets = {each.id: Target.list("consent", owner=each.institution) for each in page.items}
+        await self._office.shown(caller, Action.VIEW_CONSENT, extent, targets)
+        return page
 
 
 async def confirm_by_consent(office: Office, act: Act, surge: SurgeMode, held: Sequence[Transfer]) -> None:

@@ -71,11 +71,17 @@ class DeviationService:
         self, caller: Caller, *, before: UUID, institution: UUID | None, kind: str | None, transfer: UUID | None,
         first: int,
     ) -> Page[Deviation]:  # fmt: skip
-        await self._office.allow(caller, Action.VIEW_DEVIATION, Target.list("deviation", owner=institution))
-        async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.deviations.page(
-                before=before, party=institution, kind=kind, transfer=transfer, first=first
+        extent = await self._office.extent(caller, Action.VIEW_DEVIATION, Target.list("deviation", owner=institution))
+        async with self._office.reading(caller) as tx:
+            page = await tx.deviations.page(
+                before=before, party=institution, kind=kind, transfer=transfer, first=first, seen=extent.seen
             )
+        targets = {
+            each.id: Target.list("deviation", owner=await self._office.whose(caller, each.giver, each.receiver))
+            for each in page.items if not extent.recorded
+        }  # fmt: skip
+        await self._office.shown(caller, Action.VIEW_DEVIATION, extent, targets)
+        return page
 
     async def rates(
         self, caller: Caller, *, since: datetime, until: datetime, institution: UUID | None
@@ -84,7 +90,7 @@ class DeviationService:
         await self._office.allow(caller, Action.VIEW_DEVIATION, Target.list("deviation", owner=institution))
         if not timedelta(0) < until - since <= LONGEST:
             raise Invalid(f"until must come after since, by at most {LONGEST.days} days.", field="until")
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:  # the limits of the chart rest on everybody
             found = {(row.institution, row.client): row for row in await tx.deviations.tallies(since, until)}
             overrides = await tx.overrides.by_code(since, until, institution)
         return DeviationRates(

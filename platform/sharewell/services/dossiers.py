@@ -92,7 +92,7 @@ class DossierService:
         told: Mapping[str, Any] = recorded.decision.details
         history = await self._forecasts.history(str(told["resource"]), parse_time(str(told["known_at"])))
         weekly, models = int(told["step_days"]) == 7, {}
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             run = await tx.forecasts.run(recorded.decision.id)
             made = [] if run is None else await tx.forecasts.of_run(run.id)
             with suppress(NotFound):  # a naive method has none
@@ -104,7 +104,7 @@ class DossierService:
         }  # fmt: skip
 
     async def _find(self, id: UUID) -> RecordedDecision:  # noqa: A002
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await tx.audit.get(id)
 
 

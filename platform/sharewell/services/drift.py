@@ -51,7 +51,7 @@ class DriftService:
 
     async def since(self, resource: str, day: date) -> list[UUID]:
         """Whose series drift by what came of days after `day`."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             watches = await tx.drift.of_resource(resource)
         return [who for who, watch in watches.items() if watch.since is not None and watch.since > day]
 
@@ -59,16 +59,21 @@ class DriftService:
         """How series stand, by institution and resource, for lists that name them."""
         owners = [Target.list("forecast", owner=institution) for institution in sorted({who for who, _ in keys})]
         await self._office.allow(caller, Action.VIEW_FORECAST, *owners)
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.drift.by_keys(keys)
 
     async def drifting(
         self, caller: Caller, *, institution: UUID | None, resource: str | None, after: tuple[str, UUID], first: int
     ) -> Page[Watch]:
         """Series whose forecasts do not hold just now, by resource and institution."""
-        await self._office.allow(caller, Action.VIEW_FORECAST, Target.list("forecast", owner=institution))
-        async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.drift.drifting(institution=institution, resource=resource, after=after, first=first)
+        extent = await self._office.extent(caller, Action.VIEW_FORECAST, Target.list("forecast", owner=institution))
+        async with self._office.reading(caller) as tx:
+            page = await tx.drift.drifting(
+                institution=institution, resource=resource, after=after, first=first, seen=extent.seen
+            )
+        targets = {each.institution: Target.list("forecast", owner=each.institution) for each in page.items}
+        await self._office.shown(caller, Action.VIEW_FORECAST, extent, targets)
+        return page
 
 
 def _carried_on(

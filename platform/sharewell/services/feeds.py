@@ -109,17 +109,17 @@ class FeedService:
     async def get(self, caller: Caller, id: UUID) -> FeedRecord:  # noqa: A002
         """One file, with its quality report. Raises `NotFound`."""
         await self._office.allow(caller, Action.VIEW_FEED, Target(kind="feed", id=str(id)))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.feeds.get(id)
 
     async def page(self, caller: Caller, *, before: UUID, format: str | None, first: int) -> Page[FeedRecord]:  # noqa: A002
         """Newest first."""
         await self._office.allow(caller, Action.VIEW_FEED, Target(kind="feed", id=MANY))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.feeds.page(before=before, format=format, first=first)
 
     async def _known(self, format: str, sha256: str, companion: str) -> FeedRecord | None:  # noqa: A002
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await tx.feeds.by_hash(format, sha256, companion)
 
     async def _record_refusal(self, caller: Caller, target: Target, format: str, refusal: FeedRefused) -> None:  # noqa: A002

@@ -12,7 +12,7 @@ from sharewell.domain.agreements import SharedDetail
 from sharewell.domain.audit import Decision, format_time
 from sharewell.domain.errors import StaleSnapshot
 from sharewell.domain.forecast import Forecast, ForecastSum, fingerprint, fingerprint_of_sums
-from sharewell.domain.policy import Action, Target
+from sharewell.domain.policy import MANY, Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.services.agreements import shown_to
 from sharewell.services.office import Done, Office, new_id
@@ -46,14 +46,14 @@ class ForecastService:
         """What was needed so far, one point a series and day, as known at that moment, by default now."""
         until = known_at or self._office.now()
         lately_from = _earlier(new_id(), IN_FLIGHT)
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             points = await tx.capacity.series(resource, until=until, since=until - HISTORY)
             lately = await tx.capacity.lately(resource, lately_from, until)
         return History(resource=resource, known_at=until, points=points, lately_from=lately_from, lately=lately)
 
     async def made_from(self, resource: str, data_sha256: str) -> ForecastRun | None:
         """The run that was made from exactly this data, if there is one: the same need not be forecast twice."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await tx.forecasts.run_on(resource, data_sha256)
 
     async def adopt(
@@ -104,7 +104,7 @@ class ForecastService:
         self, caller: Caller, *, before: UUID, resource: str | None, first: int
     ) -> Page[ForecastRun]:
         await self._office.allow(caller, Action.VIEW_FORECAST, Target.list("forecast"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.forecasts.runs(before=before, resource=resource, first=first)
 
     async def sums(
@@ -112,9 +112,9 @@ class ForecastService:
         first: int,
     ) -> Page[ForecastSum]:  # fmt: skip
         """The newest sum of each region ("": all together; None: of each) and day from `since` (today, if None) on."""
-        await self._office.allow(caller, Action.VIEW_FORECAST, Target.list("forecast"))
+        await self._office.allow(caller, Action.VIEW_FORECAST, Target(kind="forecast", id=MANY, region=region or None))
         since = since or _day(self._office.now())
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.forecasts.sums(
                 resource=resource, region=region, since=since, after=after, first=first
             )
@@ -128,7 +128,7 @@ class ForecastService:
         target = Target.list("forecast", owner=institution, shared_with=shown.to(institution, resource))
         await self._office.allow(caller, Action.VIEW_FORECAST, target)
         since = since or _day(self._office.now())
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.forecasts.page(
                 institution=institution, resource=resource, since=since, after=after, first=first
             )

@@ -183,7 +183,7 @@ class GrantService:
 
     async def called_back(self) -> frozenset[str]:
         """Ids of access tokens, and of families, that count no more."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await tx.grants.called_back(at=self._office.now())
 
     async def burn_proof(self, key: str, jti: str, until: datetime) -> bool:

@@ -30,7 +30,7 @@ from sharewell.domain.principals import Caller
 from sharewell.domain.requests import Request
 from sharewell.domain.schedule import Schedule
 from sharewell.services.allocations import UNLOCATED_METRES, bind, lock_as_they_were, reads_documents
-from sharewell.services.office import Act, Done, Office, new_id
+from sharewell.services.office import Act, Done, Extent, Office, new_id
 from sharewell.store.allocations import Allocation
 from sharewell.store.answered import Wish
 from sharewell.store.artifacts import keep_artifact, read_artifact
@@ -91,7 +91,7 @@ class HorizonService:
     async def draw(self, region: str, resources: Sequence[str], terms: Terms) -> Drawn | None:
         """What a schedule would be made from now; None where nobody of the region has anything on record."""
         at, names = self._office.now(), sorted(resources)
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             stored = await self._stored(tx, region, names, terms)
         horizon = await asyncio.to_thread(
             draw_horizon, stored, terms, region=region, at=at, reach=self._reach
@@ -118,7 +118,7 @@ class HorizonService:
 
     async def answered(self, horizon: Horizon) -> bool:
         """Tell whether a schedule for this very instance is adopted already."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await tx.horizons.answers(horizon.hash)
 
     async def adopt(self, caller: Caller, drawn: Drawn, schedule: Schedule) -> Done[HorizonRun]:
@@ -176,12 +176,12 @@ class HorizonService:
 
     async def get(self, caller: Caller, id: UUID) -> HorizonRun:  # noqa: A002
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target(kind="allocation", id=str(id)))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return self._told(caller, [await tx.horizons.get(id)])[0]
 
     async def page(self, caller: Caller, *, before: UUID, region: str | None, first: int) -> Page[HorizonRun]:
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             page = await tx.horizons.page(before=before, region=region, first=first)
         return Page(self._told(caller, page.items), page.has_more)
 
@@ -194,7 +194,7 @@ class HorizonService:
     async def runs(self, caller: Caller, id: UUID) -> list[UUID]:  # noqa: A002
         """The runs that its day 0 is."""
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target(kind="allocation", id=str(id)))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.horizons.runs(id)
 
     async def totals(self, caller: Caller, id: UUID) -> list[HorizonTotal] | None:  # noqa: A002
@@ -202,26 +202,39 @@ class HorizonService:
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target(kind="allocation", id=str(id)))
         if not reads_documents(self._office, caller):
             return None
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:  # sums over all
             return await tx.horizons.totals(id)
 
     async def days(self, caller: Caller, id: UUID, resource: str | None) -> list[HorizonDay]:  # noqa: A002
         """What it means day by day, to all whom the caller may see."""
-        institution = await self._office.everybodys_or_own(caller, Action.VIEW_RECEIPT)
-        async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.horizons.days(id, institution, resource)
+        extent = await self._office.extent(caller, Action.VIEW_RECEIPT, Target.list("receipt"))
+        async with self._office.reading(caller) as tx:
+            found = await tx.horizons.days(id, resource, extent.seen)
+        told = {each.institution for each in found}
+        await self._tell(caller, extent, told)
+        return found
 
     async def movements(self, caller: Caller, id: UUID, resource: str | None) -> list[HorizonMovement]:  # noqa: A002
         """What leaves when, as far as the caller may see its parties."""
-        institution = await self._office.everybodys_or_own(caller, Action.VIEW_RECEIPT)
-        async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.horizons.movements(id, institution, resource)
+        extent = await self._office.extent(caller, Action.VIEW_RECEIPT, Target.list("receipt"))
+        async with self._office.reading(caller) as tx:
+            found = await tx.horizons.movements(id, resource, extent.seen)
+        told = {await self._office.whose(caller, each.giver, each.receiver) for each in found if not extent.recorded}
+        await self._tell(caller, extent, told)
+        return found
 
     async def unmet(self, caller: Caller, id: UUID, resource: str | None) -> list[HorizonUnmet]:  # noqa: A002
         """What stays short and why, of all whom the caller may see."""
-        institution = await self._office.everybodys_or_own(caller, Action.VIEW_RECEIPT)
-        async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.horizons.unmet(id, institution, resource)
+        extent = await self._office.extent(caller, Action.VIEW_RECEIPT, Target.list("receipt"))
+        async with self._office.reading(caller) as tx:
+            found = await tx.horizons.unmet(id, resource, extent.seen)
+        told = {each.institution for each in found}
+        await self._tell(caller, extent, told)
+        return found
+
+    async def _tell(self, caller: Caller, extent: Extent, told: set[UUID]) -> None:
+        targets = {who: Target.list("receipt", owner=who) for who in told}
+        await self._office.shown(caller, Action.VIEW_RECEIPT, extent, targets)
 
     async def instance(self, caller: Caller, id: UUID) -> bytes:  # noqa: A002
         """The horizon that was solved, as canonical JSON."""
@@ -232,8 +245,10 @@ class HorizonService:
         return await self._document(caller, id, "schedule_sha256")
 
     async def _document(self, caller: Caller, id: UUID, hash_of: str) -> bytes:  # noqa: A002
-        await self._office.allow(caller, Action.VIEW_RUN_DOCUMENTS, Target(kind="allocation", id=str(id)))
-        async with self._office.database.transaction(read_only=True) as tx:
+        region = await self._office.region_of(caller, lambda tx: tx.horizons.get(id))
+        target = Target(kind="allocation", id=str(id), region=region)
+        await self._office.allow(caller, Action.VIEW_RUN_DOCUMENTS, target)
+        async with self._office.reading(caller) as tx:
             return await read_artifact(tx.conn, getattr(await tx.horizons.get(id), hash_of))
 
 

@@ -15,10 +15,11 @@ from sharewell.domain.audit import Json, format_time
 from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.period import Period
 from sharewell.domain.policy import MANY, Action, Target
+from sharewell.domain.predicate import EVERYTHING
 from sharewell.domain.principals import Caller
 from sharewell.domain.retention import Keeping
 from sharewell.domain.story import sentence
-from sharewell.services.audit import asked_for, reading
+from sharewell.services.audit import asked_for, narrowed_to, reading
 from sharewell.services.office import Office
 from sharewell.store.audit import DecisionFilter, RecordedDecision
 from sharewell.store.database import Transaction
@@ -75,26 +76,30 @@ class InspectionService:
 
     async def facets(self, caller: Caller, matching: DecisionFilter) -> list[FacetValue]:
         """The most frequent values among what matches, and how often they occur."""
-        target = Target(kind="decision", id=MANY, owner=matching.institution)
-        async with self._office.act(caller, reading(matching.kind), target) as act:
-            await act.record("audit.read", "decision", MANY, {"counted": True, **asked_for(matching)})
-            return await InspectionRepository(act.tx.conn).facets(matching, MOST_VALUES)
+        action = reading(matching.kind)
+        seen, parts = self._office.part(caller, action, Target.list("decision", owner=matching.institution))
+        async with self._office.act(caller, action, parts[0]) as act:
+            read = {"counted": True, **asked_for(matching), **narrowed_to(parts)}
+            await act.record("audit.read", "decision", MANY, read)
+            return await InspectionRepository(act.tx.conn).facets(matching, MOST_VALUES, seen)
 
     async def case(self, caller: Caller, id: UUID, institution: UUID | None) -> Case:  # noqa: A002
-        """The story of a request, a transfer or a run; with `institution`, only the decisions about it.
+        """The story of a request, a transfer or a run, as far as the caller reads of it; with `institution`, only the
+        decisions about it.
 
         Raises `NotFound` where the id is none of those.
         """
-        target = Target(kind="decision", id=MANY, owner=institution)
-        async with self._office.act(caller, Action.READ_AUDIT, target) as act:
-            await act.record("audit.read", "decision", MANY, {"case": str(id)})
+        seen, parts = self._office.part(caller, Action.READ_AUDIT, Target.list("decision", owner=institution))
+        async with self._office.act(caller, Action.READ_AUDIT, parts[0]) as act:
+            await act.record("audit.read", "decision", MANY, {"case": str(id), **narrowed_to(parts)})
             found = InspectionRepository(act.tx.conn)
             things = await found.things(id)
-            told = await found.story(id, institution, MOST_STEPS + 1)
+            told = await found.story(id, institution, MOST_STEPS + 1, seen)
             if not told:
                 raise NotFound(f"no request, transfer or run that you may read of has the id {id}.", field="id")
             names = await _names(act.tx, told)
-        if institution is not None:  # what others were decided on, and that it was, is theirs to know
+        # What others were decided on, and that it was, is theirs to know.
+        if institution is not None or seen != EVERYTHING:
             own = {row.decision.subject_id for row in told}
             things = [(kind, thing) for kind, thing in things if str(thing) in own]
         of = {kind: tuple(thing for other, thing in things if other == kind) for kind, _ in things}

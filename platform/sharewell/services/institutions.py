@@ -49,16 +49,16 @@ class InstitutionService:
 
     async def get(self, caller: Caller, id: UUID) -> Institution:  # noqa: A002
         await self._office.allow(caller, Action.VIEW_INSTITUTION, Target(kind="institution", id=str(id), owner=id))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.institutions.get(id)
 
     async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Institution]:
         """Several at once, for lists that name them."""
         await self._office.allow(caller, Action.VIEW_INSTITUTION, Target(kind="institution", id=MANY))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.institutions.by_ids(ids)
 
     async def page(self, caller: Caller, *, after: UUID, region: str | None, first: int) -> Page[Institution]:
         await self._office.allow(caller, Action.VIEW_INSTITUTION, Target(kind="institution", id=MANY))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.institutions.page(after=after, region=region, first=first)

@@ -42,13 +42,13 @@ class JobService:
     async def underway(self, caller: Caller) -> list[Underway]:
         """Jobs that wait or run."""
         await self._office.allow(caller, Action.VIEW_JOB, Target.list("job"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.queue.underway()
 
     async def set_aside(self, caller: Caller) -> list[SetAside]:
         """Jobs that will not be tried again until somebody looks at them."""
         await self._office.allow(caller, Action.VIEW_JOB, Target.list("job"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.queue.set_aside_jobs()
 
     async def requeue(self, caller: Caller, id: int, wish: Wish | None = None) -> Done[int]:  # noqa: A002

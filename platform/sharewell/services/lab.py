@@ -20,6 +20,7 @@ from uuid import UUID
 from sharewell.domain.allocation import Instance
 from sharewell.domain.errors import Invalid, NotFound, Unavailable
 from sharewell.domain.policy import Action, Target
+from sharewell.domain.predicate import Predicate
 from sharewell.domain.principals import Caller
 from sharewell.domain.urgent import RULE
 from sharewell.services.office import Office
@@ -58,7 +59,8 @@ class LabService:
 
     async def frontier(self, caller: Caller, allocation: UUID) -> Curve:
         """Compare rules on the instance of a run. Raises `Invalid` where it is too large, `Unavailable` at too many."""
-        target = Target(kind="allocation", id=str(allocation))
+        region = await self._office.region_of(caller, lambda tx: tx.allocations.get(allocation))
+        target = Target(kind="allocation", id=str(allocation), region=region)
         await self._office.allow(caller, Action.COMPARE_RULES, target)
         async with self._turn() as folder:
             instance, _ = await self._documents(allocation)
@@ -70,11 +72,11 @@ class LabService:
 
     async def what_would_change(self, caller: Caller, request: UUID) -> WhatIf:
         """Try single changes for a request that a run has answered, in the newest that did. Raises `NotFound`."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             found = await tx.requests.get(request)
         target = Target(kind="allocation", id=str(request), owner=found.institution)
         await self._office.allow(caller, Action.ASK_WHAT_IF, target)
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             allocation = await tx.allocations.that_answered(request)
         if allocation is None:
             raise NotFound(f"no run has answered request {request}.", field="request")
@@ -91,14 +93,14 @@ class LabService:
         """Try single changes for what a schedule leaves `institution` short of. Raises `NotFound`, or as above."""
         target = Target(kind="allocation", id=str(horizon), owner=institution)
         await self._office.allow(caller, Action.ASK_WHAT_IF, target)
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             run = await tx.horizons.get(horizon)
             _refuse_large(run.lanes)
             documents = {
                 "horizon.json": await read_artifact(tx.conn, run.instance_sha256),
                 "schedule.json": await read_artifact(tx.conn, run.schedule_sha256),
             }
-            if not await tx.horizons.unmet(horizon, institution, None):
+            if not await tx.horizons.unmet(horizon, None, Predicate("{owner} = {0}::uuid", (institution,))):
                 return []
         async with self._turn() as folder:
             told = await _answer(
@@ -109,7 +111,7 @@ class LabService:
 
     async def _documents(self, allocation: UUID) -> tuple[bytes, bytes]:
         """Instance and plan of a run; raises `Invalid` where they are too large to be solved again here."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             run = await tx.allocations.get(allocation)
             if run.rule == RULE:
                 raise Invalid(

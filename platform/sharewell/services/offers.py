@@ -60,14 +60,14 @@ class OfferService:
             return await act.done(offer, decision)
 
     async def get(self, caller: Caller, id: UUID) -> Offer:  # noqa: A002
-        offer = await self._find(id)
-        target = Target(kind="offer", id=str(id), owner=offer.institution)
-        await self._office.allow(caller, Action.VIEW_OFFER, target)
-        return offer
+        return await self._office.found(
+            caller, Action.VIEW_OFFER, lambda tx: tx.offers.get(id),
+            lambda offer: Target(kind="offer", id=str(id), owner=offer.institution),
+        )  # fmt: skip
 
     async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Offer]:
         """Several at once, for lists that name them; those the caller may not see are left out."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             found = await tx.offers.by_ids(ids)
         targets = {id: Target.list("offer", owner=each.institution) for id, each in found.items()}  # noqa: A001
         seen = await self._office.seen(caller, Action.VIEW_OFFER, targets)
@@ -77,13 +77,16 @@ class OfferService:
         self, caller: Caller, *, before: UUID, institution: UUID | None, resource: str | None, only_open: bool,
         first: int,
     ) -> Page[Offer]:  # fmt: skip
-        await self._office.allow(caller, Action.VIEW_OFFER, Target.list("offer", owner=institution))
-        async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.offers.page(
+        extent = await self._office.extent(caller, Action.VIEW_OFFER, Target.list("offer", owner=institution))
+        async with self._office.reading(caller) as tx:
+            page = await tx.offers.page(
                 before=before, institution=institution, resource=resource, only_open=only_open, at=self._office.now(),
-                first=first,
+                first=first, seen=extent.seen,
             )  # fmt: skip
+        targets = {each.id: Target.list("offer", owner=each.institution) for each in page.items}
+        await self._office.shown(caller, Action.VIEW_OFFER, extent, targets)
+        return page
 
     async def _find(self, id: UUID) -> Offer:  # noqa: A002
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await tx.offers.get(id)

@@ -7,12 +7,12 @@ what is another institution's. No answer is given where that cannot be recorded.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from asyncpg import PostgresError
@@ -20,13 +20,15 @@ from pydantic import TypeAdapter
 from uuid_utils.compat import uuid7
 
 from sharewell.audit.erasure import Opened, Vault
-from sharewell.authz import Authorizer
+from sharewell.authz import Authorizer, PolicyError
 from sharewell.domain.audit import ALLOWED, REFUSED, Decision, Json
 from sharewell.domain.code import code_version
-from sharewell.domain.errors import Forbidden, Unavailable
+from sharewell.domain.errors import Forbidden, NotFound, Unavailable
 from sharewell.domain.inquiry import ASKED
-from sharewell.domain.policy import Action, Ruling, Target
+from sharewell.domain.policy import BETWEEN, Action, Ruling, Target
+from sharewell.domain.predicate import NOTHING, Predicate
 from sharewell.domain.principals import Caller, Role
+from sharewell.domain.reader import PLATFORM, reader_of
 from sharewell.domain.remarks import Remark
 from sharewell.domain.resources import Resource
 from sharewell.domain.subjects import FIELD, Person
@@ -53,6 +55,22 @@ class Done(Generic[Subject]):
     subject: Subject
     decision: UUID
     at: datetime
+
+
+class OfARegion(Protocol):
+    """A thing that is of one region."""
+
+    @property
+    def region(self) -> str:
+        """Its code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What of a list a caller sees."""
+
+    seen: Predicate  #: which of its rows
+    recorded: bool  #: the list is on record as it is; else what is shown of others must be, see `Office.shown`
 
 
 @dataclass(kw_only=True)
@@ -151,8 +169,9 @@ class Office:
 
         Raises `Forbidden` (recorded), `IdempotencyConflict`, or `Unavailable`.
         """
+        target = (await self._placed(caller, [target]))[target]
         try:
-            async with self.database.transaction() as tx:
+            async with self.database.transaction(reader=reader_of(caller)) as tx:
                 at, repeated = self.now(), None
                 if wish is None:
                     standing = await _standing(tx, caller, action)
@@ -166,6 +185,18 @@ class Office:
         except Forbidden as refusal:
             await self._record_refusal(caller, action, target, refusal, wish)
             raise
+
+    def reading(self, caller: Caller) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction that reads for `caller`: PostgreSQL itself lets no row through that is not for it."""
+        return self.database.transaction(read_only=True, reader=reader_of(caller))
+
+    def looking(self) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction in which the platform reads for itself.
+
+        To learn whose a thing is before the policies are asked, or to count over all without naming anybody. What it
+        reads of institutions is not told to a caller unless the policies have permitted just that.
+        """
+        return self.database.transaction(read_only=True, reader=PLATFORM)
 
     async def resource(self, tx: Transaction, code: str) -> Resource:
         """A line of the catalogue. Lines never change, so each is read once; raises `NotFound`."""
@@ -188,20 +219,85 @@ class Office:
         Raises `Forbidden` once the refusal is on record, `Unavailable` if it cannot be.
         """
         try:
-            return self.authz.decide(caller, action, target)
+            return self.authz.decide(caller, action, (await self._placed(caller, [target]))[target])
         except Forbidden as refusal:
             await self._record_refusal(caller, action, target, refusal)
             raise
 
-    async def everybodys_or_own(self, caller: Caller, action: Action) -> UUID | None:
-        """Whose rows the caller gets: None for everybody's, else its own institution.
+    async def found(
+        self, caller: Caller, action: Action, find: Callable[[Transaction], Awaitable[Subject]],
+        target: Callable[[Subject], Target],
+    ) -> Subject:  # fmt: skip
+        """One thing, read for `caller` and permitted; `find` raises `NotFound` where there is none.
 
-        Permitted and put on record as by `allow`; raises the same.
+        What the database does not let through is looked up to learn whose it is, so that the refusal is on record and
+        says the same; should the policies permit it all the same, it is not told. Raises as `allow`, or `NotFound`.
         """
-        everybodys = self.may(caller, action, Target.list(action.kind))
-        institution = None if everybodys else caller.institution
-        await self.allow(caller, action, Target.list(action.kind, owner=institution))
-        return institution
+        try:
+            async with self.reading(caller) as tx:
+                thing = await find(tx)
+        except NotFound as unseen:
+            async with self.looking() as tx:
+                hidden = await find(tx)
+            await self.allow(caller, action, target(hidden))
+            raise unseen from None
+        await self.allow(caller, action, target(thing))
+        return thing
+
+    async def extent(self, caller: Caller, action: Action, asked: Target) -> Extent:
+        """What `caller` sees of the list `asked`: all of it, or the rows that the policies permit one by one.
+
+        On record as by `allow`, as far as that can be told before it is read; `shown` says the rest. Raises
+        `Forbidden`, recorded, where nothing of it may be seen, or `Unavailable`.
+        """
+        seen, parts = self.part(caller, action, asked)
+        own = parts == [own_list(caller, action)]
+        await self.allow(caller, action, *parts)
+        return Extent(seen, recorded=not own or asked in parts)
+
+    def part(self, caller: Caller, action: Action, asked: Target) -> tuple[Predicate, list[Target]]:
+        """Which rows of the list `asked` the caller may see, and the lists of which each is permitted as a whole.
+
+        These are `asked` itself, or else the lists of the regulator's regions, or that of the caller's own institution.
+        """
+        seen = self.authz.filter(caller, action)
+        if seen == NOTHING or asked != Target.list(action.kind) or self.may(caller, action, asked):
+            return seen, [asked]
+        if Role.REGULATOR in caller.roles and caller.jurisdiction:
+            return seen, [Target.of_region(action.kind, region) for region in sorted(caller.jurisdiction)]
+        return seen, [own_list(caller, action)]
+
+    async def shown(self, caller: Caller, action: Action, extent: Extent, targets: Mapping[UUID, Target]) -> None:
+        """Put on record of whom a list showed what, where that could not be told before.
+
+        Each is asked for once more, under its owner. Raises `Unavailable`, and then nothing may be shown.
+        """
+        if extent.recorded:
+            return
+        others = {id: target for id, target in targets.items() if caller.institution not in _parties(target)}  # noqa: A001
+        if await self.seen(caller, action, others) != set(others):
+            raise PolicyError(f"a list filtered for {action} shows what the policies do not permit")
+
+    async def whose(self, caller: Caller, giver: UUID, receiver: UUID) -> UUID:
+        """Of a thing that belongs to both, the party as whose it is seen: the caller's own, or one of its regions."""
+        if caller.institution == receiver:
+            return receiver
+        if caller.jurisdiction and giver != caller.institution:
+            regions = await self._regions([giver, receiver])
+            if regions.get(giver) not in caller.jurisdiction and regions.get(receiver) in caller.jurisdiction:
+                return receiver
+        return giver
+
+    async def region_of(
+        self, caller: Caller, find: Callable[[Transaction], Awaitable[OfARegion]]
+    ) -> str | None:
+        """Of which region a thing is that belongs to no institution; None where that does not matter to who asks."""
+        if not caller.jurisdiction:
+            return None
+        with suppress(NotFound):
+            async with self.looking() as tx:
+                return (await find(tx)).region
+        return None
 
     def may(self, caller: Caller, action: Action, target: Target) -> bool:
         """What the policies say, to choose what to ask for; nothing may be shown on the strength of it alone."""
@@ -213,13 +309,35 @@ class Office:
         Leaving something out is no refusal. Each target is the list of its owner's things; one entry for each owner.
         Raises `Unavailable`.
         """
-        asked = {target: self.authz.ask(caller, action, target) for target in set(targets.values())}
+        placed = await self._placed(caller, set(targets.values()))
+        asked = {target: self.authz.ask(caller, action, there) for target, there in placed.items()}
         seen = {id for id, target in targets.items() if asked[target].allowed}  # noqa: A001
         named: dict[Target, list[str]] = {}
         for id in sorted(seen):  # noqa: A001
             named.setdefault(targets[id], []).append(str(id))
         await self._record_readings(caller, action, [(target, asked[target], ids) for target, ids in named.items()])
         return seen
+
+    async def _placed(self, caller: Caller, targets: Collection[Target]) -> dict[Target, Target]:
+        """The targets, each with where its parties are, if that matters to who asks."""
+        if not caller.jurisdiction:
+            return {target: target for target in targets}
+        regions = await self._regions([who for target in targets for who in _parties(target) if who is not None])
+        return {
+            target: replace(
+                target, region=target.region or _found(regions, target.owner),
+                giver_region=target.giver_region or _found(regions, target.giver),
+                receiver_region=target.receiver_region or _found(regions, target.receiver),
+            )
+            for target in targets
+        }  # fmt: skip
+
+    async def _regions(self, institutions: list[UUID]) -> dict[UUID, str]:
+        """Where each is. Nobody's region ever changes, but that is for the database to say."""
+        if not institutions:
+            return {}
+        async with self.looking() as tx:
+            return {id: row.region for id, row in (await tx.institutions.by_ids(institutions)).items()}  # noqa: A001
 
     async def _record_refusal(
         self, caller: Caller, action: Action, target: Target, refusal: Forbidden, wish: Wish | None = None
@@ -266,13 +384,31 @@ def _leaves_a_trace(caller: Caller, action: Action, target: Target) -> bool:
         return False
     if not caller.roles.isdisjoint({Role.REGULATOR, Role.AUDITOR}):
         return True
-    parties = {target.owner, target.giver, target.receiver}
-    return caller.institution is not None and target.kind in OWNED and caller.institution not in parties
+    return caller.institution is not None and target.kind in OWNED and caller.institution not in _parties(target)
+
+
+def own_list(caller: Caller, action: Action) -> Target:
+    """The list of what is the caller's own institution's."""
+    own = caller.institution
+    if action.kind in BETWEEN:
+        return Target.list(action.kind, giver=own, receiver=own)
+    return Target.list(action.kind, owner=own)
+
+
+def _parties(target: Target) -> set[UUID | None]:
+    return {target.owner, target.giver, target.receiver}
+
+
+def _found(regions: Mapping[UUID, str], institution: UUID | None) -> str | None:
+    return None if institution is None else regions.get(institution)
 
 
 def _parties_of(target: Target) -> dict[str, Json]:
-    parties = {"owner": target.owner, "giver": target.giver, "receiver": target.receiver}
-    return {name: str(party) for name, party in parties.items() if party is not None}
+    told = {
+        "owner": target.owner, "giver": target.giver, "receiver": target.receiver,
+        "region": target.region or target.giver_region,
+    }  # fmt: skip
+    return {name: str(party) for name, party in told.items() if party is not None}
 
 
 async def _standing(tx: Transaction, caller: Caller, action: Action) -> str | None:

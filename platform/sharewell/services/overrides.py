@@ -27,7 +27,7 @@ class OverrideService:
 
     async def make(self, caller: Caller, draft: OverrideDraft, wish: Wish | None = None) -> Done[Override]:
         """Do what `draft` says. Raises `Invalid`, `WrongStep` or `Conflict` where it cannot be done."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             giver = (await tx.transfers.get(draft.transfer)).giver
         unconfirmed = draft.kind is OverrideKind.MOVE_UNCONFIRMED
         action = Action.MOVE_UNCONFIRMED if unconfirmed else Action.OVERRIDE_PLAN
@@ -40,34 +40,45 @@ class OverrideService:
             return await act.done(override, override.decision)
 
     async def get(self, caller: Caller, id: UUID) -> Override:  # noqa: A002
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             override = await tx.overrides.get(id)
-        await self._office.allow(caller, Action.VIEW_OVERRIDE, _seen_by(caller, override))
-        return override
+        target = await self._seen_by(caller, override)
+        return await self._office.found(caller, Action.VIEW_OVERRIDE, lambda tx: tx.overrides.get(id), lambda _: target)
 
     async def page(
         self, caller: Caller, *, before: UUID, institution: UUID | None, code: str | None, first: int
     ) -> Page[Override]:
         """Overrides of transfers that `institution`, or anybody, gives or receives."""
-        await self._office.allow(caller, Action.VIEW_OVERRIDE, Target.list("override", owner=institution))
-        async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.overrides.page(before=before, party=institution, code=code, first=first)
+        extent = await self._office.extent(caller, Action.VIEW_OVERRIDE, Target.list("override", owner=institution))
+        async with self._office.reading(caller) as tx:
+            page = await tx.overrides.page(
+                before=before, party=institution, code=code, first=first, seen=extent.seen
+            )
+        targets = {each.id: await self._seen_by(caller, each) for each in page.items if not extent.recorded}
+        await self._office.shown(caller, Action.VIEW_OVERRIDE, extent, targets)
+        return page
 
     async def remarks(self, caller: Caller, ids: list[UUID]) -> dict[UUID, str]:
         """What was written about each, by override; those the caller may not see are left out."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             found = await tx.overrides.by_ids(ids)
-        targets = {override.id: _seen_by(caller, override) for override in found}
+        targets = {override.id: await self._seen_by(caller, override) for override in found}
         seen = await self._office.seen(caller, Action.VIEW_OVERRIDE, targets)
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.overrides.remarks(sorted(seen))
+
+    async def _seen_by(self, caller: Caller, override: Override) -> Target:
+        """Both parties see an override: it belongs to whichever of them asks."""
+        owner = await self._office.whose(caller, override.giver, override.receiver)
+        return Target(kind="override", id=str(override.id), owner=owner)
 
 
 async def _carried_out(act: Act, draft: OverrideDraft) -> Override:
     before = await act.tx.transfers.get(draft.transfer, lock=True)
     # Everybody locks transfers, then offers, then requests, each by id: nobody waits for another in a circle.
     await act.tx.offers.lock([before.offer])
-    requests = await act.tx.requests.lock([id for id in (before.request, draft.request) if id is not None])  # noqa: A001
+    async with act.tx.as_platform():  # requests are the receivers'
+        requests = await act.tx.requests.lock([id for id in (before.request, draft.request) if id is not None])  # noqa: A001
     after, replacement = _departed(before, draft, act), None
     if draft.request is not None:
         replacement = await _replacement(act, after, requests.get(draft.request), draft)
@@ -135,13 +146,8 @@ async def _recorded(
 async def _reassign(act: Act, old: Transfer, new: Transfer, request: Request, decision: UUID) -> None:
     await act.tx.transfers.reassign(old, new, decision)
     answered = request.approve(new.quantity, note="")
-    await act.tx.requests.update(answered, decision)
     remainder = answered.remainder(id=new_id(), at=act.at)
-    if remainder is not None:
-        await act.tx.requests.add(remainder, decision)
-
-
-def _seen_by(caller: Caller, override: Override) -> Target:
-    """Both parties see an override: it belongs to whichever of them asks."""
-    owner = override.receiver if caller.institution == override.receiver else override.giver
-    return Target(kind="override", id=str(override.id), owner=owner)
+    async with act.tx.as_platform():
+        await act.tx.requests.update(answered, decision)
+        if remainder is not None:
+            await act.tx.requests.add(remainder, decision)

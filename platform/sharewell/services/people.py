@@ -63,8 +63,10 @@ class PersonService:
             if person.institution is not None:
                 await act.tx.institutions.get(person.institution)  # NotFound leaves here
             decision = await act.record(
-                "person.registered", "person", id, {"roles": sorted(person.roles)}, institution=person.institution
-            )
+                "person.registered", "person", id,
+                {"roles": sorted(person.roles), "jurisdiction": list(person.jurisdiction)},
+                institution=person.institution,
+            )  # fmt: skip
             await act.tx.people.add(person, hashed(invitation), act.at + INVITATION_LIFE, decision)
             return await _done(act, person, decision), invitation
 
@@ -80,13 +82,17 @@ class PersonService:
             return await _done(act, person, decision)
 
     async def page(self, caller: Caller, *, after: UUID, first: int) -> Page[Person]:
-        await self._office.allow(caller, Action.VIEW_PERSON, Target.list("person"))
-        async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.people.page(after=after, first=first)
+        extent = await self._office.extent(caller, Action.VIEW_PERSON, Target.list("person"))
+        async with self._office.reading(caller) as tx:
+            page = await tx.people.page(after=after, first=first, seen=extent.seen)
+        told = {each.institution for each in page.items if each.institution is not None}
+        targets = {who: Target.list("person", owner=who) for who in told}
+        await self._office.shown(caller, Action.VIEW_PERSON, extent, targets)
+        return page
 
     async def find(self, id: UUID) -> Person | None:  # noqa: A002
         """The person as it is now, for the gateway, before anybody is a caller."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await tx.people.find(id)
 
     async def open_invitation(self, invitation: str, *, anew: bool) -> tuple[Person, str] | None:

@@ -23,19 +23,27 @@ class ReceiptService:
 
     async def of_runs(self, caller: Caller, runs: list[UUID]) -> dict[UUID, list[Receipt]]:
         """By run, the receipts the caller may see: all, or its institution's own."""
-        institution = await self._office.everybodys_or_own(caller, Action.VIEW_RECEIPT)
-        async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.receipts.of_runs(runs, institution)
+        extent = await self._office.extent(caller, Action.VIEW_RECEIPT, Target.list("receipt"))
+        async with self._office.reading(caller) as tx:
+            found = await tx.receipts.of_runs(runs, extent.seen)
+        told = {UUID(each.institution) for receipts in found.values() for each in receipts}
+        targets = {who: Target.list("receipt", owner=who) for who in told}
+        await self._office.shown(caller, Action.VIEW_RECEIPT, extent, targets)
+        return found
 
     async def unfilled_of_runs(self, caller: Caller, runs: list[UUID]) -> dict[UUID, list[LeftOpen]]:
         """By run, what it left open of the requests the caller may see."""
-        institution = await self._office.everybodys_or_own(caller, Action.VIEW_REQUEST)
-        async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.receipts.unfilled_of_runs(runs, institution)
+        extent = await self._office.extent(caller, Action.VIEW_REQUEST, Target.list("request"))
+        async with self._office.reading(caller) as tx:
+            found = await tx.receipts.unfilled_of_runs(runs, extent.seen)
+        told = [each for rows in found.values() for each in rows]
+        targets = {each.request: Target.list("request", owner=each.institution) for each in told}
+        await self._office.shown(caller, Action.VIEW_REQUEST, extent, targets)
+        return found
 
     async def unfilled_of_requests(self, caller: Caller, requests: list[UUID]) -> dict[UUID, LeftOpen]:
         """By request, what the newest run left open of it; requests the caller may not see are left out."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             found = await tx.receipts.unfilled_of_requests(requests)
         targets = {id: Target.list("request", owner=each.institution) for id, each in found.items()}  # noqa: A001
         seen = await self._office.seen(caller, Action.VIEW_REQUEST, targets)
@@ -44,7 +52,7 @@ class ReceiptService:
     async def by_reason(self, caller: Caller, runs: list[UUID]) -> dict[UUID, list[ShortBy]]:
         """By run, how much stayed open for which reason; runs in which one institution's part is small are left out."""
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:  # counts over all
             found = await tx.receipts.by_reason(runs)
             if reads_documents(self._office, caller):
                 return found
@@ -56,10 +64,14 @@ class ReceiptService:
         resource: str | None, first: int,
     ) -> Page[GiveAndTake]:  # fmt: skip
         """What `institution`, or each, gave and got in `since..until`: as planned, and what really moved."""
-        await self._office.allow(caller, Action.VIEW_RECEIPT, Target.list("receipt", owner=institution))
+        extent = await self._office.extent(caller, Action.VIEW_RECEIPT, Target.list("receipt", owner=institution))
         if until <= since:
             raise Invalid("until must come after since.", field="until")
-        async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.receipts.ledger(
-                after=after, institution=institution, since=since, until=until, resource=resource, first=first
-            )
+        async with self._office.reading(caller) as tx:
+            page = await tx.receipts.ledger(
+                after=after, institution=institution, since=since, until=until, resource=resource, first=first,
+                seen=extent.seen,
+            )  # fmt: skip
+        targets = {each.institution: Target.list("receipt", owner=each.institution) for each in page.items}
+        await self._office.shown(caller, Action.VIEW_RECEIPT, extent, targets)
+        return page

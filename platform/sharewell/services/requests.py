@@ -64,14 +64,14 @@ class RequestService:
             return await act.done(request, decision)
 
     async def get(self, caller: Caller, id: UUID) -> Request:  # noqa: A002
-        request = await self._find(id)
-        target = Target(kind="request", id=str(id), owner=request.institution)
-        await self._office.allow(caller, Action.VIEW_REQUEST, target)
-        return request
+        return await self._office.found(
+            caller, Action.VIEW_REQUEST, lambda tx: tx.requests.get(id),
+            lambda request: Target(kind="request", id=str(id), owner=request.institution),
+        )  # fmt: skip
 
     async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Request]:
         """Several at once, for lists that name them; those the caller may not see are left out."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             found = await tx.requests.by_ids(ids)
         targets = {id: Target.list("request", owner=each.institution) for id, each in found.items()}  # noqa: A001
         seen = await self._office.seen(caller, Action.VIEW_REQUEST, targets)
@@ -81,12 +81,16 @@ class RequestService:
         self, caller: Caller, *, before: UUID, institution: UUID | None, resource: str | None, status: str | None,
         first: int,
     ) -> Page[Request]:  # fmt: skip
-        await self._office.allow(caller, Action.VIEW_REQUEST, Target.list("request", owner=institution))
-        async with self._office.database.transaction(read_only=True) as tx:
-            return await tx.requests.page(
-                before=before, institution=institution, resource=resource, status=status, first=first
-            )
+        extent = await self._office.extent(caller, Action.VIEW_REQUEST, Target.list("request", owner=institution))
+        async with self._office.reading(caller) as tx:
+            page = await tx.requests.page(
+                before=before, institution=institution, resource=resource, status=status, first=first,
+                seen=extent.seen,
+            )  # fmt: skip
+        targets = {each.id: Target.list("request", owner=each.institution) for each in page.items}
+        await self._office.shown(caller, Action.VIEW_REQUEST, extent, targets)
+        return page
 
     async def _find(self, id: UUID) -> Request:  # noqa: A002
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await tx.requests.get(id)

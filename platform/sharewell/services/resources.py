@@ -31,7 +31,7 @@ class ResourceService:
 
     async def define_catalogue(self, caller: Caller) -> int:
         """Add the lines every installation starts with that are not there yet; return how many."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             missing = [line for line in catalogue() if await tx.resources.find(line.code) is None]
         for line in missing:
             await self.define(caller, line)
@@ -39,16 +39,16 @@ class ResourceService:
 
     async def get(self, caller: Caller, code: str) -> Resource:
         await self._office.allow(caller, Action.VIEW_RESOURCE, Target(kind="resource", id=code))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.resources.get(code)
 
     async def by_codes(self, caller: Caller, codes: list[str]) -> dict[str, Resource]:
         """Several at once, for lists that name them."""
         await self._office.allow(caller, Action.VIEW_RESOURCE, Target(kind="resource", id=MANY))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.resources.by_codes(codes)
 
     async def page(self, caller: Caller, *, after: str, first: int) -> Page[Resource]:
         await self._office.allow(caller, Action.VIEW_RESOURCE, Target(kind="resource", id=MANY))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.resources.page(after=after, first=first)

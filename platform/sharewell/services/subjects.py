@@ -48,7 +48,7 @@ class SubjectService:
 
     async def acted_for(self, caller: Caller, decision: UUID) -> ActedFor | None:
         """On whose behalf `decision` was asked for; None where nobody's was given. Each opening is on record."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             recorded = (await tx.audit.get(decision)).decision
         sealed = Sealed.of(recorded.details)
         if sealed is None:
@@ -66,7 +66,7 @@ class SubjectService:
 
     async def erase(self, caller: Caller, subject: UUID, ground: Ground, wish: Wish | None = None) -> Done[UUID]:
         """Delete the key of `subject`, and what it typed beside decisions. Raises `NotFound` where it is gone."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             owner = await tx.subjects.owner(subject)
         target = Target(kind="subject", id=str(subject), owner=owner)
         async with self._office.act(caller, Action.ERASE_SUBJECT, target, wish) as act:
@@ -79,7 +79,7 @@ class SubjectService:
 
     async def erase_remark(self, caller: Caller, decision: UUID, ground: Ground) -> UUID:
         """Remove what was typed beside `decision`; return the decision of the removal. Raises `NotFound`."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             about = (await tx.audit.get(decision)).decision
         target = Target(kind="subject", id=MANY, owner=about.institution)
         async with self._office.act(caller, Action.ERASE_SUBJECT, target) as act:
@@ -125,7 +125,7 @@ class SubjectService:
 
     async def keks(self) -> list[str]:
         """Ids of the key-encryption keys that something is still wrapped by."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await tx.subjects.keks()
 
 

@@ -59,20 +59,20 @@ class SurgeService:
         self, caller: Caller, *, before: UUID, region: str | None, only_current: bool, first: int
     ) -> Page[SurgeMode]:
         await self._office.allow(caller, Action.VIEW_SURGE, Target.list("surge"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.surges.page(
                 before=before, region=region, only_current=only_current, at=self._office.now(), first=first
             )
 
     async def get(self, caller: Caller, id: UUID) -> SurgeMode:  # noqa: A002
         await self._office.allow(caller, Action.VIEW_SURGE, Target(kind="surge", id=str(id)))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.surges.get(id)
 
     async def remarks(self, caller: Caller, ids: list[UUID]) -> dict[UUID, str]:
         """What was written about declarations, by surge mode."""
         await self._office.allow(caller, Action.VIEW_SURGE, Target.list("surge"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.surges.remarks(ids)
 
 

@@ -51,7 +51,7 @@ class TransferService:
     ) -> Done[Transfer]:
         """`units` that really arrived, if not as many as left."""
         transfer = await self._find(id)
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             resource = await self._office.resource(tx, transfer.resource)
         return await self._step(
             caller, id, Action.RECEIVE_TRANSFER, wish, lambda t, at: t.receive(resource, units, at=at)
@@ -59,7 +59,7 @@ class TransferService:
 
     async def give_back(self, caller: Caller, id: UUID, wish: Wish | None = None) -> Done[Transfer]:  # noqa: A002
         transfer = await self._find(id)
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             resource = await self._office.resource(tx, transfer.resource)
         return await self._step(caller, id, Action.RETURN_TRANSFER, wish, lambda t, at: t.give_back(resource, at=at))
 
@@ -90,9 +90,8 @@ class TransferService:
             return len(ended)
 
     async def get(self, caller: Caller, id: UUID) -> Transfer:  # noqa: A002
-        transfer = await self._find(id)
-        await self._office.allow(caller, Action.VIEW_TRANSFER, _target(transfer))
-        return self._told(caller, [transfer])[0]
+        found = await self._office.found(caller, Action.VIEW_TRANSFER, lambda tx: tx.transfers.get(id), _target)
+        return self._told(caller, [found])[0]
 
     async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Transfer]:
         """Several at once, for lists that name them; those the caller may not see are left out."""
@@ -101,13 +100,13 @@ class TransferService:
     async def steps(self, caller: Caller, id: UUID) -> list[TransferStep]:  # noqa: A002
         """Every step the transfer took, oldest first."""
         await self.get(caller, id)
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.transfers.steps(id)
 
     async def steps_of(self, caller: Caller, ids: list[UUID]) -> dict[UUID, list[TransferStep]]:
         """Of several at once, the steps they took; transfers the caller may not see are left out."""
         seen = await self._seen(caller, ids)
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.transfers.steps_of([*seen])
 
     async def page(
@@ -115,13 +114,17 @@ class TransferService:
         first: int,
     ) -> Page[Transfer]:  # fmt: skip
         target = Target.list("transfer", giver=party, receiver=party)
-        await self._office.allow(caller, Action.VIEW_TRANSFER, target)
-        async with self._office.database.transaction(read_only=True) as tx:
-            page = await tx.transfers.page(before=before, party=party, state=state, allocation=allocation, first=first)
+        extent = await self._office.extent(caller, Action.VIEW_TRANSFER, target)
+        async with self._office.reading(caller) as tx:
+            page = await tx.transfers.page(
+                before=before, party=party, state=state, allocation=allocation, first=first, seen=extent.seen
+            )
+        targets = {each.id: _list_between(each.giver, each.receiver) for each in page.items}
+        await self._office.shown(caller, Action.VIEW_TRANSFER, extent, targets)
         return Page(self._told(caller, page.items), page.has_more)
 
     async def _seen(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Transfer]:
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             found = await tx.transfers.by_ids(ids)
         targets = {id: _list_between(t.giver, t.receiver) for id, t in found.items()}  # noqa: A001
         seen = await self._office.seen(caller, Action.VIEW_TRANSFER, targets)
@@ -153,7 +156,7 @@ class TransferService:
             return replace(done, subject=self._told(caller, [after])[0])
 
     async def _find(self, id: UUID) -> Transfer:  # noqa: A002
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await tx.transfers.get(id)
 
 
@@ -179,6 +182,11 @@ async def take_step(act: Act, before: Transfer, after: Transfer, remark: Remark 
 async def store_step(act: Act, after: Transfer, decision: UUID) -> Request:
     """Store a step that is on record as `decision`, and let the request follow; return the request."""
     await act.tx.transfers.update(after, decision)
+    async with act.tx.as_platform():  # the request is the receiver's, whoever takes the step
+        return await _followed(act, after, decision)
+
+
+async def _followed(act: Act, after: Transfer, decision: UUID) -> Request:
     request = await act.tx.requests.get(after.request, lock=True)
     match after.state:
         case TransferState.DECLINED | TransferState.EXPIRED | TransferState.CANCELLED:

@@ -42,12 +42,12 @@ class TrialService:
 
     async def standing(self, resource: str, step_days: int) -> tuple[ForecastTrial | None, ForecastTrial | None]:
         """The trial whose model is in force for daily (1) or weekly (7) series, and the newest of any outcome."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await tx.trials.in_force(resource, step_days), await tx.trials.newest(resource, step_days)
 
     async def model(self, sha256: str) -> bytes:
         """The bytes of a model that was adopted; raises `NotFound`."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             return await read_artifact(tx.conn, sha256)
 
     async def conclude(self, caller: Caller, history: History, attempt: Attempt) -> Done[ForecastTrial]:
@@ -77,14 +77,14 @@ class TrialService:
         """
         own = Target.list("forecast", owner=caller.institution)
         await self._office.allow(caller, Action.VIEW_FORECAST, own)
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.trials.by_models(models)
 
     async def page(
         self, caller: Caller, *, before: UUID, resource: str | None, first: int
     ) -> Page[ForecastTrial]:
         await self._office.allow(caller, Action.VIEW_FORECAST, Target.list("forecast"))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.reading(caller) as tx:
             return await tx.trials.page(before=before, resource=resource, first=first)
 
 

@@ -49,7 +49,7 @@ class UrgentService:
     async def question(self, request: UUID) -> tuple[str, UrgentQuestion] | None:
         """The region, and what the plan for `request` would be made from now; None once a plan has spoken of it."""
         at = self._office.now()
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             asked = await tx.requests.get(request)
             region = (await tx.institutions.get(asked.institution)).region
             requests = await tx.requests.open_in_region(region, [asked.resource], at)

@@ -152,7 +152,7 @@ class WitnessService:
 
     async def latest(self, origin_sha256: str) -> bytes:
         """The newest checkpoint that we cosigned of the log whose origin has this SHA-256. Raises `UnknownLog`."""
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:
             for head in await WitnessRepository(tx.conn).heads():
                 if hashlib.sha256(head.origin.encode()).hexdigest() == origin_sha256:
                     return head.note

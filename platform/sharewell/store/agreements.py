@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sharewell.domain.agreements import Agreement, SharedDetail
 from sharewell.domain.errors import NotFound
-from sharewell.store.paging import Page
+from sharewell.domain.predicate import EVERYTHING, Predicate
+from sharewell.store.paging import SEEN, Page, narrowed, of_parties
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,7 +30,7 @@ select {_COLUMNS} from sharewell.agreement
 """
 PAGE = f"""
 select {_COLUMNS} from sharewell.agreement
- where id < $1 and ($2::uuid is null or giver_id = $2 or receiver_id = $2)
+ where id < $1 and {SEEN} and ($2::uuid is null or giver_id = $2 or receiver_id = $2)
    and (not $3 or (accepted_at is not null and ended_at is null and starts_at <= $4 and until > $4))
  order by id desc limit $5
 """
@@ -63,10 +64,12 @@ class AgreementRepository:
         return [_agreement(row) for row in await self._conn.fetch(IN_FORCE_FOR, receiver, at, giver)]
 
     async def page(
-        self, *, before: UUID, institution: UUID | None, only_in_force: bool, at: datetime, first: int
-    ) -> Page[Agreement]:
+        self, *, before: UUID, institution: UUID | None, only_in_force: bool, at: datetime, first: int,
+        seen: Predicate = EVERYTHING,
+    ) -> Page[Agreement]:  # fmt: skip
         """Newest first."""
-        rows = await self._conn.fetch(PAGE, before, institution, only_in_force, at, first + 1)
+        statement = narrowed(PAGE, seen, [of_parties("giver_id", "receiver_id")], 5)
+        rows = await self._conn.fetch(statement, before, institution, only_in_force, at, first + 1, *seen.values)
         return Page.of([_agreement(row) for row in rows], first)
 
 

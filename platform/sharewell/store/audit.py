@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sharewell.domain.audit import KINDS, Decision, parse_entry
 from sharewell.domain.errors import Invalid, NotFound
-from sharewell.store.paging import Page
+from sharewell.domain.predicate import EVERYTHING, Predicate
+from sharewell.store.paging import SEEN, Page, narrowed, of_owner
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,12 +27,15 @@ RECORD = "select audit.record($1)"
 _COLUMNS = """d.id, d.kind, d.at, d.actor, d.institution, d.action, d.outcome, d.policy_set, d.subject_kind,
   d.subject_id, d.request_id, l.log_index"""
 #: What a `DecisionFilter` asks for. Planned for the filters that are given: see `AuditRepository.page`.
-MATCHES = """($1::uuid is null or d.institution = $1) and ($2::text is null or d.actor = $2)
+MATCHES = f"""($1::uuid is null or d.institution = $1) and ($2::text is null or d.actor = $2)
    and ($3::text is null or d.kind = $3) and ($4::text is null or d.outcome = $4)
    and ($5::text is null or d.subject_kind = $5) and ($6::text is null or d.subject_id = $6)
    and ($7::timestamptz is null or d.at >= $7) and ($8::timestamptz is null or d.at < $8)
    and ($9::text is null or d.action = $9) and ($10::text is null or d.policy_set = $10)
-   and ($11::text is null or d.resources @> array[$11])"""
+   and ($11::text is null or d.resources @> array[$11])
+   and {SEEN}"""
+#: A decision belongs to the institution it is about.
+OWNER = [of_owner("d.institution")]
 
 #: Newest first, from the one decided before the decision $12 on.
 PAGE = f"""
@@ -120,10 +124,13 @@ class AuditRepository:
             raise Invalid(f"{decision.kind!r} is no kind of decision; describe it in domain.audit.KINDS.", field="kind")
         await self._conn.execute(RECORD, decision.entry())
 
-    async def page(self, *, before: UUID, matching: DecisionFilter, first: int) -> Page[DecisionHeader]:
+    async def page(
+        self, *, before: UUID, matching: DecisionFilter, first: int, seen: Predicate = EVERYTHING
+    ) -> Page[DecisionHeader]:
         """Newest first, from the one decided before the decision `before` on."""
         await self._conn.execute(PLAN_FOR_THE_FILTERS)
-        rows = await self._conn.fetch(PAGE, *matching.values(), before, first + 1)
+        statement = narrowed(PAGE, seen, OWNER, 13)
+        rows = await self._conn.fetch(statement, *matching.values(), before, first + 1, *seen.values)
         return Page.of([DecisionHeader(**row) for row in rows], first)
 
     async def get(self, id: UUID) -> RecordedDecision:  # noqa: A002

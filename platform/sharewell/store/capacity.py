@@ -12,7 +12,8 @@ from asyncpg import UniqueViolationError
 
 from sharewell.domain.capacity import CapacityReport, Mark
 from sharewell.domain.errors import Conflict, NotFound
-from sharewell.store.paging import Page
+from sharewell.domain.predicate import EVERYTHING, Predicate
+from sharewell.store.paging import SEEN, Page, narrowed, of_owner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,9 +58,10 @@ select distinct i.region, c.resource from sharewell.capacity_report c
 """
 PAGE = f"""
 select {COLUMNS} from sharewell.capacity_report
- where id < $1 and ($2::uuid is null or institution_id = $2) and ($3::text is null or resource = $3)
+ where id < $1 and {SEEN} and ($2::uuid is null or institution_id = $2) and ($3::text is null or resource = $3)
  order by id desc limit $4
 """
+OWNER = [of_owner("institution_id")]
 #: People who lie in another institution's place, as known at $2: the giver's guests from the moment they came, missing
 #: at the receiver from the moment they left, until their stay ends; at the latest when the need they moved for does.
 _STAYS = """
@@ -177,10 +179,12 @@ class CapacityRepository:
         return [(row["region"], row["resource"]) for row in await self._conn.fetch(MARKETS, before)]
 
     async def page(
-        self, *, before: UUID, institution: UUID | None, resource: str | None, first: int
-    ) -> Page[CapacityReport]:
+        self, *, before: UUID, institution: UUID | None, resource: str | None, first: int,
+        seen: Predicate = EVERYTHING,
+    ) -> Page[CapacityReport]:  # fmt: skip
         """Newest first."""
-        rows = await self._conn.fetch(PAGE, before, institution, resource, first + 1)
+        statement = narrowed(PAGE, seen, OWNER, 4)
+        rows = await self._conn.fetch(statement, before, institution, resource, first + 1, *seen.values)
         return Page.of([read_report(row) for row in rows], first)
 
 

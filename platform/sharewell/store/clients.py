@@ -9,8 +9,9 @@ from asyncpg import UniqueViolationError
 
 from sharewell.domain.clients import Client, ClientStatus, Purpose, RateClass
 from sharewell.domain.errors import Conflict, NotFound
+from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.principals import Role
-from sharewell.store.paging import Page
+from sharewell.store.paging import SEEN, Page, narrowed, of_owner
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "client_id, name, roles, scopes, jwks, institution, status, expires_at, created_at, jwks_uri, redirect_uris, "
-    "rate_class, sender_constrained, purposes"
+    "rate_class, sender_constrained, purposes, jurisdiction"
 )
 ADD = f"""
 insert into oauth.client ({_COLUMNS}, decision_id)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 """
 BY_ID = f"select {_COLUMNS} from oauth.client where client_id = $1"
-PAGE = f"select {_COLUMNS} from oauth.client where client_id > $1 order by client_id limit $2"
+PAGE = f"select {_COLUMNS} from oauth.client where client_id > $1 and {SEEN} order by client_id limit $2"
 #: Those that people use, with which a person can come.
 APPS = f"""
 select {_COLUMNS} from oauth.client
@@ -67,7 +68,7 @@ class ClientRepository:
             await self._conn.execute(
                 ADD, c.client_id, c.name, sorted(c.roles), list(c.scopes), jwks, c.institution, c.status, c.expires_at,
                 c.created_at, c.jwks_uri, list(c.redirect_uris), c.rate_class, c.sender_constrained, list(c.purposes),
-                decision,
+                list(c.jurisdiction), decision,
             )  # fmt: skip
         except UniqueViolationError as error:
             raise Conflict(f"a client {c.client_id} is registered already.", field="clientId") from error
@@ -82,8 +83,9 @@ class ClientRepository:
             raise NotFound(f"no client has the id {client_id}.", field="clientId")
         return client
 
-    async def page(self, *, after: str, first: int) -> Page[Client]:
-        rows = await self._conn.fetch(PAGE, after, first + 1)
+    async def page(self, *, after: str, first: int, seen: Predicate = EVERYTHING) -> Page[Client]:
+        statement = narrowed(PAGE, seen, [of_owner("client.institution")], 2)
+        rows = await self._conn.fetch(statement, after, first + 1, *seen.values)
         return Page.of([_client(row) for row in rows], first)
 
     async def apps(self, *, at: datetime) -> list[Client]:
@@ -112,4 +114,5 @@ def _client(row: asyncpg.Record) -> Client:
         status=ClientStatus(row["status"]), expires_at=row["expires_at"], created_at=row["created_at"],
         jwks_uri=row["jwks_uri"], redirect_uris=tuple(row["redirect_uris"]), rate_class=RateClass(row["rate_class"]),
         sender_constrained=row["sender_constrained"], purposes=tuple(map(Purpose, row["purposes"])),
+        jurisdiction=tuple(row["jurisdiction"]),
     )  # fmt: skip

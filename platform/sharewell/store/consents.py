@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sharewell.domain.consents import Consent
 from sharewell.domain.errors import NotFound
-from sharewell.store.paging import Page
+from sharewell.domain.predicate import EVERYTHING, Predicate
+from sharewell.store.paging import SEEN, Page, narrowed, of_owner
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,10 +28,13 @@ select distinct on (institution_id) {_COLUMNS} from sharewell.consent
 """
 PAGE = f"""
 select {_COLUMNS} from sharewell.consent
- where id < $1 and ($2::uuid is null or institution_id = $2)
+ where id < $1 and {SEEN} and ($2::uuid is null or institution_id = $2)
    and (not $3 or (withdrawn_at is null and until > $4))
  order by id desc limit $5
 """
+
+
+OWNER = [of_owner("institution_id")]
 
 
 class ConsentRepository:
@@ -58,10 +62,12 @@ class ConsentRepository:
         return {row["institution_id"]: _consent(row) for row in rows}
 
     async def page(
-        self, *, before: UUID, institution: UUID | None, only_standing: bool, at: datetime, first: int
-    ) -> Page[Consent]:
+        self, *, before: UUID, institution: UUID | None, only_standing: bool, at: datetime, first: int,
+        seen: Predicate = EVERYTHING,
+    ) -> Page[Consent]:  # fmt: skip
         """Newest first."""
-        rows = await self._conn.fetch(PAGE, before, institution, only_standing, at, first + 1)
+        statement = narrowed(PAGE, seen, OWNER, 5)
+        rows = await self._conn.fetch(statement, before, institution, only_standing, at, first + 1, *seen.values)
         return Page.of([_consent(row) for row in rows], first)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from sharewell.domain.errors import Conflict, Invalid, OfferExhausted, Unavailable
+from sharewell.domain.reader import NOBODY, PLATFORM
 from sharewell.store.agreements import AgreementRepository
 from sharewell.store.allocations import AllocationRepository
 from sharewell.store.answered import AnsweredRepository
@@ -85,6 +86,14 @@ class Transaction:
     """The repositories, all on one connection inside one transaction."""
 
     conn: asyncpg.Connection[Any]
+    reader: str = NOBODY
+
+    @asynccontextmanager
+    async def as_platform(self) -> AsyncIterator[None]:
+        """What follows for others from a permitted act is the platform's own: it reads and writes of all meanwhile."""
+        await self.conn.execute(_read_for(PLATFORM))
+        yield
+        await self.conn.execute(_read_for(self.reader))
 
     @cached_property
     def audit(self) -> AuditRepository:
@@ -214,14 +223,14 @@ class Database:
         self.pool = pool
 
     @asynccontextmanager
-    async def transaction(self, *, read_only: bool = False) -> AsyncIterator[Transaction]:
-        """Everything inside happens or nothing does.
+    async def transaction(self, *, read_only: bool = False, reader: str = NOBODY) -> AsyncIterator[Transaction]:
+        """Everything inside happens or nothing does. Rows of institutions are those that `reader` may see.
 
         Raises `Unavailable` where the database cannot be reached, `Conflict` where one of its own rules refuses.
         """
         with translated():
-            async with self.pool.acquire(timeout=10) as conn, _reading(conn) if read_only else conn.transaction():
-                yield Transaction(conn)  # type: ignore[arg-type]  # the proxy has every method of a connection
+            async with self.pool.acquire(timeout=10) as conn, _begun(conn, read_only, reader):
+                yield Transaction(conn, reader)  # type: ignore[arg-type]  # the proxy has every method of a connection
 
     async def is_ready(self) -> bool:
         """Tell whether a statement goes through just now."""
@@ -233,14 +242,25 @@ class Database:
 
 
 @asynccontextmanager
-async def _reading(conn: PoolConnectionProxy[Any]) -> AsyncIterator[None]:
-    await conn.execute(BEGIN_READING)
+async def _begun(conn: PoolConnectionProxy[Any], read_only: bool, reader: str) -> AsyncIterator[None]:
+    if not read_only:
+        async with conn.transaction():
+            await conn.execute(_read_for(reader))
+            yield
+        return
+    await conn.execute(f"{BEGIN_READING}; {_read_for(reader)}")
     try:
         yield
     except BaseException:
         await conn.execute("rollback")
         raise
     await conn.execute("commit")
+
+
+def _read_for(reader: str) -> str:
+    """For this transaction alone: it ends with it, and PostgreSQL lets no row of an institution through without it."""
+    quoted = reader.replace("'", "''")
+    return f"set local sharewell.reader = '{quoted}'"
 
 
 class translated:  # noqa: N801  # reads as a word in `with translated():`

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sharewell.domain.deviations import OF_THE_GIVER, Deviation, DeviationKind
-from sharewell.store.paging import Page
+from sharewell.domain.predicate import EVERYTHING, Predicate
+from sharewell.store.paging import SEEN, Page, narrowed, of_owner
 
 if TYPE_CHECKING:
     import asyncpg
@@ -19,7 +20,8 @@ ADD = f"insert into sharewell.deviation ({_COLUMNS}) values ($1, $2, $3, $4, $5,
 ALONE = "select pg_advisory_xact_lock(hashtextextended('deviations not dispatched', 0))"
 PAGE = f"""
 select {_COLUMNS} from sharewell.deviation
- where id < $1 and ($2::uuid is null or giver_id = $2 or receiver_id = $2) and ($3::text is null or kind = $3)
+ where id < $1 and {SEEN} and ($2::uuid is null or giver_id = $2 or receiver_id = $2)
+   and ($3::text is null or kind = $3)
    and ($4::uuid is null or transfer_id = $4)
  order by id desc limit $5
 """
@@ -45,6 +47,10 @@ select t.giver_id as institution, d.actor as client, count(*)::integer as decide
          select from oauth.client c where c.client_id = d.actor and c.institution = t.giver_id))
  group by t.giver_id, d.actor
 """
+
+
+#: A deviation belongs to either party.
+EITHER = [of_owner("giver_id"), of_owner("receiver_id")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +83,12 @@ class DeviationRepository:
         )  # fmt: skip
 
     async def page(
-        self, *, before: UUID, party: UUID | None, kind: str | None, transfer: UUID | None, first: int
-    ) -> Page[Deviation]:
+        self, *, before: UUID, party: UUID | None, kind: str | None, transfer: UUID | None, first: int,
+        seen: Predicate = EVERYTHING,
+    ) -> Page[Deviation]:  # fmt: skip
         """Newest first."""
-        rows = await self._conn.fetch(PAGE, before, party, kind, transfer, first + 1)
+        statement = narrowed(PAGE, seen, EITHER, 5)
+        rows = await self._conn.fetch(statement, before, party, kind, transfer, first + 1, *seen.values)
         return Page.of([_deviation(row) for row in rows], first)
 
     async def tallies(self, since: datetime, until: datetime) -> list[OperatorTally]:

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from sharewell.domain.drift import Outcome, Watch, WatchState
 from sharewell.domain.forecast import MILLI
-from sharewell.store.paging import Page
+from sharewell.domain.predicate import EVERYTHING, Predicate
+from sharewell.store.paging import SEEN, Page, narrowed, of_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,7 +40,8 @@ on conflict (institution_id, resource) do update
 """
 DRIFTING = f"""
 select {_COLUMNS} from sharewell.forecast_watch
- where state = 'drifting' and ($1::uuid is null or institution_id = $1) and ($2::text is null or resource = $2)
+ where state = 'drifting' and {SEEN} and ($1::uuid is null or institution_id = $1)
+   and ($2::text is null or resource = $2)
    and (resource, institution_id) > ($3, $4) order by resource, institution_id limit $5
 """
 #: Of days since $2 that are not judged yet: when their values became known, and what was forecast last before that.
@@ -107,10 +109,12 @@ class DriftRepository:
         )  # fmt: skip
 
     async def drifting(
-        self, *, institution: UUID | None, resource: str | None, after: tuple[str, UUID], first: int
-    ) -> Page[Watch]:
+        self, *, institution: UUID | None, resource: str | None, after: tuple[str, UUID], first: int,
+        seen: Predicate = EVERYTHING,
+    ) -> Page[Watch]:  # fmt: skip
         """Series that drift, by resource and institution."""
-        rows = await self._conn.fetch(DRIFTING, institution, resource, *after, first + 1)
+        statement = narrowed(DRIFTING, seen, [of_owner("institution_id")], 5)
+        rows = await self._conn.fetch(statement, institution, resource, *after, first + 1, *seen.values)
         return Page.of([_watch(row) for row in rows], first)
 
 

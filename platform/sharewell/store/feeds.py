@@ -12,6 +12,7 @@ import orjson
 
 from sharewell.domain.capacity import MEASURES
 from sharewell.domain.errors import NotFound
+from sharewell.store.bulk import add_rows
 from sharewell.store.paging import Page
 
 if TYPE_CHECKING:
@@ -159,9 +160,9 @@ class FeedRepository:
 
     async def add_reports(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Write reports in bulk; each row has the values of `REPORT_COLUMNS`, marks as JSON text."""
-        await self._conn.copy_records_to_table(
-            "capacity_report", schema_name="sharewell", columns=REPORT_COLUMNS, records=rows
-        )
+        marks = REPORT_COLUMNS.index("marks")
+        told = ((*row[:marks], orjson.Fragment(row[marks]), *row[marks + 1 :]) for row in rows)
+        await add_rows(self._conn, "sharewell.capacity_report", REPORT_COLUMNS, told)
 
 
 def _feed(row: asyncpg.Record) -> FeedRecord:

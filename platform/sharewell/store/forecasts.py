@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sharewell.domain.forecast import MILLI, Forecast, ForecastSum
+from sharewell.store.bulk import add_rows
 from sharewell.store.paging import Page
 
 if TYPE_CHECKING:
@@ -101,14 +102,10 @@ class ForecastRepository:
             ADD_RUN, run.id, run.resource, run.step_days, run.origin, run.model, run.trial_id, run.known_at,
             run.data_sha256, run.code_sha256, run.series, run.fallbacks, run.adopted_at, decision,
         )  # fmt: skip
-        await self._conn.copy_records_to_table(
-            "forecast",
-            schema_name="sharewell",
-            columns=[
-                "run_id", "institution_id", "resource", "target", "horizon", "levels", "quantiles", "method",
-                "fallback",
-            ],
-            records=[
+        await add_rows(
+            self._conn, "sharewell.forecast",
+            ["run_id", "institution_id", "resource", "target", "horizon", "levels", "quantiles", "method", "fallback"],
+            [
                 (run.id, f.institution, f.resource, f.target, f.horizon, [level for level, _ in f.quantiles],
                  [value / MILLI for _, value in f.quantiles], f.model, f.fallback or "")
                 for f in forecasts

@@ -13,12 +13,14 @@ import orjson
 
 from sharewell.domain.errors import NotFound, StaleSnapshot
 from sharewell.domain.horizon_records import UnderWay
+from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.schedule import Cause
 from sharewell.domain.transfers import TransferState
+from sharewell.store.bulk import add_rows
 from sharewell.store.capacity import COLUMNS as REPORT
 from sharewell.store.capacity import STANDS, read_report
 from sharewell.store.forecasts import FORECAST, read_forecast
-from sharewell.store.paging import Page
+from sharewell.store.paging import SEEN, Page, narrowed, of_owner
 
 if TYPE_CHECKING:
     import asyncpg
@@ -80,11 +82,14 @@ PAGE = f"""
 select {_COLUMNS} from sharewell.horizon where id < $1 and ($2::text is null or region = $2) order by id desc limit $3
 """
 RUNS = "select id from sharewell.allocation where horizon_id = $1 order by resource"
-#: Of one schedule, everybody's or of one institution.
+OWNER = [of_owner("institution_id")]
+#: A movement is seen as part of what either party gave or got.
+EITHER = [of_owner("giver_id"), of_owner("receiver_id")]
+#: Of one schedule.
 DAYS = f"""
 select institution_id, resource, day, need, short_alone, short_shared, given, received
   from sharewell.horizon_day
- where horizon_id = $1 and ($2::uuid is null or institution_id = $2) and ($3::text is null or resource = $3)
+ where horizon_id = $1 and ($2::text is null or resource = $2) and {SEEN}
  order by institution_id, resource, day limit {MOST_ROWS}
 """
 #: Of all that take part, day by day; names nobody.
@@ -95,13 +100,12 @@ select resource, day, sum(need)::bigint as need, sum(short_alone)::bigint as sho
 """
 MOVEMENTS = f"""
 select resource, day, arrives, giver_id, receiver_id, units, held, metres from sharewell.horizon_movement
- where horizon_id = $1 and ($2::uuid is null or giver_id = $2 or receiver_id = $2)
-   and ($3::text is null or resource = $3)
+ where horizon_id = $1 and ($2::text is null or resource = $2) and {SEEN}
  order by place limit {MOST_ROWS}
 """
 UNMET = f"""
 select institution_id, resource, thousandths, code, reason, asked from sharewell.horizon_unmet
- where horizon_id = $1 and ($2::uuid is null or institution_id = $2) and ($3::text is null or resource = $3)
+ where horizon_id = $1 and ($2::text is null or resource = $2) and {SEEN}
  order by institution_id, resource limit {MOST_ROWS}
 """
 
@@ -237,28 +241,25 @@ class HorizonRepository:
         self, run: UUID, days: Sequence[HorizonDay], movements: Sequence[HorizonMovement], unmet: Sequence[HorizonUnmet]
     ) -> None:
         """Keep what it means; the database refuses a day on which anybody is worse off."""
-        await self._copy(
+        await self._add(
             "horizon_day",
             ["institution_id", "resource", "day", "need", "short_alone", "short_shared", "given", "received"],
             [(run, d.institution, d.resource, d.day, d.need, d.short_alone, d.short_shared, d.given, d.received)
              for d in days],
         )  # fmt: skip
-        await self._copy(
+        await self._add(
             "horizon_movement",
             ["place", "resource", "day", "arrives", "giver_id", "receiver_id", "units", "held", "metres"],
             [(run, place, m.resource, m.day, m.arrives, m.giver, m.receiver, m.units, m.held, m.metres)
              for place, m in enumerate(movements)],
         )  # fmt: skip
-        await self._copy(
+        await self._add(
             "horizon_unmet", ["institution_id", "resource", "thousandths", "code", "reason", "asked"],
             [(run, u.institution, u.resource, u.thousandths, u.code, u.reason, u.asked) for u in unmet],
         )  # fmt: skip
 
-    async def _copy(self, table: str, columns: list[str], rows: list[tuple[object, ...]]) -> None:
-        if rows:
-            await self._conn.copy_records_to_table(
-                table, schema_name="sharewell", columns=["horizon_id", *columns], records=rows
-            )
+    async def _add(self, table: str, columns: list[str], rows: list[tuple[object, ...]]) -> None:
+        await add_rows(self._conn, f"sharewell.{table}", ["horizon_id", *columns], rows)
 
     async def answers(self, instance_sha256: str) -> bool:
         """Tell whether a schedule for this instance is adopted already."""
@@ -278,24 +279,30 @@ class HorizonRepository:
         """The runs that day 0 of a schedule is, one for each resource with requests."""
         return [row["id"] for row in await self._conn.fetch(RUNS, id)]
 
-    async def days(self, id: UUID, institution: UUID | None, resource: str | None) -> list[HorizonDay]:  # noqa: A002
-        rows = await self._conn.fetch(DAYS, id, institution, resource)
+    async def days(
+        self, id: UUID, resource: str | None, seen: Predicate = EVERYTHING  # noqa: A002
+    ) -> list[HorizonDay]:
+        rows = await self._conn.fetch(narrowed(DAYS, seen, OWNER, 2), id, resource, *seen.values)
         return [HorizonDay(institution=who, **_rest(row)) for row in rows for who in [row["institution_id"]]]
 
     async def totals(self, id: UUID) -> list[HorizonTotal]:  # noqa: A002
         return [HorizonTotal(**row) for row in await self._conn.fetch(TOTALS, id)]
 
-    async def movements(self, id: UUID, party: UUID | None, resource: str | None) -> list[HorizonMovement]:  # noqa: A002
+    async def movements(
+        self, id: UUID, resource: str | None, seen: Predicate = EVERYTHING  # noqa: A002
+    ) -> list[HorizonMovement]:
         """In order of resource, origin and destination."""
         return [
             HorizonMovement(giver=row["giver_id"], receiver=row["receiver_id"], **_rest(row))
-            for row in await self._conn.fetch(MOVEMENTS, id, party, resource)
+            for row in await self._conn.fetch(narrowed(MOVEMENTS, seen, EITHER, 2), id, resource, *seen.values)
         ]
 
-    async def unmet(self, id: UUID, institution: UUID | None, resource: str | None) -> list[HorizonUnmet]:  # noqa: A002
+    async def unmet(
+        self, id: UUID, resource: str | None, seen: Predicate = EVERYTHING  # noqa: A002
+    ) -> list[HorizonUnmet]:
         return [
             HorizonUnmet(institution=row["institution_id"], **_rest(row) | {"code": Cause(row["code"])})
-            for row in await self._conn.fetch(UNMET, id, institution, resource)
+            for row in await self._conn.fetch(narrowed(UNMET, seen, OWNER, 2), id, resource, *seen.values)
         ]
 
 

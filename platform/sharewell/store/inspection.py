@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sharewell.domain.audit import parse_entry
-from sharewell.store.audit import MATCHES, PLAN_FOR_THE_FILTERS, DecisionFilter, RecordedDecision
+from sharewell.domain.predicate import EVERYTHING, Predicate
+from sharewell.store.audit import MATCHES, OWNER, PLAN_FOR_THE_FILTERS, DecisionFilter, RecordedDecision
+from sharewell.store.paging import SEEN, narrowed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +81,7 @@ told (id) as (
   union select decision_id from departed)
 select e.body, e.staged_at, l.log_index
   from audit.decision d join audit.entry e using (staged_id) left join audit.leaf l using (staged_id)
- where d.id = any(array(select id from told)) and ($2::uuid is null or d.institution = $2)
+ where d.id = any(array(select id from told)) and ($2::uuid is null or d.institution = $2) and {SEEN}
  order by d.at, d.staged_id limit $3
 """
 
@@ -112,10 +114,14 @@ class InspectionRepository:
     def __init__(self, conn: asyncpg.Connection[Any]) -> None:
         self._conn = conn
 
-    async def facets(self, matching: DecisionFilter, most: int) -> list[FacetValue]:
+    async def facets(
+        self, matching: DecisionFilter, most: int, seen: Predicate = EVERYTHING
+    ) -> list[FacetValue]:
         """The most frequent values of each facet among what matches."""
         await self._conn.execute(PLAN_FOR_THE_FILTERS)
-        return [FacetValue(**row) for row in await self._conn.fetch(FACETS, *matching.values(), most)]
+        statement = narrowed(FACETS, seen, OWNER, 12)
+        rows = await self._conn.fetch(statement, *matching.values(), most, *seen.values)
+        return [FacetValue(**row) for row in rows]
 
     async def held(self, kept_since: Mapping[str, datetime]) -> list[Held]:
         """What is held, by year and kind; `kept_since`: by kind, from when on decisions must be kept."""
@@ -125,9 +131,11 @@ class InspectionRepository:
         """Kind and id of all that the case of a request, a transfer or a run consists of; none if it is neither."""
         return [(row["kind"], row["id"]) for row in await self._conn.fetch(THINGS, id)]
 
-    async def story(self, id: UUID, institution: UUID | None, most: int) -> list[RecordedDecision]:  # noqa: A002
+    async def story(
+        self, id: UUID, institution: UUID | None, most: int, seen: Predicate = EVERYTHING  # noqa: A002
+    ) -> list[RecordedDecision]:
         """Its decisions in order of time, at most `most`."""
-        rows = await self._conn.fetch(STORY, id, institution, most)
+        rows = await self._conn.fetch(narrowed(STORY, seen, OWNER, 3), id, institution, most, *seen.values)
         return [
             RecordedDecision(
                 decision=parse_entry(row["body"]), entry=row["body"], staged_at=row["staged_at"],

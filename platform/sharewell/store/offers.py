@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sharewell.domain.errors import NotFound
 from sharewell.domain.offers import Offer, OfferStatus
-from sharewell.store.paging import Page
+from sharewell.domain.predicate import EVERYTHING, Predicate
+from sharewell.store.paging import SEEN, Page, narrowed, of_owner
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,10 +35,13 @@ select {", ".join("o." + c.strip() for c in _COLUMNS.split(","))}
 LOCK_THESE = f"select {_COLUMNS} from sharewell.offer where id = any ($1::uuid[]) order by id for update"
 PAGE = f"""
 select {_COLUMNS} from sharewell.offer
- where id < $1 and ($2::uuid is null or institution_id = $2) and ($3::text is null or resource = $3)
+ where id < $1 and {SEEN} and ($2::uuid is null or institution_id = $2) and ($3::text is null or resource = $3)
    and (not $4 or (status = 'open' and promised < quantity and available_until > $5))
  order by id desc limit $6
 """
+
+
+OWNER = [of_owner("institution_id")]
 
 
 class OfferRepository:
@@ -81,9 +85,11 @@ class OfferRepository:
         only_open: bool,
         at: datetime,
         first: int,
+        seen: Predicate = EVERYTHING,
     ) -> Page[Offer]:
         """Newest first."""
-        rows = await self._conn.fetch(PAGE, before, institution, resource, only_open, at, first + 1)
+        statement = narrowed(PAGE, seen, OWNER, 6)
+        rows = await self._conn.fetch(statement, before, institution, resource, only_open, at, first + 1, *seen.values)
         return Page.of([_offer(row) for row in rows], first)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sharewell.domain.errors import NotFound
 from sharewell.domain.overrides import Override, OverrideCode, OverrideKind
-from sharewell.store.paging import Page
+from sharewell.domain.predicate import EVERYTHING, Predicate
+from sharewell.store.paging import SEEN, Page, narrowed, of_owner
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -24,7 +25,8 @@ BY_ID = f"select {_COLUMNS} from sharewell.override where id = $1"
 BY_IDS = f"select {_COLUMNS} from sharewell.override where id = any ($1::uuid[])"
 PAGE = f"""
 select {_COLUMNS} from sharewell.override
- where id < $1 and ($2::uuid is null or giver_id = $2 or receiver_id = $2) and ($3::text is null or code = $3)
+ where id < $1 and {SEEN} and ($2::uuid is null or giver_id = $2 or receiver_id = $2)
+   and ($3::text is null or code = $3)
  order by id desc limit $4
 """
 REMARKS = """
@@ -35,6 +37,10 @@ select kind, code, client, count(*)::integer as overrides from sharewell.overrid
  where made_at >= $1 and made_at < $2 and ($3::uuid is null or giver_id = $3)
  group by kind, code, client order by overrides desc, kind, code, client limit 1000
 """
+
+
+#: An override belongs to either party.
+EITHER = [of_owner("giver_id"), of_owner("receiver_id")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +75,12 @@ class OverrideRepository:
     async def by_ids(self, ids: list[UUID]) -> list[Override]:
         return [_override(row) for row in await self._conn.fetch(BY_IDS, ids)]
 
-    async def page(self, *, before: UUID, party: UUID | None, code: str | None, first: int) -> Page[Override]:
+    async def page(
+        self, *, before: UUID, party: UUID | None, code: str | None, first: int, seen: Predicate = EVERYTHING
+    ) -> Page[Override]:
         """Newest first."""
-        rows = await self._conn.fetch(PAGE, before, party, code, first + 1)
+        statement = narrowed(PAGE, seen, EITHER, 4)
+        rows = await self._conn.fetch(statement, before, party, code, first + 1, *seen.values)
         return Page.of([_override(row) for row in rows], first)
 
     async def remarks(self, ids: list[UUID]) -> dict[UUID, str]:

@@ -9,8 +9,9 @@ from asyncpg import UniqueViolationError
 
 from sharewell.domain.errors import Conflict, NotFound
 from sharewell.domain.people import Person, PersonStatus
+from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.principals import Role
-from sharewell.store.paging import Page
+from sharewell.store.paging import SEEN, Page, narrowed, of_owner
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-_COLUMNS = "id, login, name, roles, institution, status, created_at"
+_COLUMNS = "id, login, name, roles, institution, status, created_at, jurisdiction"
 ADD = f"""
 insert into oauth.person ({_COLUMNS}, invitation_hash, invitation_until, decision_id)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 BY_ID = f"select {_COLUMNS} from oauth.person where id = $1"
-PAGE = f"select {_COLUMNS} from oauth.person where id > $1 order by id limit $2"
+PAGE = f"select {_COLUMNS} from oauth.person where id > $1 and {SEEN} order by id limit $2"
 INVITED = f"""
 select {_COLUMNS} from oauth.person
  where invitation_hash = $1 and invitation_until > $2 and status = 'invited' for update
@@ -84,8 +85,8 @@ class PersonRepository:
         p = person
         try:
             await self._conn.execute(
-                ADD, p.id, p.login, p.name, sorted(p.roles), p.institution, p.status, p.created_at, invitation, until,
-                decision,
+                ADD, p.id, p.login, p.name, sorted(p.roles), p.institution, p.status, p.created_at,
+                list(p.jurisdiction), invitation, until, decision,
             )  # fmt: skip
         except UniqueViolationError:
             raise Conflict("this login is taken; choose another.", field="login") from None
@@ -99,8 +100,9 @@ class PersonRepository:
             raise NotFound(f"there is no person {id}.", field="id")
         return person
 
-    async def page(self, *, after: UUID, first: int) -> Page[Person]:
-        rows = await self._conn.fetch(PAGE, after, first + 1)
+    async def page(self, *, after: UUID, first: int, seen: Predicate = EVERYTHING) -> Page[Person]:
+        statement = narrowed(PAGE, seen, [of_owner("person.institution")], 2)
+        rows = await self._conn.fetch(statement, after, first + 1, *seen.values)
         return Page.of([_person(row) for row in rows], first)
 
     async def invited(self, invitation: bytes, *, at: datetime) -> Person | None:
@@ -148,4 +150,5 @@ def _person(row: asyncpg.Record) -> Person:
     return Person(
         id=row["id"], login=row["login"], name=row["name"], roles=frozenset(map(Role, row["roles"])),
         institution=row["institution"], status=PersonStatus(row["status"]), created_at=row["created_at"],
+        jurisdiction=tuple(row["jurisdiction"]),
     )  # fmt: skip

@@ -8,8 +8,9 @@ from uuid import UUID
 
 from sharewell.domain.fairness import Receipt
 from sharewell.domain.plan import Reason
+from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.visibility import SMALL
-from sharewell.store.paging import Page
+from sharewell.store.paging import SEEN, Page, narrowed, of_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,14 +36,14 @@ select r.* from unnest($1::uuid[]) run (id) cross join lateral (
   select allocation_id, institution_id, given, received, stock, kept, short_alone, short_shared,
          credit_before, credit_after
     from sharewell.run_receipt
-   where allocation_id = run.id and ($2::uuid is null or institution_id = $2)
+   where allocation_id = run.id and {SEEN}
    order by institution_id limit {MOST_OF_A_RUN}) r
 """
 _UNFILLED = "allocation_id, request_id, institution_id, quantity, code, reason"
 UNFILLED_OF_RUNS = f"""
 select u.* from unnest($1::uuid[]) run (id) cross join lateral (
   select {_UNFILLED} from sharewell.unfilled
-   where allocation_id = run.id and ($2::uuid is null or institution_id = $2)
+   where allocation_id = run.id and {SEEN}
    order by institution_id, request_id limit {MOST_OF_A_RUN}) u
 """
 #: A request is left short by one run after another while it gets nothing; the newest counts.
@@ -69,7 +70,7 @@ select distinct allocation_id from (
  where units between $2 and $3
 """
 #: By institution: what plans of the window proposed, and what really left and arrived in it.
-LEDGER = """
+LEDGER = f"""
 select i.id as institution, p.runs, p.given as planned_given, p.received as planned_received, g.units as given,
        t.units as received
   from sharewell.institution i
@@ -87,7 +88,7 @@ select i.id as institution, p.runs, p.given as planned_given, p.received as plan
     select coalesce(sum(received), 0)::integer as units from sharewell.transfer x
      where x.receiver_id = i.id and x.received_at >= $3 and x.received_at < $4 and ($5::text is null or resource = $5)
   ) t
- where i.id > $1 and ($2::uuid is null or i.id = $2) order by i.id limit $6
+ where i.id > $1 and ($2::uuid is null or i.id = $2) and {SEEN} order by i.id limit $6
 """
 
 
@@ -124,6 +125,9 @@ class GiveAndTake:
     received: int  #: units that really arrived
 
 
+OWNER = [of_owner("institution_id")]
+
+
 class ReceiptRepository:
     """What runs meant to whom."""
 
@@ -145,10 +149,12 @@ class ReceiptRepository:
             [(allocation, UUID(row.request), who, row.quantity, row.code, row.reason) for who, row in rows],
         )
 
-    async def of_runs(self, runs: list[UUID], institution: UUID | None) -> dict[UUID, list[Receipt]]:
-        """By run, the receipts of `institution` or of all."""
+    async def of_runs(self, runs: list[UUID], seen: Predicate = EVERYTHING) -> dict[UUID, list[Receipt]]:
+        """By run, the receipts that `seen` lets through."""
         found: dict[UUID, list[Receipt]] = {run: [] for run in runs}
-        for run, institution_id, *numbers in await self._conn.fetch(OF_RUNS, runs, institution):
+        for run, institution_id, *numbers in await self._conn.fetch(
+            narrowed(OF_RUNS, seen, OWNER, 1), runs, *seen.values
+        ):
             names = (
                 "given", "received", "stock", "kept", "short_alone", "short_shared", "credit_before", "credit_after"
             )
@@ -156,10 +162,12 @@ class ReceiptRepository:
             found[run].append(receipt)
         return found
 
-    async def unfilled_of_runs(self, runs: list[UUID], institution: UUID | None) -> dict[UUID, list[LeftOpen]]:
-        """By run, what it left open of the requests of `institution` or of all."""
+    async def unfilled_of_runs(
+        self, runs: list[UUID], seen: Predicate = EVERYTHING
+    ) -> dict[UUID, list[LeftOpen]]:
+        """By run, what it left open of the requests that `seen` lets through."""
         found: dict[UUID, list[LeftOpen]] = {run: [] for run in runs}
-        for row in await self._conn.fetch(UNFILLED_OF_RUNS, runs, institution):
+        for row in await self._conn.fetch(narrowed(UNFILLED_OF_RUNS, seen, OWNER, 1), runs, *seen.values):
             found[row["allocation_id"]].append(_left_open(row))
         return found
 
@@ -187,10 +195,13 @@ class ReceiptRepository:
 
     async def ledger(
         self, *, after: UUID, institution: UUID | None, since: datetime, until: datetime, resource: str | None,
-        first: int,
+        first: int, seen: Predicate = EVERYTHING,
     ) -> Page[GiveAndTake]:  # fmt: skip
         """Give and take by institution, in order of their ids."""
-        rows = await self._conn.fetch(LEDGER, after, institution, since, until, resource, first + 1)
+        statement = narrowed(LEDGER, seen, [of_owner("i.id")], 6)
+        rows = await self._conn.fetch(
+            statement, after, institution, since, until, resource, first + 1, *seen.values
+        )
         return Page.of([GiveAndTake(**row) for row in rows], first)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sharewell.domain.errors import NotFound
+from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.requests import RaiseReason, Request, RequestReason, RequestStatus
-from sharewell.store.paging import Page
+from sharewell.store.paging import SEEN, Page, narrowed, of_owner
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -37,10 +38,13 @@ LOCK_THESE = f"select {_COLUMNS} from sharewell.request where id = any ($1::uuid
 ENDED = f"select {_COLUMNS} from sharewell.request where status = 'open' and needed_until <= $1 order by id for update"
 PAGE = f"""
 select {_COLUMNS} from sharewell.request
- where id < $1 and ($2::uuid is null or institution_id = $2) and ($3::text is null or resource = $3)
+ where id < $1 and {SEEN} and ($2::uuid is null or institution_id = $2) and ($3::text is null or resource = $3)
    and ($4::text is null or status = $4)
  order by id desc limit $5
 """
+
+
+OWNER = [of_owner("institution_id")]
 
 
 class RequestRepository:
@@ -82,10 +86,12 @@ class RequestRepository:
         return [_request(row) for row in await self._conn.fetch(ENDED, at)]
 
     async def page(
-        self, *, before: UUID, institution: UUID | None, resource: str | None, status: str | None, first: int
-    ) -> Page[Request]:
+        self, *, before: UUID, institution: UUID | None, resource: str | None, status: str | None, first: int,
+        seen: Predicate = EVERYTHING,
+    ) -> Page[Request]:  # fmt: skip
         """Newest first."""
-        rows = await self._conn.fetch(PAGE, before, institution, resource, status, first + 1)
+        statement = narrowed(PAGE, seen, OWNER, 5)
+        rows = await self._conn.fetch(statement, before, institution, resource, status, first + 1, *seen.values)
         return Page.of([_request(row) for row in rows], first)
 
 

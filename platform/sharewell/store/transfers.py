@@ -9,8 +9,9 @@ from uuid import UUID
 
 from sharewell.domain.answers import PlanAnswers
 from sharewell.domain.errors import NotFound
+from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.transfers import DeclineReason, Transfer, TransferState
-from sharewell.store.paging import Page
+from sharewell.store.paging import SEEN, Page, narrowed, of_parties
 
 if TYPE_CHECKING:
     import asyncpg
@@ -98,10 +99,14 @@ select s.transfer_id, s.state, s.at, s.decision_id, r.body as remark
 BY_IDS = f"select {_COLUMNS} from sharewell.transfer where id = any ($1::uuid[])"
 PAGE = f"""
 select {_COLUMNS} from sharewell.transfer
- where id < $1 and ($2::uuid is null or giver_id = $2 or receiver_id = $2) and ($3::text is null or state = $3)
+ where id < $1 and {SEEN} and ($2::uuid is null or giver_id = $2 or receiver_id = $2)
+   and ($3::text is null or state = $3)
    and ($4::uuid is null or allocation_id = $4)
  order by id desc limit $5
 """
+
+
+PARTIES = [of_parties("giver_id", "receiver_id")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +213,12 @@ class TransferRepository:
         return {row["id"]: _transfer(row) for row in await self._conn.fetch(BY_IDS, ids)}
 
     async def page(
-        self, *, before: UUID, party: UUID | None, state: str | None, allocation: UUID | None, first: int
-    ) -> Page[Transfer]:
+        self, *, before: UUID, party: UUID | None, state: str | None, allocation: UUID | None, first: int,
+        seen: Predicate = EVERYTHING,
+    ) -> Page[Transfer]:  # fmt: skip
         """Newest first."""
-        rows = await self._conn.fetch(PAGE, before, party, state, allocation, first + 1)
+        statement = narrowed(PAGE, seen, PARTIES, 5)
+        rows = await self._conn.fetch(statement, before, party, state, allocation, first + 1, *seen.values)
         return Page.of([_transfer(row) for row in rows], first)
 
 

@@ -15,6 +15,7 @@ from sharewell.domain.policy import MANY, Action, Ruling, Target
 from sharewell.domain.principals import Caller, Role
 
 FOLDERS: Final = {"allow": True, "deny": False}
+REGIONS: Final = {"region": "region", "giver_region": "giverRegion", "receiver_region": "receiverRegion"}
 KEYS: Final = ["principal", "action", "resource", "context"]
 
 
@@ -58,16 +59,17 @@ def _caller(world: Mapping[str, Any], name: str) -> Caller:
     return Caller(
         principal=said["principal"], roles=frozenset(Role(role) for role in said["roles"]),
         institution=_institution(world, said.get("institution")), scopes=frozenset(said["scopes"]),
-        purpose=said.get("purposeOfUse"), sender_constrained=said.get("senderConstrained", False),
-        proof_required=said.get("proofRequired", False),
+        jurisdiction=frozenset(said.get("jurisdiction", ())), purpose=said.get("purposeOfUse"),
+        sender_constrained=said.get("senderConstrained", False), proof_required=said.get("proofRequired", False),
     )  # fmt: skip
 
 
 def _target(world: Mapping[str, Any], name: str) -> Target:
     said = world["resources"][name]
     related = {key: _institution(world, said.get(key)) for key in ("owner", "giver", "receiver")}
+    regions = {name: said.get(key) for name, key in REGIONS.items()}
     return Target(
-        kind=said["kind"], id=MANY if said.get("list") else "018f-a-thing", author=said.get("author"),
+        kind=said["kind"], id=MANY if said.get("list") else "018f-a-thing", author=said.get("author"), **regions,
         shared_with=frozenset(UUID(world["institutions"][name]) for name in said.get("sharedWith", ())), **related,
     )  # fmt: skip
 

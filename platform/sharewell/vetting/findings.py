@@ -21,7 +21,7 @@ from sharewell.vetting.texts import Text, texts_of
 #: of a change.
 PROTECTED: Final = frozenset({
     "scope-covers-the-act", "bound-clients-prove-their-key", "suspended-changes-nothing", "nobody-writes-for-another",
-    "nobody-moves-others-units", "regulator-reads-everything", "regulator-changes-nothing", "seal-seals",
+    "nobody-moves-others-units", "regulator-reads-its-jurisdiction", "regulator-changes-nothing", "seal-seals",
     "reconcile-reconciles", "nobody-approves-their-own", "platform-publishes-policies", "auditor-changes-nothing",
     "auditor-is-no-admin",
 })  # fmt: skip
