@@ -28,7 +28,7 @@ COMMANDS: Final = {
     "client": ("sharewell.cli.client", "Register a client, get a token, run a query."),
     "erasure": ("sharewell.cli.erasure", "Erase persons whose details are sealed in the audit log."),
     "access": ("sharewell.cli.access", "See who can do what, why somebody was refused, and review all access."),
-    "policy": ("sharewell.cli.policy", "Try a draft of the policies on past decisions, or compare it with another set."),
+    "policy": ("sharewell.cli.policy", "Try a draft of the policies: on past decisions, or against another set."),
     "person": ("sharewell.cli.person", "Invite people to sign in, and take their access away."),
     "key": ("sharewell.cli.key", "Bring a new key for access tokens into use."),
     "allocate": ("sharewell.cli.allocate", "Check a plan against its instance, without a solver."),

@@ -22,7 +22,9 @@ query ($files: [PolicyFileInput!]!, $since: DateTime!, $until: DateTime!) {
     decisionId draft moreChanged questions
     total { decisions unchanged newlyAllowed newlyDenied notReplayable }
     notReplayed { reason decisions }
-    groups { institutionId institution { code } action counts { decisions unchanged newlyAllowed newlyDenied notReplayable } }
+    groups {
+      institutionId institution { code } action counts { decisions unchanged newlyAllowed newlyDenied notReplayable }
+    }
     changed { id at actor action then { allowed policies } now { allowed policies } }
   }
 }"""
@@ -197,5 +199,6 @@ def _told(found: Mapping[str, Any]) -> Iterator[str]:
     for why in found["unclear"]:
         yield f"NOT EXHAUSTIVE  {why}"
     for each in found["actions"]:
-        yield f"{each['action']}: {each['newlyAllowed']} kinds newly allowed, {each['newlyDenied']} newly denied, such as"
+        counts = f"{each['newlyAllowed']} kinds newly allowed, {each['newlyDenied']} newly denied"
+        yield f"{each['action']}: {counts}, such as"
         yield from (f"  {one['sentence']}" for one in each["examples"])

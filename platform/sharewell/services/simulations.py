@@ -164,15 +164,16 @@ class Replay:
             kind, id = target["kind"], target["id"]  # noqa: A001
             if id != MANY and kind != "institution" and (kind.capitalize(), id) not in self._questions.named:
                 id = ""  # noqa: A001
-            ruled = (entry["outcome"], entry["policy_set"], *entry["policies"]) if token is None else tuple(token.values())
+            ruled = (entry["outcome"], entry["policy_set"], *entry["policies"])
             key = (
                 entry["action"], entry["actor"], told["institution"], *told["roles"], 0, *told["scopes"], kind, id,
-                target.get("owner"), target.get("giver"), target.get("receiver"), *told["context"].items(), 0, *ruled,
+                target.get("owner"), target.get("giver"), target.get("receiver"), *told["context"].items(), 0,
+                *(ruled if token is None else token.values()),
             )  # fmt: skip
             hash(key)
-            return key
         except (AttributeError, KeyError, TypeError):
             return None
+        return key
 
     async def _first(self, body: bytes) -> Verdict | Unplayed:
         try:
@@ -189,7 +190,7 @@ class Replay:
         said = {self._questions.verdict(each) for each in fitting}
         if len({each.allowed if isinstance(each, Verdict) else None for each in said}) == 1:
             return min(said, key=str)
-        return Unplayed.TOKEN_NOT_TOLD
+        return Unplayed.HALF_TOLD
 
     async def _set(self, policy_set: str) -> Authorizer | None:
         if policy_set not in self._sets:
