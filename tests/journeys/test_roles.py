@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 from tests.journeys.conftest import open_folder, platform, until
 
+from sharewell.authz import shipped_policies
 from sharewell.cli.stage import Stage
 from sharewell.client import ApiClient, Credential, GraphQLErrors
 from sharewell.domain.principals import Role
@@ -42,6 +43,9 @@ NOTHING_TO_DO = {
 REFUSALS = """
 query ($actor: String!) { decisions(actor: $actor, kind: "access.refused", first: 200) { nodes { action outcome } } }
 """
+REFUSED_LAST = """
+query ($actor: String!) { decisions(actor: $actor, kind: "access.refused", first: 1) { nodes { id } } }
+"""
 ANSWERED = "query ($transfer: UUID!) { transfer(id: $transfer) { requestId allocationId } }"
 LIST = "query ($institution: UUID) { requests(institution: $institution) { nodes { id } } }"
 
@@ -55,14 +59,16 @@ class World:
     south: Player
     east: Player
     clients: dict[Role, ApiClient]
-    things: dict[str, str]
+    things: dict[str, Any]
+    own_refusals: dict[str, str] = field(default_factory=dict)  #: by client, one of its own
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)  #: FORBIDDEN answers, by client and act
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     async def may(self, client: ApiClient, act: str) -> bool:
         """Try the act on what belongs to North; tell whether it was permitted and then was done."""
         try:
-            await client.graphql(*operation(act, self.things, next(self.numbers)))
+            things = {**self.things, "own": self.own_refusals.get(client.client_id)}
+            await client.graphql(*operation(act, things, next(self.numbers)))
         except GraphQLErrors as errors:
             if set(errors.codes) == {"FORBIDDEN"}:
                 self.refused[client.client_id, act] += 1
@@ -79,7 +85,7 @@ class World:
         return Counter(node["action"] for node in nodes)
 
 
-def operation(act: str, things: Mapping[str, str], number: int) -> tuple[str, dict[str, Any]]:
+def operation(act: str, things: Mapping[str, Any], number: int) -> tuple[str, dict[str, Any]]:
     """What a client sends in order to do `act`, and its variables."""
     if act in QUERIES:
         return QUERIES[act], {name: things[name] for name in re.findall(r"\$(\w+):", QUERIES[act])}
@@ -113,13 +119,17 @@ QUERIES = {
     "findSubject": 'query ($north: UUID!) { dataSubject(identifier: "staff-1", institution: $north) { subject } }',
     "viewSubject": "query ($acted: UUID!) { decision(id: $acted) { onBehalfOf { name } } }",
     "viewClient": "query ($client: String!) { client(clientId: $client) { clientId } }",
+    "explainAccess": "query ($refusal: UUID!) { whyRefused(decision: $refusal) { action } }",
+    "explainOwnRefusal": "query ($own: UUID!) { whyRefused(decision: $own) { action } }",
+    "reviewAccess": "query ($client: String!) { whatCan(clientId: $client) { action } }",
+    "simulatePolicy": "query ($files: [PolicyFileInput!]!) { policyComparison(files: $files) { relation } }",
     "viewPerson": "query { people { nodes { id } } }",
     "viewPolicy": "query { policySet { sha256 } }",
     "viewJob": "query { jobsUnderway { id } }",
 }
 
 
-def mutations(things: Mapping[str, str], number: int) -> dict[str, tuple[str, dict[str, Any]]]:
+def mutations(things: Mapping[str, Any], number: int) -> dict[str, tuple[str, dict[str, Any]]]:
     """By act: the mutation, and its input."""
     north, window = things["north"], {"availableFrom": text(WINDOW.start), "availableUntil": text(WINDOW.end)}
     report = {"resource": "mask.n95", "asOf": text(NOW - timedelta(minutes=number)), "staffed": 100, "occupied": 10}
@@ -194,7 +204,21 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         things["spare client"] = spare.client_id
         things |= await person_of(stage, north, clients)
         things["invited person"] = await somebody(stage)
-        yield World(stage, north, south, east, clients, things)
+        files = [{"name": name, "text": data.decode()} for name, data in shipped_policies().items()]
+        world = World(stage, north, south, east, clients, {**things, "files": files})
+        await be_refused(world)
+        yield world
+
+
+async def be_refused(world: World) -> None:
+    """A refusal of North's, and one of each client."""
+    regulator = world.clients[Role.REGULATOR]
+    for client in (world.north.client, *world.clients.values()):
+        forbidden = "publishOffer" if client is world.clients[Role.ADMIN] else "registerInstitution"
+        assert not await world.may(client, forbidden)
+        found = await regulator.graphql(REFUSED_LAST, {"actor": client.client_id})
+        world.own_refusals[client.client_id] = found["decisions"]["nodes"][0]["id"]
+    world.things["refusal"] = world.own_refusals[world.north.client.client_id]
 
 
 async def client_of(stage: Stage, role: Role, institution: UUID | None, name: str = "all") -> ApiClient:

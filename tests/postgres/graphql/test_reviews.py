@@ -148,9 +148,8 @@ async def test_who_can_do_it_are_those_whom_the_policies_permit_it(api: Api) -> 
     await registered(api, "dashboard", ["INSTITUTION"], north, scopes=["system/*.rs"])
     await registered(api, "gone", ["INSTITUTION"], north)
     await api.done("admin", "disableClient", clientId="gone")
-    await registered(
-        api, "app", ["INSTITUTION"], None, scopes=["user/Offer.cruds"], redirectUris=["https://app.example/cb"], jwks=None
-    )
+    of_people = {"scopes": ["user/Offer.cruds"], "redirectUris": ["https://app.example/cb"], "jwks": None}
+    await registered(api, "app", ["INSTITUTION"], None, **of_people)
     found = (await api.ask("admin", WHO, action="publishOffer", owner=north))["whoCan"]["nodes"]
     assert [(one["holder"], one["id"]) for one in found] == [("CLIENT", "north-system")]
     assert found[0]["policies"] == ["pledge-own-units"]
@@ -192,7 +191,8 @@ async def test_who_can_is_paged_through_processes_clients_and_people(api: Api) -
             break
         after = page["pageInfo"]["endCursor"]
     assert seen == [
-        "allocate", "expire", "forecast", "ingest", "reconcile", "retain", "seal", "planner-0", "planner-1", "planner-2",
+        "allocate", "expire", "forecast", "ingest", "reconcile", "retain", "seal",
+        "planner-0", "planner-1", "planner-2",
     ]  # fmt: skip
 
 
@@ -288,7 +288,8 @@ async def test_nobody_is_admin_and_auditor(api: Api) -> None:
 async def test_an_auditor_reads_what_admins_do_and_each_reading_is_on_record(api: Api) -> None:
     api.callers["auditor"] = _caller("auditor", Role.AUDITOR)
     await registered(api, "some-planner", ["ALLOCATOR"])
-    found = await api.ask("auditor", '{ decisions(kind: "client.registered") { nodes { actor } } clients { nodes { name } } }')
+    query = '{ decisions(kind: "client.registered") { nodes { actor } } clients { nodes { name } } }'
+    found = await api.ask("auditor", query)
     assert found["decisions"]["nodes"][0]["actor"] == "admin"
     refusal = await api.send("auditor", '{ decisions(kind: "offer.published") { nodes { id } } }')
     assert refusal.refusal[0] == "FORBIDDEN"
