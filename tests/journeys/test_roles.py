@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import csv
 import itertools
+import json
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -420,3 +424,58 @@ async def test_what_a_regulator_reads_is_on_record_itself(world: World) -> None:
     assert await world.may(regulator, "readDecisionBundle")
     bundles = await readings("audit.bundle_read")
     assert world.things["registration"] in {node["subjectId"] for node in bundles}
+
+
+async def sharewell(*arguments: object) -> tuple[int, str]:
+    """Run the command line as an admin would; exit status and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "sharewell.cli", *map(str, arguments), stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode()
+
+
+async def test_an_admin_asks_who_can_what_and_why_at_the_command_line(world: World, tmp_path: Path) -> None:
+    admin, key = world.stage.credentials["admin"], tmp_path / "admin.json"
+    admin.save(key)
+    status, told = await sharewell("access", "why", world.things["refusal"], "-c", key)
+    assert (status, "no policy permitted it" in told, "with the role admin" in told) == (0, True, True)
+    status, told = await sharewell("access", "who-can", "publishOffer", "--owner", world.things["north"], "-c", key)
+    assert status == 0
+    assert f"client {world.north.client.client_id} (north): pledge-own-units" in told
+    status, told = await sharewell("access", "what-can", world.clients[Role.DEVICE].client_id, "-c", key)
+    assert (status, told.splitlines()[0]) == (0, "reportCapacity own: report-own-capacity")
+    for form in ("csv", "json"):
+        status, told = await sharewell("access", "review", tmp_path / f"a.{form}", "--format", form, "-c", key)
+        assert status == 0, told
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    kept = json.loads((tmp_path / "a.json").read_text())["access"]
+    assert [row["id"] for row in rows] == [row["id"] for row in kept]
+    assert {row["holder"] for row in rows} == {"CLIENT", "PERSON"}
+
+
+async def test_an_admin_tries_a_draft_at_the_command_line(world: World, tmp_path: Path) -> None:
+    key, folder, other = tmp_path / "admin.json", tmp_path / "draft", tmp_path / "same"
+    world.stage.credentials["admin"].save(key)
+    for each in (folder, other):
+        each.mkdir()
+        for name, data in shipped_policies().items():
+            (each / name).write_bytes(data)
+    status, told = await sharewell("policy", "compare", folder, "-c", key)
+    assert (status, told.startswith("equivalent")) == (0, True)
+    (folder / "trial.cedar").write_text(
+        '@id("trial") @sentence("No pledges on trial.") forbid (principal, action == Sharewell::Action::"publishOffer",'
+        " resource);"
+    )
+    status, told = await sharewell("policy", "compare", folder, other)
+    assert (status, told.startswith("less permissive"), "exhaustive" in told) == (1, True, True)
+    status, told = await sharewell("policy", "simulate", folder, "-c", key)
+    assert status == 1
+    assert "north publishOffer: 0 unchanged" in told
+    assert "allowed by pledge-own-units then, refused by trial now; decision " in told
+    (folder / "trial.cedar").write_text("permit;")
+    status, told = await sharewell("policy", "simulate", folder, "-c", key)
+    assert (status, "the draft cannot be used: trial.cedar" in told) == (1, True)

@@ -26,7 +26,7 @@ from sharewell.services.office import Office
 from sharewell.store.paging import Page
 from sharewell.store.simulations import SimulationRepository
 
-MOST_DECISIONS: Final = 500_000  #: of one window
+MOST_DECISIONS: Final = 250_000  #: of one window
 MOST_LISTED: Final = 100  #: changed decisions that come with the counts
 AT_ONCE: Final = 1_000  #: decisions read at a time
 MOST_KEPT: Final = 100_000  #: questions remembered at a time
