@@ -25,6 +25,7 @@ Records = list[dict[str, Any]]
 #: Name -> module of this folder, its function, and whether it works on a database, which is then made for it alone.
 BENCHMARKS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "authz": ("authz", "measure", False),
+    "policies": ("policies", "measure", True),
     "ingest": ("ingest", "measure", False),
     "ingest-stored": ("ingest", "measure_stored", True),
     "forecasting": ("forecasting", "measure", False),
