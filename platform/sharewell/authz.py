@@ -120,10 +120,12 @@ class Authorizer:
         text = cedarpy.policies_from_json_str(
             json.dumps({"staticPolicies": bodies, "templates": {}, "templateLinks": []})
         )
-        return Authorizer(
+        few = Authorizer(
             policies=kept, files=self.files, policy_set=self.policy_set, handle=cedarpy.PolicySet.from_str(text),
             schema=self._schema,
         )  # fmt: skip
+        few._with_both = self._with_both  # whoever is asked of one is asked of the other
+        return few
 
     def _entities(self, caller: str, target: str) -> cedarpy.Entities:
         return self._with_caller(caller).with_added_json_str(target)

@@ -14,6 +14,7 @@ from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Role
 from sharewell.domain.review import AccessState, Holder, Permitted, Reach, Reviewed
 from sharewell.services.reviews import Place
+from sharewell.store.paging import Page
 from sharewell_schema.context import Info
 from sharewell_schema.describe import argument, described, field, query
 from sharewell_schema.paging import FIRST, After, Connection, First, bad_cursor, connection, how_many, read_cursor
@@ -50,8 +51,8 @@ class RefusalExplanation:
     scope: str | None = field("The permission that the token must grant; null where no policy was asked.")
     allowed_now: bool | None = field("Whether the policies in force permit it; null where they cannot be asked again.")
     would_change: list[RefusalChange] = field(
-        "What lifts the refusal under the policies in force, found by asking them with one fact changed, or with two at "
-        "once where none alone helps."
+        "What lifts the refusal under the policies in force, found by asking them with one fact changed, or with two "
+        "at once where none alone helps."
     )
 
 
@@ -145,8 +146,8 @@ class ReviewQueries:
             info.context.caller, at=at, dormant_after=timedelta(days=dormant_days), after=_read_place(after),
             first=how_many(first),
         )  # fmt: skip
-        shown = type(page)(tuple(_line(each) for each in page.items), page.has_more)
-        return connection(AccessReviewLine, shown, after, _place)
+        lines = Page(tuple(_line(each) for each in page.items), page.has_more)
+        return connection(AccessReviewLine, lines, after, _place)
 
 
 def _action(name: str) -> Action:

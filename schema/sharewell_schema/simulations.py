@@ -23,7 +23,7 @@ described(
     Unplayed, "Why a decision cannot be asked again.", "NotReplayable",
     not_asked="No policy was asked: a credential that did not hold, or a protocol's own rule.",
     not_told="The entry, an old one, does not hold what was asked.",
-    token_not_told="The entry, an old one, does not tell what the token was for and bound to, and here that matters.",
+    half_told="The entry, an old one, does not tell what the token was for and bound to, and here that matters.",
     unreadable="It asks for an act, or holds a role, that this release does not know.",
     draft_fails="The draft fails while it decides; in force, it would let nobody through.",
 )  # fmt: skip
@@ -142,7 +142,7 @@ class SimulationQueries:
         )
         tally = found.tally
         groups = [
-            SimulatedGroup(institution=institution, action=action, counts=_counts(counts))  # type: ignore[call-arg]
+            SimulatedGroup(institution=institution, action=action, counts=_counts(counts))
             for (institution, action), counts in sorted(tally.by.items(), key=_most_changed)
         ]
         await fetch_edges(info, groups, EDGES)

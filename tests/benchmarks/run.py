@@ -26,6 +26,7 @@ Records = list[dict[str, Any]]
 BENCHMARKS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "authz": ("authz", "measure", False),
     "authz-lists": ("authz", "measure_lists", True),
+    "policies": ("policies", "measure", True),
     "ingest": ("ingest", "measure", False),
     "ingest-stored": ("ingest", "measure_stored", True),
     "forecasting": ("forecasting", "measure", False),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import csv
 import itertools
+import json
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +20,7 @@ import pytest
 import pytest_asyncio
 from tests.journeys.conftest import open_folder, platform, until
 
+from sharewell.authz import shipped_policies
 from sharewell.cli.stage import Stage
 from sharewell.client import ApiClient, Credential, GraphQLErrors
 from sharewell.domain.principals import Role
@@ -44,6 +49,9 @@ NOTHING_TO_DO = {
 REFUSALS = """
 query ($actor: String!) { decisions(actor: $actor, kind: "access.refused", first: 200) { nodes { action outcome } } }
 """
+REFUSED_LAST = """
+query ($actor: String!) { decisions(actor: $actor, kind: "access.refused", first: 1) { nodes { id } } }
+"""
 ANSWERED = "query ($transfer: UUID!) { transfer(id: $transfer) { requestId allocationId } }"
 LIST = "query ($institution: UUID) { requests(institution: $institution) { nodes { id } } }"
 
@@ -57,14 +65,16 @@ class World:
     south: Player
     east: Player
     clients: dict[Role, ApiClient]
-    things: dict[str, str]
+    things: dict[str, Any]
+    own_refusals: dict[str, str] = field(default_factory=dict)  #: by client, one of its own
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)  #: FORBIDDEN answers, by client and act
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     async def may(self, client: ApiClient, act: str) -> bool:
         """Try the act on what belongs to North; tell whether it was permitted and then was done."""
         try:
-            await client.graphql(*operation(act, self.things, next(self.numbers)))
+            things = {**self.things, "own": self.own_refusals.get(client.client_id)}
+            await client.graphql(*operation(act, things, next(self.numbers)))
         except GraphQLErrors as errors:
             if set(errors.codes) == {"FORBIDDEN"}:
                 self.refused[client.client_id, act] += 1
@@ -81,7 +91,7 @@ class World:
         return Counter(node["action"] for node in nodes)
 
 
-def operation(act: str, things: Mapping[str, str], number: int) -> tuple[str, dict[str, Any]]:
+def operation(act: str, things: Mapping[str, Any], number: int) -> tuple[str, dict[str, Any]]:
     """What a client sends in order to do `act`, and its variables."""
     if act in QUERIES:
         return QUERIES[act], {name: things[name] for name in re.findall(r"\$(\w+):", QUERIES[act])}
@@ -117,6 +127,10 @@ QUERIES = {
     "findSubject": 'query ($north: UUID!) { dataSubject(identifier: "staff-1", institution: $north) { subject } }',
     "viewSubject": "query ($acted: UUID!) { decision(id: $acted) { onBehalfOf { name } } }",
     "viewClient": "query ($client: String!) { client(clientId: $client) { clientId } }",
+    "explainAccess": "query ($refusal: UUID!) { whyRefused(decision: $refusal) { action } }",
+    "explainOwnRefusal": "query ($own: UUID!) { whyRefused(decision: $own) { action } }",
+    "reviewAccess": "query ($client: String!) { whatCan(clientId: $client) { action } }",
+    "simulatePolicy": "query ($files: [PolicyFileInput!]!) { policyComparison(files: $files) { relation } }",
     "viewPerson": "query { people { nodes { id } } }",
     "viewPolicy": "query { policySet { sha256 } }",
     "viewPolicyVersion": "query { policyVersions { nodes { number } } }",
@@ -124,7 +138,7 @@ QUERIES = {
 }
 
 
-def mutations(things: Mapping[str, str], number: int) -> dict[str, tuple[str, dict[str, Any]]]:
+def mutations(things: Mapping[str, Any], number: int) -> dict[str, tuple[str, dict[str, Any]]]:
     """By act: the mutation, and its input."""
     north, window = things["north"], {"availableFrom": text(WINDOW.start), "availableUntil": text(WINDOW.end)}
     report = {"resource": "mask.n95", "asOf": text(NOW - timedelta(minutes=number)), "staffed": 100, "occupied": 10}
@@ -215,7 +229,21 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         things["spare client"] = spare.client_id
         things |= await person_of(stage, north, clients)
         things["invited person"] = await somebody(stage)
-        yield World(stage, north, south, east, clients, things)
+        files = [{"name": name, "text": data.decode()} for name, data in shipped_policies().items()]
+        world = World(stage, north, south, east, clients, {**things, "files": files})
+        await be_refused(world)
+        yield world
+
+
+async def be_refused(world: World) -> None:
+    """A refusal of North's, and one of each client."""
+    regulator = world.clients[Role.REGULATOR]
+    for client in (world.north.client, *world.clients.values()):
+        forbidden = "publishOffer" if client is world.clients[Role.ADMIN] else "registerInstitution"
+        assert not await world.may(client, forbidden)
+        found = await regulator.graphql(REFUSED_LAST, {"actor": client.client_id})
+        world.own_refusals[client.client_id] = found["decisions"]["nodes"][0]["id"]
+    world.things["refusal"] = world.own_refusals[world.north.client.client_id]
 
 
 async def client_of(stage: Stage, role: Role, institution: UUID | None, name: str = "all") -> ApiClient:
@@ -422,3 +450,58 @@ async def test_what_a_regulator_reads_is_on_record_itself(world: World) -> None:
     assert await world.may(regulator, "readDecisionBundle")
     bundles = await readings("audit.bundle_read")
     assert world.things["registration"] in {node["subjectId"] for node in bundles}
+
+
+async def sharewell(*arguments: object) -> tuple[int, str]:
+    """Run the command line as an admin would; exit status and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "sharewell.cli", *map(str, arguments), stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode()
+
+
+async def test_an_admin_asks_who_can_what_and_why_at_the_command_line(world: World, tmp_path: Path) -> None:
+    admin, key = world.stage.credentials["admin"], tmp_path / "admin.json"
+    admin.save(key)
+    status, told = await sharewell("access", "why", world.things["refusal"], "-c", key)
+    assert (status, "no policy permitted it" in told, "with the role admin" in told) == (0, True, True)
+    status, told = await sharewell("access", "who-can", "publishOffer", "--owner", world.things["north"], "-c", key)
+    assert status == 0
+    assert f"client {world.north.client.client_id} (north): pledge-own-units" in told
+    status, told = await sharewell("access", "what-can", world.clients[Role.DEVICE].client_id, "-c", key)
+    assert (status, told.splitlines()[0]) == (0, "reportCapacity own: report-own-capacity")
+    for form in ("csv", "json"):
+        status, told = await sharewell("access", "review", tmp_path / f"a.{form}", "--format", form, "-c", key)
+        assert status == 0, told
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    kept = json.loads((tmp_path / "a.json").read_text())["access"]
+    assert [row["id"] for row in rows] == [row["id"] for row in kept]
+    assert {row["holder"] for row in rows} == {"CLIENT", "PERSON"}
+
+
+async def test_an_admin_tries_a_draft_at_the_command_line(world: World, tmp_path: Path) -> None:
+    key, folder, other = tmp_path / "admin.json", tmp_path / "draft", tmp_path / "same"
+    world.stage.credentials["admin"].save(key)
+    for each in (folder, other):
+        each.mkdir()
+        for name, data in shipped_policies().items():
+            (each / name).write_bytes(data)
+    status, told = await sharewell("policy", "compare", folder, "-c", key)
+    assert (status, told.startswith("equivalent")) == (0, True)
+    (folder / "trial.cedar").write_text(
+        '@id("trial") @sentence("No pledges on trial.") forbid (principal, action == Sharewell::Action::"publishOffer",'
+        " resource);"
+    )
+    status, told = await sharewell("policy", "compare", folder, other)
+    assert (status, told.startswith("less permissive"), "exhaustive" in told) == (1, True, True)
+    status, told = await sharewell("policy", "simulate", folder, "-c", key)
+    assert status == 1
+    assert "north publishOffer: 0 unchanged" in told
+    assert "allowed by pledge-own-units then, refused by trial now; decision " in told
+    (folder / "trial.cedar").write_text("permit;")
+    status, told = await sharewell("policy", "simulate", folder, "-c", key)
+    assert (status, "the draft cannot be used: trial.cedar" in told) == (1, True)

@@ -78,7 +78,8 @@ DRAFTS = {
     "both ways": (
         HEAD.replace("trial", "one") + 'permit (principal in Sharewell::Role::"device", '
         'action == Sharewell::Action::"viewOffer", resource);'
-        + HEAD + 'forbid (principal in Sharewell::Role::"allocator", action == Sharewell::Action::"viewOffer", resource);',
+        + HEAD
+        + 'forbid (principal in Sharewell::Role::"allocator", action == Sharewell::Action::"viewOffer", resource);',
         Relation.NEITHER,
     ),
 }  # fmt: skip
@@ -100,8 +101,7 @@ some_institution = st.none() | st.sampled_from(HOUSES)
 @st.composite
 def inquiries(draw: st.DrawFn) -> Inquiry:
     action = draw(st.sampled_from(
-        [Action.PUBLISH_OFFER, Action.VIEW_OFFER, Action.VIEW_REQUEST, Action.VIEW_TRANSFER, Action.START_JOB]
-        + list(Action)
+        [Action.PUBLISH_OFFER, Action.VIEW_OFFER, Action.VIEW_REQUEST, Action.VIEW_TRANSFER, Action.START_JOB, *Action]
     ))  # fmt: skip
     caller = Caller(
         principal=draw(st.sampled_from(["a-client", "pet", "allocate", "seal"])),
@@ -114,8 +114,10 @@ def inquiries(draw: st.DrawFn) -> Inquiry:
         proof_required=draw(st.booleans()),
     )  # fmt: skip
     target = Target(kind=action.kind, id=draw(st.sampled_from([MANY, "the-offer", "else", str(HOUSES[0])])))
-    parties = ("giver", "receiver") if action.kind == "transfer" else ("owner",)
-    target = replace(target, **{party: draw(some_institution) for party in parties})
+    if action.kind == "transfer":
+        target = replace(target, giver=draw(some_institution), receiver=draw(some_institution))
+    else:
+        target = replace(target, owner=draw(some_institution))
     status = draw(st.sampled_from([None, "active", "suspended", "observed"]))
     told = status is not None and action.writes and caller.institution is not None
     return Inquiry(caller=caller, action=action, target=target, context={"callerStatus": str(status)} if told else {})

@@ -42,6 +42,7 @@ from sharewell.store import (
     policy_versions,
     receipts,
     requests,
+    simulations,
     subjects,
     surges,
     transfers,
@@ -279,6 +280,9 @@ A_DAY = {"since": NOW - timedelta(days=10), "until": NOW - timedelta(days=9)}
 AN_OLD_SET = hashlib.md5(b"7", usedforsecurity=False).hexdigest() + hashlib.md5(b"", usedforsecurity=False).hexdigest()
 
 QUERIES: Mapping[str, Query] = {
+    "decisions of a window, to be decided anew": Query(
+        simulations.REPLAY, (NOW - timedelta(days=10), UUID(int=0), NOW - timedelta(days=9), 200), 900
+    ),
     "capacity": Query(capacity.PAGE, (NEWEST, None, None, 51), 100),
     "capacity, far down": Query(capacity.PAGE, (an_id(2, 150_000), None, BEDS, 51), 2_500),
     "capacity of one": Query(capacity.PAGE, (NEWEST, HOUSE, None, 51), 200),

@@ -33,6 +33,7 @@ from sharewell.domain.people import Person
 from sharewell.domain.policy_versions import PolicyVersion, Scheduled
 from sharewell.domain.requests import Request
 from sharewell.domain.resources import Resource
+from sharewell.domain.review import Registration
 from sharewell.domain.surges import SurgeMode
 from sharewell.domain.transfers import Transfer
 from sharewell.domain.trial import ForecastTrial
@@ -225,7 +226,8 @@ SHAPES = (
     Shape(HorizonUnmet, "horizons: UNMET", "sharewell.horizon_unmet", WHOSE),
     Shape(Choice, "choices: IN_FORCE ALL_IN_FORCE PAGE", "sharewell.choice"),
     Shape(FeedRecord, "feeds: BY_HASH BY_ID PAGE", "sharewell.feed", {"decision_id": "decision"}),
-    Shape(Client, "clients: BY_ID PAGE", "oauth.client", {"jwks": "keys"}),
+    Shape(Client, "clients: BY_ID PAGE APPS", "oauth.client", {"jwks": "keys"}),
+    Shape(Registration, "reviews: CLIENTS PEOPLE"),
     Shape(DecisionHeader, "audit: PAGE"),
     Shape(FacetValue, "inspection: FACETS"),
     Shape(Held, "inspection: HELD"),

@@ -1,4 +1,4 @@
-"""`sharewell policy`: try a draft of the policies before it can bite; what is about versions is in `policy_versions`."""
+"""`sharewell policy`: try a draft of the policies before it can bite; for versions see `policy_versions`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files as resource_files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,13 +20,16 @@ app = typer.Typer(no_args_is_help=True, help="Draft, try, approve and roll back 
 for name, command in policy_versions.COMMANDS.items():
     app.command(name)(command)
 
+SCHEMA = "sharewell.cedarschema"
 SIMULATE = """
 query ($files: [PolicyFileInput!]!, $since: DateTime!, $until: DateTime!) {
   policySimulation(files: $files, since: $since, until: $until) {
     decisionId draft moreChanged questions
     total { decisions unchanged newlyAllowed newlyDenied notReplayable }
     notReplayed { reason decisions }
-    groups { institutionId institution { code } action counts { decisions unchanged newlyAllowed newlyDenied notReplayable } }
+    groups {
+      institutionId institution { code } action counts { decisions unchanged newlyAllowed newlyDenied notReplayable }
+    }
     changed { id at actor action then { allowed policies } now { allowed policies } }
   }
 }"""
@@ -150,7 +154,8 @@ def _files(folder: Path) -> dict[str, bytes]:
         raise typer.BadParameter(f"{folder} cannot be read: {why}.") from None
     if not found:
         raise typer.BadParameter(f"{folder} holds no policy; its files end in .cedar and .cedarschema.")
-    return found
+    # A version of the policies comes without a schema, which belongs to the release.
+    return {SCHEMA: resource_files("sharewell_policies").joinpath(SCHEMA).read_bytes()} | found
 
 
 def _is_policy(name: str) -> bool:
@@ -200,5 +205,6 @@ def _told(found: Mapping[str, Any]) -> Iterator[str]:
     for why in found["unclear"]:
         yield f"NOT EXHAUSTIVE  {why}"
     for each in found["actions"]:
-        yield f"{each['action']}: {each['newlyAllowed']} kinds newly allowed, {each['newlyDenied']} newly denied, such as"
+        counts = f"{each['newlyAllowed']} kinds newly allowed, {each['newlyDenied']} newly denied"
+        yield f"{each['action']}: {counts}, such as"
         yield from (f"  {one['sentence']}" for one in each["examples"])

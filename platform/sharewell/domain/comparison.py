@@ -1,9 +1,9 @@
 """Two sets of policies over every request that they can tell apart: whether one permits more, and where.
 
-The platform asks of finitely many kinds of request, once ids stand for themselves alone: Cedar compares ids for equality
-only, and of everything else the policies are read for what they look at (`Terms`). `cases` lists one request of each kind
-that some policies can tell from the others. Where a policy looks at something that cases do not cover, `unclear` says so,
-and nothing is claimed of what was not tried.
+The platform asks of finitely many kinds of request, once ids stand for themselves alone: Cedar compares ids for
+equality only, and of everything else the policies are read for what they look at (`Terms`). `cases` lists one request
+of each kind that some policies can tell from the others. Where a policy looks at something that cases do not cover,
+`unclear` says so, and nothing is claimed of what was not tried.
 """
 
 from __future__ import annotations
@@ -97,9 +97,9 @@ def unclear(terms: Terms) -> tuple[str, ...]:
 def apart(rest: Terms, forbids: Terms) -> tuple[Terms, Terms]:
     """Of all that is looked at: what requests must differ in, and what only `forbids` look at, each for itself.
 
-    `forbids` are policies that two sets share, `rest` all others. Both sets refuse whatever one of the forbids meets, so
-    they differ on a request exactly if the rest differs and no forbid meets it. The rest does not see facts that only
-    forbids look at: `cases` of the first terms show where it differs, and then one of the `variants` by the second
+    `forbids` are policies that two sets share, `rest` all others. Both sets refuse whatever one of the forbids meets,
+    so they differ on a request exactly if the rest differs and no forbid meets it. The rest does not see facts that
+    only forbids look at: `cases` of the first terms show where it differs, and then one of the `variants` by the second
     is enough.
     """
     loose = frozenset(_LOOSE) & forbids.facts - rest.facts
@@ -309,7 +309,8 @@ def _who(inquiry: Inquiry) -> str:
     if not caller.scopes:
         said.append("without the scope it needs")
     if caller.proof_required:
-        said.append("bound to a key that it proves" if caller.sender_constrained else "bound to a key it does not prove")
+        proves = "that it proves" if caller.sender_constrained else "it does not prove"
+        said.append(f"bound to a key {proves}")
     elif caller.sender_constrained:
         said.append("proving a key")
     if caller.purpose is not None:
@@ -321,7 +322,8 @@ def _what(inquiry: Inquiry) -> str:
     caller, target = inquiry.caller, inquiry.target
     parties = {"of": target.owner, "given by": target.giver, "received by": target.receiver}
     told = [f"{word} {_whose(party, caller)}" for word, party in parties.items() if party is not None]
-    thing = f"the list of {target.kind} things" if target.id == MANY else f"{'an' if target.kind[0] in 'aeiou' else 'a'} {target.kind}"
+    article = "an" if target.kind[0] in "aeiou" else "a"
+    thing = f"the list of {target.kind} things" if target.id == MANY else f"{article} {target.kind}"
     if target.id not in (MANY, _THING):
         thing = f"the {target.kind} {target.id}"
     return " ".join([thing, *told]) if told else f"{thing} of nobody in particular"

@@ -30,7 +30,9 @@ OPERATOR: Final = "operator"
 def check_apart(roles: Iterable[Role]) -> None:
     """Whoever is audited does not audit. Raises `Invalid` for roles that hold both admin and auditor."""
     if {Role.ADMIN, Role.AUDITOR} <= {*roles}:
-        raise Invalid("roles holds admin and auditor; an auditor looks at what admins do, so it is no admin.", field="roles")
+        raise Invalid(
+            "roles holds admin and auditor; an auditor looks at what admins do, so it is no admin.", field="roles"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

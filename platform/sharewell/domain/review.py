@@ -162,14 +162,22 @@ def context_of(caller: Caller, action: Action, standing: str | None) -> Mapping[
 
 def changes(inquiry: Inquiry, most: int) -> Iterator[tuple[tuple[str, ...], Inquiry]]:
     """The inquiry with `most` facts changed, each set of changes in words. Whether one helps is for Cedar to say."""
-    for several in combinations(list(_changes(inquiry)), most):
-        kinds = {kind for kind, _, _ in several}
-        if len(kinds) < most or (most > 1 and "process" in kinds):
-            continue  # two changes of one fact are one change, and a process is somebody else altogether
+    each = [one for one in _changes(inquiry) if one[2] != inquiry]
+    for several in combinations(each, most):
+        if len({kind for kind, _, _ in several}) < most:
+            continue  # two changes of one fact are one change
         changed = inquiry
         for _, _, change in several:
             changed = _merged(inquiry, changed, change)
         yield tuple(words for _, words, _ in several), changed
+
+
+def as_process(inquiry: Inquiry) -> Iterator[tuple[tuple[str, ...], Inquiry]]:
+    """The inquiry of each of the platform's own processes, in the same form."""
+    for name in WORKERS:
+        yield (f"being the platform's own process {name}, which nobody from outside is",), replace(
+            inquiry, caller=process(name), context={}
+        )
 
 
 def _merged(before: Inquiry, one: Inquiry, other: Inquiry) -> Inquiry:
@@ -195,23 +203,19 @@ def _changes(inquiry: Inquiry) -> Iterator[tuple[str, str, Inquiry]]:
     style = "user" if caller.principal.startswith(PREFIX) else "system"
     needed = f"{style}/{scope_of(inquiry.action, target)}"
     yield "scope", f"a token with the scope {needed}", with_caller(scopes=caller.scopes | {needed})
-    for role in sorted(set(Role) - caller.roles):
-        yield "role", f"the role {role}", with_caller(roles=caller.roles | {role})
-    for role in sorted(caller.roles):
-        yield "role", f"no longer the role {role}", with_caller(roles=caller.roles - {role})
+    for role in Role:
+        words = f"no longer the role {role}" if role in caller.roles else f"the role {role}"
+        yield "role", words, with_caller(roles=caller.roles ^ {role})
     parties = {"that it belongs to": target.owner, "that gives": target.giver, "that receives": target.receiver}
     for words, party in parties.items():
-        if party is not None and party != caller.institution:
+        if party not in (None, caller.institution):
             yield "institution", f"acting for the institution {words}", with_caller(institution=party)
-    if caller.institution is not None:
-        nobody = replace(inquiry, caller=replace(caller, institution=None), context={})
-        yield "institution", "acting for no institution", nobody
-    if not caller.sender_constrained:
-        yield "proof", "a token bound to a key, and a proof of that key", with_caller(sender_constrained=True)
-    if caller.purpose is not None:
-        yield "purpose", f"a token that is not for {caller.purpose}", with_caller(purpose=None)
-    if inquiry.context.get("callerStatus", "active") != "active":
-        context = {**inquiry.context, "callerStatus": "active"}
-        yield "standing", "an institution that is active", replace(inquiry, context=context)
-    for name in WORKERS:
-        yield "process", f"the platform's own process {name}, which nobody can be", replace(inquiry, caller=process(name))
+    nobody = replace(inquiry, caller=replace(caller, institution=None), context={})
+    yield "institution", "acting for no institution", nobody
+    yield "proof", "a token bound to a key, and a proof of that key", with_caller(sender_constrained=True)
+    yield "purpose", f"a token that is not for {caller.purpose}", with_caller(purpose=None)
+    yield "standing", "an institution that is active", replace(inquiry, context=_active(inquiry.context))
+
+
+def _active(context: Mapping[str, str]) -> dict[str, str]:
+    return {name: "active" if name == "callerStatus" else value for name, value in context.items()}

@@ -7,7 +7,8 @@ such as an institution's readings of what is its own, cannot be replayed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Set
+from collections.abc import Hashable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -19,7 +20,7 @@ from sharewell.domain.principals import Caller
 from sharewell.domain.scopes import is_internal
 
 #: Entities that a policy names: type and id.
-Named = Set[tuple[str, str]]
+Named = AbstractSet[tuple[str, str]]
 
 
 class Unplayed(StrEnum):
@@ -27,7 +28,7 @@ class Unplayed(StrEnum):
 
     NOT_ASKED = "not_asked"  #: no policy was asked: a credential that did not hold, or a protocol's own rule
     NOT_TOLD = "not_told"  #: the entry, an old one, does not hold what was asked
-    TOKEN_NOT_TOLD = "token_not_told"  # noqa: S105  #: nor what its token was for and bound to, which matters here
+    HALF_TOLD = "half_told"  #: nor what its token was for and bound to, which matters here
     UNREADABLE = "unreadable"  #: it asks for an act, or holds a role, that this release does not know
     DRAFT_FAILS = "draft_fails"  #: the draft fails while it decides; in force, it would let nobody through
 

@@ -1,7 +1,7 @@
 """What the text of policies refers to: which facts of a request it looks at, and with what it compares them.
 
-Read from Cedar's JSON form of a policy (https://docs.cedarpolicy.com/policies/json-format.html). Two requests that differ
-only in what no policy looks at get the same answer, so this is what a finite comparison of policies rests on.
+Read from Cedar's JSON form of a policy (https://docs.cedarpolicy.com/policies/json-format.html). Two requests that
+differ only in what no policy looks at get the same answer, so this is what a finite comparison of policies rests on.
 """
 
 from __future__ import annotations
@@ -137,21 +137,23 @@ def _unclear(node: Any) -> Iterator[str]:
     if not isinstance(node, Mapping) or _covered(node):
         return
     fact = _fact(node)
-    if fact in _TEXTS:
-        yield f"it looks at {fact} otherwise than by comparing it with texts"
-    elif fact == SCOPES:
-        yield f"it looks at {fact} otherwise than by whether it contains the required scope, or scopes written out"
-    elif fact == "context":
-        yield "it looks at the context as a whole"
     if fact is not None:
+        yield from _OTHERWISE.get(fact, ())
         return
     if "." in node or "has" in node:
         yield "it looks at a fact of a fact, such as the owner of an owner"
-    for form in ("getTag", "hasTag"):
-        if form in node:
-            yield "it looks at tags"
+    if "getTag" in node or "hasTag" in node:
+        yield "it looks at tags"
     for each in node.values():
         yield from _unclear(each)
+
+
+#: What is unclear about looking at a fact in a way that `_covered` does not know.
+_OTHERWISE: Final = {
+    **{fact: (f"it looks at {fact} otherwise than by comparing it with texts",) for fact in _TEXTS},
+    SCOPES: (f"it looks at {SCOPES} otherwise than by whether it contains the required scope, or scopes written out",),
+    "context": ("it looks at the context as a whole",),
+}
 
 
 def _covered(node: Mapping[str, Any]) -> bool:
@@ -160,18 +162,14 @@ def _covered(node: Mapping[str, Any]) -> bool:
     if rest or not isinstance(of, Mapping):
         return False
     left, right = of.get("left"), of.get("right")
-    match form:
-        case "has":
-            return _fact(left) in _VARIABLES
-        case "==" | "!=":
-            return (_fact(left) in _TEXTS and _text(right)) or (_text(left) and _fact(right) in _TEXTS)
-        case "like":  # the platform itself writes these two, from few values that are all tried
-            return _fact(left) in (NEEDED, STANDING)
-        case "contains" if _fact(left) == SCOPES:
-            return _fact(right) == NEEDED or _text(right)
-        case "contains":
-            return _texts(left) and _fact(right) in _TEXTS
-        case "containsAny" | "containsAll":
-            return _fact(left) == SCOPES and _texts(right)
-        case _:
-            return False
+    fact, other = _fact(left), _fact(right)
+    covered = {
+        "has": fact in _VARIABLES,
+        "==": (fact in _TEXTS and _text(right)) or (_text(left) and other in _TEXTS),
+        "!=": (fact in _TEXTS and _text(right)) or (_text(left) and other in _TEXTS),
+        "like": fact in (NEEDED, STANDING),  # the platform itself writes these two, from few values that are all tried
+        "contains": (fact == SCOPES and (other == NEEDED or _text(right))) or (_texts(left) and other in _TEXTS),
+        "containsAny": fact == SCOPES and _texts(right),
+        "containsAll": fact == SCOPES and _texts(right),
+    }
+    return covered.get(form, False)

@@ -28,6 +28,7 @@ from sharewell.services.simulations import asked, read_draft
 
 MOST_EXAMPLES: Final = 3  #: of each act, for what is newly allowed and newly denied each
 _GROUPS: Final = ("read", "write")
+_NOT_FORBIDDEN: Final = Verdict(allowed=False, policies=())  #: what a set of forbids says where none is met
 
 
 class ComparisonService:
@@ -82,7 +83,10 @@ class _Pair:
         self.first, self.loose = apart(
             Terms.of(policy.body for policy in (*rests[0], *rests[1])), Terms.of(policy.body for policy in shared)
         )
-        self._forbids = before.narrowed(policy.id for policy in shared)
+        # Of the shared forbids, those that no variant can get around are asked first, and once.
+        firm = [policy for policy in shared if not _looks_at(policy, self.loose)]
+        self._firm = before.narrowed(policy.id for policy in firm)
+        self._forbids = before.narrowed(policy.id for policy in shared if policy not in firm)
         self._rests = tuple(
             whole.narrowed(policy.id for policy in rest) for whole, rest in zip((before, draft), rests, strict=True)
         )
@@ -90,16 +94,21 @@ class _Pair:
     def differ(self, inquiry: Inquiry) -> tuple[Inquiry, bool] | None:
         """The request, or a variant of it, that the two decide differently, and whether it is allowed now."""
         was, now = (_verdict(each, inquiry) for each in self._rests)
-        if was.allowed == now.allowed:
+        if was.allowed == now.allowed or asked(self._firm, inquiry) != _NOT_FORBIDDEN:
             return None
         for variant in variants(inquiry, self.loose):
-            if asked(self._forbids, variant) == Verdict(allowed=False, policies=()):
+            if asked(self._forbids, variant) == _NOT_FORBIDDEN:
                 return variant, now.allowed
         return None
 
     def told(self, inquiry: Inquiry) -> Difference:
         """How each of the whole sets decides it."""
         return difference(inquiry, _verdict(self.before, inquiry), _verdict(self.draft, inquiry))
+
+
+def _looks_at(policy: Policy, loose: Terms) -> bool:
+    terms = Terms.of([policy.body])
+    return bool(terms.facts & loose.facts or terms.entities & loose.entities)
 
 
 def _concerning(authz: Authorizer, action: Action, groups_known: bool) -> list[Policy]:

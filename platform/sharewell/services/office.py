@@ -379,7 +379,7 @@ class Office:
 
 
 def _leaves_a_trace(caller: Caller, action: Action, target: Target) -> bool:
-    """Whether a reading is recorded: all of a regulator or auditor, and of an institution those of what is not its own."""
+    """Whether a reading is recorded: all of regulators and auditors, and an institution's of what is not its own."""
     if action.writes:
         return False
     if not caller.roles.isdisjoint({Role.REGULATOR, Role.AUDITOR}):

@@ -26,6 +26,7 @@ from sharewell.domain.review import (
     Permitted,
     Registration,
     Reviewed,
+    as_process,
     changes,
     context_of,
     process,
@@ -271,9 +272,9 @@ def _allowed(questions: Questions, inquiry: Inquiry) -> bool:
 
 
 def _would_change(questions: Questions, inquiry: Inquiry) -> tuple[tuple[str, ...], ...]:
-    """Found by asking: what helps alone, else what helps two at once."""
-    for most in (1, 2):
-        helping = tuple(words for words, changed in changes(inquiry, most) if _allowed(questions, changed))
+    """Found by asking: what helps alone, else what helps two at once, else being somebody else altogether."""
+    for tried in (changes(inquiry, 1), changes(inquiry, 2), as_process(inquiry)):
+        helping = tuple(words for words, changed in tried if _allowed(questions, changed))
         if helping:
             return helping
     return ()

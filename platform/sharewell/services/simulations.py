@@ -26,7 +26,7 @@ from sharewell.services.office import Office
 from sharewell.store.paging import Page
 from sharewell.store.simulations import SimulationRepository
 
-MOST_DECISIONS: Final = 500_000  #: of one window
+MOST_DECISIONS: Final = 250_000  #: of one window
 MOST_LISTED: Final = 100  #: changed decisions that come with the counts
 AT_ONCE: Final = 1_000  #: decisions read at a time
 MOST_KEPT: Final = 100_000  #: questions remembered at a time
@@ -164,16 +164,16 @@ class Replay:
             kind, id = target["kind"], target["id"]  # noqa: A001
             if id != MANY and kind != "institution" and (kind.capitalize(), id) not in self._questions.named:
                 id = ""  # noqa: A001
-            ruled = (entry["outcome"], entry["policy_set"], *entry["policies"]) if token is None else tuple(token.values())
+            ruled = (entry["outcome"], entry["policy_set"], *entry["policies"])
             key = (
                 entry["action"], entry["actor"], told["institution"], *told["roles"], 0, *told["scopes"], kind, id,
-                target.get("owner"), target.get("giver"), target.get("receiver"),
-                target.get("author"), *told["context"].items(), 0, *ruled,
+                target.get("owner"), target.get("giver"), target.get("receiver"), target.get("author"),
+                *told["context"].items(), 0, *(ruled if token is None else token.values()),
             )  # fmt: skip
             hash(key)
-            return key
         except (AttributeError, KeyError, TypeError):
             return None
+        return key
 
     async def _first(self, body: bytes) -> Verdict | Unplayed:
         try:
@@ -190,7 +190,7 @@ class Replay:
         said = {self._questions.verdict(each) for each in fitting}
         if len({each.allowed if isinstance(each, Verdict) else None for each in said}) == 1:
             return min(said, key=str)
-        return Unplayed.TOKEN_NOT_TOLD
+        return Unplayed.HALF_TOLD
 
     async def _set(self, policy_set: str) -> Authorizer | None:
         if policy_set not in self._sets:
