@@ -43,6 +43,7 @@ from sharewell_schema.subjects import SubjectMutations, SubjectQueries
 from sharewell_schema.surges import SurgeMutations, SurgeQueries
 from sharewell_schema.transfers import TransferMutations, TransferQueries
 from sharewell_schema.trials import TrialQueries
+from sharewell_schema.trusted_documents import TrustedDocumentMutations, TrustedDocumentQueries
 
 
 @strawberry.type(description="What can be asked. Lists are pages, read forwards by cursor.")
@@ -51,6 +52,7 @@ class Query(
     OverrideQueries, DeviationQueries, SurgeQueries, ConsentQueries, ForecastQueries, TrialQueries, DriftQueries,
     AllocationQueries, HorizonQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries, InspectionQueries,
     LogQueries, CompletenessQueries, SubjectQueries, PersonQueries, FeedQueries, JobQueries, PolicyQueries,
+    TrustedDocumentQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 
@@ -59,7 +61,7 @@ class Query(
 class Mutation(
     ClientMutations, InstitutionMutations, ResourceMutations, CapacityMutations, OfferMutations, RequestMutations,
     TransferMutations, ChoiceMutations, AnswerMutations, OverrideMutations, DeviationMutations, SurgeMutations,
-    ConsentMutations, HorizonMutations, JobMutations, PersonMutations, SubjectMutations,
+    ConsentMutations, HorizonMutations, JobMutations, PersonMutations, SubjectMutations, TrustedDocumentMutations,
 ):  # fmt: skip
     """The nouns' mutations, all in one."""
 

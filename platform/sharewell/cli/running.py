@@ -70,7 +70,7 @@ def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
         issuer=settings.issuer, keys=keys, database=services.database, clients=services.clients,
         people=services.people, grants=services.grants, access=services.access, migrations=migrations(),
         token_life=settings.token_life, externals=_externals(settings), egress=Egress(settings.egress),
-        registry=REGISTRY,
+        allowed_origins=settings.allowed_origins, registry=REGISTRY,
     )  # fmt: skip
 
     def more_routes(bearer: Bearer) -> list[BaseRoute]:

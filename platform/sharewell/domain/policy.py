@@ -115,6 +115,7 @@ class Action(StrEnum):
 
     REGISTER_CLIENT = "registerClient", "client", "c", "Give a program access, with roles, scopes and an end."
     DISABLE_CLIENT = "disableClient", "client", "u", "Take a program's access away."
+    TRUST_DOCUMENTS = "trustDocuments", "client", "u", "Say which GraphQL documents a client may send, and no other."
     VIEW_CLIENT = "viewClient", "client", "r", "See which programs have access."
 
     REGISTER_PERSON = "registerPerson", "person", "c", "Invite a person to sign in, with roles and institution."
@@ -124,6 +125,8 @@ class Action(StrEnum):
     PUBLISH_POLICY = "publishPolicy", "policy", "c", "Put a set of policies into force."
     VIEW_POLICY = "viewPolicy", "policy", "r", "Read the policies in force."
     ROTATE_KEY = "rotateKey", "key", "c", "Bring a new signing key into use."
+
+    INTROSPECT = "introspect", "schema", "r", "Ask the API what it offers, as tools and generators of code do."
 
     START_JOB = "startJob", "job", "c", "Ask for a forecast or an allocation now rather than at night."
     REQUEUE_JOB = "requeueJob", "job", "u", "Give a job that was set aside another chance."
