@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "erasure": ("sharewell.cli.erasure", "Erase persons whose details are sealed in the audit log."),
     "person": ("sharewell.cli.person", "Invite people to sign in, and take their access away."),
     "key": ("sharewell.cli.key", "Bring a new key for access tokens into use."),
+    "ide": ("sharewell.cli.ide", "Put a page to ask the API from beside the gateway."),
     "allocate": ("sharewell.cli.allocate", "Check a plan against its instance, without a solver."),
     "forecast": ("sharewell.cli.forecast", "Fit, predict, look back on and report forecasts, from files."),
 }

@@ -12,7 +12,7 @@ WISH = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers
 
 
 async def test_a_page_of_a_listed_origin_may_send_tokens_and_read_what_is_left_of_its_rate(door: FrontDoor) -> None:
-    async with door.again(allowed_origins=(BOARD,)) as http:
+    async with door.rebuilt(allowed_origins=(BOARD,)) as http:
         asked = await http.options("/graphql", headers={"Origin": BOARD, **WISH})
         answer = await http.get("/graphql", headers={"Origin": BOARD})
     assert (asked.status_code, asked.headers["Access-Control-Allow-Origin"]) == (200, BOARD)
@@ -22,7 +22,7 @@ async def test_a_page_of_a_listed_origin_may_send_tokens_and_read_what_is_left_o
 
 
 async def test_a_page_of_another_origin_is_told_nothing(door: FrontDoor) -> None:
-    async with door.again(allowed_origins=(BOARD,)) as http:
+    async with door.rebuilt(allowed_origins=(BOARD,)) as http:
         asked = await http.options("/graphql", headers={"Origin": "https://evil.example.org", **WISH})
         answer = await http.get("/graphql", headers={"Origin": "https://evil.example.org"})
     assert asked.status_code == 400
