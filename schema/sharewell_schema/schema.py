@@ -20,6 +20,7 @@ from sharewell_schema.choices import ChoiceMutations, ChoiceQueries
 from sharewell_schema.clients import ClientMutations, ClientQueries
 from sharewell_schema.completeness import CompletenessQueries
 from sharewell_schema.consents import ConsentMutations, ConsentQueries
+from sharewell_schema.costs import declare_lists
 from sharewell_schema.deviations import DeviationMutations, DeviationQueries
 from sharewell_schema.drift import DriftQueries
 from sharewell_schema.entities import ANY, EntityQueries
@@ -68,6 +69,7 @@ class Mutation(
 
 def build_schema() -> strawberry.Schema:
     """A new schema. Raises where a type cannot be."""
+    declare_lists(Query, Mutation)
     return strawberry.federation.Schema(
         Query, Mutation, federation_version="2.9", scalar_overrides=ANY, execution_context_class=FastExecutor,
         config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),

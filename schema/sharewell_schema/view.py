@@ -7,7 +7,7 @@ media type the client takes decides whether a refused query is a 400 or, as olde
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from graphql import ExecutionResult, Executor, GraphQLError, OperationType, exec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+from strawberry import Schema
 from strawberry.execution import optimized_is_awaitable
 
 from sharewell.domain.errors import Unavailable
@@ -51,7 +52,7 @@ class Asked:
 
 def graphql_app(services: Services, executor: type[Executor[Any]] = FastExecutor) -> ASGIApp:
     """The application. Its caller must be in `scope["state"]["caller"]`, put there by the bearer check."""
-    view = View(services, executor)
+    view = View(build_schema(), lambda caller: Context(caller=caller, services=services), executor)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         response = await view.answer(Request(scope, receive))
@@ -61,11 +62,13 @@ def graphql_app(services: Services, executor: type[Executor[Any]] = FastExecutor
 
 
 class View:
-    """One schema over one set of services."""
+    """One schema, whose resolvers are handed what `context` makes of the caller."""
 
-    def __init__(self, services: Services, executor: type[Executor[Any]]) -> None:
-        self._services, self._executor = services, executor
-        self._schema = build_schema()._schema  # noqa: SLF001 - graphql-core is asked directly, without strawberry's hooks
+    def __init__(
+        self, schema: Schema, context: Callable[[Caller], object], executor: type[Executor[Any]] = FastExecutor
+    ) -> None:
+        self._context, self._executor = context, executor
+        self._schema = schema._schema  # noqa: SLF001 - graphql-core is asked directly, without strawberry's hooks
         self._prepare = preparer(self._schema)
 
     async def answer(self, request: Request) -> Response:
@@ -91,7 +94,7 @@ class View:
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
                 result: Any = execute(
-                    self._schema, document, context_value=Context(caller=caller, services=self._services),
+                    self._schema, document, context_value=self._context(caller),
                     variable_values=dict(asked.variables or {}), operation_name=asked.operation_name,
                     executor_class=self._executor, hide_suggestions=True,
                     is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]  # it tells awaitables apart
@@ -171,6 +174,8 @@ def _answer(result: ExecutionResult, accepts: str) -> Response:
     executed = result.data is not None or any(error.path is not None for error in errors)
     if executed:
         body["data"] = result.data
+    if result.extensions:
+        body["extensions"] = result.extensions
     if (away := unavailable(errors)) is not None:
         return _response(body, 503, accepts, {"Retry-After": str(away.retry_after_seconds)})
     return _response(body, 200 if executed or accepts == JSON else 400, accepts, {})
