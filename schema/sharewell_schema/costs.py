@@ -1,8 +1,8 @@
 """What fields cost, declared in the schema by `@cost` and `@listSize`: one source for all who count.
 
-A field costs 1 for each object it may bring and nothing for a scalar, as in IBM's cost specification, whose directives
-Apollo Federation 2.9 has (https://ibm.github.io/graphql-specs/cost-spec.html). Declared is what that does not show: pages
-by their `first`, other lists by what is usual, and fields that work harder than to read a row.
+A field costs 1 for each object it may bring and nothing for a scalar, as in IBM's cost specification
+(https://ibm.github.io/graphql-specs/cost-spec.html), whose directives Apollo Federation 2.9 has. Declared is what that
+does not show: pages by their `first`, other lists by what is usual, and fields that work harder than to read a row.
 """
 
 from __future__ import annotations
