@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 from tests.postgres.gateway.conftest import Platform, open_platform
 
+from sharewell.client import ApiClient, Credential
+
 HERE = Path(__file__).parent
+UNPACKED = HERE / "unpacked"
 NODE = shutil.which("node")
 ENOUGH = Path("node_modules/@apollo/gateway")
 
@@ -39,23 +42,32 @@ async def node(script: str, *arguments: str, given: Any = None) -> str:
     return out.decode()
 
 
+def unpacked(package: str) -> Path:
+    """The folder of packages that fetch.py fetches; skips the test where `package` is not among them."""
+    if not (UNPACKED / package).is_dir():
+        pytest.skip(f"{package} is not here; fetch it with: python tests/peers/fetch.py")
+    return UNPACKED
+
+
 @asynccontextmanager
-async def running(*command: str, **environment: str) -> AsyncIterator[int]:
-    """A server that prints its port when it is ready, for the length of a block."""
+async def running(*command: str, prints: bool = True, **environment: str) -> AsyncIterator[int]:
+    """A server that prints its port when it is ready, or anything at all, for the length of a block."""
     process = await asyncio.create_subprocess_exec(
         *command, cwd=HERE, env=os.environ | environment, stdout=asyncio.subprocess.PIPE
     )
     try:
         assert process.stdout is not None
-        yield int(await process.stdout.readline())
+        line = await process.stdout.readline()
+        yield int(line) if prints else 0
     finally:
         process.terminate()
         await process.wait()
 
 
-async def token_of(platform: Platform, credential: Path) -> str:
+async def token_of(credential: Path) -> str:
     """An access token."""
-    return (await platform.run("client", "token", "-c", credential)).strip()
+    async with ApiClient.of(Credential.load(credential), patience=5.0) as client:
+        return await client.token()
 
 
 async def subgraph(platform: Platform) -> dict[str, str]:

@@ -18,7 +18,7 @@ async def test_all_audits_of_graphql_over_http_pass(open_platform: OpenPlatform,
     credential = tmp_path / "planner.json"
     async with open_platform() as platform:
         await platform.run("client", "register", "Planner", "--role", "admin", "--bootstrap", "--out", credential)
-        headers = {"Authorization": f"Bearer {await token_of(platform, credential)}"}
+        headers = {"Authorization": f"Bearer {await token_of(credential)}"}
         said = await node("audits.mjs", given={"url": f"{platform.url}/graphql", "headers": headers})
     lines = said.splitlines()
     assert [line for line in lines if not line.startswith("ok ")] == []

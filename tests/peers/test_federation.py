@@ -32,12 +32,10 @@ class Graph:
     """A supergraph of ours and a partner's, behind a gateway."""
 
     http: httpx2.AsyncClient
-    platform: Platform
     folder: Path
-    offer: str
 
     async def ask(self, who: str, query: str) -> Any:
-        token = await token_of(self.platform, self.folder / f"{who}.json")
+        token = await token_of(self.folder / f"{who}.json")
         answer = await self.http.post("/", json={"query": query}, headers={"Authorization": f"Bearer {token}"})
         return answer.json()
 
@@ -57,7 +55,7 @@ async def graph(open_platform: OpenPlatform, tmp_path: Path) -> AsyncIterator[Gr
                 running(NODE, "gateway.mjs", str(supergraph)) as port,
                 httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http,
             ):
-                yield Graph(http, platform, tmp_path, offer)
+                yield Graph(http, tmp_path)
 
 
 async def staged(platform: Platform, folder: Path) -> str:
