@@ -10,13 +10,25 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from time import monotonic
 
-from graphql import DocumentNode, FieldNode, GraphQLError, GraphQLSchema, GraphQLSyntaxError, parse, validate, visit
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    GraphQLError,
+    GraphQLSchema,
+    GraphQLSyntaxError,
+    OperationDefinitionNode,
+    parse,
+    validate,
+    visit,
+)
 from graphql.language import Visitor
 
 from sharewell.domain.errors import Forbidden, Invalid, NotFound, Unavailable
 from sharewell.domain.principals import Caller
 from sharewell.domain.trusted_documents import document_name
+from sharewell_schema.counting import Count, counter
 from sharewell_schema.limits import MOST_CHARACTERS, MOST_TOKENS, over_budget
 
 KEPT = 256  #: documents in memory
@@ -32,6 +44,7 @@ class Document:
     """A query that this schema can answer."""
 
     node: DocumentNode
+    costs: Mapping[OperationDefinitionNode, Count]  #: what each operation costs
     introspects: bool  #: whether it asks what the API offers
 
 
@@ -52,7 +65,12 @@ def prepare(schema: GraphQLSchema, query: str) -> Prepared:
         return [GraphQLError(told)]
     # Names of fields are no secret to whoever may introspect, but guessing them for others is no help either.
     errors = validate(schema, document, max_errors=MOST_ERRORS, hide_suggestions=True)
-    return errors or Document(document, _introspects(document))
+    return errors or Document(document, _costs(schema, document), _introspects(document))
+
+
+def _costs(schema: GraphQLSchema, document: DocumentNode) -> Mapping[OperationDefinitionNode, Count]:
+    operations = (one for one in document.definitions if isinstance(one, OperationDefinitionNode))
+    return {one: counter(schema, document, one) for one in operations}
 
 
 def preparer(schema: GraphQLSchema) -> Callable[[str], Prepared]:
@@ -80,8 +98,10 @@ class Texts:
     """The text of what a client sends, where it is sent by name, and whether it may send it at all."""
 
     def __init__(
-        self, trusted: Find, refused: Callable[[Caller, str], Awaitable[None]], clock: Callable[[], float]
-    ) -> None:
+        self, trusted: Find | None = None, refused: Callable[[Caller, str], Awaitable[None]] | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:  # fmt: skip
+        """`trusted` gives what a client may send, by name, or nothing; `refused` puts on record what it may not."""
         self._trusted, self._refused, self._clock = trusted, refused, clock
         self._held: dict[str, tuple[float, Mapping[str, str]]] = {}  # by client: since when, and what it may send
         self._kept: OrderedDict[str, str] = OrderedDict()  # sent whole before, by name
@@ -105,7 +125,8 @@ class Texts:
 
     async def _registered(self, caller: Caller, trusted: Mapping[str, str], name: str) -> str:
         if name not in trusted:
-            await self._refused(caller, name)
+            if self._refused is not None:
+                await self._refused(caller, name)
             raise Forbidden("This client sends registered documents only, and this is none of them.")
         return trusted[name]
 
@@ -123,7 +144,7 @@ class Texts:
             self._kept.popitem(last=False)
 
     async def _trusted_of(self, caller: Caller) -> Mapping[str, str]:
-        if caller.client_id is None:
+        if self._trusted is None or caller.client_id is None:
             return {}
         at = self._clock()
         held = self._held.get(caller.client_id)

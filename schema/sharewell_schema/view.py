@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any
 
 import orjson
@@ -18,6 +17,7 @@ from graphql import ExecutionResult, Executor, GraphQLError, OperationType, exec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+from strawberry import Schema
 from strawberry.execution import optimized_is_awaitable
 
 from sharewell.domain.errors import SharewellError, Unavailable
@@ -25,6 +25,7 @@ from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.wiring import Services
 from sharewell_schema.context import Context
+from sharewell_schema.counting import MOST_COST
 from sharewell_schema.documents import Document, Texts, preparer
 from sharewell_schema.errors import INVALID, tell, unavailable
 from sharewell_schema.executor import FastExecutor
@@ -55,7 +56,12 @@ class Asked:
 
 def graphql_app(services: Services, executor: type[Executor[Any]] = FastExecutor) -> ASGIApp:
     """The application. Its caller must be in `scope["state"]["caller"]`, put there by the bearer check."""
-    view = View(services, executor)
+    trusted, office = services.trusted_documents, services.office
+    view = View(
+        build_schema(), lambda caller: Context(caller=caller, services=services), executor,
+        texts=Texts(trusted.texts_of, trusted.refused),
+        introspect=lambda caller: office.permit(caller, Action.INTROSPECT, Target(kind="schema", id="api")),
+    )  # fmt: skip
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         response = await view.answer(Request(scope, receive))
@@ -65,14 +71,17 @@ def graphql_app(services: Services, executor: type[Executor[Any]] = FastExecutor
 
 
 class View:
-    """One schema over one set of services."""
+    """One schema, whose resolvers are handed what `context` makes of the caller."""
 
-    def __init__(self, services: Services, executor: type[Executor[Any]]) -> None:
-        self._services, self._executor = services, executor
-        self._schema = build_schema()._schema  # noqa: SLF001 - graphql-core is asked directly, without strawberry's hooks
+    def __init__(
+        self, schema: Schema, context: Callable[[Caller], object], executor: type[Executor[Any]] = FastExecutor, *,
+        texts: Texts | None = None, introspect: Callable[[Caller], Awaitable[object]] | None = None,
+    ) -> None:  # fmt: skip
+        """`texts` finds queries by name; `introspect` raises where a caller may not ask what the schema offers."""
+        self._context, self._executor, self._introspect = context, executor, introspect
+        self._texts = texts or Texts()
+        self._schema = schema._schema  # noqa: SLF001 - graphql-core is asked directly, without strawberry's hooks
         self._prepare = preparer(self._schema)
-        trusted = services.trusted_documents
-        self._texts = Texts(trusted.texts_of, trusted.refused, monotonic)
 
     async def answer(self, request: Request) -> Response:
         """The answer to one HTTP request. Only a broken connection raises."""
@@ -90,8 +99,8 @@ class View:
         caller: Caller = request.scope["state"]["caller"]
         try:
             document = self._prepare(await self._texts.find(caller, asked.query, asked.name))
-            if isinstance(document, Document) and document.introspects:
-                await self._services.office.permit(caller, Action.INTROSPECT, Target(kind="schema", id="api"))
+            if isinstance(document, Document) and document.introspects and self._introspect is not None:
+                await self._introspect(caller)
         except SharewellError as error:
             return ExecutionResult(errors=[GraphQLError(error.message, original_error=error)])
         if not isinstance(document, Document):
@@ -99,10 +108,13 @@ class View:
         operation = get_operation_ast(document.node, asked.operation_name)
         if request.method == "GET" and operation is not None and operation.operation is not OperationType.QUERY:
             raise Refused(405, "Only a query may be sent by GET; send this operation by POST.", Allow="POST")
+        if operation is not None and (cost := document.costs[operation](asked.variables or {})) > MOST_COST:
+            told = f"The operation may cost {cost}; {MOST_COST} is the most. Ask for shorter pages, or less of each item."
+            return ExecutionResult(errors=[GraphQLError(told)])
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
                 result: Any = execute(
-                    self._schema, document.node, context_value=Context(caller=caller, services=self._services),
+                    self._schema, document.node, context_value=self._context(caller),
                     variable_values=dict(asked.variables or {}), operation_name=asked.operation_name,
                     executor_class=self._executor, hide_suggestions=True,
                     is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]  # it tells awaitables apart
@@ -197,6 +209,8 @@ def _answer(result: ExecutionResult, accepts: str) -> Response:
     executed = result.data is not None or any(error.path is not None for error in errors)
     if executed:
         body["data"] = result.data
+    if result.extensions:
+        body["extensions"] = result.extensions
     if (away := unavailable(errors)) is not None:
         return _response(body, 503, accepts, {"Retry-After": str(away.retry_after_seconds)})
     return _response(body, 200 if executed or accepts == JSON else 400, accepts, {})

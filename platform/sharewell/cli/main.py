@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "replay-decision": ("sharewell.cli.replay_decision", "Make a decision once more from its inputs, and compare."),
     "client": ("sharewell.cli.client", "Register a client, get a token, run a query."),
     "erasure": ("sharewell.cli.erasure", "Erase persons whose details are sealed in the audit log."),
+    "schema": ("sharewell.cli.schema", "Print the schema of the API, or of our part of a federated graph."),
     "person": ("sharewell.cli.person", "Invite people to sign in, and take their access away."),
     "key": ("sharewell.cli.key", "Bring a new key for access tokens into use."),
     "ide": ("sharewell.cli.ide", "Put a page to ask the API from beside the gateway."),

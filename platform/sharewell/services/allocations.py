@@ -25,7 +25,7 @@ from sharewell.domain.allocation import (
 )
 from sharewell.domain.capacity import CapacityReport
 from sharewell.domain.choices import Choice
-from sharewell.domain.errors import StaleSnapshot
+from sharewell.domain.errors import Forbidden, StaleSnapshot
 from sharewell.domain.fairness import Receipt, receipts
 from sharewell.domain.forecast import Forecast
 from sharewell.domain.institutions import Institution
@@ -147,6 +147,13 @@ class AllocationService:
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.allocations.by_ids(ids)
+
+    async def named(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Allocation | Forbidden]:
+        """Several asked for by id, each permitted as `get` would: what is refused is its refusal."""
+        targets = {id: Target(kind="allocation", id=str(id)) for id in ids}  # noqa: A001
+        refused = await self._office.refusals(caller, Action.VIEW_ALLOCATION, targets)
+        async with self._office.database.transaction(read_only=True) as tx:
+            return {**await tx.allocations.by_ids(ids), **refused}
 
     async def instance(self, caller: Caller, id: UUID) -> bytes:  # noqa: A002
         """The instance that was solved, as canonical JSON."""

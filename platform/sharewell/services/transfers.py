@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sharewell.domain.audit import Json
 from sharewell.domain.deviations import found_in_step
+from sharewell.domain.errors import Forbidden
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.domain.remarks import Remark
@@ -95,6 +96,13 @@ class TransferService:
     async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Transfer]:
         """Several at once, for lists that name them; those the caller may not see are left out."""
         return await self._seen(caller, ids)
+
+    async def named(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Transfer | Forbidden]:
+        """Several asked for by id, each permitted as `get` would: what is refused is its refusal."""
+        async with self._office.database.transaction(read_only=True) as tx:
+            found = await tx.transfers.by_ids(ids)
+        targets = {id: _target(each) for id, each in found.items()}  # noqa: A001
+        return {**found, **await self._office.refusals(caller, Action.VIEW_TRANSFER, targets)}
 
     async def steps(self, caller: Caller, id: UUID) -> list[TransferStep]:  # noqa: A002
         """Every step the transfer took, oldest first."""

@@ -1,0 +1,104 @@
+"""A partner's subgraph extends ours: both composers take the two, and a gateway answers from both with the caller's token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+from tests.peers.conftest import HERE, NODE, needs_node, node, running, subgraph, token_of
+
+from sharewell.client import ApiClient, Credential
+
+if TYPE_CHECKING:
+    from tests.postgres.gateway.conftest import OpenPlatform, Platform
+
+pytestmark = needs_node
+NOW = datetime.now(UTC)
+REGISTER = """
+mutation ($input: RegisterInstitutionInput!) { registerInstitution(input: $input) { institution { id } } }
+"""
+REPORT = "mutation ($input: ReportCapacityInput!) { reportCapacity(input: $input) { decision { id } } }"
+PLEDGE = "mutation ($input: PublishOfferInput!) { publishOffer(input: $input) { offer { id } } }"
+
+
+@dataclass
+class Graph:
+    """A supergraph of ours and a partner's, behind a gateway."""
+
+    http: httpx2.AsyncClient
+    folder: Path
+
+    async def ask(self, who: str, query: str) -> Any:
+        token = await token_of(self.folder / f"{who}.json")
+        answer = await self.http.post("/", json={"query": query}, headers={"Authorization": f"Bearer {token}"})
+        return answer.json()
+
+
+@pytest.fixture
+async def graph(open_platform: OpenPlatform, tmp_path: Path) -> AsyncIterator[Graph]:
+    assert NODE is not None
+    async with open_platform() as platform:
+        offer = await staged(platform, tmp_path)
+        knows = json.dumps({"sites": {"north": True, "south": False}, "flights": [offer]})
+        async with running(NODE, "partner.mjs", knows) as partner:
+            theirs = {"name": "partner", "url": f"http://127.0.0.1:{partner}",
+                      "sdl": (HERE / "partner.graphql").read_text(encoding="utf-8")}  # fmt: skip
+            supergraph = tmp_path / "supergraph.graphql"
+            supergraph.write_text(await node("compose.mjs", given=[await subgraph(platform), theirs]))
+            async with (
+                running(NODE, "gateway.mjs", str(supergraph)) as port,
+                httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http,
+            ):
+                yield Graph(http, tmp_path)
+
+
+async def staged(platform: Platform, folder: Path) -> str:
+    """Two institutions, an admin, a client of North, and a pledge of North's; its id."""
+    admin, north = folder / "admin.json", folder / "north.json"
+    await platform.run("client", "register", "Head Office", "--role", "admin", "--bootstrap", "--out", admin)
+    ids = {}
+    async with ApiClient.of(Credential.load(admin), patience=5.0) as client:
+        for code in ("north", "south"):
+            asked = {"idempotencyKey": code, "code": code, "name": code.title(), "kind": "HOSPITAL", "region": "us-nj"}
+            made = await client.graphql(REGISTER, {"input": asked})
+            ids[code] = made["registerInstitution"]["institution"]["id"]
+    await platform.run(
+        "client", "register", "North", "-c", admin, "--role", "institution", "--institution", ids["north"], "--out", north
+    )
+    async with ApiClient.of(Credential.load(north), patience=5.0) as client:
+        report = {"resource": "bed.adult", "asOf": NOW.isoformat(), "staffed": 20, "occupied": 5}
+        await client.graphql(REPORT, {"input": {"idempotencyKey": "r", "reports": [report]}})
+        pledge = {
+            "idempotencyKey": "p", "resource": "bed.adult", "quantity": 3,
+            "availableFrom": NOW.isoformat(), "availableUntil": (NOW + timedelta(days=1)).isoformat(),
+        }  # fmt: skip
+        made = await client.graphql(PLEDGE, {"input": pledge})
+    return str(made["publishOffer"]["offer"]["id"])
+
+
+async def test_a_gateway_joins_ours_and_a_partners_in_both_directions_with_the_callers_own_permissions(
+    graph: Graph,
+) -> None:
+    theirs_of_ours = await graph.ask("north", "{ institutions { nodes { name helipad } pageInfo { hasNextPage } } }")
+    assert theirs_of_ours == {"data": {"institutions": {
+        "nodes": [{"name": "North", "helipad": True}, {"name": "South", "helipad": False}],
+        "pageInfo": {"hasNextPage": False},
+    }}}  # fmt: skip
+    ours_of_theirs = await graph.ask("north", "{ landingSites { helipad name region } flights { offer { quantity } } }")
+    assert ours_of_theirs == {"data": {
+        "landingSites": [{"helipad": True, "name": "North", "region": "us-nj"},
+                         {"helipad": False, "name": "South", "region": "us-nj"}],
+        "flights": [{"offer": {"quantity": 3}}],
+    }}  # fmt: skip
+    # An admin has no business with offers: through a gateway neither, and the refusal is told and on record.
+    refused = await graph.ask("admin", "{ landingSites { name } flights { offer { id quantity } } }")
+    assert refused["data"] is None
+    (error,) = refused["errors"]
+    assert (error["extensions"]["code"], error["extensions"]["type"]) == ("FORBIDDEN", "Forbidden")
+    assert "viewOffer" in error["message"]
