@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
-from tests.peers.conftest import HERE, NODE, needs_node, node, running, staged, subgraph, token_of
+from tests.peers.conftest import NODE, needs_node, node, running, staged, subgraph, token_of
 
 if TYPE_CHECKING:
     from tests.postgres.gateway.conftest import OpenPlatform
 
 pytestmark = needs_node
+PAGE = Path(__file__).parents[2] / "docs" / "integrate.md"
 
 
 @dataclass
@@ -36,10 +38,10 @@ async def graph(open_platform: OpenPlatform, tmp_path: Path) -> AsyncIterator[Gr
     assert NODE is not None
     async with open_platform() as platform:
         stage = await staged(platform, tmp_path)
-        knows = json.dumps({"sites": {"north": True, "south": False}, "flights": [stage.offer]})
+        (sdl,) = re.findall(r"^```graphql\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        knows = json.dumps({"sdl": sdl, "sites": {"north": True, "south": False}, "flights": [stage.offer]})
         async with running(NODE, "partner.mjs", knows) as partner:
-            theirs = {"name": "partner", "url": f"http://127.0.0.1:{partner}",
-                      "sdl": (HERE / "partner.graphql").read_text(encoding="utf-8")}  # fmt: skip
+            theirs = {"name": "partner", "url": f"http://127.0.0.1:{partner}", "sdl": sdl}
             supergraph = tmp_path / "supergraph.graphql"
             supergraph.write_text(await node("compose.mjs", given=[await subgraph(platform), theirs]))
             async with (
