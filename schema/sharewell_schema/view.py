@@ -109,7 +109,7 @@ class View:
         if request.method == "GET" and operation is not None and operation.operation is not OperationType.QUERY:
             raise Refused(405, "Only a query may be sent by GET; send this operation by POST.", Allow="POST")
         if operation is not None and (cost := document.costs[operation](asked.variables or {})) > MOST_COST:
-            told = f"The operation may cost {cost}; {MOST_COST} is the most. Ask for shorter pages, or less of each item."
+            told = f"The operation may cost {cost}; {MOST_COST} is the most. Ask for shorter pages, or less."
             return ExecutionResult(errors=[GraphQLError(told)])
         try:
             async with asyncio.timeout(LONGEST_SECONDS):

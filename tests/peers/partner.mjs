@@ -1,15 +1,13 @@
 // A partner's subgraph: it knows landing sites by the codes of institutions, and flights by the offers they are for.
-// Reads {sites: {code: helipad}, flights: [offer id]} as JSON from its first argument; prints its port.
+// Reads {sdl, sites: {code: helipad}, flights: [offer id]} as JSON from its first argument; prints its port.
 import { createServer } from "node:http";
 import { buildSubgraphSchema } from "@apollo/subgraph";
 import { parse } from "graphql";
 import { createHandler } from "graphql-http/lib/use/http";
-import { readFileSync } from "node:fs";
 
-const { sites, flights } = JSON.parse(process.argv[2]);
-const typeDefs = parse(readFileSync(new URL("partner.graphql", import.meta.url), "utf8"));
+const { sdl, sites, flights } = JSON.parse(process.argv[2]);
 const schema = buildSubgraphSchema({
-  typeDefs,
+  typeDefs: parse(sdl),
   resolvers: {
     Query: {
       landingSites: () => Object.keys(sites).map((code) => ({ code })),

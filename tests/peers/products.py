@@ -1,13 +1,14 @@
-"""The `products` subgraph of Apollo's compatibility tests, behind our view and executor: `python products.py`; prints its port.
+"""The `products` subgraph of Apollo's compatibility tests, behind our view and executor. Prints its port.
 
-Its types are those of the tests' products.graphql. What is tried is ours: how requests are read, limited and answered, and
-that entities go through the executor. Federated tracing, which one of the tests asks for, we do not offer; strawberry's
-extension adds it here.
+Its types are those of the tests' products.graphql. What is tried is ours: how requests are read, limited and answered,
+and that entities go through the executor. Federated tracing, which one of the tests asks for, we do not offer;
+strawberry's extension adds it here.
 """
 
 from __future__ import annotations
 
 import socket
+import sys
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -144,10 +145,10 @@ RESEARCH = [
 SMALL = ProductDimension(size="small", weight=1, unit="kg")
 PRODUCTS = [
     Product(
-        id=strawberry.ID(id), sku=sku, package=package, variation=ProductVariation(id=strawberry.ID(variation)),
+        id=strawberry.ID(name), sku=sku, package=package, variation=ProductVariation(id=strawberry.ID(variation)),
         dimensions=SMALL, created_by=JANE, notes=None, research=[research],
     )
-    for id, sku, package, variation, research in (
+    for name, sku, package, variation, research in (
         ("apollo-federation", "federation", "@apollo/federation", "OSS", RESEARCH[0]),
         ("apollo-studio", "studio", "", "platform", RESEARCH[1]),
     )
@@ -197,5 +198,6 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 if __name__ == "__main__":
     server = socket.create_server(("127.0.0.1", 0))
-    print(server.getsockname()[1], flush=True)
+    sys.stdout.write(f"{server.getsockname()[1]}\n")
+    sys.stdout.flush()
     uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off")).run([server])

@@ -1,30 +1,23 @@
-"""A partner's subgraph extends ours: both composers take the two, and a gateway answers from both with the caller's token."""
+"""A partner's subgraph extends ours: composers take both, and a gateway answers from both with the caller's token."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
-from tests.peers.conftest import HERE, NODE, needs_node, node, running, subgraph, token_of
-
-from sharewell.client import ApiClient, Credential
+from tests.peers.conftest import NODE, needs_node, node, running, staged, subgraph, token_of
 
 if TYPE_CHECKING:
-    from tests.postgres.gateway.conftest import OpenPlatform, Platform
+    from tests.postgres.gateway.conftest import OpenPlatform
 
 pytestmark = needs_node
-NOW = datetime.now(UTC)
-REGISTER = """
-mutation ($input: RegisterInstitutionInput!) { registerInstitution(input: $input) { institution { id } } }
-"""
-REPORT = "mutation ($input: ReportCapacityInput!) { reportCapacity(input: $input) { decision { id } } }"
-PLEDGE = "mutation ($input: PublishOfferInput!) { publishOffer(input: $input) { offer { id } } }"
+PAGE = Path(__file__).parents[2] / "docs" / "integrate.md"
 
 
 @dataclass
@@ -44,11 +37,11 @@ class Graph:
 async def graph(open_platform: OpenPlatform, tmp_path: Path) -> AsyncIterator[Graph]:
     assert NODE is not None
     async with open_platform() as platform:
-        offer = await staged(platform, tmp_path)
-        knows = json.dumps({"sites": {"north": True, "south": False}, "flights": [offer]})
+        stage = await staged(platform, tmp_path)
+        (sdl,) = re.findall(r"^```graphql\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        knows = json.dumps({"sdl": sdl, "sites": {"north": True, "south": False}, "flights": [stage.offer]})
         async with running(NODE, "partner.mjs", knows) as partner:
-            theirs = {"name": "partner", "url": f"http://127.0.0.1:{partner}",
-                      "sdl": (HERE / "partner.graphql").read_text(encoding="utf-8")}  # fmt: skip
+            theirs = {"name": "partner", "url": f"http://127.0.0.1:{partner}", "sdl": sdl}
             supergraph = tmp_path / "supergraph.graphql"
             supergraph.write_text(await node("compose.mjs", given=[await subgraph(platform), theirs]))
             async with (
@@ -56,30 +49,6 @@ async def graph(open_platform: OpenPlatform, tmp_path: Path) -> AsyncIterator[Gr
                 httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http,
             ):
                 yield Graph(http, tmp_path)
-
-
-async def staged(platform: Platform, folder: Path) -> str:
-    """Two institutions, an admin, a client of North, and a pledge of North's; its id."""
-    admin, north = folder / "admin.json", folder / "north.json"
-    await platform.run("client", "register", "Head Office", "--role", "admin", "--bootstrap", "--out", admin)
-    ids = {}
-    async with ApiClient.of(Credential.load(admin), patience=5.0) as client:
-        for code in ("north", "south"):
-            asked = {"idempotencyKey": code, "code": code, "name": code.title(), "kind": "HOSPITAL", "region": "us-nj"}
-            made = await client.graphql(REGISTER, {"input": asked})
-            ids[code] = made["registerInstitution"]["institution"]["id"]
-    await platform.run(
-        "client", "register", "North", "-c", admin, "--role", "institution", "--institution", ids["north"], "--out", north
-    )
-    async with ApiClient.of(Credential.load(north), patience=5.0) as client:
-        report = {"resource": "bed.adult", "asOf": NOW.isoformat(), "staffed": 20, "occupied": 5}
-        await client.graphql(REPORT, {"input": {"idempotencyKey": "r", "reports": [report]}})
-        pledge = {
-            "idempotencyKey": "p", "resource": "bed.adult", "quantity": 3,
-            "availableFrom": NOW.isoformat(), "availableUntil": (NOW + timedelta(days=1)).isoformat(),
-        }  # fmt: skip
-        made = await client.graphql(PLEDGE, {"input": pledge})
-    return str(made["publishOffer"]["offer"]["id"])
 
 
 async def test_a_gateway_joins_ours_and_a_partners_in_both_directions_with_the_callers_own_permissions(

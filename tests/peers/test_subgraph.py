@@ -1,4 +1,4 @@
-"""Apollo's own tests of subgraphs, run on its example behind our view and executor, its two other subgraphs and a gateway."""
+"""Apollo's own tests of subgraphs: its example behind our view and executor, its two other subgraphs, and a gateway."""
 
 from __future__ import annotations
 
