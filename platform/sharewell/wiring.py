@@ -63,6 +63,7 @@ from sharewell.services.subjects import SubjectService
 from sharewell.services.surges import SurgeService
 from sharewell.services.transfers import TransferService
 from sharewell.services.trials import TrialService
+from sharewell.services.trusted_documents import TrustedDocumentService
 from sharewell.services.urgent import UrgentService
 from sharewell.services.witness import WitnessService
 from sharewell.settings import DatabaseRole, Settings
@@ -119,6 +120,7 @@ class Services:
     surges: SurgeService
     transfers: TransferService
     trials: TrialService
+    trusted_documents: TrustedDocumentService
     urgent: UrgentService
     witness: WitnessService
 
@@ -155,7 +157,8 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         resources=ResourceService(office), reviews=ReviewService(office), simulations=simulations,
         subjects=SubjectService(office),
         surges=SurgeService(office), transfers=TransferService(office),
-        trials=TrialService(office), urgent=UrgentService(office, next_run=settings.allocate_after),
+        trials=TrialService(office), trusted_documents=TrustedDocumentService(office, access),
+        urgent=UrgentService(office, next_run=settings.allocate_after),
         witness=_witness(settings, office),
     )  # fmt: skip
 

@@ -129,7 +129,9 @@ def _reserves(self: Any) -> list[ReserveCategory]:
     return [ReserveCategory(**row) for row in self.reserves]
 
 
-@strawberry.type(description="One run whose plan was adopted, or one urgent request that was answered at once.")
+@strawberry.federation.type(
+    keys=["id"], description="One run whose plan was adopted, or one urgent request that was answered at once.",
+)
 class Allocation:
     id: UUID = field("Its identifier.")
     region: str = field("The region.")

@@ -7,6 +7,9 @@ from enum import EnumMeta
 from typing import Any, TypeVar
 
 import strawberry
+from strawberry.federation.schema_directives import Cost
+
+from sharewell_schema.costs import WRITES, of_field
 
 Kind = TypeVar("Kind", bound=EnumMeta)
 Resolver = TypeVar("Resolver", bound=Callable[..., Any])
@@ -24,15 +27,19 @@ def argument(sentence: str) -> object:
     return strawberry.argument(description=sentence)
 
 
-def query(sentence: str) -> Callable[[Resolver], Resolver]:
-    """A field of `Query` that its method answers."""
-    made: Any = strawberry.field(description=sentence)
-    return made  # type: ignore[no-any-return]
+def query(sentence: str, *, weight: int | None = None) -> Callable[[Resolver], Resolver]:
+    """A field of `Query` that its method answers; `weight` is what it costs, if more than its rows do."""
+
+    def of(resolver: Resolver) -> Resolver:
+        made: Any = strawberry.field(resolver, description=sentence, directives=of_field(resolver, weight))
+        return made  # type: ignore[no-any-return]
+
+    return of
 
 
 def mutation(sentence: str) -> Callable[[Resolver], Resolver]:
     """A field of `Mutation` that its method answers."""
-    made: Any = strawberry.mutation(description=sentence)
+    made: Any = strawberry.mutation(description=sentence, directives=(Cost(weight=WRITES),))
     return made  # type: ignore[no-any-return]
 
 

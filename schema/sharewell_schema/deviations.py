@@ -13,6 +13,7 @@ from sharewell.domain.control import Limits, Signal
 from sharewell.domain.deviations import DeviationKind, Unplanned
 from sharewell.services.deviations import DeviationRates
 from sharewell_schema.context import Info, shown
+from sharewell_schema.costs import COUNTS
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
@@ -151,7 +152,8 @@ class DeviationQueries:
 
     @query(
         "How often each operator's transfers departed from their plans, with control limits that rest on all of them: "
-        f"{control.SIGMAS} sigma, or exact where few are to be expected."
+        f"{control.SIGMAS} sigma, or exact where few are to be expected.",
+        weight=COUNTS,
     )
     async def deviation_rates(
         self, info: Info,

@@ -1,40 +1,161 @@
-"""Queries, parsed and checked once and kept: for a small query that is nine tenths of the work."""
+"""Queries, parsed and checked once and kept: for a small query that is nine tenths of the work.
+
+A client may also send a query by its name, the SHA-256 of its text: one that it sent whole before (automatic
+persisted queries), or one that was registered for it. A client with registered documents may send no others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from time import monotonic
 
-from graphql import DocumentNode, GraphQLError, GraphQLSchema, GraphQLSyntaxError, parse, validate
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    GraphQLError,
+    GraphQLSchema,
+    GraphQLSyntaxError,
+    OperationDefinitionNode,
+    parse,
+    validate,
+    visit,
+)
+from graphql.language import Visitor
 
+from sharewell.domain.errors import Forbidden, Invalid, NotFound, Unavailable
+from sharewell.domain.principals import Caller
+from sharewell.domain.trusted_documents import document_name
+from sharewell_schema.counting import Count, counter
 from sharewell_schema.limits import MOST_CHARACTERS, MOST_TOKENS, over_budget
 
 KEPT = 256  #: documents in memory
 MOST_ERRORS = 10  #: that validation looks for
+LIFE_SECONDS = 5.0  #: for which it is remembered what a client may send
+MOST_CLIENTS = 4096
 
-Prepared = DocumentNode | Sequence[GraphQLError]
+Find = Callable[[str], Awaitable[Mapping[str, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A query that this schema can answer."""
+
+    node: DocumentNode
+    costs: Mapping[OperationDefinitionNode, Count]  #: what each operation costs
+    introspects: bool  #: whether it asks what the API offers
+
+
+Prepared = Document | Sequence[GraphQLError]
+
+
+def prepare(schema: GraphQLSchema, query: str) -> Prepared:
+    """The document of a query text, or what is wrong with it."""
+    if len(query) > MOST_CHARACTERS:
+        return [GraphQLError(f"The query has more than {MOST_CHARACTERS} characters; send data as variables.")]
+    try:
+        document = parse(query, max_tokens=MOST_TOKENS)
+    except GraphQLSyntaxError as error:
+        return [error]
+    except RecursionError:
+        return [GraphQLError("The query is nested too deeply.")]
+    if (told := over_budget(document)) is not None:
+        return [GraphQLError(told)]
+    # Names of fields are no secret to whoever may introspect, but guessing them for others is no help either.
+    errors = validate(schema, document, max_errors=MOST_ERRORS, hide_suggestions=True)
+    return errors or Document(document, _costs(schema, document), _introspects(document))
+
+
+def _costs(schema: GraphQLSchema, document: DocumentNode) -> Mapping[OperationDefinitionNode, Count]:
+    operations = (one for one in document.definitions if isinstance(one, OperationDefinitionNode))
+    return {one: counter(schema, document, one) for one in operations}
 
 
 def preparer(schema: GraphQLSchema) -> Callable[[str], Prepared]:
-    """A function that gives the document of a query text, or what is wrong with it."""
+    """`prepare` for one schema, that remembers the queries it met last."""
+    kept = lru_cache(maxsize=KEPT)(lambda query: prepare(schema, query))
+    return lambda query: prepare(schema, query) if len(query) > MOST_CHARACTERS else kept(query)
 
-    def prepare(query: str) -> Prepared:
-        try:
-            document = parse(query, max_tokens=MOST_TOKENS)
-        except GraphQLSyntaxError as error:
-            return [error]
-        except RecursionError:
-            return [GraphQLError("The query is nested too deeply.")]
-        if (told := over_budget(document)) is not None:
-            return [GraphQLError(told)]
-        # Names of fields are no secret to whoever may introspect, but guessing them for others is no help either.
-        return validate(schema, document, max_errors=MOST_ERRORS, hide_suggestions=True) or document
 
-    kept = lru_cache(maxsize=KEPT)(prepare)
+class _Introspection(Visitor):
+    """Looks for the fields that tell of the schema; `__typename` tells only of the answer."""
 
-    def limited(query: str) -> Prepared:
-        if len(query) > MOST_CHARACTERS:
-            return [GraphQLError(f"The query has more than {MOST_CHARACTERS} characters; send data as variables.")]
-        return kept(query)
+    found = False
 
-    return limited
+    def enter_field(self, node: FieldNode, *_: object) -> None:
+        self.found = self.found or node.name.value in {"__schema", "__type", "_service"}
+
+
+def _introspects(document: DocumentNode) -> bool:
+    looking = _Introspection()
+    visit(document, looking)
+    return looking.found
+
+
+class Texts:
+    """The text of what a client sends, where it is sent by name, and whether it may send it at all."""
+
+    def __init__(
+        self, trusted: Find | None = None, refused: Callable[[Caller, str], Awaitable[None]] | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:  # fmt: skip
+        """`trusted` gives what a client may send, by name, or nothing; `refused` puts on record what it may not."""
+        self._trusted, self._refused, self._clock = trusted, refused, clock
+        self._held: dict[str, tuple[float, Mapping[str, str]]] = {}  # by client: since when, and what it may send
+        self._kept: OrderedDict[str, str] = OrderedDict()  # sent whole before, by name
+
+    async def find(self, caller: Caller, query: str | None, name: str | None) -> str:
+        """The text to answer.
+
+        Raises `Forbidden` (recorded) for one that the client may not send, `NotFound` for a name that is not known
+        yet, `Invalid` where text and name do not belong together.
+        """
+        if query is not None and name is not None and document_name(query) != name:
+            raise Invalid("the hash is not that of the query; send the SHA-256 of its UTF-8 bytes.", field="extensions")
+        if trusted := await self._trusted_of(caller):
+            return await self._registered(caller, trusted, name or document_name(query or ""))
+        if query is None:
+            assert name is not None
+            return self._known(name)
+        if name is not None and len(query) <= MOST_CHARACTERS:
+            self._keep(name, query)
+        return query
+
+    async def _registered(self, caller: Caller, trusted: Mapping[str, str], name: str) -> str:
+        if name not in trusted:
+            if self._refused is not None:
+                await self._refused(caller, name)
+            raise Forbidden("This client sends registered documents only, and this is none of them.")
+        return trusted[name]
+
+    def _known(self, name: str) -> str:
+        if name not in self._kept:
+            # In the words that clients of Apollo's protocol look for, to send the query whole then.
+            raise NotFound("PersistedQueryNotFound", field="extensions")
+        self._kept.move_to_end(name)
+        return self._kept[name]
+
+    def _keep(self, name: str, query: str) -> None:
+        self._kept[name] = query
+        self._kept.move_to_end(name)
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+    async def _trusted_of(self, caller: Caller) -> Mapping[str, str]:
+        if self._trusted is None or caller.client_id is None:
+            return {}
+        at = self._clock()
+        held = self._held.get(caller.client_id)
+        if held is None or at >= held[0] + LIFE_SECONDS:
+            try:
+                texts = await self._trusted(caller.client_id)
+            except Unavailable:
+                if held is None:
+                    raise  # it is not known whether it may
+                texts = held[1]
+            if len(self._held) >= MOST_CLIENTS:
+                self._held.clear()
+            held = self._held[caller.client_id] = (at, texts)
+        return held[1]

@@ -26,6 +26,7 @@ from sharewell_schema.audit import (
     filtering,
 )
 from sharewell_schema.context import Info
+from sharewell_schema.costs import COUNTS
 from sharewell_schema.describe import argument, field, query
 
 
@@ -90,7 +91,7 @@ class Retention:
 
 @strawberry.type
 class InspectionQueries:
-    @query("How many decisions match, by what they say. The counting is put on record.")
+    @query("How many decisions match, by what they say. The counting is put on record.", weight=COUNTS)
     async def decision_facets(
         self, info: Info,
         institution: OfInstitution = None,
@@ -118,7 +119,9 @@ class InspectionQueries:
             policy_sets=values.get("policy_set", []), resources=values.get("resource", []),
         )  # fmt: skip
 
-    @query("The story of a request: every decision on it, its plans, transfers, overrides and deviations.")
+    @query(
+        "The story of a request: every decision on it, its plans, transfers, overrides and deviations.", weight=COUNTS
+    )
     async def case(
         self, info: Info,
         id: Annotated[UUID, argument("Identifier of a request, of a transfer, or of a run for all that it moved.")],  # noqa: A002

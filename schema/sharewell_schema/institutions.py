@@ -28,7 +28,7 @@ described(
 )  # fmt: skip
 
 
-@strawberry.type(description="An institution that takes part.")
+@strawberry.federation.type(keys=["id", "code"], description="An institution that takes part.")
 class Institution:
     id: UUID = field("Its identifier here.")
     code: str = field("Its stable identifier outside, such as a CCN or `us-nj-3100642`.")

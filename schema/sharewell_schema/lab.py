@@ -10,6 +10,7 @@ import strawberry
 from sharewell.domain.frontier import Family
 from sharewell.domain.instance import Rule
 from sharewell_schema.context import Info
+from sharewell_schema.costs import SOLVES
 from sharewell_schema.describe import argument, described, field, query
 
 described(
@@ -70,7 +71,8 @@ class Relief:
 class LabQueries:
     @query(
         "Compare rules on the instance of a run, by solving it again under each: for allocators and regulators. Takes "
-        "seconds; runs with more than 20000 lanes are refused."
+        "seconds; runs with more than 20000 lanes are refused.",
+        weight=SOLVES,
     )
     async def allocation_frontier(
         self, info: Info, id: Annotated[UUID, argument("Identifier of the run.")]  # noqa: A002
@@ -80,7 +82,8 @@ class LabQueries:
 
     @query(
         "What would have brought a request more, by solving its run again with one thing changed at a time: for its "
-        "institution, allocators and regulators. Takes seconds; runs with more than 20000 lanes are refused."
+        "institution, allocators and regulators. Takes seconds; runs with more than 20000 lanes are refused.",
+        weight=SOLVES,
     )
     async def what_would_change(
         self, info: Info, request: Annotated[UUID, argument("Identifier of a request that a run has answered.")]
@@ -91,7 +94,10 @@ class LabQueries:
             changes=[Change(**row) for row in found.changes],
         )  # fmt: skip
 
-    @query("Single changes that would leave an institution less short in a schedule, the best first for each resource.")
+    @query(
+        "Single changes that would leave an institution less short in a schedule, the best first for each resource.",
+        weight=SOLVES,
+    )
     async def what_would_relieve(
         self, info: Info, horizon: Annotated[UUID, argument("Identifier of the schedule.")],
         institution: Annotated[UUID, argument("Identifier of the institution.")],

@@ -25,7 +25,9 @@ described(
 EDGES = {"institution": ("institutions", "institution"), "resourceLine": ("resources", "resource")}
 
 
-@strawberry.type(description="A pledge of units to others, in a window, above a minimum the owner keeps.")
+@strawberry.federation.type(
+    keys=["id"], description="A pledge of units to others, in a window, above a minimum the owner keeps.",
+)
 class Offer:
     id: UUID = field("Its identifier.")
     institution: UUID = field("Identifier of the institution that pledges.", name="institutionId")

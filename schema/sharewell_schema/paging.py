@@ -34,7 +34,8 @@ After = Annotated[
 ]
 
 
-@strawberry.type(description="Where a page lies in its list.")
+# Others define it just so: a federated graph takes it from whichever is asked.
+@strawberry.federation.type(shareable=True, description="Where a page lies in its list.")
 class PageInfo:
     has_next_page: bool = strawberry.field(description="Whether more items follow this page.")
     has_previous_page: bool = strawberry.field(description="Whether you came here with a cursor: items precede.")

@@ -11,6 +11,7 @@ import strawberry
 from sharewell.domain import checks
 from sharewell.domain.plan import Reason
 from sharewell_schema.context import Info
+from sharewell_schema.costs import COUNTS
 from sharewell_schema.describe import argument, described, field, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
@@ -103,7 +104,7 @@ def ledger_key(item: Any) -> bytes:
 
 @strawberry.type
 class ReceiptQueries:
-    @query("What institutions gave and got in a window: as planned, and what really moved.")
+    @query("What institutions gave and got in a window: as planned, and what really moved.", weight=COUNTS)
     async def give_and_take(
         self, info: Info,
         institution: Annotated[

@@ -49,7 +49,9 @@ EDGES = {
 }
 
 
-@strawberry.type(description="A need on record. Requested, approved and fulfilled are three numbers.")
+@strawberry.federation.type(
+    keys=["id"], description="A need on record. Requested, approved and fulfilled are three numbers.",
+)
 class Request:
     id: UUID = field("Its identifier.")
     institution: UUID = field("Identifier of the institution that asks.", name="institutionId")

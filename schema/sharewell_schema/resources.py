@@ -22,7 +22,7 @@ described(
 )  # fmt: skip
 
 
-@strawberry.type(description="A line of the catalogue: a kind of thing that can be shared.")
+@strawberry.federation.type(keys=["code"], description="A line of the catalogue: a kind of thing that can be shared.")
 class Resource:
     code: str = field("Its code, such as `bed.adult`; everything else names it by this.")
     kind: ResourceKind = field("How a unit behaves when it is shared.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 import strawberry
-from graphql import lexicographic_sort_schema, print_schema
+from graphql import GraphQLSchema, lexicographic_sort_schema, print_schema
 from strawberry.schema.config import StrawberryConfig
 
 from sharewell_schema.agreements import AgreementMutations, AgreementQueries
@@ -22,8 +22,10 @@ from sharewell_schema.choices import ChoiceMutations, ChoiceQueries
 from sharewell_schema.clients import ClientMutations, ClientQueries
 from sharewell_schema.completeness import CompletenessQueries
 from sharewell_schema.consents import ConsentMutations, ConsentQueries
+from sharewell_schema.costs import declare_lists
 from sharewell_schema.deviations import DeviationMutations, DeviationQueries
 from sharewell_schema.drift import DriftQueries
+from sharewell_schema.entities import ANY, EntityQueries
 from sharewell_schema.executor import FastExecutor
 from sharewell_schema.feeds import FeedQueries
 from sharewell_schema.forecasts import ForecastQueries
@@ -48,6 +50,7 @@ from sharewell_schema.subjects import SubjectMutations, SubjectQueries
 from sharewell_schema.surges import SurgeMutations, SurgeQueries
 from sharewell_schema.transfers import TransferMutations, TransferQueries
 from sharewell_schema.trials import TrialQueries
+from sharewell_schema.trusted_documents import TrustedDocumentMutations, TrustedDocumentQueries
 
 
 @strawberry.type(description="What can be asked. Lists are pages, read forwards by cursor.")
@@ -57,6 +60,7 @@ class Query(
     DriftQueries, AllocationQueries, HorizonQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries,
     InspectionQueries, LogQueries, CompletenessQueries, SubjectQueries, PersonQueries, FeedQueries, JobQueries,
     PolicyQueries, PolicyVersionQueries, BreakGlassQueries, SimulationQueries, ReviewQueries,
+    TrustedDocumentQueries, EntityQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 
@@ -66,23 +70,30 @@ class Mutation(
     ClientMutations, InstitutionMutations, ResourceMutations, CapacityMutations, OfferMutations, RequestMutations,
     TransferMutations, ChoiceMutations, AnswerMutations, OverrideMutations, DeviationMutations, SurgeMutations,
     ConsentMutations, AgreementMutations, HorizonMutations, JobMutations, PersonMutations, SubjectMutations,
-    PolicyVersionMutations, BreakGlassMutations,
+    PolicyVersionMutations, BreakGlassMutations, TrustedDocumentMutations,
 ):  # fmt: skip
     """The nouns' mutations, all in one."""
 
 
 def build_schema() -> strawberry.Schema:
     """A new schema. Raises where a type cannot be."""
-    return strawberry.Schema(
-        Query, Mutation, execution_context_class=FastExecutor,
+    declare_lists(Query, Mutation)
+    return strawberry.federation.Schema(
+        Query, Mutation, federation_version="2.9", scalar_overrides=ANY, execution_context_class=FastExecutor,
         config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
     )  # fmt: skip
 
 
 def sdl() -> str:
-    """The schema definition language of the API, with every description."""
+    """The schema definition language of the API, with every description, and without what only gateways ask for."""
     # Sorted for reading only: the copy that sorting makes has lost the enumerations of Python.
-    return print_schema(lexicographic_sort_schema(build_schema()._schema)) + "\n"  # noqa: SLF001
+    parts = lexicographic_sort_schema(build_schema()._schema).to_kwargs()  # noqa: SLF001
+    query = parts["query"]
+    assert query is not None
+    for name in ("_entities", "_service"):
+        del query.fields[name]
+    api = GraphQLSchema(query=query, mutation=parts["mutation"], subscription=parts["subscription"])
+    return print_schema(lexicographic_sort_schema(api)) + "\n"
 
 
 if __name__ == "__main__":

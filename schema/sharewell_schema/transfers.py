@@ -56,7 +56,7 @@ class TransferStep:
     remark: str | None = field("What was written beside a coded reason, if anything was, and while it is kept.")
 
 
-@strawberry.type(description="Units of one offer on their way to one request.")
+@strawberry.federation.type(keys=["id"], description="Units of one offer on their way to one request.")
 class Transfer:
     id: UUID = field("Its identifier.")
     offer: UUID = field("Identifier of the offer the units are from.", name="offerId")

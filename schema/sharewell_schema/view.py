@@ -7,7 +7,8 @@ media type the client takes decides whether a refused query is a 400 or, as olde
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +17,16 @@ from graphql import ExecutionResult, Executor, GraphQLError, OperationType, exec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+from strawberry import Schema
 from strawberry.execution import optimized_is_awaitable
 
-from sharewell.domain.errors import Unavailable
+from sharewell.domain.errors import SharewellError, Unavailable
+from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.wiring import Services
 from sharewell_schema.context import Context
-from sharewell_schema.documents import preparer
+from sharewell_schema.counting import MOST_COST
+from sharewell_schema.documents import Document, Texts, preparer
 from sharewell_schema.errors import INVALID, tell, unavailable
 from sharewell_schema.executor import FastExecutor
 from sharewell_schema.schema import build_schema
@@ -44,14 +48,20 @@ class Refused(Exception):
 class Asked:
     """What a request asks for."""
 
-    query: str
+    query: str | None
+    name: str | None  #: SHA-256 of the query, by which it may be sent; one of the two is there
     variables: Mapping[str, Any] | None
     operation_name: str | None
 
 
 def graphql_app(services: Services, executor: type[Executor[Any]] = FastExecutor) -> ASGIApp:
     """The application. Its caller must be in `scope["state"]["caller"]`, put there by the bearer check."""
-    view = View(services, executor)
+    trusted, office = services.trusted_documents, services.office
+    view = View(
+        build_schema(), lambda caller: Context(caller=caller, services=services), executor,
+        texts=Texts(trusted.texts_of, trusted.refused),
+        introspect=lambda caller: office.permit(caller, Action.INTROSPECT, Target(kind="schema", id="api")),
+    )  # fmt: skip
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         response = await view.answer(Request(scope, receive))
@@ -61,11 +71,16 @@ def graphql_app(services: Services, executor: type[Executor[Any]] = FastExecutor
 
 
 class View:
-    """One schema over one set of services."""
+    """One schema, whose resolvers are handed what `context` makes of the caller."""
 
-    def __init__(self, services: Services, executor: type[Executor[Any]]) -> None:
-        self._services, self._executor = services, executor
-        self._schema = build_schema()._schema  # noqa: SLF001 - graphql-core is asked directly, without strawberry's hooks
+    def __init__(
+        self, schema: Schema, context: Callable[[Caller], object], executor: type[Executor[Any]] = FastExecutor, *,
+        texts: Texts | None = None, introspect: Callable[[Caller], Awaitable[object]] | None = None,
+    ) -> None:  # fmt: skip
+        """`texts` finds queries by name; `introspect` raises where a caller may not ask what the schema offers."""
+        self._context, self._executor, self._introspect = context, executor, introspect
+        self._texts = texts or Texts()
+        self._schema = schema._schema  # noqa: SLF001 - graphql-core is asked directly, without strawberry's hooks
         self._prepare = preparer(self._schema)
 
     async def answer(self, request: Request) -> Response:
@@ -81,17 +96,25 @@ class View:
         return _answer(result, accepts)
 
     async def _run(self, request: Request, asked: Asked) -> ExecutionResult:
-        document = self._prepare(asked.query)
-        if isinstance(document, Sequence):
+        caller: Caller = request.scope["state"]["caller"]
+        try:
+            document = self._prepare(await self._texts.find(caller, asked.query, asked.name))
+            if isinstance(document, Document) and document.introspects and self._introspect is not None:
+                await self._introspect(caller)
+        except SharewellError as error:
+            return ExecutionResult(errors=[GraphQLError(error.message, original_error=error)])
+        if not isinstance(document, Document):
             return ExecutionResult(errors=list(document))
-        operation = get_operation_ast(document, asked.operation_name)
+        operation = get_operation_ast(document.node, asked.operation_name)
         if request.method == "GET" and operation is not None and operation.operation is not OperationType.QUERY:
             raise Refused(405, "Only a query may be sent by GET; send this operation by POST.", Allow="POST")
-        caller: Caller = request.scope["state"]["caller"]
+        if operation is not None and (cost := document.costs[operation](asked.variables or {})) > MOST_COST:
+            told = f"The operation may cost {cost}; {MOST_COST} is the most. Ask for shorter pages, or less."
+            return ExecutionResult(errors=[GraphQLError(told)])
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
                 result: Any = execute(
-                    self._schema, document, context_value=Context(caller=caller, services=self._services),
+                    self._schema, document.node, context_value=self._context(caller),
                     variable_values=dict(asked.variables or {}), operation_name=asked.operation_name,
                     executor_class=self._executor, hide_suggestions=True,
                     is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]  # it tells awaitables apart
@@ -153,15 +176,30 @@ def _asked(values: Any) -> Asked:
     if not isinstance(values, dict):
         raise Refused(400, 'Send one object such as {"query": "{ me { clientId } }"}; batches are not taken.')
     query, variables, name = values.get("query"), values.get("variables"), values.get("operationName")
-    if not isinstance(query, str) or not query:
-        raise Refused(400, "query must be a text.")
     if variables is not None and not isinstance(variables, dict):
         raise Refused(400, "variables must be an object.")
     if name is not None and not isinstance(name, str):
         raise Refused(400, "operationName must be a text.")
     if values.get("extensions") is not None and not isinstance(values["extensions"], dict):
         raise Refused(400, "extensions must be an object.")
-    return Asked(query, variables, name or None)
+    sha256 = _sha256(values)
+    if (query is not None or sha256 is None) and (not isinstance(query, str) or not query):
+        raise Refused(400, "query must be a text.")
+    return Asked(query, sha256, variables, name or None)
+
+
+def _sha256(values: Mapping[str, Any]) -> str | None:
+    """The name a query is sent by: `documentId` of GraphQL over HTTP, or `persistedQuery` of Apollo's clients."""
+    given, persisted = values.get("documentId"), (values.get("extensions") or {}).get("persistedQuery")
+    if given is None and persisted is None:
+        return None
+    if persisted is not None and not isinstance(persisted, dict):
+        raise Refused(400, "extensions.persistedQuery must be an object.")
+    name = str(given).removeprefix("sha256:") if given is not None else str(persisted.get("sha256Hash"))
+    if not re.fullmatch("[0-9a-f]{64}", name):
+        field = "documentId" if given is not None else "extensions.persistedQuery.sha256Hash"
+        raise Refused(400, f"{field} must be the SHA-256 of the query, 64 hex digits in lower case.")
+    return name
 
 
 def _answer(result: ExecutionResult, accepts: str) -> Response:
@@ -171,6 +209,8 @@ def _answer(result: ExecutionResult, accepts: str) -> Response:
     executed = result.data is not None or any(error.path is not None for error in errors)
     if executed:
         body["data"] = result.data
+    if result.extensions:
+        body["extensions"] = result.extensions
     if (away := unavailable(errors)) is not None:
         return _response(body, 503, accepts, {"Retry-After": str(away.retry_after_seconds)})
     return _response(body, 200 if executed or accepts == JSON else 400, accepts, {})

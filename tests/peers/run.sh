@@ -1,8 +1,13 @@
 #!/usr/bin/env bash
-# Tries the gateway with independent clients and an independent issuer. Needs Node 20 or later and the project's
-# virtual environment; fetches the pinned packages first. Arguments are handed to pytest.
+# Tries the gateway with others' programs: clients and an issuer of OAuth, the audits of GraphQL over HTTP, Apollo's tests
+# of subgraphs, two composers, a federated gateway over our subgraph and a partner's, a fuzzer, verifiers of the log.
+# Needs Node 20 or later and the project's virtual environment; fetches the pinned packages first. Arguments are handed
+# to pytest. SHAREWELL_FUZZ_SECONDS says how long to fuzz.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-npm --prefix "$here" ci --ignore-scripts --no-audit --no-fund
 cd "$here/../.."
-exec "${PYTHON:-.venv/bin/python}" -m pytest -q tests/postgres/gateway/test_peers.py "$@"
+python=${PYTHON:-.venv/bin/python}
+npm --prefix "$here" ci --ignore-scripts --no-audit --no-fund
+"$python" "$here/fetch.py"
+export SHAREWELL_FUZZ_SECONDS=${SHAREWELL_FUZZ_SECONDS:-300}
+exec "$python" -m pytest -q tests/peers tests/postgres/gateway/test_peers.py "$@"

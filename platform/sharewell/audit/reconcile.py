@@ -53,6 +53,7 @@ MAKES: Final[Mapping[tuple[str, str], Sequence[str]]] = {
     ("oauth.client", "disabled_by"): ["client.disabled"],
     ("oauth.family", "decision_id"): ["token.granted"],
     ("oauth.person", "decision_id"): ["person.registered"],
+    ("oauth.trusted_documents", "decision_id"): ["documents.trusted"],
     ("oauth.person", "disabled_by"): ["person.disabled"],
 }  # fmt: skip
 #: Kinds whose row names a later decision once there is one: the row with the id of their subject must be there.

@@ -28,9 +28,11 @@ COMMANDS: Final = {
     "client": ("sharewell.cli.client", "Register a client, get a token, run a query."),
     "erasure": ("sharewell.cli.erasure", "Erase persons whose details are sealed in the audit log."),
     "access": ("sharewell.cli.access", "See who can do what, why somebody was refused, and review all access."),
+    "schema": ("sharewell.cli.schema", "Print the schema of the API, or of our part of a federated graph."),
     "person": ("sharewell.cli.person", "Invite people to sign in, and take their access away."),
     "policy": ("sharewell.cli.policy", "Draft, try, approve and roll back policies; break the glass."),
     "key": ("sharewell.cli.key", "Bring a new key for access tokens into use."),
+    "ide": ("sharewell.cli.ide", "Put a page to ask the API from beside the gateway."),
     "allocate": ("sharewell.cli.allocate", "Check a plan against its instance, without a solver."),
     "forecast": ("sharewell.cli.forecast", "Fit, predict, look back on and report forecasts, from files."),
 }

@@ -31,6 +31,7 @@ from sharewell.gateway.witness import witness_routes
 from sharewell.settings import DatabaseRole, Settings, SettingsError
 from sharewell.store.migrate import Migration, migrate
 from sharewell.wiring import Services, migrations, open_services, operator
+from sharewell_schema.ide import FOLDER, ide_routes
 from sharewell_schema.view import graphql_app
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
         issuer=settings.issuer, keys=keys, database=services.database, clients=services.clients,
         people=services.people, grants=services.grants, access=services.access, migrations=migrations(),
         token_life=settings.token_life, externals=_externals(settings), egress=Egress(settings.egress),
-        registry=REGISTRY, fault=services.policy_fault,
+        allowed_origins=settings.allowed_origins, registry=REGISTRY, fault=services.policy_fault,
     )  # fmt: skip
 
     def more_routes(bearer: Bearer) -> list[BaseRoute]:
@@ -78,6 +79,7 @@ def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
             *log_routes(services.audit, bearer, lambda: log_vkey(settings), settings.log_export),
             period_route(bearer, services.inspection),
             *witness_routes(services.witness),
+            *ide_routes(settings.home / FOLDER),
         ]
 
     return build_app(parts, graphql_app(services), more_routes=more_routes)

@@ -90,6 +90,7 @@ KINDS: Final[Mapping[str, str]] = {
     "remark.erased": "What was typed beside a decision was removed by a ground of law.",
     "client.registered": "A program was given access.",
     "client.disabled": "A program's access was taken away.",
+    "documents.trusted": "It was said which GraphQL documents a program may send.",
     "person.registered": "A person was invited to sign in.",
     "person.enrolled": "A person set password and second factor, and can sign in.",
     "person.disabled": "A person's access was taken away.",

@@ -123,6 +123,7 @@ class Action(StrEnum):
 
     REGISTER_CLIENT = "registerClient", "client", "c", "Give a program access, with roles, scopes and an end."
     DISABLE_CLIENT = "disableClient", "client", "u", "Take a program's access away."
+    TRUST_DOCUMENTS = "trustDocuments", "client", "u", "Say which GraphQL documents a client may send, and no other."
     VIEW_CLIENT = "viewClient", "client", "r", "See which programs have access."
     REVIEW_ACCESS = "reviewAccess", "client", "r", "See who can do what, and take a review of all access away."
 
@@ -141,6 +142,8 @@ class Action(StrEnum):
     VIEW_POLICY = "viewPolicy", "policy", "r", "Read the policies in force."
     SIMULATE_POLICY = "simulatePolicy", "policy", "r", "Try a draft of the policies on past decisions, or compare it."
     ROTATE_KEY = "rotateKey", "key", "c", "Bring a new signing key into use."
+
+    INTROSPECT = "introspect", "schema", "r", "Ask the API what it offers, as tools and generators of code do."
 
     START_JOB = "startJob", "job", "c", "Ask for a forecast or an allocation now rather than at night."
     REQUEUE_JOB = "requeueJob", "job", "u", "Give a job that was set aside another chance."

@@ -48,6 +48,7 @@ class Caller:
     purpose: str | None = None  #: what its token is for, a code of HL7 PurposeOfUse
     sender_constrained: bool = False  #: it proved to hold the key its token is bound to (RFC 9449)
     proof_required: bool = False  #: its registration demands that
+    client_id: str | None = None  #: the registered client through which a program or a person asks
 
     @property
     def is_institution(self) -> bool:

@@ -5,7 +5,7 @@ The GraphQL application and further routes (tiles, console) are handed in; nothi
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -80,6 +81,7 @@ class Parts:
     token_life: timedelta = timedelta(minutes=5)
     externals: Sequence[External] = ()  #: whose tokens are taken beside our own
     egress: Egress = field(default_factory=lambda: Egress(()))  #: where keys of clients may be fetched from
+    allowed_origins: Collection[str] = ()  #: of pages in browsers that may call from scripts
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     fault: Callable[[], str | None] = lambda: None  #: why this process cannot work, if it cannot
 
@@ -115,6 +117,7 @@ def build_app(
             Middleware(RequestId),
             Middleware(Watch, registry=parts.registry),
             Middleware(SafeHeaders, https=parts.issuer.startswith("https:")),
+            _cross_origin(parts.allowed_origins),
             Middleware(CrashMask),
             Middleware(HeaderLimit),
             Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY),
@@ -122,6 +125,16 @@ def build_app(
         exception_handlers={HTTPException: _plain},
         lifespan=lifespan,
     )
+
+
+def _cross_origin(allowed: Collection[str]) -> Middleware:
+    """Lets pages of the allowed origins read answers. Cookies never count, so none are let through."""
+    return Middleware(
+        CORSMiddleware, allow_origins=tuple(allowed), allow_methods=("GET", "POST"), max_age=600,
+        allow_headers=("Authorization", "Content-Type", "DPoP", "X-Request-Id"),
+        expose_headers=("DPoP-Nonce", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate",
+                        "X-Request-Id"),
+    )  # fmt: skip
 
 
 def _bearer(parts: Parts, called_back: CalledBack) -> Bearer:

@@ -18,8 +18,8 @@ import orjson
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import Key
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sharewell.domain.clients import Client, RateClass, narrow
 from sharewell.domain.jurisdictions import bounded
@@ -32,7 +32,7 @@ from sharewell.gateway.oauth.issuers import External, NotVouchedFor, Vouched
 from sharewell.gateway.oauth.keys import ALGORITHM
 from sharewell.gateway.oauth.proofs import ALGORITHMS as PROOF_ALGORITHMS
 from sharewell.gateway.oauth.proofs import Burn, ProofRefused, check_proof
-from sharewell.gateway.rates import Buckets
+from sharewell.gateway.rates import Allowance, Buckets
 from sharewell.services.access import Refusal
 
 REALM = 'Bearer realm="sharewell"'
@@ -186,8 +186,8 @@ class Bearer:
         self._burn_proof, self._base_url, self._buckets = burn_proof, base_url, buckets
         self._refused, self._now = refused, now
 
-    async def caller(self, presented: Presented) -> tuple[Caller, int]:
-        """Whose token it is, and the seconds it must wait first, mostly none.
+    async def caller(self, presented: Presented) -> tuple[Caller, Allowance]:
+        """Whose token it is, and what is left of the requests it may make.
 
         A refusal is on record before `TokenRefused` leaves here. Raises `Unavailable` if the registration cannot be
         read, or a refusal cannot be recorded.
@@ -205,7 +205,7 @@ class Bearer:
             await self._refused(refusal)
             raise
 
-    async def _caller(self, presented: Presented) -> tuple[Caller, int]:
+    async def _caller(self, presented: Presented) -> tuple[Caller, Allowance]:
         proven = await verify(presented.token, self._issuers, at=self._now())
         constrained = await self._possession(presented, proven)
         if proven.vouched is not None:
@@ -259,7 +259,7 @@ class Bearer:
             principal=client.client_id, roles=client.roles, institution=client.institution,
             jurisdiction=frozenset(client.jurisdiction),
             scopes=frozenset(narrow(proven.scopes, client.scopes)), purpose=_purpose(proven),
-            proof_required=client.sender_constrained,
+            proof_required=client.sender_constrained, client_id=client.client_id,
         )  # fmt: skip
 
     async def _person(self, proven: Token, client: Client) -> Caller:
@@ -272,7 +272,7 @@ class Bearer:
         return Caller(
             principal=person.principal, roles=roles, institution=person.institution, jurisdiction=jurisdiction,
             scopes=frozenset(narrow(proven.scopes, client.scopes, "user")), purpose=_purpose(proven),
-            proof_required=client.sender_constrained,
+            proof_required=client.sender_constrained, client_id=client.client_id,
         )  # fmt: skip
 
 
@@ -304,13 +304,13 @@ class RequireBearer:
             request_id=state["request_id"],
         )  # fmt: skip
         try:
-            caller, pause = await self._bearer.caller(presented)
+            caller, allowance = await self._bearer.caller(presented)
         except TokenRefused as refused:
             return await _challenge(refused, presented.scheme)(scope, receive, send)
-        if pause:
-            return await _too_many(pause)(scope, receive, send)
+        if allowance.pause:
+            return await _too_many(allowance)(scope, receive, send)
         state["caller"], state["principal"] = caller, caller.principal
-        return await self._app(scope, receive, send)
+        return await self._app(scope, receive, _saying(allowance.headers, send))
 
 
 def _challenge(refused: TokenRefused, scheme: str) -> Answer:
@@ -322,9 +322,20 @@ def _challenge(refused: TokenRefused, scheme: str) -> Answer:
     return Answer(401, "UNAUTHENTICATED", str(refused), headers={"WWW-Authenticate": header})
 
 
-def _too_many(pause: int) -> Answer:
-    sentence = f"That is more than your rate class allows; go on in {pause} s."
-    return Answer(429, "TOO_MANY_REQUESTS", sentence, headers={"Retry-After": str(pause)})
+def _too_many(allowance: Allowance) -> Answer:
+    sentence = f"That is more than your rate class allows; go on in {allowance.pause} s."
+    return Answer(429, "TOO_MANY_REQUESTS", sentence, headers=allowance.headers)
+
+
+def _saying(headers: Mapping[str, str], send: Send) -> Send:
+    """`send`, with `headers` put before the answer."""
+
+    async def say(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(headers)
+        await send(message)
+
+    return say
 
 
 def _parts(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -31,6 +31,27 @@ RATES: Final[Mapping[RateClass, Rate]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a caller has left of its rate, and what to tell it."""
+
+    kind: RateClass
+    rate: Rate
+    left: float
+    pause: int  #: seconds until the next request is answered; 0 where this one is
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """As in draft-ietf-httpapi-ratelimit-headers-10: the quota of a window, what is left, when it is full again."""
+        window = self.rate.at_once / self.rate.each_second
+        full = math.ceil((self.rate.at_once - self.left) / self.rate.each_second)
+        said = {
+            "RateLimit-Policy": f'"{self.kind}";q={self.rate.at_once:.0f};w={window:.0f}',
+            "RateLimit": f'"{self.kind}";r={int(self.left)};t={full}',
+        }
+        return said | ({"Retry-After": str(self.pause)} if self.pause else {})
+
+
 class Buckets:
     """One for each caller."""
 
@@ -38,15 +59,15 @@ class Buckets:
         self._clock, self._rates = clock, rates
         self._held: dict[str, tuple[float, float]] = {}  # what is left, and when that was so
 
-    def take(self, caller: str, kind: RateClass) -> int:
-        """Take one request out; 0 if there was one, else the seconds until there is."""
+    def take(self, caller: str, kind: RateClass) -> Allowance:
+        """Take one request out, or say when there will be one."""
         rate, at = self._rates[kind], self._clock()
         left, since = self._held.get(caller, (rate.at_once, at))
         left = min(rate.at_once, left + max(0.0, at - since) * rate.each_second)
         if left < 1:
             self._held[caller] = (left, at)
-            return math.ceil((1 - left) / rate.each_second)
+            return Allowance(kind, rate, left, math.ceil((1 - left) / rate.each_second))
         if len(self._held) >= MOST and caller not in self._held:
             self._held.clear()  # callers are registered ones, so this is rare; everybody starts full again
         self._held[caller] = (left - 1, at)
-        return 0
+        return Allowance(kind, rate, left - 1, 0)

@@ -25,7 +25,7 @@ from sharewell.domain.allocation import (
 )
 from sharewell.domain.capacity import CapacityReport
 from sharewell.domain.choices import Choice
-from sharewell.domain.errors import StaleSnapshot
+from sharewell.domain.errors import Forbidden, StaleSnapshot
 from sharewell.domain.fairness import Receipt, receipts
 from sharewell.domain.forecast import Forecast
 from sharewell.domain.institutions import Institution
@@ -149,6 +149,14 @@ class AllocationService:
         async with self._office.reading(caller) as tx:
             found = await tx.allocations.by_ids(ids)
             return {run.id: run for run in await _told(self._office, caller, found.values())}
+
+    async def named(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Allocation | VeiledAllocation | Forbidden]:
+        """Several asked for by id, each permitted as `get` would: what is refused is its refusal."""
+        targets = {id: Target(kind="allocation", id=str(id)) for id in ids}  # noqa: A001
+        refused = await self._office.refusals(caller, Action.VIEW_ALLOCATION, targets)
+        async with self._office.reading(caller) as tx:
+            found = await tx.allocations.by_ids([id for id in ids if id not in refused])  # noqa: A001
+        return {run.id: run for run in await _told(self._office, caller, found.values())} | refused
 
     async def instance(self, caller: Caller, id: UUID) -> bytes:  # noqa: A002
         """The instance that was solved, as canonical JSON."""

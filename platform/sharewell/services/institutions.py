@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from sharewell.domain.errors import Forbidden
 from sharewell.domain.institutions import Institution, InstitutionDraft, InstitutionStatus
 from sharewell.domain.policy import MANY, Action, Target
 from sharewell.domain.principals import Caller
@@ -57,6 +58,20 @@ class InstitutionService:
         await self._office.allow(caller, Action.VIEW_INSTITUTION, Target(kind="institution", id=MANY))
         async with self._office.reading(caller) as tx:
             return await tx.institutions.by_ids(ids)
+
+    async def named(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Institution | Forbidden]:
+        """Several asked for by id, each permitted as `get` would: what is refused is its refusal."""
+        targets = {id: Target(kind="institution", id=str(id), owner=id) for id in ids}  # noqa: A001
+        refused = await self._office.refusals(caller, Action.VIEW_INSTITUTION, targets)
+        async with self._office.reading(caller) as tx:
+            return {**await tx.institutions.by_ids(ids), **refused}
+
+    async def named_by_code(self, caller: Caller, codes: list[str]) -> dict[str, Institution | Forbidden]:
+        """Several asked for by code, each permitted as `get` would: what is refused is its refusal."""
+        async with self._office.reading(caller) as tx:
+            found = await tx.institutions.by_codes(codes)
+        named = await self.named(caller, [each.id for each in found.values()])
+        return {code: named[each.id] for code, each in found.items() if each.id in named}
 
     async def page(self, caller: Caller, *, after: UUID, region: str | None, first: int) -> Page[Institution]:
         await self._office.allow(caller, Action.VIEW_INSTITUTION, Target(kind="institution", id=MANY))

@@ -25,7 +25,7 @@ from sharewell.domain.audit import ALLOWED, REFUSED, Decision, Json
 from sharewell.domain.code import code_version
 from sharewell.domain.errors import Forbidden, NotFound, Unavailable
 from sharewell.domain.inquiry import ASKED
-from sharewell.domain.policy import BETWEEN, Action, Ruling, Target
+from sharewell.domain.policy import BETWEEN, MANY, Action, Ruling, Target
 from sharewell.domain.predicate import NOTHING, Predicate
 from sharewell.domain.principals import Caller, Role
 from sharewell.domain.reader import PLATFORM, reader_of
@@ -37,6 +37,7 @@ from sharewell.store.answered import Wish
 from sharewell.store.database import Database, Transaction
 
 Subject = TypeVar("Subject")
+Key = TypeVar("Key")
 
 MOST_NAMED = 1000  #: ids in the entry of one reading
 UNRECORDED = "this cannot be put on record just now, so nothing is done and nothing is answered."
@@ -318,6 +319,27 @@ class Office:
         await self._record_readings(caller, action, [(target, asked[target], ids) for target, ids in named.items()])
         return seen
 
+    async def refusals(self, caller: Caller, action: Action, targets: Mapping[Key, Target]) -> dict[Key, Forbidden]:
+        """Of things asked for by key, why those are refused that the caller may not see, each ruled on as if alone.
+
+        Readings and refusals are on record then, one entry for each owner. Raises `Unavailable`.
+        """
+        refused: dict[Key, Forbidden] = {}
+        read: dict[Target, tuple[Ruling, list[str]]] = {}
+        barred: dict[Target, tuple[Ruling, list[str]]] = {}
+        placed = await self._placed(caller, set(targets.values()))
+        for key, target in targets.items():
+            ruling = self.authz.ask(caller, action, placed[target])
+            if not ruling.allowed:
+                refused[key] = Forbidden(self.authz.explain(caller, action, target, ruling), ruling=ruling)
+            named = read if ruling.allowed else barred
+            named.setdefault(replace(target, id=MANY), (ruling, []))[1].append(target.id)
+        await self.record_alone([
+            *_readings(self.now(), caller, action, [(target, ruling, ids) for target, (ruling, ids) in read.items()]),
+            *_refusals(self.now(), caller, action, [(target, ruling, ids) for target, (ruling, ids) in barred.items()]),
+        ])  # fmt: skip
+        return refused
+
     async def _placed(self, caller: Caller, targets: Collection[Target]) -> dict[Target, Target]:
         """The targets, each with where its parties are, if that matters to who asks."""
         if not caller.jurisdiction:
@@ -356,15 +378,7 @@ class Office:
     async def _record_readings(
         self, caller: Caller, action: Action, read: list[tuple[Target, Ruling, list[str]]]
     ) -> None:
-        """Whoever is read of finds the reading among the decisions about itself."""
-        await self.record_alone([
-            _decision(
-                kind="data.read", outcome=ALLOWED, at=self.now(), caller=caller, action=action, ruling=ruling,
-                institution=target.owner or target.giver or caller.institution, subject=(target.kind, target.id),
-                details={**_parties_of(target), **({"ids": ids[:MOST_NAMED], "count": len(ids)} if ids else {})},
-            )
-            for target, ruling, ids in read if _leaves_a_trace(caller, action, target)
-        ])  # fmt: skip
+        await self.record_alone(_readings(self.now(), caller, action, read))
 
     async def record_alone(self, decisions: list[Decision]) -> None:
         """Put `decisions` on record in a transaction of their own; raises `Unavailable`, and then nothing is told."""
@@ -376,6 +390,36 @@ class Office:
                     await tx.audit.record(decision)
         except (Unavailable, PostgresError) as error:
             raise Unavailable(UNRECORDED) from error
+
+
+def _readings(
+    at: datetime, caller: Caller, action: Action, read: list[tuple[Target, Ruling, list[str]]]
+) -> list[Decision]:
+    """Whoever is read of finds the reading among the decisions about itself."""
+    return [
+        _decision(
+            kind="data.read", outcome=ALLOWED, at=at, caller=caller, action=action, ruling=ruling,
+            institution=target.owner or target.giver or caller.institution, subject=(target.kind, target.id),
+            details={**_parties_of(target), **_named(ids)},
+        )
+        for target, ruling, ids in read if _leaves_a_trace(caller, action, target)
+    ]  # fmt: skip
+
+
+def _refusals(
+    at: datetime, caller: Caller, action: Action, barred: list[tuple[Target, Ruling, list[str]]]
+) -> list[Decision]:
+    return [
+        _decision(
+            kind="access.refused", outcome=REFUSED, at=at, caller=caller, action=action, ruling=ruling,
+            institution=caller.institution, subject=(target.kind, target.id), details=_named(ids),
+        )
+        for target, ruling, ids in barred
+    ]  # fmt: skip
+
+
+def _named(ids: list[str]) -> dict[str, Json]:
+    return {"ids": ids[:MOST_NAMED], "count": len(ids)} if ids else {}
 
 
 def _leaves_a_trace(caller: Caller, action: Action, target: Target) -> bool:

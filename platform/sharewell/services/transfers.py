@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sharewell.domain.audit import Json
 from sharewell.domain.deviations import found_in_step
+from sharewell.domain.errors import Forbidden
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.domain.remarks import Remark
@@ -96,6 +97,16 @@ class TransferService:
     async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Transfer]:
         """Several at once, for lists that name them; those the caller may not see are left out."""
         return await self._seen(caller, ids)
+
+    async def named(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Transfer | Forbidden]:
+        """Several asked for by id, each permitted as `get` would: what is refused is its refusal."""
+        async with self._office.looking() as tx:
+            found = await tx.transfers.by_ids(ids)
+        targets = {id: _target(each) for id, each in found.items()}  # noqa: A001
+        refused = await self._office.refusals(caller, Action.VIEW_TRANSFER, targets)
+        async with self._office.reading(caller) as tx:
+            told = await tx.transfers.by_ids([id for id in found if id not in refused])  # noqa: A001
+        return {each.id: each for each in self._told(caller, told.values())} | refused
 
     async def steps(self, caller: Caller, id: UUID) -> list[TransferStep]:  # noqa: A002
         """Every step the transfer took, oldest first."""

@@ -41,6 +41,7 @@ from sharewell.store.subjects import SubjectRepository
 from sharewell.store.surges import SurgeRepository
 from sharewell.store.transfers import TransferRepository
 from sharewell.store.trials import TrialRepository
+from sharewell.store.trusted_documents import TrustedDocumentRepository
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -214,6 +215,10 @@ class Transaction:
     @cached_property
     def trials(self) -> TrialRepository:
         return TrialRepository(self.conn)
+
+    @cached_property
+    def trusted_documents(self) -> TrustedDocumentRepository:
+        return TrustedDocumentRepository(self.conn)
 
 
 class Database:

@@ -22,6 +22,7 @@ insert into sharewell.institution ({_COLUMNS}, decision_id) values ($1, $2, $3, 
 BY_ID = f"select {_COLUMNS} from sharewell.institution where id = $1"
 BY_IDS = f"select {_COLUMNS} from sharewell.institution where id = any ($1::uuid[])"
 BY_CODE = f"select {_COLUMNS} from sharewell.institution where code = $1"
+BY_CODES = f"select {_COLUMNS} from sharewell.institution where code = any ($1::text[])"
 IN_REGION = f"select {_COLUMNS} from sharewell.institution where region = $1 order by id"
 STANDING = "select status from sharewell.institution where id = $1"
 SET_STATUS = "update sharewell.institution set status = $2, decision_id = $3 where id = $1 returning true"
@@ -65,6 +66,9 @@ class InstitutionRepository:
 
     async def by_ids(self, ids: list[UUID]) -> dict[UUID, Institution]:
         return {row["id"]: _institution(row) for row in await self._conn.fetch(BY_IDS, ids)}
+
+    async def by_codes(self, codes: list[str]) -> dict[str, Institution]:
+        return {row["code"]: _institution(row) for row in await self._conn.fetch(BY_CODES, codes)}
 
     async def in_region(self, region: str) -> list[Institution]:
         return [_institution(row) for row in await self._conn.fetch(IN_REGION, region)]

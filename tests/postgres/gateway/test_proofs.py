@@ -166,10 +166,21 @@ def test_a_bucket_fills_with_time_and_never_beyond_its_size() -> None:
     now = [0.0]
     buckets = Buckets(lambda: now[0])
     rate = RATES[RateClass.LOW]
-    assert [buckets.take("a", RateClass.LOW) for _ in range(int(rate.at_once))] == [0] * int(rate.at_once)
-    assert buckets.take("a", RateClass.LOW) == 1
-    assert buckets.take("b", RateClass.LOW) == 0
+    def pause(caller: str) -> int:
+        return buckets.take(caller, RateClass.LOW).pause
+
+    assert [pause("a") for _ in range(int(rate.at_once))] == [0] * int(rate.at_once)
+    assert pause("a") == 1
+    assert pause("b") == 0
     now[0] = 1 / rate.each_second
-    assert [buckets.take("a", RateClass.LOW), buckets.take("a", RateClass.LOW)] == [0, 1]
+    assert [pause("a"), pause("a")] == [0, 1]
     now[0] = 1e9
-    assert sum(buckets.take("a", RateClass.LOW) == 0 for _ in range(int(rate.at_once) * 2)) == rate.at_once
+    assert sum(pause("a") == 0 for _ in range(int(rate.at_once) * 2)) == rate.at_once
+
+
+async def test_each_answer_says_what_is_left_of_the_rate(door: FrontDoor) -> None:
+    program = await door.register(rate_class=RateClass.LOW)
+    token = await program.token()
+    first, second = (await door.ask(token)).headers, (await door.ask(token)).headers
+    assert first["RateLimit-Policy"] == '"low";q=100;w=10'
+    assert [first["RateLimit"].split(";")[1], second["RateLimit"].split(";")[1]] == ["r=99", "r=98"]

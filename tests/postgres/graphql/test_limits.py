@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from graphql import get_introspection_query, parse
 
+from sharewell_schema.counting import MOST_COST
 from sharewell_schema.documents import KEPT, preparer
 from sharewell_schema.limits import DEEPEST, MOST_ALIASES, MOST_DIRECTIVES, MOST_FIELDS, over_budget
 from sharewell_schema.schema import build_schema
@@ -94,3 +95,12 @@ def test_no_more_than_some_documents_are_kept() -> None:
     for n in range(KEPT):
         prepare(f"query Q{n} {{ me {{ clientId }} }}")
     assert prepare("{ me { clientId } }") is not first
+
+
+async def test_an_operation_that_may_cost_too_much_is_not_begun(api: Api) -> None:
+    page = "offers(first: 1000) { edges { node { id institution { id } resourceLine { code } } } }"
+    answer = await api.send("planner", "{ " + " ".join(f"a{n}: {page}" for n in range(20)) + " }")
+    assert answer.refusal == ("INVALID", "RequestError", None)
+    assert f"{MOST_COST} is the most" in answer.error["message"]
+    assert "data" not in answer.body
+    assert "a0" in (await api.send("planner", "{ a0: " + page + " }")).data

@@ -1,0 +1,116 @@
+"""What an operation costs, counted before it runs from what the schema declares (see `costs`) and its variables.
+
+As in IBM's cost specification (https://ibm.github.io/graphql-specs/cost-spec.html): a field costs what is declared for
+it, and 1 for each object it may bring; what is selected of these objects counts for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLField,
+    GraphQLSchema,
+    IntValueNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    ValueNode,
+    VariableNode,
+    get_named_type,
+    is_composite_type,
+)
+from strawberry.federation.schema_directives import Cost, ListSize
+from strawberry.schema.schema_converter import GraphQLCoreConverter
+
+from sharewell_schema.costs import USUAL
+
+MOST_COST = 50_000  #: of one operation: the longest page, and for each of its items some fifty objects
+Count = Callable[[Mapping[str, Any]], int]  #: of the variables
+_NONE: Mapping[str, Count] = {}
+
+
+def counter(schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> Count:
+    """A function that gives the cost of a valid `operation` for the variables it is sent with."""
+    fragments = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
+    defaults = {
+        one.variable.name.value: int(one.default_value.value)
+        for one in operation.variable_definitions or ()
+        if isinstance(one.default_value, IntValueNode)
+    }
+    root = schema.get_root_type(operation.operation)
+    count = _Counting(schema, fragments).selected(root, operation.selection_set, _NONE)
+    return lambda variables: count({**defaults, **variables})
+
+
+class _Counting:
+    """Makes the counts of one document; `lengths` are of the lists that the field above declares to be a page of."""
+
+    def __init__(self, schema: GraphQLSchema, fragments: Mapping[str, FragmentDefinitionNode]) -> None:
+        self._schema, self._fragments = schema, fragments
+
+    def selected(self, kind: Any, selections: SelectionSetNode | None, lengths: Mapping[str, Count]) -> Count:
+        """The cost of what is selected of one object of `kind`."""
+        fields = () if selections is None else self._fields(kind, selections)
+        counts = [self._field(of.fields[node.name.value], node, lengths) for of, node in fields]
+        return lambda variables: sum(count(variables) for count in counts)
+
+    def _fields(self, kind: Any, selections: SelectionSetNode) -> Iterator[tuple[Any, FieldNode]]:
+        """Each field with the type that it is selected of, fragments spread out."""
+        for node in selections.selections:
+            if isinstance(node, FieldNode):
+                if not node.name.value.startswith("__"):
+                    yield kind, node
+                continue
+            inner: Any = self._fragments[node.name.value] if isinstance(node, FragmentSpreadNode) else node
+            condition = inner.type_condition
+            yield from self._fields(
+                kind if condition is None else self._schema.get_type(condition.name.value), inner.selection_set
+            )
+
+    def _field(self, field: GraphQLField, node: FieldNode, lengths: Mapping[str, Count]) -> Count:
+        inner = get_named_type(field.type)
+        declared = _declared(field)
+        weight = sum(int(one.weight) for one in declared if isinstance(one, Cost))
+        if not is_composite_type(inner):
+            return lambda _: weight
+        listed = next((one for one in declared if isinstance(one, ListSize)), None)
+        length, below = lengths.get(node.name.value, _one), _NONE
+        if listed is not None and listed.sized_fields:
+            below = dict.fromkeys(listed.sized_fields, _length(field, node))
+        elif listed is not None:
+            length = _length(field, node)
+        each = self.selected(inner, node.selection_set, below)
+        return lambda variables: weight + length(variables) * (1 + each(variables))
+
+
+def _declared(field: GraphQLField) -> tuple[object, ...]:
+    definition = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+    return tuple(getattr(definition, "directives", ()))
+
+
+def _one(_: Mapping[str, Any]) -> int:
+    return 1
+
+
+def _length(field: GraphQLField, node: FieldNode) -> Count:
+    """How many items the field may bring: as many as are asked for by `first`, or what is usual."""
+    if "first" not in field.args:
+        return lambda _: USUAL
+    usual = int(field.args["first"].default_value)
+    given = next((one.value for one in node.arguments or () if one.name.value == "first"), None)
+    return lambda variables: _whole(given, variables, usual)
+
+
+def _whole(given: ValueNode | None, variables: Mapping[str, Any], usual: int) -> int:
+    value = getattr(given, "value", usual)
+    if isinstance(given, VariableNode):
+        value = variables.get(given.name.value, usual)
+    try:
+        return max(0, int(value))
+    except (TypeError, ValueError):
+        return usual  # no number: it is refused when it is read
