@@ -141,14 +141,15 @@ class AllocationService:
     async def get(self, caller: Caller, id: UUID) -> Allocation | VeiledAllocation:  # noqa: A002
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target(kind="allocation", id=str(id)))
         async with self._office.reading(caller) as tx:
-            return (await _told(self._office, caller, [await tx.allocations.get(id)]))[0]
+            found = await tx.allocations.get(id)
+        return (await _told(self._office, caller, [found]))[0]
 
     async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Allocation | VeiledAllocation]:
         """Several at once, for lists that name them."""
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
         async with self._office.reading(caller) as tx:
             found = await tx.allocations.by_ids(ids)
-            return {run.id: run for run in await _told(self._office, caller, found.values())}
+        return {run.id: run for run in await _told(self._office, caller, found.values())}
 
     async def named(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Allocation | VeiledAllocation | Forbidden]:
         """Several asked for by id, each permitted as `get` would: what is refused is its refusal."""
@@ -172,7 +173,7 @@ class AllocationService:
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
         async with self._office.reading(caller) as tx:
             page = await tx.allocations.page(before=before, region=region, resource=resource, first=first)
-            return Page(await _told(self._office, caller, page.items), page.has_more)
+        return Page(await _told(self._office, caller, page.items), page.has_more)
 
     async def _document(self, caller: Caller, id: UUID, hash_of: str) -> bytes:  # noqa: A002
         """A document of a run, which speaks of everybody in it."""
