@@ -56,6 +56,7 @@ class Settings:
     token_life: timedelta = timedelta(minutes=5)  #: of access tokens
     issuers_file: Path | None = None  #: whose tokens are taken beside our own; None: nobody's
     egress: tuple[str, ...] = ()  #: origins that clients' keys may be fetched from; `private:` before one inside
+    allowed_origins: tuple[str, ...] = ()  #: of pages in browsers that may open a WebSocket
     log_origin: str = "127.0.0.1/sharewell"  #: name of the audit log, fixed for ever once it has entries
     log_export: Path | None = None  #: folder that the log is exported to after each checkpoint, and served from
     log_policy: Path | None = None  #: trust policy of the log: its witnesses and their quorum
@@ -85,6 +86,7 @@ class Settings:
             token_life=read.checked("TOKEN_SECONDS", "300", _token_life),
             issuers_file=read.checked("ISSUERS", "", lambda text: Path(text).expanduser() if text else None),
             egress=read.checked("EGRESS", "", _egress),
+            allowed_origins=read.checked("ALLOWED_ORIGINS", "", _origins),
             log_origin=read.checked("LOG_ORIGIN", f"{urlsplit(issuer).hostname}/sharewell", _log_origin),
             log_export=read.checked("LOG_EXPORT", "", _path),
             log_policy=read.checked("LOG_POLICY", "", _path),
@@ -202,6 +204,15 @@ def _egress(text: str) -> tuple[str, ...]:
         local = parts.scheme == "http" and parts.hostname in LOOPBACK
         if not parts.hostname or more or not (parts.scheme == "https" or local):
             raise ValueError(f"{origin!r} is not an origin; it must look like https://keys.example.org.")
+    return origins
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(text.split())
+    for origin in origins:
+        parts = urlsplit(origin)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or origin != f"{parts.scheme}://{parts.netloc}":
+            raise ValueError(f"{origin!r} is not an origin; it must look like https://board.example.org.")
     return origins
 
 

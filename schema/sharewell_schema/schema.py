@@ -25,6 +25,7 @@ from sharewell_schema.drift import DriftQueries
 from sharewell_schema.executor import FastExecutor
 from sharewell_schema.feeds import FeedQueries
 from sharewell_schema.forecasts import ForecastQueries
+from sharewell_schema.happenings import HappeningQueries, Subscription
 from sharewell_schema.horizons import HorizonMutations, HorizonQueries
 from sharewell_schema.inspection import InspectionQueries
 from sharewell_schema.institutions import InstitutionMutations, InstitutionQueries
@@ -51,6 +52,7 @@ class Query(
     OverrideQueries, DeviationQueries, SurgeQueries, ConsentQueries, ForecastQueries, TrialQueries, DriftQueries,
     AllocationQueries, HorizonQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries, InspectionQueries,
     LogQueries, CompletenessQueries, SubjectQueries, PersonQueries, FeedQueries, JobQueries, PolicyQueries,
+    HappeningQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 
@@ -67,7 +69,7 @@ class Mutation(
 def build_schema() -> strawberry.Schema:
     """A new schema. Raises where a type cannot be."""
     return strawberry.Schema(
-        Query, Mutation, execution_context_class=FastExecutor,
+        Query, Mutation, Subscription, execution_context_class=FastExecutor,
         config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
     )  # fmt: skip
 

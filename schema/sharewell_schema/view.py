@@ -1,18 +1,19 @@
 """GraphQL over HTTP (https://graphql.github.io/graphql-over-http/draft/), as an ASGI application.
 
 It answers POST, and GET for queries; whoever calls has been authenticated outside and is in `scope["state"]`. What
-media type the client takes decides whether a refused query is a 400 or, as older clients expect, a 200 with errors.
+media type the client takes decides whether a refused query is a 400 or, as older clients expect, a 200 with errors,
+and whether the results of a subscription come as server-sent events. WebSockets are left to `sockets`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import orjson
-from graphql import ExecutionResult, Executor, GraphQLError, OperationType, execute, get_operation_ast
+from graphql import DocumentNode, ExecutionResult, Executor, GraphQLError, OperationType, execute, get_operation_ast
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,41 +22,33 @@ from strawberry.execution import optimized_is_awaitable
 from sharewell.domain.errors import Unavailable
 from sharewell.domain.principals import Caller
 from sharewell.wiring import Services
-from sharewell_schema.context import Context
+from sharewell_schema.asked import Asked, Refused, read_asked
+from sharewell_schema.context import Context, Progress
 from sharewell_schema.documents import preparer
 from sharewell_schema.errors import INVALID, tell, unavailable
+from sharewell_schema.events import EVENTS, EventStream, wants_events
 from sharewell_schema.executor import FastExecutor
 from sharewell_schema.schema import build_schema
+from sharewell_schema.sockets import Socket
+from sharewell_schema.streams import Streams, Told
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
 LONGEST_SECONDS = 30.0
 
 
-class Refused(Exception):
-    """The request is none that GraphQL could answer."""
-
-    def __init__(self, status: int, message: str, **headers: str) -> None:
-        super().__init__(message)
-        self.status, self.headers = status, headers
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a request asks for."""
-
-    query: str
-    variables: Mapping[str, Any] | None
-    operation_name: str | None
-
-
 def graphql_app(services: Services, executor: type[Executor[Any]] = FastExecutor) -> ASGIApp:
-    """The application. Its caller must be in `scope["state"]["caller"]`, put there by the bearer check."""
+    """The application. What it needs in `scope["state"]` is put there by the bearer check.
+
+    `caller` of a request, `admission` of whoever follows what happens; of a WebSocket also `admit`, see `sockets`.
+    """
     view = View(services, executor)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            return await Socket(view.prepared, view.results, scope, receive, send).run()
         response = await view.answer(Request(scope, receive))
-        await response(scope, receive, send)
+        return await response(scope, receive, send)
 
     return app
 
@@ -67,31 +60,61 @@ class View:
         self._services, self._executor = services, executor
         self._schema = build_schema()._schema  # noqa: SLF001 - graphql-core is asked directly, without strawberry's hooks
         self._prepare = preparer(self._schema)
+        self._streams = Streams()
 
     async def answer(self, request: Request) -> Response:
         """The answer to one HTTP request. Only a broken connection raises."""
         accepts = JSON
         try:
-            accepts = media_type(request.headers.get("accept", ""))
+            events = wants_events(request.headers.get("accept", ""))
+            accepts = JSON if events else media_type(request.headers.get("accept", ""))
             asked = await read(request)
-            result = await self._run(request, asked)
+            document = self.prepared(asked)
+            if isinstance(document, ExecutionResult):
+                return _answer(document, GRAPHQL if events else accepts)
+            _check_method(request, asked, document, events=events)
+            if events:
+                progress = Progress(
+                    admission=request.scope["state"]["admission"], resume=request.headers.get("last-event-id")
+                )
+                return EventStream(self.results(asked, document, progress))
+            caller: Caller = request.scope["state"]["caller"]
+            return _answer(await self._run(asked, document, Context(caller=caller, services=self._services)), accepts)
         except Refused as refused:
             body = {"errors": [{"message": str(refused), "extensions": {"code": INVALID, "type": "RequestError"}}]}
             return _response(body, refused.status, accepts, refused.headers)
-        return _answer(result, accepts)
 
-    async def _run(self, request: Request, asked: Asked) -> ExecutionResult:
+    def prepared(self, asked: Asked) -> DocumentNode | ExecutionResult:
+        """The document of what is asked for, or what is wrong with it."""
         document = self._prepare(asked.query)
-        if isinstance(document, Sequence):
-            return ExecutionResult(errors=list(document))
+        return ExecutionResult(errors=list(document)) if isinstance(document, Sequence) else document
+
+    async def results(
+        self, asked: Asked, document: DocumentNode, progress: Progress
+    ) -> AsyncGenerator[Told, None]:
+        """What an operation results in, one after the other; a query in one. Raises `Ended`, see `streams`."""
+        context = Context(caller=progress.admission.caller, services=self._services, progress=progress)
         operation = get_operation_ast(document, asked.operation_name)
-        if request.method == "GET" and operation is not None and operation.operation is not OperationType.QUERY:
-            raise Refused(405, "Only a query may be sent by GET; send this operation by POST.", Allow="POST")
-        caller: Caller = request.scope["state"]["caller"]
+        if operation is None or operation.operation is not OperationType.SUBSCRIPTION:
+            yield Told(await self._run(asked, document, context))
+            return
+        executor = self._executor.build(
+            self._schema, document, context_value=context, variable_values=dict(asked.variables or {}),
+            operation_name=asked.operation_name, hide_suggestions=True,
+            is_awaitable=optimized_is_awaitable,
+        )  # fmt: skip
+        if isinstance(executor, list):
+            yield Told(ExecutionResult(errors=executor))
+            return
+        async with aclosing(self._streams.results(executor)) as results:
+            async for result in results:
+                yield result
+
+    async def _run(self, asked: Asked, document: DocumentNode, context: Context) -> ExecutionResult:
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
                 result: Any = execute(
-                    self._schema, document, context_value=Context(caller=caller, services=self._services),
+                    self._schema, document, context_value=context,
                     variable_values=dict(asked.variables or {}), operation_name=asked.operation_name,
                     executor_class=self._executor, hide_suggestions=True,
                     is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]  # it tells awaitables apart
@@ -100,6 +123,15 @@ class View:
         except TimeoutError:
             late = Unavailable(f"the answer took longer than {LONGEST_SECONDS:.0f} seconds; ask for less.")
             return ExecutionResult(errors=[GraphQLError(late.message, original_error=late)])
+
+
+def _check_method(request: Request, asked: Asked, document: DocumentNode, *, events: bool) -> None:
+    operation = get_operation_ast(document, asked.operation_name)
+    kind = None if operation is None else operation.operation
+    if request.method == "GET" and kind is OperationType.MUTATION:
+        raise Refused(405, "Only a query may be sent by GET; send this operation by POST.", Allow="POST")
+    if kind is OperationType.SUBSCRIPTION and not events:
+        raise Refused(406, f"What a subscription tells comes as {EVENTS}, or over a WebSocket; accept the one.")
 
 
 def media_type(accept: str) -> str:
@@ -133,13 +165,13 @@ async def read(request: Request) -> Asked:
         for name in ("variables", "extensions"):
             if name in values:
                 values[name] = _json(values[name].encode(), name) if values[name] else None
-        return _asked(values)
+        return read_asked(values)
     if request.method != "POST":
         raise Refused(405, "Send queries by POST or GET.", Allow="GET, POST")
     kind, _, parameters = request.headers.get("content-type", "").partition(";")
     if kind.strip().lower() != JSON or ("charset" in parameters.lower() and "utf-8" not in parameters.lower()):
         raise Refused(415, f"Send the request as {JSON} in UTF-8.")
-    return _asked(_json(await request.body(), "the body"))
+    return read_asked(_json(await request.body(), "the body"))
 
 
 def _json(body: bytes, what: str) -> Any:
@@ -147,21 +179,6 @@ def _json(body: bytes, what: str) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Refused(400, f"{what} is not JSON in UTF-8: {error}.") from None
-
-
-def _asked(values: Any) -> Asked:
-    if not isinstance(values, dict):
-        raise Refused(400, 'Send one object such as {"query": "{ me { clientId } }"}; batches are not taken.')
-    query, variables, name = values.get("query"), values.get("variables"), values.get("operationName")
-    if not isinstance(query, str) or not query:
-        raise Refused(400, "query must be a text.")
-    if variables is not None and not isinstance(variables, dict):
-        raise Refused(400, "variables must be an object.")
-    if name is not None and not isinstance(name, str):
-        raise Refused(400, "operationName must be a text.")
-    if values.get("extensions") is not None and not isinstance(values["extensions"], dict):
-        raise Refused(400, "extensions must be an object.")
-    return Asked(query, variables, name or None)
 
 
 def _answer(result: ExecutionResult, accepts: str) -> Response:

@@ -70,7 +70,7 @@ def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
         issuer=settings.issuer, keys=keys, database=services.database, clients=services.clients,
         people=services.people, grants=services.grants, access=services.access, migrations=migrations(),
         token_life=settings.token_life, externals=_externals(settings), egress=Egress(settings.egress),
-        registry=REGISTRY,
+        allowed_origins=settings.allowed_origins, registry=REGISTRY,
     )  # fmt: skip
 
     def more_routes(bearer: Bearer) -> list[BaseRoute]:
@@ -114,7 +114,17 @@ async def run_gateway(
     async with open_services(settings, server, DatabaseRole.GATEWAY, most=20) as services:
         await put_on_record(services, keys)
         log.info("gateway answers", host=settings.host, port=settings.port, issuer=settings.issuer)
-        await serve(build_gateway(services, keys), taken, stop, ready=ready)
+        ending = asyncio.create_task(_end_streams(services, stop))
+        try:
+            await serve(build_gateway(services, keys), taken, stop, ready=ready)
+        finally:
+            ending.cancel()
+
+
+async def _end_streams(services: Services, stop: asyncio.Event) -> None:
+    """Streams would last until their tokens end; the server waits for what is under way."""
+    await stop.wait()
+    services.happenings.closing.set()
 
 
 async def run_health(

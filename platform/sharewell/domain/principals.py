@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -33,3 +35,13 @@ class Caller:
     @property
     def is_institution(self) -> bool:
         return self.institution is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """Somebody who was let in by a token, for what lasts longer than a request."""
+
+    caller: Caller
+    left: Callable[[], timedelta]  #: until the token ends
+    again: Callable[[], Awaitable[Caller]]  #: the caller as registered now; raises `NotAdmitted` or `Unavailable`
+    pause: Callable[[], int]  #: take one more request out of the caller's rate: the seconds to wait first, mostly none

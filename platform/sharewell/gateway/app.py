@@ -5,7 +5,7 @@ The GraphQL application and further routes (tiles, console) are handed in; nothi
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from sharewell.gateway.answers import Answer
@@ -49,6 +49,7 @@ from sharewell.gateway.oauth.metadata import (
 from sharewell.gateway.oauth.pages import CONSENT_PATH, ENROL_PATH, SIGN_IN_PATH
 from sharewell.gateway.oauth.server import Authority, TokenServer
 from sharewell.gateway.rates import Buckets
+from sharewell.gateway.sockets import GuardSocket
 from sharewell.services.access import AccessService
 from sharewell.services.clients import ClientService
 from sharewell.services.grants import GrantService
@@ -80,6 +81,7 @@ class Parts:
     token_life: timedelta = timedelta(minutes=5)
     externals: Sequence[External] = ()  #: whose tokens are taken beside our own
     egress: Egress = field(default_factory=lambda: Egress(()))  #: where keys of clients may be fetched from
+    allowed_origins: Collection[str] = ()  #: of pages that may open a WebSocket
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
 
@@ -92,7 +94,8 @@ def build_app(
 ) -> Starlette:
     """The whole HTTP application.
 
-    `graphql_app` finds its `Caller` in `scope["state"]["caller"]`; `more_routes` get the check of access tokens.
+    `graphql_app` takes requests and WebSockets; it finds its `Caller` in `scope["state"]["caller"]`, and what lasts
+    longer in `scope["state"]["admission"]`, see `sockets`. `more_routes` get the check of access tokens.
 
     Raises ValueError if `issuer` cannot be one (plain http is for this machine only).
     """
@@ -103,6 +106,7 @@ def build_app(
     return Starlette(
         routes=[
             Route("/graphql", RequireBearer(graphql_app, check), methods=["GET", "POST"]),
+            WebSocketRoute("/graphql", GuardSocket(graphql_app, check, parts.allowed_origins)),
             *_oauth_routes(parts, called_back),
             Route("/healthz", health.alive),
             Route("/readyz", health.ready),

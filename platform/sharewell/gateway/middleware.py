@@ -174,6 +174,6 @@ class HeaderLimit:
         self.app, self._most = app, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and sum(len(name) + len(value) for name, value in scope["headers"]) > self._most:
+        if scope["type"] != "lifespan" and sum(len(name) + len(value) for name, value in scope["headers"]) > self._most:
             return await Answer(431, "INVALID", "The headers are too large.")(scope, receive, send)
         return await self.app(scope, receive, send)

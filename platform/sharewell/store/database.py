@@ -23,6 +23,7 @@ from sharewell.store.drift import DriftRepository
 from sharewell.store.feeds import FeedRepository
 from sharewell.store.forecasts import ForecastRepository
 from sharewell.store.grants import GrantRepository
+from sharewell.store.happenings import HappeningRepository
 from sharewell.store.horizons import HorizonRepository
 from sharewell.store.institutions import InstitutionRepository
 from sharewell.store.offers import OfferRepository
@@ -134,6 +135,10 @@ class Transaction:
     @cached_property
     def grants(self) -> GrantRepository:
         return GrantRepository(self.conn)
+
+    @cached_property
+    def happenings(self) -> HappeningRepository:
+        return HappeningRepository(self.conn)
 
     @cached_property
     def horizons(self) -> HorizonRepository:
