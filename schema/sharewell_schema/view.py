@@ -99,9 +99,9 @@ class View:
             yield Told(await self._run(asked, document, context))
             return
         executor = self._executor.build(
-            self._schema, document, context_value=context, variable_values=dict(asked.variables or {}),
+            self._schema, document, context_value=context, raw_variable_values=dict(asked.variables or {}),
             operation_name=asked.operation_name, hide_suggestions=True,
-            is_awaitable=optimized_is_awaitable,
+            is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]  # it tells awaitables apart
         )  # fmt: skip
         if isinstance(executor, list):
             yield Told(ExecutionResult(errors=executor))

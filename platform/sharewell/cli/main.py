@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "log": ("sharewell.cli.log", "Take the audit log or parts of it away, read it for damage, rotate its keys."),
     "replay-decision": ("sharewell.cli.replay_decision", "Make a decision once more from its inputs, and compare."),
     "client": ("sharewell.cli.client", "Register a client, get a token, run a query."),
+    "watch": ("sharewell.cli.watch", "Follow what happens, one JSON object a line."),
     "erasure": ("sharewell.cli.erasure", "Erase persons whose details are sealed in the audit log."),
     "person": ("sharewell.cli.person", "Invite people to sign in, and take their access away."),
     "key": ("sharewell.cli.key", "Bring a new key for access tokens into use."),
