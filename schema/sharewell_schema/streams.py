@@ -48,14 +48,13 @@ class Told(NamedTuple):
 class Places:
     """How many streams there may be."""
 
-    def __init__(self, of_caller: int = MOST_OF_CALLER, of_process: int = MOST_OF_PROCESS) -> None:
-        self._of_caller, self._of_process = of_caller, of_process
+    def __init__(self) -> None:
         self._taken: Counter[str] = Counter()
 
     @contextmanager
     def take(self, principal: str) -> Iterator[None]:
         """Hold one place for the length of a block. Raises `TooManyStreams`."""
-        if self._taken[principal] >= self._of_caller or self._taken.total() >= self._of_process:
+        if self._taken[principal] >= MOST_OF_CALLER or self._taken.total() >= MOST_OF_PROCESS:
             raise TooManyStreams(retry_after_seconds=30)
         self._taken[principal] += 1
         try:
@@ -69,9 +68,8 @@ class Places:
 class Streams:
     """Every stream of one process."""
 
-    def __init__(self, places: Places | None = None, heartbeat: float = HEARTBEAT_SECONDS) -> None:
-        self._places = places or Places()
-        self._heartbeat = heartbeat
+    def __init__(self) -> None:
+        self._places = Places()
 
     async def results(self, executor: Executor[Any]) -> AsyncGenerator[Told, None]:
         """What the operation, a subscription, results in. Raises `Ended`. Who stops early closes the iterator."""
@@ -102,7 +100,7 @@ class Streams:
         coming, ends = asyncio.ensure_future(anext(source)), monotonic() + LONGEST_SECONDS
         try:
             while True:
-                left = min(_left(progress), ends - monotonic(), self._heartbeat)
+                left = min(_left(progress), ends - monotonic(), HEARTBEAT_SECONDS)
                 await asyncio.wait({coming, closing}, timeout=max(left, 0), return_when=asyncio.FIRST_COMPLETED)
                 if closing.done() or monotonic() >= ends:
                     raise Ended(Unavailable("This stream ends here; connect again, and go on from your last cursor."))
@@ -139,4 +137,4 @@ async def _executed(executor: Executor[Any], step: Any) -> ExecutionResult:
 def _located(executor: Executor[Any], error: Exception) -> GraphQLError:
     if isinstance(error, GraphQLError):
         return error
-    return GraphQLError(str(error), nodes=executor.operation.selection_set.selections, original_error=error)
+    return GraphQLError(str(error), nodes=list(executor.operation.selection_set.selections), original_error=error)

@@ -42,10 +42,11 @@ def watch(
     A connection that breaks off is taken up again after the last event. Kept in a file, the cursor of the last line is
     where --after goes on another day.
     """
-    filters = {"institution": institution, "region": region, "resource": resource}
+    given = {"institution": institution, "region": region, "resource": resource}
+    filters = {name: value for name, value in given.items() if value is not None}
     if topic in {Topic.PLANS, Topic.ALERTS} and institution is not None:
         raise typer.BadParameter("plans and alerts are not of one institution.", param_hint="--institution")
-    query = _query(topic, [name for name, value in filters.items() if value is not None])
+    query = _query(topic, [*filters])
 
     async def follow() -> None:
         async with ApiClient.of(Credential.load(credential)) as client:

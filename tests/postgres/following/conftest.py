@@ -53,6 +53,16 @@ OFFERS = "subscription ($after: String) { offers(after: $after) { cursor kind of
 Event = dict[str, Any]
 
 
+class Clock:
+    """The machine's time, which a test may move."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
 @dataclass
 class Gateway:
     """One of them."""
@@ -76,6 +86,7 @@ class Region:
     services: Services
     workers: Services
     keys: SigningKeys
+    clock: Clock = field(default_factory=Clock)  #: of the gateways, for tokens
     callers: dict[str, Caller] = field(default_factory=dict)
 
     async def client(self, client_id: str, *roles: Role, institution: UUID | None = None, **more: Any) -> None:
@@ -86,8 +97,8 @@ class Region:
         } | more  # fmt: skip
         await self.services.clients.register(operator(), ClientDraft(**draft))
 
-    async def institution(self, code: str, *, beds: int = 500) -> UUID:
-        """A new one with beds that are free, and a client of the same name."""
+    async def institution(self, code: str, *, beds: int = 500, occupied: int = 0) -> UUID:
+        """A new one with beds, and a client of the same name; where all beds are taken, two persons wait."""
         draft = InstitutionDraft(code=code, name=code, kind=InstitutionKind.HOSPITAL, region="us-nj")
         made = (await self.services.institutions.register(operator(), draft)).subject
         await self.client(code, Role.INSTITUTION, institution=made.id)
@@ -95,7 +106,9 @@ class Region:
             principal=code, roles=frozenset({Role.INSTITUTION}), institution=made.id, scopes=frozenset({EVERYTHING}),
             request_id="r-1",
         )  # fmt: skip
-        report = CapacityDraft(resource=BEDS, as_of=datetime.now(UTC), staffed=beds, occupied=0)
+        report = CapacityDraft(
+            resource=BEDS, as_of=datetime.now(UTC), staffed=beds, occupied=occupied, waiting=2 * (beds == occupied)
+        )
         await self.services.capacity.report(self.callers[code], made.id, [report])
         return made.id
 
@@ -186,7 +199,7 @@ async def open_gateway(
             parts = Parts(
                 issuer=ISSUER, keys=region.keys, database=services.database, clients=services.clients,
                 people=services.people, grants=services.grants, access=services.access, migrations=migrations(),
-                allowed_origins=(PAGE,), registry=CollectorRegistry(),
+                now=region.clock, allowed_origins=(PAGE,), registry=CollectorRegistry(),
             )  # fmt: skip
             taken, stop, ready = bind("127.0.0.1", 0), asyncio.Event(), asyncio.Event()
             app = build_app(parts, graphql_app(services))
