@@ -70,6 +70,7 @@ class Streams:
 
     def __init__(self) -> None:
         self._places = Places()
+        self._ending: set[asyncio.Future[None]] = set()
 
     async def results(self, executor: Executor[Any]) -> AsyncGenerator[Told, None]:
         """What the operation, a subscription, results in. Raises `Ended`. Who stops early closes the iterator."""
@@ -77,12 +78,9 @@ class Streams:
         assert context.progress is not None
         try:
             with self._places.take(context.caller.principal):
-                async with aclosing(self._steps(executor, context, context.progress)) as steps:
-                    async for step in steps:
-                        if step is None:
-                            yield Told(None, context.progress.cursor)
-                        else:
-                            yield Told(await _executed(executor, step), step.event.cursor)
+                async with aclosing(self._told(executor, context, context.progress)) as results:
+                    async for told in results:
+                        yield told
         except NotAdmitted as error:
             raise Ended(error) from None
         except Ended:
@@ -90,14 +88,13 @@ class Streams:
         except Exception as error:  # noqa: BLE001 - told as any other that a resolver raises
             yield Told(ExecutionResult(errors=[_located(executor, error)]))
 
-    async def _steps(self, executor: Executor[Any], context: Context, progress: Progress) -> AsyncGenerator[Any, None]:
-        """The steps of the source; None for each heartbeat."""
+    async def _told(self, executor: Executor[Any], context: Context, progress: Progress) -> AsyncGenerator[Told, None]:
         source: Any = create_source_event_stream(executor)
         source = await source if executor.is_awaitable(source) else source
         if isinstance(source, ExecutionResult):
             raise (source.errors or [GraphQLError("There is nothing to follow.")])[0]
         closing = asyncio.ensure_future(context.services.happenings.closing.wait())
-        coming, ends = asyncio.ensure_future(anext(source)), monotonic() + LONGEST_SECONDS
+        coming, ends = asyncio.ensure_future(_next(executor, source, progress)), monotonic() + LONGEST_SECONDS
         try:
             while True:
                 left = min(_left(progress), ends - monotonic(), HEARTBEAT_SECONDS)
@@ -105,18 +102,35 @@ class Streams:
                 if closing.done() or monotonic() >= ends:
                     raise Ended(Unavailable("This stream ends here; connect again, and go on from your last cursor."))
                 if coming.done():
-                    step = coming.result()
-                    yield None if step.event is None else step
-                    coming = asyncio.ensure_future(anext(source))
+                    yield coming.result()
+                    coming = asyncio.ensure_future(_next(executor, source, progress))
                 else:
                     with suppress(Unavailable):  # the database is away, and nothing is told meanwhile
                         await progress.admission.again()  # who is told nothing must be let in as well
-                    yield None
+                    yield Told(None, progress.cursor)
         finally:
             closing.cancel()
             coming.cancel()
-            await asyncio.gather(closing, coming, return_exceptions=True)
-            await source.aclose()
+            # Whoever stops waiting here, the source ends in order: it may be in the middle of a transaction.
+            ending = asyncio.ensure_future(_end(coming, source))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+            await asyncio.shield(ending)
+
+
+async def _next(executor: Executor[Any], source: AsyncGenerator[Any, None], progress: Progress) -> Told:
+    step = await anext(source)
+    if step.event is None:
+        return Told(None, progress.cursor)
+    one = executor.build_per_event_executor(step.event)
+    one.context_value = step.context
+    result: Any = execute_subscription_event(one)
+    return Told(result if isinstance(result, ExecutionResult) else await result, step.event.cursor)
+
+
+async def _end(coming: asyncio.Future[Told], source: AsyncGenerator[Any, None]) -> None:
+    await asyncio.gather(coming, return_exceptions=True)
+    await source.aclose()
 
 
 def _left(progress: Progress) -> float:
@@ -125,13 +139,6 @@ def _left(progress: Progress) -> float:
     if left <= 0:
         raise NotAdmitted
     return left
-
-
-async def _executed(executor: Executor[Any], step: Any) -> ExecutionResult:
-    one = executor.build_per_event_executor(step.event)
-    one.context_value = step.context
-    result: Any = execute_subscription_event(one)
-    return result if isinstance(result, ExecutionResult) else await result  # type: ignore[no-any-return]
 
 
 def _located(executor: Executor[Any], error: Exception) -> GraphQLError:

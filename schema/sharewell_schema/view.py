@@ -71,7 +71,8 @@ class View:
             asked = await read(request)
             document = self.prepared(asked)
             if isinstance(document, ExecutionResult):
-                return _answer(document, GRAPHQL if events else accepts)
+                # Of an answer that is no stream, clients of events take it that the network failed, and ask again.
+                return EventStream(_only(document)) if events else _answer(document, accepts)
             _check_method(request, asked, document, events=events)
             if events:
                 progress = Progress(
@@ -123,6 +124,10 @@ class View:
         except TimeoutError:
             late = Unavailable(f"the answer took longer than {LONGEST_SECONDS:.0f} seconds; ask for less.")
             return ExecutionResult(errors=[GraphQLError(late.message, original_error=late)])
+
+
+async def _only(result: ExecutionResult) -> AsyncGenerator[Told, None]:
+    yield Told(result)
 
 
 def _check_method(request: Request, asked: Asked, document: DocumentNode, *, events: bool) -> None:

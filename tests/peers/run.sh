@@ -5,4 +5,4 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 npm --prefix "$here" ci --ignore-scripts --no-audit --no-fund
 cd "$here/../.."
-exec "${PYTHON:-.venv/bin/python}" -m pytest -q tests/postgres/gateway/test_peers.py "$@"
+exec "${PYTHON:-.venv/bin/python}" -m pytest -q tests/postgres/gateway/test_peers.py tests/postgres/following/test_peers.py "$@"

@@ -224,13 +224,13 @@ class Database:
 
 @asynccontextmanager
 async def _reading(conn: PoolConnectionProxy[Any]) -> AsyncIterator[None]:
-    await conn.execute(BEGIN_READING)
     try:
+        await conn.execute(BEGIN_READING)
         yield
-    except BaseException:
+        await conn.execute("commit")
+    except BaseException:  # also where somebody stopped waiting while it began or ended
         await conn.execute("rollback")
         raise
-    await conn.execute("commit")
 
 
 class translated:  # noqa: N801  # reads as a word in `with translated():`
