@@ -25,24 +25,23 @@ const bySocket = createSocketClient({
 });
 const byEvents = createEventClient({ url: `${given.url}/graphql`, headers: { authorization }, retryAttempts: 5 });
 
-// One result, then a cut connection, then the rest: a subscription of its own from the last cursor on.
-async function follow(client, name, after, most) {
-  const results = client.iterate({ query, variables: { after } });
-  for await (const result of results) {
+// The variables are sent again whenever a client connects again by itself: then they hold the last cursor.
+async function follow(client, name, variables, most, cut = () => {}) {
+  let heard = 0;
+  for await (const result of client.iterate({ query, variables })) {
     if (result.errors) throw new Error(JSON.stringify(result.errors));
     say(`${name} ${result.data.offers.offer.id}`);
-    after = result.data.offers.cursor;
-    if ((most -= 1) === 0) return after;
+    variables.after = result.data.offers.cursor;
+    if ((heard += 1) === 2) cut();
+    if (heard === most) return;
   }
   throw new Error(`${name} ended`);
 }
 
-const places = await Promise.all([
-  follow(bySocket, "graphql-ws", given.after, 2), follow(byEvents, "graphql-sse", given.after, 2),
-]);
-drop();
+const place = { after: given.after };
 await Promise.all([
-  follow(bySocket, "graphql-ws", places[0], 2), follow(byEvents, "graphql-sse", places[1], 2),
+  follow(bySocket, "graphql-ws", { after: given.after }, 4, () => drop()),
+  follow(byEvents, "graphql-sse", place, 2).then(() => follow(byEvents, "graphql-sse", place, 2)),
 ]);
 say(`connections ${opened}`);
 

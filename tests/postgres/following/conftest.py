@@ -23,6 +23,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from sharewell.audit.keys import LogKey
 from sharewell.audit.seal import Sequencer
 from sharewell.authz import Authorizer
+from sharewell.client import Credential
 from sharewell.domain.capacity import CapacityDraft
 from sharewell.domain.clients import ClientDraft
 from sharewell.domain.institutions import InstitutionDraft, InstitutionKind
@@ -112,6 +113,17 @@ class Region:
         await self.services.capacity.report(self.callers[code], made.id, [report])
         return made.id
 
+    async def credential(self, base_url: str, code: str, path: Path) -> Path:
+        """A credential file for another client of the institution `code`, and of no institution where there is none."""
+        made = Credential.generate(base_url, f"{code}-bot", [EVERYTHING])
+        made.save(path)
+        who = self.callers.get(code)
+        roles = frozenset({Role.REGULATOR}) if who is None else who.roles
+        await self.client(
+            made.client_id, *roles, institution=None if who is None else who.institution, jwks=made.public_jwks
+        )
+        return path
+
     async def pledge(self, code: str, quantity: int = 1) -> Offer:
         who, now = self.callers[code], datetime.now(UTC)
         assert who.institution is not None
@@ -188,24 +200,25 @@ async def sealing(sequencer_pool: Pool) -> AsyncIterator[None]:
 async def open_gateway(
     database_urls: Mapping[DatabaseRole, str], tmp_path: Path, region: Region, sealing: None
 ) -> AsyncIterator[Open]:
-    """Start a gateway; any number may run over the one database."""
+    """Start a gateway; any number may run over the one database. One that is its own issuer gives tokens too."""
     stack = AsyncExitStack()
     authz = Authorizer.load()
 
     @asynccontextmanager
-    async def open_gateway() -> AsyncIterator[Gateway]:
+    async def open_gateway(port: int = 0, *, is_issuer: bool = False) -> AsyncIterator[Gateway]:
         async with open_pool(database_urls[DatabaseRole.GATEWAY], DatabaseRole.GATEWAY) as pool:
             services = build_services(Settings(home=tmp_path, allocate_after=None), Database(pool), authz)
+            taken, stop, ready = bind("127.0.0.1", port), asyncio.Event(), asyncio.Event()
+            url = f"http://127.0.0.1:{taken.getsockname()[1]}"
             parts = Parts(
-                issuer=ISSUER, keys=region.keys, database=services.database, clients=services.clients,
+                issuer=url if is_issuer else ISSUER, keys=region.keys, database=services.database, clients=services.clients,
                 people=services.people, grants=services.grants, access=services.access, migrations=migrations(),
                 now=region.clock, allowed_origins=(PAGE,), registry=CollectorRegistry(),
             )  # fmt: skip
-            taken, stop, ready = bind("127.0.0.1", 0), asyncio.Event(), asyncio.Event()
             app = build_app(parts, graphql_app(services))
             served = asyncio.create_task(serve(app, taken, stop, ready=ready))
             await ready.wait()
-            gateway = Gateway(f"http://127.0.0.1:{taken.getsockname()[1]}", services, stop, served)
+            gateway = Gateway(url, services, stop, served)
             try:
                 yield gateway
             finally:

@@ -23,7 +23,7 @@ from sharewell_schema import streams
 if TYPE_CHECKING:
     from tests.postgres.following.conftest import Gateway, Open, Region
 
-REQUESTS = "subscription ($after: String) { requests(after: $after) { cursor kind request { id institutionId status } } }"
+REQUESTS = "subscription ($after: String) { requests(after: $after) { cursor kind request { id institutionId } } }"
 TRANSFERS = "subscription ($after: String) { transfers(after: $after) { cursor kind transfer { id state giverId } } }"
 
 
