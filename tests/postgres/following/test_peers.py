@@ -35,13 +35,15 @@ async def test_graphql_ws_and_graphql_sse_follow_and_go_on_where_they_were_cut_o
         NODE, str(PEERS / "follow.mjs"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    running = asyncio.create_task(process.communicate(json.dumps(given).encode() + b"\n"))
-    await asyncio.sleep(1)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(given).encode() + b"\n")
+    said = [(await process.stdout.readline()).decode().strip() for _ in range(4)]  # each of them heard of both
     offers += [str((await region.pledge("clinic")).id) for _ in range(2)]
-    out, err = await running
+    out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
-    said = out.decode().splitlines()
-    assert "connections 2" in said  # the one that was cut off connected again by itself
+    said += out.decode().splitlines()
+    assert "connections 2" in said, said  # the one that was cut off connected again by itself
     for name in ("graphql-ws", "graphql-sse"):
         assert [line.split()[1] for line in said if line.startswith(f"{name} ")][:4] == offers
         assert {f"{name} refused INVALID", f"{name} clinic"} < {*said}
