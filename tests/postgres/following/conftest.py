@@ -114,7 +114,7 @@ class Region:
         return made.id
 
     async def credential(self, base_url: str, code: str, path: Path) -> Path:
-        """A credential file for another client of the institution `code`; a regulator's where there is none."""
+        """A credential file of another client of the institution `code`, or of a regulator."""
         made = Credential.generate(base_url, f"{code}-bot", [EVERYTHING])
         made.save(path)
         who = self.callers.get(code)
