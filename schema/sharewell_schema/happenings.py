@@ -12,7 +12,7 @@ import strawberry
 
 from sharewell.domain import checks
 from sharewell.domain.errors import Unavailable
-from sharewell.domain.happenings import Following, Place, Topic, read_place
+from sharewell.domain.happenings import Following, Position, Topic, read_position
 from sharewell.services.happenings import Event
 from sharewell_schema import allocations, offers, requests, transfers
 from sharewell_schema.allocations import Allocation
@@ -30,7 +30,7 @@ from sharewell_schema.transfers import Transfer
 
 AGAIN_SECONDS = 1.0  #: until the database is asked again where it was away
 
-CURSOR = "Its place in the log. Send the last one you have as `after` to go on: nothing is lost, nothing told twice."
+CURSOR = "Its position in the log. Send the last one you have as `after` to go on: nothing is lost, nothing told twice."
 KIND = "What happened, in the words of the audit log, such as `offer.published`."
 After = Annotated[
     str | None,
@@ -171,23 +171,23 @@ async def _follow(
     asked = progress.resume or after
     start = None if asked is None else _read(asked)
     async with service.open(context.caller, following, start) as (narrowed, begin):
-        place = begin
-        progress.cursor = _write(place)
+        position = begin
+        progress.cursor = _write(position)
         yield Step(None, context)
         while True:
             try:
                 context = context.anew(await progress.admission.again())
-                found = await service.read(context.caller, narrowed, place)
+                found = await service.read(context.caller, narrowed, position)
             except Unavailable:  # nothing was told, so nothing is lost
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
             await fetch_edges(info, [event.thing for event in found.events], edges, context.loaders)
             for event in found.events:
                 yield Step(make(event), context)
-                progress.cursor = _write(event.place)  # not before it was delivered
-            place = found.place
-            progress.cursor = _write(place)
-            await service.moved(place)
+                progress.cursor = _write(event.position)  # not before it was delivered
+            position = found.position
+            progress.cursor = _write(position)
+            await service.moved(position)
 
 
 def _following(topic: Topic, institution: UUID | None, region: str | None, resource: str | None) -> Following:
@@ -197,13 +197,13 @@ def _following(topic: Topic, institution: UUID | None, region: str | None, resou
     )  # fmt: skip
 
 
-def _write(place: Place) -> str:
-    return write_cursor(place.text().encode())
+def _write(position: Position) -> str:
+    return write_cursor(position.text().encode())
 
 
-def _read(cursor: str) -> Place:
+def _read(cursor: str) -> Position:
     try:
-        return read_place(read_cursor(cursor).decode("ascii"))
+        return read_position(read_cursor(cursor).decode("ascii"))
     except UnicodeDecodeError:
         raise bad_cursor() from None
 
@@ -211,7 +211,7 @@ def _read(cursor: str) -> Place:
 def _said(event: Event) -> dict[str, Any]:
     happening = event.happening
     return {
-        "cursor": _write(event.place), "at": happening.at, "kind": happening.kind, "decision": happening.decision,
+        "cursor": _write(event.position), "at": happening.at, "kind": happening.kind, "decision": happening.decision,
     }  # fmt: skip
 
 

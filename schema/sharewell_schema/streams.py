@@ -45,7 +45,7 @@ class Told(NamedTuple):
     cursor: str | None = None  #: None: of an operation that is over with its one result
 
 
-class Places:
+class Room:
     """How many streams there may be."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Places:
 
     @contextmanager
     def take(self, principal: str) -> Iterator[None]:
-        """Hold one place for the length of a block. Raises `TooManyStreams`."""
+        """Take up room for the length of a block. Raises `TooManyStreams`."""
         if self._taken[principal] >= MOST_OF_CALLER or self._taken.total() >= MOST_OF_PROCESS:
             raise TooManyStreams(retry_after_seconds=30)
         self._taken[principal] += 1
@@ -69,7 +69,7 @@ class Streams:
     """Every stream of one process."""
 
     def __init__(self) -> None:
-        self._places = Places()
+        self._room = Room()
         self._ending: set[asyncio.Future[None]] = set()
 
     async def results(self, executor: Executor[Any]) -> AsyncGenerator[Told, None]:
@@ -77,7 +77,7 @@ class Streams:
         context: Context = executor.context_value
         assert context.progress is not None
         try:
-            with self._places.take(context.caller.principal):
+            with self._room.take(context.caller.principal):
                 async with aclosing(self._told(executor, context, context.progress)) as results:
                     async for told in results:
                         yield told

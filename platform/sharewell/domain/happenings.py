@@ -1,7 +1,7 @@
 """What happens, as those hear of it who follow: which entries of the log belong to which topic, and places in the log.
 
 The log itself is what is followed. It has an order that everybody agrees on, never changes and is numbered without
-gaps, so a place in it is all that a follower needs to go on from, at whichever gateway.
+gaps, so a position in it is all that a follower needs to go on from, at whichever gateway.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from uuid import UUID
 from sharewell.domain.audit import Json
 from sharewell.domain.errors import Invalid
 
-FURTHEST: Final = 1_000_000  #: entries that a place may lie behind the end of the log
+FURTHEST: Final = 1_000_000  #: entries that a position may lie behind the end of the log
 
-_PLACE = re.compile(r"(\d{1,18})(?:@([0-9a-f-]{36}(?:/[a-z0-9_.-]{1,64})?))?")
+_POSITION = re.compile(r"(\d{1,18})(?:@([0-9a-f-]{36}(?:/[a-z0-9_.-]{1,64})?))?")
 
 
 class Topic(StrEnum):
@@ -56,14 +56,14 @@ KINDS_OF: Final[Mapping[Topic, frozenset[str]]] = {
 FOLLOWED: Final = frozenset().union(*KINDS_OF.values())
 
 
-class Place(NamedTuple):
-    """A place in the log: all before entry `index` was told, and of that entry what is named up to `name`."""
+class Position(NamedTuple):
+    """A position in the log: all before an entry was told, and of it what is named up to `name`."""
 
-    index: int
+    entry: int  #: its index
     name: str = ""  #: the last thing of the entry that was told, in the order of names; empty where none was
 
     def text(self) -> str:
-        return f"{self.index}@{self.name}" if self.name else str(self.index)
+        return f"{self.entry}@{self.name}" if self.name else str(self.entry)
 
 
 class CursorTooOld(Invalid):
@@ -101,20 +101,20 @@ class Following:
         return {"topic": str(self.topic), **{name: value for name, value in asked.items() if value is not None}}
 
 
-def read_place(text: str) -> Place:
-    """The place that `Place.text` wrote. Raises `Invalid`."""
-    found = _PLACE.fullmatch(text)
+def read_position(text: str) -> Position:
+    """The position that `Position.text` wrote. Raises `Invalid`."""
+    found = _POSITION.fullmatch(text)
     if found is None:
         raise Invalid("after is no cursor of an event; send the one of the last event you have.", field="after")
-    return Place(int(found[1]), found[2] or "")
+    return Position(int(found[1]), found[2] or "")
 
 
-def check_place(place: Place, end: int) -> None:
+def check_position(position: Position, end: int) -> None:
     """Raises `Invalid` or `CursorTooOld` where the log, which ends before `end`, cannot be followed from there."""
-    if place.index > end:
+    if position.entry > end:
         raise Invalid(
             "after lies beyond the end of the log: it comes from another platform, or this one was restored from a "
             "backup. Read the list, and follow from where followFrom says.", field="after",
         )  # fmt: skip
-    if end - place.index > FURTHEST:
+    if end - position.entry > FURTHEST:
         raise CursorTooOld(field="after")

@@ -1,4 +1,4 @@
-"""Tell followers what happened since their place in the log, with the things as they are now, each only if permitted.
+"""Tell followers what happened since their position in the log, with things as they are now, each only if permitted.
 
 Opening is asked for and recorded like a list, under a kind of its own. Each batch is then permitted and recorded like
 a list that names things: what the caller may not see is passed over, without a word.
@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sharewell.domain.happenings import KINDS_OF, Following, Happening, Place, Topic, check_place
+from sharewell.domain.happenings import KINDS_OF, Following, Happening, Position, Topic, check_position
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.services.lookout import Lookout
@@ -32,7 +32,7 @@ _LISTS = {
 class Event:
     """One thing that an entry of the log changed."""
 
-    place: Place
+    position: Position
     happening: Happening
     sort: str  #: what the thing is, such as "offer"; "decision" where it is the entry itself
     thing: Any  #: as it is now
@@ -43,7 +43,7 @@ class Read:
     """Some events, and where to go on."""
 
     events: list[Event]
-    place: Place
+    position: Position
 
 
 class HappeningService:
@@ -53,56 +53,56 @@ class HappeningService:
         self._office, self._lookout = office, lookout
         self.closing = lookout.closing  #: set where this process is about to end
 
-    async def end(self) -> Place:
-        """The place after all that has happened so far."""
-        return Place(await self._lookout.end())
+    async def end(self) -> Position:
+        """The position after all that has happened so far."""
+        return Position(await self._lookout.end())
 
     @asynccontextmanager
     async def open(
-        self, caller: Caller, following: Following, after: Place | None
-    ) -> AsyncIterator[tuple[Following, Place]]:
+        self, caller: Caller, following: Following, after: Position | None
+    ) -> AsyncIterator[tuple[Following, Position]]:
         """Begin to follow, once that is permitted and on record; what is told, narrowed to what may be, and from where.
 
-        Raises `Forbidden`, `Unavailable`, or `Invalid` for a place that cannot be followed from.
+        Raises `Forbidden`, `Unavailable`, or `Invalid` for a position that cannot be followed from.
         """
         end = await self._lookout.end()
-        place = Place(end) if after is None else after
-        check_place(place, end)
+        position = Position(end) if after is None else after
+        check_position(position, end)
         following, action, target = self._narrowed(caller, following)
         ruling = await self._office.permit(caller, action, target)
-        asked = {**following.to_json(), "after": place.text()}
+        asked = {**following.to_json(), "after": position.text()}
         await self._office.record_reading("data.followed", caller, action, target, ruling, asked)
         async with self._lookout.kept():
-            yield following, place
+            yield following, position
 
-    async def read(self, caller: Caller, following: Following, after: Place) -> Read:
-        """What happened after a place, as far as the caller may know; their reading is on record. May be nothing.
+    async def read(self, caller: Caller, following: Following, after: Position) -> Read:
+        """What happened after a position, as far as the caller may know; their reading is on record. May be nothing.
 
         Raises `Unavailable`: then nothing was told, and the same may be asked again.
         """
-        found, end = await self._lookout.read(after.index, KINDS_OF[following.topic], MOST)
+        found, end = await self._lookout.read(after.entry, KINDS_OF[following.topic], MOST)
         if not found:
-            return Read([], max(after, Place(end)))
+            return Read([], max(after, Position(end)))
         async with self._office.database.transaction(read_only=True) as tx:
             named = await changed(tx, following.topic, found)
             told = [
-                (Place(each.index, name), each, sort)
+                (Position(each.index, name), each, sort)
                 for each in found for sort, name in sorted(named[each.decision])
-                if Place(each.index, name) > after
+                if Position(each.index, name) > after
             ]  # fmt: skip
             told, more = told[:MOST], len(told) > MOST
-            things = await load(tx, {(sort, place.name) for place, _, sort in told})
+            things = await load(tx, {(sort, position.name) for position, _, sort in told})
             things = await those_asked_for(tx, following, things)
         seen = await self._seen(caller, things)
         events = [
-            Event(place, each, sort, things[sort, place.name])
-            for place, each, sort in told if (sort, place.name) in seen
+            Event(position, each, sort, things[sort, position.name])
+            for position, each, sort in told if (sort, position.name) in seen
         ]  # fmt: skip
-        return Read(events, told[-1][0] if more else max(after, Place(end)))
+        return Read(events, told[-1][0] if more else max(after, Position(end)))
 
-    async def moved(self, place: Place) -> None:
-        """Wait until something may have happened after `place`."""
-        await self._lookout.moved(place.index)
+    async def moved(self, position: Position) -> None:
+        """Wait until something may have happened after `position`."""
+        await self._lookout.moved(position.entry)
 
     def _narrowed(self, caller: Caller, following: Following) -> tuple[Following, Action, Target]:
         """What to ask the policies for: everybody's where that is permitted, else the caller's own."""

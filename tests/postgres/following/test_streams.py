@@ -199,7 +199,7 @@ async def test_a_cursor_too_far_back_says_to_read_the_list_again(
 ) -> None:
     await region.institution("clinic")
     await region.pledge("clinic")
-    while (await region.services.happenings.end()).index < 3:
+    while (await region.services.happenings.end()).entry < 3:
         await asyncio.sleep(0.05)
     monkeypatch.setattr(happenings, "FURTHEST", 2)
     said = await ending(gateway.url, region.token("clinic"), OFFERS, {"after": _beginning()})
