@@ -17,7 +17,7 @@ from sharewell.services.happenings import Event
 from sharewell_schema import allocations, offers, requests, transfers
 from sharewell_schema.allocations import Allocation
 from sharewell_schema.context import Context, Info, shown
-from sharewell_schema.describe import argument, field, query
+from sharewell_schema.describe import argument, field, query, subscription
 from sharewell_schema.deviations import Deviation
 from sharewell_schema.drift import ForecastWatch
 from sharewell_schema.loaders import Edges, fetch_edges
@@ -105,7 +105,7 @@ class Step(NamedTuple):
 
 @strawberry.type(description="What can be followed, over WebSocket (graphql-transport-ws) or server-sent events.")
 class Subscription:
-    @strawberry.subscription(description="Offers that are published and withdrawn.")
+    @subscription("Offers that are published and withdrawn.")
     async def offers(
         self, info: Info, after: After = None, institution: Institution = None, region: Region = None,
         resource: ResourceCode = None,
@@ -114,7 +114,7 @@ class Subscription:
         async for step in _follow(info, following, after, _offer, offers.EDGES):
             yield step
 
-    @strawberry.subscription(description="Requests that are opened, answered, cut, taken back, filled or over.")
+    @subscription("Requests that are opened, answered, cut, taken back, filled or over.")
     async def requests(
         self, info: Info, after: After = None, institution: Institution = None, region: Region = None,
         resource: ResourceCode = None,
@@ -123,7 +123,7 @@ class Subscription:
         async for step in _follow(info, following, after, _request, requests.EDGES):
             yield step
 
-    @strawberry.subscription(description="Every step that transfers take, from the hold on.")
+    @subscription("Every step that transfers take, from the hold on.")
     async def transfers(
         self, info: Info, after: After = None, institution: Party = None, region: Region = None,
         resource: ResourceCode = None,
@@ -132,7 +132,7 @@ class Subscription:
         async for step in _follow(info, following, after, _transfer, transfers.EDGES):
             yield step
 
-    @strawberry.subscription(description="Plans that are adopted, and answers of owners to them.")
+    @subscription("Plans that are adopted, and answers of owners to them.")
     async def plans(
         self, info: Info, after: After = None, region: Region = None, resource: ResourceCode = None
     ) -> AsyncGenerator[PlanEvent, None]:
@@ -140,8 +140,8 @@ class Subscription:
         async for step in _follow(info, following, after, _plan, allocations.EDGES):
             yield step
 
-    @strawberry.subscription(
-        description="What somebody should look at: surge mode, departures from plans, holds that ran out, forecasts "
+    @subscription(
+        "What somebody should look at: surge mode, departures from plans, holds that ran out, forecasts "
         "that drift, and what was refused."
     )
     async def alerts(
@@ -232,7 +232,7 @@ def _plan(event: Event) -> PlanEvent:
 
 
 def _alert(event: Event) -> AlertEvent:
-    about = {name: event.thing if event.sort == name else None for name in _ABOUT}
+    about: dict[str, Any] = {name: event.thing if event.sort == name else None for name in _ABOUT}
     refused = event.thing.action if event.sort == "decision" else None
     return AlertEvent(**_said(event), institution=event.happening.institution, refused=refused, **about)
 

@@ -94,9 +94,10 @@ class Socket:
 
     async def _message(self, seconds: float | None) -> dict[str, Any]:
         """The next message. Raises `Close` where none comes in time, or none may come any more."""
-        receiving = asyncio.ensure_future(self._socket.receive())
+        receiving: asyncio.Future[Any] = asyncio.ensure_future(self._socket.receive())
+        either: set[asyncio.Future[Any]] = {receiving, self._ended}
         try:
-            await asyncio.wait({receiving, self._ended}, timeout=self._patience(seconds), return_when="FIRST_COMPLETED")
+            await asyncio.wait(either, timeout=self._patience(seconds), return_when=asyncio.FIRST_COMPLETED)
             if self._ended.done():
                 raise self._ended.result()
             if not receiving.done():

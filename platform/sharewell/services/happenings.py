@@ -140,7 +140,8 @@ class HappeningService:
             names: list[Any] = sorted(name for name, each in targets.items() if each == target)
             ruling = self._office.authz.ask(caller, action, target)
             if ruling.allowed:
-                told = {"ids": names, "count": len(names)}
-                await self._office.record_reading("audit.read", caller, action, target, ruling, told)
+                await self._office.record_reading(
+                    "audit.read", caller, action, target, ruling, {"ids": names, "count": len(names)}
+                )
                 seen |= set(names)
         return seen

@@ -6,9 +6,10 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -166,26 +167,26 @@ class Region:
 Open = Callable[..., AbstractAsyncContextManager[Gateway]]
 
 
-@pytest.fixture
-async def region(database_urls: Mapping[DatabaseRole, str], tmp_path: Path) -> AsyncIterator[Region]:
-    settings = Settings(home=tmp_path, allocate_after=None)
-    authz = Authorizer.load()
+@asynccontextmanager
+async def a_region(urls: Mapping[DatabaseRole, str], folder: Path) -> AsyncIterator[Region]:
+    """A region over the database at `urls`, its keys in `folder`."""
+    settings, authz = Settings(home=folder, allocate_after=None), Authorizer.load()
     async with (
-        open_pool(database_urls[DatabaseRole.GATEWAY], DatabaseRole.GATEWAY) as gateway,
-        open_pool(database_urls[DatabaseRole.WORKER], DatabaseRole.WORKER) as worker,
+        open_pool(urls[DatabaseRole.GATEWAY], DatabaseRole.GATEWAY) as gateway,
+        open_pool(urls[DatabaseRole.WORKER], DatabaseRole.WORKER) as worker,
     ):
         services = build_services(settings, Database(gateway), authz)
         workers = build_services(settings, Database(worker), authz)
         await services.resources.define_catalogue(operator())
-        yield Region(services, workers, load_or_create(tmp_path / "keys.json", at=datetime.now(UTC)))
+        yield Region(services, workers, load_or_create(folder / "keys.json", at=datetime.now(UTC)))
 
 
-@pytest.fixture
-async def sealing(sequencer_pool: Pool) -> AsyncIterator[None]:
-    """Entries get their place in the log all the time, as the worker sees to."""
+@asynccontextmanager
+async def sealing_all_the_time(pool: Pool) -> AsyncIterator[None]:
+    """Entries get their place in the log, as the worker sees to, only more often."""
 
     async def seal() -> None:
-        sequencer = Sequencer(sequencer_pool, KEY)
+        sequencer = Sequencer(pool, KEY)
         while True:
             await sequencer.seal()
             await asyncio.sleep(0.02)
@@ -196,36 +197,45 @@ async def sealing(sequencer_pool: Pool) -> AsyncIterator[None]:
     task.cancel()
 
 
+@asynccontextmanager
+async def a_gateway(
+    urls: Mapping[DatabaseRole, str], region: Region, port: int = 0, *, is_issuer: bool = False
+) -> AsyncIterator[Gateway]:
+    """A gateway of the region, one of any number; one that is its own issuer gives tokens too."""
+    async with open_pool(urls[DatabaseRole.GATEWAY], DatabaseRole.GATEWAY) as pool:
+        services = build_services(region.services.settings, Database(pool), region.services.office.authz)
+        taken, stop, ready = bind("127.0.0.1", port), asyncio.Event(), asyncio.Event()
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        parts = Parts(
+            issuer=url if is_issuer else ISSUER, keys=region.keys, database=services.database,
+            clients=services.clients, people=services.people, grants=services.grants, access=services.access,
+            migrations=migrations(), now=region.clock, allowed_origins=(PAGE,), registry=CollectorRegistry(),
+        )  # fmt: skip
+        served = asyncio.create_task(serve(build_app(parts, graphql_app(services)), taken, stop, ready=ready))
+        await ready.wait()
+        gateway = Gateway(url, services, stop, served)
+        try:
+            yield gateway
+        finally:
+            await gateway.end()
+
+
 @pytest.fixture
-async def open_gateway(
-    database_urls: Mapping[DatabaseRole, str], tmp_path: Path, region: Region, sealing: None
-) -> AsyncIterator[Open]:
-    """Start a gateway; any number may run over the one database. One that is its own issuer gives tokens too."""
-    stack = AsyncExitStack()
-    authz = Authorizer.load()
+async def region(database_urls: Mapping[DatabaseRole, str], tmp_path: Path) -> AsyncIterator[Region]:
+    async with a_region(database_urls, tmp_path) as region:
+        yield region
 
-    @asynccontextmanager
-    async def open_gateway(port: int = 0, *, is_issuer: bool = False) -> AsyncIterator[Gateway]:
-        async with open_pool(database_urls[DatabaseRole.GATEWAY], DatabaseRole.GATEWAY) as pool:
-            services = build_services(Settings(home=tmp_path, allocate_after=None), Database(pool), authz)
-            taken, stop, ready = bind("127.0.0.1", port), asyncio.Event(), asyncio.Event()
-            url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-            parts = Parts(
-                issuer=url if is_issuer else ISSUER, keys=region.keys, database=services.database, clients=services.clients,
-                people=services.people, grants=services.grants, access=services.access, migrations=migrations(),
-                now=region.clock, allowed_origins=(PAGE,), registry=CollectorRegistry(),
-            )  # fmt: skip
-            app = build_app(parts, graphql_app(services))
-            served = asyncio.create_task(serve(app, taken, stop, ready=ready))
-            await ready.wait()
-            gateway = Gateway(url, services, stop, served)
-            try:
-                yield gateway
-            finally:
-                await gateway.end()
 
-    async with stack:
-        yield open_gateway
+@pytest.fixture
+async def sealing(sequencer_pool: Pool) -> AsyncIterator[None]:
+    async with sealing_all_the_time(sequencer_pool):
+        yield
+
+
+@pytest.fixture
+def open_gateway(database_urls: Mapping[DatabaseRole, str], region: Region, sealing: None) -> Open:
+    """Start a gateway; any number may run over the one database."""
+    return partial(a_gateway, database_urls, region)
 
 
 @pytest.fixture

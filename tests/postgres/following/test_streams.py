@@ -55,7 +55,7 @@ async def test_whoever_is_cut_off_again_and_again_misses_nothing_and_hears_nothi
 
     async with open_gateway() as one, open_gateway() as other:
         urls = itertools.cycle([one.url, other.url])
-        place, heard = await follow_from(one.url, token), []
+        place, heard = await follow_from(one.url, token), list[str]()
         writing = [asyncio.create_task(write(code)) for code in ("north", "south", "north", "south")]
         while len(heard) < 120:
             # Cut off after some events, at either gateway; now by the argument, now by Last-Event-ID.
