@@ -187,7 +187,7 @@ async def _follow(
                 progress.cursor = _write(event.position)  # not before it was delivered
             position = found.position
             progress.cursor = _write(position)
-            await service.moved(position)
+            await service.moved(narrowed, position)
 
 
 def _following(topic: Topic, institution: UUID | None, region: str | None, resource: str | None) -> Following:

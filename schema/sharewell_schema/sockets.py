@@ -149,14 +149,9 @@ class Socket:
     async def _operate(self, name: str, asked: Asked, admission: Admission) -> None:
         """Tell what an operation results in; where that must end the connection, say so to whoever reads it."""
         try:
-            await admission.again()
             await self._tell(name, asked, Progress(admission=admission, resume=None))
         except Ended as ended:
             self._end(FORBIDDEN if isinstance(ended.error, NotAdmitted) else RESTART, ended.error)
-        except NotAdmitted as refused:
-            self._end(FORBIDDEN, refused)
-        except Unavailable as error:
-            self._end(TRY_LATER, error)
         except (WebSocketDisconnect, OSError):
             pass  # the reader of messages hears of it too
         except Exception:

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from strawberry.execution import optimized_is_awaitable
 
-from sharewell.domain.errors import Unavailable
+from sharewell.domain.errors import NotAdmitted, Unavailable
 from sharewell.domain.principals import Caller
 from sharewell.wiring import Services
 from sharewell_schema.asked import Asked, Refused, read_asked
@@ -30,7 +30,7 @@ from sharewell_schema.events import EVENTS, EventStream, wants_events
 from sharewell_schema.executor import FastExecutor
 from sharewell_schema.schema import build_schema
 from sharewell_schema.sockets import Socket
-from sharewell_schema.streams import Streams, Told
+from sharewell_schema.streams import Ended, Streams, Told
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
@@ -94,7 +94,14 @@ class View:
         self, asked: Asked, document: DocumentNode, progress: Progress
     ) -> AsyncGenerator[Told, None]:
         """What an operation results in, one after the other; a query in one. Raises `Ended`, see `streams`."""
-        context = Context(caller=progress.admission.caller, services=self._services, progress=progress)
+        try:
+            caller = await progress.admission.again()  # a connection outlasts what its first message was permitted
+        except NotAdmitted as error:
+            raise Ended(error) from None
+        except Unavailable as error:
+            yield Told(ExecutionResult(errors=[GraphQLError(error.message, original_error=error)]))
+            return
+        context = Context(caller=caller, services=self._services, progress=progress)
         operation = get_operation_ast(document, asked.operation_name)
         if operation is None or operation.operation is not OperationType.SUBSCRIPTION:
             yield Told(await self._run(asked, document, context))

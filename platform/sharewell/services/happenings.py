@@ -100,9 +100,9 @@ class HappeningService:
         ]  # fmt: skip
         return Read(events, told[-1][0] if more else max(after, Position(end)))
 
-    async def moved(self, position: Position) -> None:
+    async def moved(self, following: Following, position: Position) -> None:
         """Wait until something may have happened after `position`."""
-        await self._lookout.moved(position.entry)
+        await self._lookout.moved(position.entry, KINDS_OF[following.topic])
 
     def _narrowed(self, caller: Caller, following: Following) -> tuple[Following, Action, Target]:
         """What to ask the policies for: everybody's where that is permitted, else the caller's own."""

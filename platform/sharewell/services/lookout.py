@@ -60,18 +60,25 @@ class Lookout:
         """At most `most` happenings of `kinds` from `start` on, and where to read on. Raises `Unavailable`."""
         end = self._end
         if start >= self._since:
-            first = bisect_left(self._recent, start, key=attrgetter("index"))
-            found = [each for each in self._recent[first:] if each.kind in kinds][:most]
+            found = [each for each in self._recent[self._first(start) :] if each.kind in kinds][:most]
         else:
             end = min(end, start + self._window)
             async with self._database.transaction(read_only=True) as tx:
                 found = await tx.happenings.between(start, end, kinds, most)
         return found, found[-1].index + 1 if len(found) == most else max(start, end)
 
-    async def moved(self, beyond: int) -> None:
-        """Wait until the log ends beyond this index."""
-        while self._end <= beyond:
+    async def moved(self, start: int, kinds: Collection[str]) -> None:
+        """Wait until there is something of `kinds` from `start` on, or so much else that it is time to move on."""
+        while not self._is_worth_reading(start, kinds):
             await self._moved.wait()
+
+    def _is_worth_reading(self, start: int, kinds: Collection[str]) -> bool:
+        if start < self._since or self._end - start > self._window // 2:
+            return True
+        return any(each.kind in kinds for each in self._recent[self._first(start) :])
+
+    def _first(self, start: int) -> int:
+        return bisect_left(self._recent, start, key=attrgetter("index"))
 
     async def _begin(self) -> None:
         end = await self.end()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from joserfc.jwk import ECKey
-from tests.postgres.following.conftest import ISSUER, OFFERS, PAGE, follow_from, socket
+from tests.postgres.following.conftest import EVERYTHING, ISSUER, OFFERS, PAGE, follow_from, socket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from sharewell.domain.principals import Role
+from sharewell.domain.principals import Caller, Role
 from sharewell_schema import sockets
 
 if TYPE_CHECKING:
@@ -173,6 +174,21 @@ async def test_a_connection_has_so_many_operations_and_no_more(
             await talk.subscribe(name, OFFERS)
         said = await talk.receive()
         assert (said["type"], said["id"], said["payload"][0]["extensions"]["code"]) == ("error", "3", "UNAVAILABLE")
+
+
+async def test_a_connection_outlasts_no_registration(region: Region, gateway: Gateway) -> None:
+    await region.institution("clinic")
+    async with socket(gateway.url) as talk:
+        await talk.begin(region.token("clinic"))
+        await talk.subscribe("1", "{ me { clientId } }")
+        assert [(await talk.receive())["type"] for _ in range(2)] == ["next", "complete"]
+        admin = Caller(
+            principal="admin", roles=frozenset({Role.ADMIN}), scopes=frozenset({EVERYTHING}), request_id="r-1"
+        )
+        await region.services.clients.disable(admin, "clinic")
+        region.clock.ahead = timedelta(seconds=6)  # a registration is at hand for five
+        await talk.subscribe("2", "{ me { clientId } }")
+        assert (await code_of(talk))[0] == sockets.FORBIDDEN
 
 
 async def test_a_connection_ends_with_its_token(region: Region, gateway: Gateway) -> None:
