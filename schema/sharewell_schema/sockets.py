@@ -90,6 +90,7 @@ class Socket:
             raise Close(FORBIDDEN, refused.message) from None
         except Unavailable as error:
             raise Close(TRY_LATER, error.message) from None
+        self._state["principal"] = self._admission.caller.principal
         await self._send({"type": "connection_ack"})
 
     async def _message(self, seconds: float | None) -> dict[str, Any]:
