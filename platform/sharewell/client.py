@@ -10,7 +10,8 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,8 @@ RENEW_SECONDS = 30  # a token this close to its end is not used any more
 PATIENCE_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
+SILENT_SECONDS = 45.0  # a stream says every 15 that it is alive
+_PASSING = {401, 429, 502, 503, 504}
 _ALGORITHMS = {"EC": "ES384", "RSA": "RS384"}
 
 
@@ -51,6 +54,10 @@ class GraphQLErrors(ApiError):
     def codes(self) -> list[str]:
         """The code of each error, such as INVALID or CONFLICT; empty text where there is none."""
         return [str((error.get("extensions") or {}).get("code", "")) for error in self.errors]
+
+
+class Interrupted(ApiError):
+    """The stream broke off, and may be taken up again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +188,74 @@ class ApiClient:
         data: dict[str, Any] = document["data"]
         return data
 
+    async def follow(
+        self, query: str, variables: Mapping[str, Any] | None = None, *, after: str | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """The `data` of each event of a subscription, for ever: where it breaks off, it goes on after the last one.
+
+        `after` is the cursor to begin after. Raises `GraphQLErrors` where the operation is wrong or not permitted, and
+        `ApiError` where nothing could be reached for as long as this client has patience.
+        """
+        body = orjson.dumps({"query": query, "variables": dict(variables or {})})
+        place, deadline, pause = after, time.monotonic() + self._patience, FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                async with aclosing(self._events(body, place)) as events:
+                    async for cursor, document in events:
+                        place, deadline, pause = cursor or place, time.monotonic() + self._patience, FIRST_PAUSE_SECONDS
+                        if (data := _told(document)) is not None:
+                            yield data
+            except (httpx2.TransportError, Interrupted) as error:
+                if time.monotonic() + pause > deadline:
+                    raise ApiError(f"{self.base_url} cannot be followed: {error}") from error
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    async def _events(
+        self, body: bytes, after: str | None
+    ) -> AsyncGenerator[tuple[str | None, Mapping[str, Any] | None], None]:
+        """Events of one connection: the cursor, and the result where there is one. Raises `Interrupted`."""
+        headers = {
+            "Authorization": f"Bearer {await self.token()}", "Content-Type": "application/json",
+            "Accept": "text/event-stream", **({} if after is None else {"Last-Event-ID": after}),
+        }  # fmt: skip
+        url, silence = f"{self.base_url}/graphql", httpx2.Timeout(30.0, read=SILENT_SECONDS)
+        async with self._http.stream("POST", url, content=body, headers=headers, timeout=silence) as answer:
+            if not answer.is_success:
+                await answer.aread()
+                raise self._refused(answer)
+            cursor, document = None, None
+            async for line in answer.aiter_lines():
+                name, _, value = line.partition(": ")
+                if name == "id":
+                    cursor = value
+                elif name == "data" and value:
+                    document = orjson.loads(value)
+                elif not line and (cursor is not None or document is not None):
+                    self._still_let_in(document)
+                    yield cursor, document
+                    cursor, document = None, None
+        raise Interrupted("the stream ended.")
+
+    def _refused(self, answer: httpx2.Response) -> ApiError:
+        """What an answer without a stream means; a token that opens nothing is not used again."""
+        document = _json(answer)
+        if answer.status_code == httpx2.codes.UNAUTHORIZED:
+            self._token = None
+        elif answer.status_code not in _PASSING:
+            if document.get("errors"):
+                return GraphQLErrors(document["errors"], None, answer.status_code)
+            return ApiError(_complaint(document, answer), status=answer.status_code)
+        return Interrupted(_complaint(document, answer), status=answer.status_code)
+
+    def _still_let_in(self, document: Mapping[str, Any] | None) -> None:
+        """Raises `Interrupted` where the result says that the stream may be taken up again."""
+        errors = (document or {}).get("errors") or []
+        codes = {(error.get("extensions") or {}).get("code") for error in errors}
+        if codes & {"UNAUTHENTICATED", "UNAVAILABLE"} and "data" not in (document or {}):
+            self._token = None if "UNAUTHENTICATED" in codes else self._token
+            raise Interrupted(errors[0].get("message", ""))
+
     async def download(self, path: str, parameters: Mapping[str, str]) -> bytes:
         """What stands at `path` of the platform, for those who may have it. Raises `ApiError`."""
         url = str(httpx2.URL(f"{self.base_url}{path}", params=dict(parameters)))
@@ -283,6 +358,16 @@ def _private_key(jwk: Mapping[str, Any]) -> ECKey | RSAKey:
         raise ApiError("the private key must be a private JWK: EC on P-384, or RSA.")
     key.ensure_kid()
     return key
+
+
+def _told(document: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The data of an event, None where it only says how far the stream has come. Raises `GraphQLErrors`."""
+    if document is None:
+        return None
+    if document.get("errors"):
+        raise GraphQLErrors(document["errors"], document.get("data"), httpx2.codes.OK)
+    data: dict[str, Any] = document["data"]
+    return data
 
 
 def _retry_after(answer: httpx2.Response) -> float | None:

@@ -34,7 +34,8 @@ _SECRETS = (
 )
 #: Libraries that say too much, some of it secret (Authlib logs whole tokens at debug).
 _QUIET = {"authlib": logging.WARNING, "httpx2": logging.WARNING, "httpcore2": logging.WARNING,
-          "asyncio": logging.WARNING, "uvicorn.access": logging.CRITICAL}  # fmt: skip
+          "asyncio": logging.WARNING, "uvicorn.access": logging.CRITICAL,
+          "uvicorn.error": logging.WARNING}  # fmt: skip  # of a WebSocket it logs the query string, too
 
 
 def configure(level: str = "info", form: str = "json", *, stream: TextIO | None = None) -> None:

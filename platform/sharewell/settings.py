@@ -56,7 +56,7 @@ class Settings:
     token_life: timedelta = timedelta(minutes=5)  #: of access tokens
     issuers_file: Path | None = None  #: whose tokens are taken beside our own; None: nobody's
     egress: tuple[str, ...] = ()  #: origins that clients' keys may be fetched from; `private:` before one inside
-    allowed_origins: tuple[str, ...] = ()  #: of pages in browsers that may call from scripts
+    allowed_origins: tuple[str, ...] = ()  #: of pages in browsers that may call from scripts, or open a WebSocket
     log_origin: str = "127.0.0.1/sharewell"  #: name of the audit log, fixed for ever once it has entries
     log_export: Path | None = None  #: folder that the log is exported to after each checkpoint, and served from
     log_policy: Path | None = None  #: trust policy of the log: its witnesses and their quorum

@@ -42,11 +42,13 @@ from sharewell.services.drift import DriftService
 from sharewell.services.feeds import FeedService
 from sharewell.services.forecasts import ForecastService
 from sharewell.services.grants import GrantService
+from sharewell.services.happenings import HappeningService
 from sharewell.services.horizons import HorizonService
 from sharewell.services.inspection import InspectionService
 from sharewell.services.institutions import InstitutionService
 from sharewell.services.jobs import JobService
 from sharewell.services.lab import LabService
+from sharewell.services.lookout import Lookout
 from sharewell.services.offers import OfferService
 from sharewell.services.office import Office
 from sharewell.services.overrides import OverrideService
@@ -101,6 +103,7 @@ class Services:
     feeds: FeedService
     forecasts: ForecastService
     grants: GrantService
+    happenings: HappeningService
     horizons: HorizonService
     inspection: InspectionService
     institutions: InstitutionService
@@ -146,7 +149,7 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         consents=ConsentService(office), deviations=DeviationService(office),
         dossiers=DossierService(office, ForecastService(office)), drift=DriftService(office),
         feeds=FeedService(office), forecasts=ForecastService(office), grants=GrantService(office),
-        horizons=HorizonService(office),
+        happenings=HappeningService(office, Lookout(database)), horizons=HorizonService(office),
         inspection=InspectionService(office, keep=Keeping(settings.keep_years)),
         institutions=InstitutionService(office), jobs=JobService(office), lab=LabService(office),
         offers=OfferService(office, allocate_after=settings.allocate_after),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias, TypeVar, cast
 from uuid import UUID
@@ -10,19 +10,33 @@ from uuid import UUID
 import strawberry
 
 from sharewell.domain.errors import Invalid
-from sharewell.domain.principals import Caller
+from sharewell.domain.principals import Admission, Caller
 from sharewell.wiring import Services
 from sharewell_schema.loaders import Loaders
 
 Kind = TypeVar("Kind")
 
 
+@dataclass(kw_only=True)
+class Progress:
+    """How far a stream has come; its resolver says so, its transport tells the client."""
+
+    admission: Admission
+    resume: str | None  #: the cursor that the transport brought, which counts before that of the operation
+    cursor: str | None = None  #: all up to here was delivered
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """One GraphQL request."""
+    """One GraphQL request, or one batch of events of a stream."""
 
     caller: Caller
     services: Services
+    progress: Progress | None = None  #: of a stream
+
+    def anew(self, caller: Caller) -> Context:
+        """The same with nothing found yet, for `caller` as registered now."""
+        return replace(self, caller=caller)
 
     @cached_property
     def loaders(self) -> Loaders:

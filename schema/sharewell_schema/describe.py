@@ -43,6 +43,12 @@ def mutation(sentence: str) -> Callable[[Resolver], Resolver]:
     return made  # type: ignore[no-any-return]
 
 
+def subscription(sentence: str) -> Callable[[Resolver], Resolver]:
+    """A field of `Subscription` whose events its method yields."""
+    made: Any = strawberry.subscription(description=sentence)
+    return made  # type: ignore[no-any-return]
+
+
 def described(kind: Kind, sentence: str, name: str | None = None, /, **values: str) -> Kind:
     """Put an enumeration of the domain into the API, under `name` if its own says too little outside of its module.
 

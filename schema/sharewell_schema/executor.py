@@ -15,6 +15,7 @@ from types import CoroutineType, GeneratorType, NoneType
 from typing import Any
 
 from graphql import (
+    Executor,
     GraphQLBoolean,
     GraphQLField,
     GraphQLID,
@@ -68,6 +69,12 @@ class FastExecutor(StockExecutor):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._readers: dict[int, tuple[GroupedFieldSet, dict[str, Reader]]] = {}
+
+    def build_per_event_executor(self, payload: Any) -> Executor[Any]:
+        """For one event of a subscription. What is planned reads from the context, which is the event's own."""
+        executor = super().build_per_event_executor(payload)
+        executor._readers = {}  # type: ignore[attr-defined]  # noqa: SLF001 - a copy of this very object
+        return executor
 
     def execute_fields(
         self, parent_type: GraphQLObjectType, source_value: Any, path: Path | None,

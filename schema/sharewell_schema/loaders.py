@@ -117,13 +117,15 @@ def edge(loader: str, attribute: str) -> Callable[..., Any]:
     return follow
 
 
-async def fetch_edges(info: strawberry.Info[Any, None], items: Collection[Any], edges: Edges) -> None:
-    """Fetch for all `items` those of their `edges` that the query selects."""
+async def fetch_edges(
+    info: strawberry.Info[Any, None], items: Collection[Any], edges: Edges, loaders: Loaders | None = None
+) -> None:
+    """Fetch for all `items` those of their `edges` that the query selects, by the request's own loaders or others."""
     wanted = selected_names(info._raw_info) & edges.keys()  # noqa: SLF001 - strawberry's own view costs far more
     for loader in {edges[name][0] for name in sorted(wanted)}:
         attributes = [edges[name][1] for name in wanted if edges[name][0] == loader]
         keys = (getattr(item, attribute) for attribute in attributes for item in items)
-        await getattr(info.context.loaders, loader).fetch(keys)
+        await getattr(loaders or info.context.loaders, loader).fetch(keys)
 
 
 def selected_names(info: GraphQLResolveInfo[Any]) -> frozenset[str]:

@@ -29,6 +29,7 @@ from sharewell_schema.entities import ANY, EntityQueries
 from sharewell_schema.executor import FastExecutor
 from sharewell_schema.feeds import FeedQueries
 from sharewell_schema.forecasts import ForecastQueries
+from sharewell_schema.happenings import HappeningQueries, Subscription
 from sharewell_schema.horizons import HorizonMutations, HorizonQueries
 from sharewell_schema.inspection import InspectionQueries
 from sharewell_schema.institutions import InstitutionMutations, InstitutionQueries
@@ -60,7 +61,7 @@ class Query(
     DriftQueries, AllocationQueries, HorizonQueries, ChoiceQueries, LabQueries, ReceiptQueries, AuditQueries,
     InspectionQueries, LogQueries, CompletenessQueries, SubjectQueries, PersonQueries, FeedQueries, JobQueries,
     PolicyQueries, PolicyVersionQueries, BreakGlassQueries, SimulationQueries, ReviewQueries,
-    TrustedDocumentQueries, EntityQueries,
+    TrustedDocumentQueries, EntityQueries, HappeningQueries,
 ):  # fmt: skip
     """The nouns' queries, all in one."""
 
@@ -77,9 +78,10 @@ class Mutation(
 
 def build_schema() -> strawberry.Schema:
     """A new schema. Raises where a type cannot be."""
-    declare_lists(Query, Mutation)
+    declare_lists(Query, Mutation, Subscription)
     return strawberry.federation.Schema(
-        Query, Mutation, federation_version="2.9", scalar_overrides=ANY, execution_context_class=FastExecutor,
+        Query, Mutation, Subscription, federation_version="2.9", scalar_overrides=ANY,
+        execution_context_class=FastExecutor,
         config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
     )  # fmt: skip
 

@@ -1,15 +1,16 @@
 """GraphQL over HTTP (https://graphql.github.io/graphql-over-http/draft/), as an ASGI application.
 
 It answers POST, and GET for queries; whoever calls has been authenticated outside and is in `scope["state"]`. What
-media type the client takes decides whether a refused query is a 400 or, as older clients expect, a 200 with errors.
+media type the client takes decides whether a refused query is a 400 or, as older clients expect, a 200 with errors,
+and whether the results of a subscription come as server-sent events. WebSockets are left to `sockets`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import orjson
@@ -20,61 +21,55 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from strawberry import Schema
 from strawberry.execution import optimized_is_awaitable
 
-from sharewell.domain.errors import SharewellError, Unavailable
+from sharewell.domain.errors import NotAdmitted, SharewellError, Unavailable
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.wiring import Services
-from sharewell_schema.context import Context
+from sharewell_schema.asked import Asked, Refused, read_asked
+from sharewell_schema.context import Context, Progress
 from sharewell_schema.counting import MOST_COST
 from sharewell_schema.documents import Document, Texts, preparer
 from sharewell_schema.errors import INVALID, tell, unavailable
+from sharewell_schema.events import EVENTS, EventStream, wants_events
 from sharewell_schema.executor import FastExecutor
 from sharewell_schema.schema import build_schema
+from sharewell_schema.sockets import Socket
+from sharewell_schema.streams import Ended, Streams, Told
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
 LONGEST_SECONDS = 30.0
 
 
-class Refused(Exception):
-    """The request is none that GraphQL could answer."""
-
-    def __init__(self, status: int, message: str, **headers: str) -> None:
-        super().__init__(message)
-        self.status, self.headers = status, headers
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a request asks for."""
-
-    query: str | None
-    name: str | None  #: SHA-256 of the query, by which it may be sent; one of the two is there
-    variables: Mapping[str, Any] | None
-    operation_name: str | None
-
-
 def graphql_app(services: Services, executor: type[Executor[Any]] = FastExecutor) -> ASGIApp:
-    """The application. Its caller must be in `scope["state"]["caller"]`, put there by the bearer check."""
+    """The application. What it needs in `scope["state"]` is put there by the bearer check.
+
+    `caller` of a request, `admission` of whoever follows what happens; of a WebSocket also `admit`, see `sockets`.
+    """
     trusted, office = services.trusted_documents, services.office
     view = View(
-        build_schema(), lambda caller: Context(caller=caller, services=services), executor,
-        texts=Texts(trusted.texts_of, trusted.refused),
+        build_schema(), partial(_context, services), executor, texts=Texts(trusted.texts_of, trusted.refused),
         introspect=lambda caller: office.permit(caller, Action.INTROSPECT, Target(kind="schema", id="api")),
     )  # fmt: skip
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            return await Socket(view.prepared, view.results, scope, receive, send).run()
         response = await view.answer(Request(scope, receive))
-        await response(scope, receive, send)
+        return await response(scope, receive, send)
 
     return app
 
 
+def _context(services: Services, caller: Caller, progress: Progress | None = None) -> Context:
+    return Context(caller=caller, services=services, progress=progress)
+
+
 class View:
-    """One schema, whose resolvers are handed what `context` makes of the caller."""
+    """One schema, whose resolvers are handed what `context` makes of the caller, and of how far a stream has come."""
 
     def __init__(
-        self, schema: Schema, context: Callable[[Caller], object], executor: type[Executor[Any]] = FastExecutor, *,
+        self, schema: Schema, context: Callable[..., object], executor: type[Executor[Any]] = FastExecutor, *,
         texts: Texts | None = None, introspect: Callable[[Caller], Awaitable[object]] | None = None,
     ) -> None:  # fmt: skip
         """`texts` finds queries by name; `introspect` raises where a caller may not ask what the schema offers."""
@@ -82,21 +77,33 @@ class View:
         self._texts = texts or Texts()
         self._schema = schema._schema  # noqa: SLF001 - graphql-core is asked directly, without strawberry's hooks
         self._prepare = preparer(self._schema)
+        self._streams = Streams()
 
     async def answer(self, request: Request) -> Response:
         """The answer to one HTTP request. Only a broken connection raises."""
         accepts = JSON
         try:
-            accepts = media_type(request.headers.get("accept", ""))
+            events = wants_events(request.headers.get("accept", ""))
+            accepts = JSON if events else media_type(request.headers.get("accept", ""))
             asked = await read(request)
-            result = await self._run(request, asked)
+            caller: Caller = request.scope["state"]["caller"]
+            document = await self.prepared(asked, caller)
+            if isinstance(document, ExecutionResult):
+                # Of an answer that is no stream, clients of events take it that the network failed, and ask again.
+                return EventStream(_only(document)) if events else _answer(document, accepts)
+            _check_method(request, asked, document, events=events)
+            if events:
+                progress = Progress(
+                    admission=request.scope["state"]["admission"], resume=request.headers.get("last-event-id")
+                )
+                return EventStream(self.results(asked, document, progress))
+            return _answer(await self._run(asked, document, self._context(caller)), accepts)
         except Refused as refused:
             body = {"errors": [{"message": str(refused), "extensions": {"code": INVALID, "type": "RequestError"}}]}
             return _response(body, refused.status, accepts, refused.headers)
-        return _answer(result, accepts)
 
-    async def _run(self, request: Request, asked: Asked) -> ExecutionResult:
-        caller: Caller = request.scope["state"]["caller"]
+    async def prepared(self, asked: Asked, caller: Caller) -> Document | ExecutionResult:
+        """The document of what `caller` asks for, or what is wrong with it."""
         try:
             document = self._prepare(await self._texts.find(caller, asked.query, asked.name))
             if isinstance(document, Document) and document.introspects and self._introspect is not None:
@@ -106,15 +113,42 @@ class View:
         if not isinstance(document, Document):
             return ExecutionResult(errors=list(document))
         operation = get_operation_ast(document.node, asked.operation_name)
-        if request.method == "GET" and operation is not None and operation.operation is not OperationType.QUERY:
-            raise Refused(405, "Only a query may be sent by GET; send this operation by POST.", Allow="POST")
         if operation is not None and (cost := document.costs[operation](asked.variables or {})) > MOST_COST:
             told = f"The operation may cost {cost}; {MOST_COST} is the most. Ask for shorter pages, or less."
             return ExecutionResult(errors=[GraphQLError(told)])
+        return document
+
+    async def results(self, asked: Asked, document: Document, progress: Progress) -> AsyncGenerator[Told, None]:
+        """What an operation results in, one after the other; a query in one. Raises `Ended`, see `streams`."""
+        try:
+            caller = await progress.admission.again()  # a connection outlasts what its first message was permitted
+        except NotAdmitted as error:
+            raise Ended(error) from None
+        except Unavailable as error:
+            yield Told(ExecutionResult(errors=[GraphQLError(error.message, original_error=error)]))
+            return
+        context = self._context(caller, progress)
+        operation = get_operation_ast(document.node, asked.operation_name)
+        if operation is None or operation.operation is not OperationType.SUBSCRIPTION:
+            yield Told(await self._run(asked, document, context))
+            return
+        executor = self._executor.build(
+            self._schema, document.node, context_value=context, raw_variable_values=dict(asked.variables or {}),
+            operation_name=asked.operation_name, hide_suggestions=True,
+            is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]  # it tells awaitables apart
+        )  # fmt: skip
+        if isinstance(executor, list):
+            yield Told(ExecutionResult(errors=executor))
+            return
+        async with aclosing(self._streams.results(executor)) as results:
+            async for result in results:
+                yield result
+
+    async def _run(self, asked: Asked, document: Document, context: object) -> ExecutionResult:
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
                 result: Any = execute(
-                    self._schema, document.node, context_value=self._context(caller),
+                    self._schema, document.node, context_value=context,
                     variable_values=dict(asked.variables or {}), operation_name=asked.operation_name,
                     executor_class=self._executor, hide_suggestions=True,
                     is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]  # it tells awaitables apart
@@ -123,6 +157,19 @@ class View:
         except TimeoutError:
             late = Unavailable(f"the answer took longer than {LONGEST_SECONDS:.0f} seconds; ask for less.")
             return ExecutionResult(errors=[GraphQLError(late.message, original_error=late)])
+
+
+async def _only(result: ExecutionResult) -> AsyncGenerator[Told, None]:
+    yield Told(result)
+
+
+def _check_method(request: Request, asked: Asked, document: Document, *, events: bool) -> None:
+    operation = get_operation_ast(document.node, asked.operation_name)
+    kind = None if operation is None else operation.operation
+    if request.method == "GET" and kind is OperationType.MUTATION:
+        raise Refused(405, "Only a query may be sent by GET; send this operation by POST.", Allow="POST")
+    if kind is OperationType.SUBSCRIPTION and not events:
+        raise Refused(406, f"What a subscription tells comes as {EVENTS}, or over a WebSocket; accept the one.")
 
 
 def media_type(accept: str) -> str:
@@ -156,13 +203,13 @@ async def read(request: Request) -> Asked:
         for name in ("variables", "extensions"):
             if name in values:
                 values[name] = _json(values[name].encode(), name) if values[name] else None
-        return _asked(values)
+        return read_asked(values)
     if request.method != "POST":
         raise Refused(405, "Send queries by POST or GET.", Allow="GET, POST")
     kind, _, parameters = request.headers.get("content-type", "").partition(";")
     if kind.strip().lower() != JSON or ("charset" in parameters.lower() and "utf-8" not in parameters.lower()):
         raise Refused(415, f"Send the request as {JSON} in UTF-8.")
-    return _asked(_json(await request.body(), "the body"))
+    return read_asked(_json(await request.body(), "the body"))
 
 
 def _json(body: bytes, what: str) -> Any:
@@ -170,36 +217,6 @@ def _json(body: bytes, what: str) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Refused(400, f"{what} is not JSON in UTF-8: {error}.") from None
-
-
-def _asked(values: Any) -> Asked:
-    if not isinstance(values, dict):
-        raise Refused(400, 'Send one object such as {"query": "{ me { clientId } }"}; batches are not taken.')
-    query, variables, name = values.get("query"), values.get("variables"), values.get("operationName")
-    if variables is not None and not isinstance(variables, dict):
-        raise Refused(400, "variables must be an object.")
-    if name is not None and not isinstance(name, str):
-        raise Refused(400, "operationName must be a text.")
-    if values.get("extensions") is not None and not isinstance(values["extensions"], dict):
-        raise Refused(400, "extensions must be an object.")
-    sha256 = _sha256(values)
-    if (query is not None or sha256 is None) and (not isinstance(query, str) or not query):
-        raise Refused(400, "query must be a text.")
-    return Asked(query, sha256, variables, name or None)
-
-
-def _sha256(values: Mapping[str, Any]) -> str | None:
-    """The name a query is sent by: `documentId` of GraphQL over HTTP, or `persistedQuery` of Apollo's clients."""
-    given, persisted = values.get("documentId"), (values.get("extensions") or {}).get("persistedQuery")
-    if given is None and persisted is None:
-        return None
-    if persisted is not None and not isinstance(persisted, dict):
-        raise Refused(400, "extensions.persistedQuery must be an object.")
-    name = str(given).removeprefix("sha256:") if given is not None else str(persisted.get("sha256Hash"))
-    if not re.fullmatch("[0-9a-f]{64}", name):
-        field = "documentId" if given is not None else "extensions.persistedQuery.sha256Hash"
-        raise Refused(400, f"{field} must be the SHA-256 of the query, 64 hex digits in lower case.")
-    return name
 
 
 def _answer(result: ExecutionResult, accepts: str) -> Response:

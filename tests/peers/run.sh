@@ -10,4 +10,4 @@ python=${PYTHON:-.venv/bin/python}
 npm --prefix "$here" ci --ignore-scripts --no-audit --no-fund
 "$python" "$here/fetch.py"
 export SHAREWELL_FUZZ_SECONDS=${SHAREWELL_FUZZ_SECONDS:-300}
-exec "$python" -m pytest -q tests/peers tests/postgres/gateway/test_peers.py "$@"
+exec "$python" -m pytest -q tests/peers tests/postgres/gateway/test_peers.py tests/postgres/following/test_peers.py "$@"

@@ -33,6 +33,7 @@ from sharewell.store import (
     drift,
     feeds,
     forecasts,
+    happenings,
     horizons,
     inspection,
     institutions,
@@ -268,6 +269,7 @@ COASTAL = Caller(
     principal="r", roles=frozenset({Role.REGULATOR}), jurisdiction=frozenset({REGION}),
     scopes=frozenset({"system/*.rs"}),
 )  # fmt: skip
+SOME_DECISIONS = [an_id(9, number) for number in range(30_001, 30_065)]
 SINCE, YEARS = NOW - timedelta(days=9), NOW + timedelta(days=365)
 
 
@@ -335,6 +337,15 @@ QUERIES: Mapping[str, Query] = {
     ),
     "surge modes of a region": Query(surges.PAGE, (NEWEST, "r-7", False, NOW, 51), 3_000),
     "surge modes that last": Query(surges.PAGE, (NEWEST, None, True, NOW, 51), 7_000),
+    "some surge modes": Query(surges.BY_IDS, ([an_id(12, 7), an_id(12, 8)],), 20),
+    "some deviations": Query(deviations.BY_IDS, ([an_id(11, 7), an_id(11, 8)],), 20),
+    "where the signed log ends": Query(happenings.END, (), 20),
+    "what happens": Query(happenings.BETWEEN, (35_000, 39_900, ["offer.published"], 64), 300),
+    "what happens, in a window with little": Query(happenings.BETWEEN, (38_900, 39_900, ["surge.ended"], 64), 2_100),
+    "transfers of decisions": Query(happenings.TRANSFERS, (SOME_DECISIONS,), 100),
+    "requests of decisions": Query(happenings.REQUESTS, (SOME_DECISIONS,), 100),
+    "runs of decisions": Query(happenings.RUNS, (SOME_DECISIONS,), 100),
+    "deviations of decisions": Query(happenings.DEVIATIONS, (SOME_DECISIONS,), 100),
     "the surge mode in force": Query(surges.IN_FORCE, ("r-19", BEDS, NOW - timedelta(days=1)), 20, WORKER),
     "surge modes whose time is over": Query(surges.OVER, (NOW,), 100, WORKER),
     "agreements of one": Query(agreements.PAGE, (NEWEST, HOUSE, False, NOW, 51), 200),

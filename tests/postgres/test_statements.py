@@ -26,6 +26,7 @@ from sharewell.domain.consents import Consent
 from sharewell.domain.deviations import Deviation
 from sharewell.domain.drift import Watch
 from sharewell.domain.grants import Family
+from sharewell.domain.happenings import Happening
 from sharewell.domain.institutions import Institution
 from sharewell.domain.offers import Offer
 from sharewell.domain.overrides import Override
@@ -184,7 +185,7 @@ SHAPES = (
     ),
     Shape(OverrideCount, "overrides: BY_CODE"),
     Shape(
-        Deviation, "deviations: PAGE", "sharewell.deviation",
+        Deviation, "deviations: BY_IDS PAGE", "sharewell.deviation",
         {f"{name}_id": name for name in ("transfer", "giver", "receiver", "decision")},
     ),
     Shape(OperatorTally, "deviations: TALLIES"),
@@ -203,6 +204,10 @@ SHAPES = (
     ),
     Shape(PolicyStep, "policy_versions: STEPS", renamed={"decision_id": "decision"}),
     Shape(Scheduled, "policy_versions: SCHEDULE"),
+    Shape(
+        SurgeMode, "surges: BY_ID BY_IDS BY_ID_LOCKED OPEN_FOR IN_FORCE OVER PAGE", renamed={"decision_id": "decision"}
+    ),
+    Shape(Happening, "happenings: BETWEEN"),
     Shape(Consent, "consents: BY_ID BY_ID_LOCKED STANDING PAGE", "sharewell.consent", WHOSE),
     Shape(
         SubjectKey, "subjects: BY_LOOKUP BY_LOOKUP_HELD BY_REF BY_REF_LOCKED UNDER", "erasable.subject_key"

@@ -45,6 +45,13 @@ async def breaks_off(request: Request) -> Response:
     return StreamingResponse(parts())
 
 
+async def events(request: Request) -> Response:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b":"
+
+    return StreamingResponse(parts(), media_type="text/event-stream")
+
+
 async def own_policy(request: Request) -> Response:
     return Response("<p>", headers={"Content-Security-Policy": "default-src 'self'", "Cache-Control": "public"})
 
@@ -62,6 +69,7 @@ async def http(registry: CollectorRegistry) -> AsyncIterator[httpx2.AsyncClient]
             Route("/context", context),
             Route("/breaks-off", breaks_off),
             Route("/own-policy", own_policy),
+            Route("/events", events),
         ],
         middleware=[
             Middleware(RequestId),
@@ -142,6 +150,14 @@ async def test_answers_carry_safe_headers_unless_the_application_sets_its_own(ht
 
 async def test_headers_without_end_are_refused(http: httpx2.AsyncClient) -> None:
     assert (await http.get("/context", headers={"X-Long": "a" * 20_000})).status_code == 431
+
+
+async def test_a_stream_is_no_figure_of_how_long_answers_take(
+    http: httpx2.AsyncClient, registry: CollectorRegistry, log_stream: io.StringIO
+) -> None:
+    assert (await http.get("/events")).text == ":"
+    assert b"/events" not in generate_latest(registry)
+    assert '"event":"stream"' in log_stream.getvalue().replace(": ", ":")
 
 
 async def test_requests_are_counted_by_route_and_never_by_path(

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "log": ("sharewell.cli.log", "Take the audit log or parts of it away, read it for damage, rotate its keys."),
     "replay-decision": ("sharewell.cli.replay_decision", "Make a decision once more from its inputs, and compare."),
     "client": ("sharewell.cli.client", "Register a client, get a token, run a query."),
+    "watch": ("sharewell.cli.watch", "Follow what happens, one JSON object a line."),
     "erasure": ("sharewell.cli.erasure", "Erase persons whose details are sealed in the audit log."),
     "access": ("sharewell.cli.access", "See who can do what, why somebody was refused, and review all access."),
     "schema": ("sharewell.cli.schema", "Print the schema of the API, or of our part of a federated graph."),

@@ -116,7 +116,17 @@ async def run_gateway(
     async with open_services(settings, server, DatabaseRole.GATEWAY, most=20) as services:
         await put_on_record(services, keys)
         log.info("gateway answers", host=settings.host, port=settings.port, issuer=settings.issuer)
-        await serve(build_gateway(services, keys), taken, stop, ready=ready)
+        ending = asyncio.create_task(_end_streams(services, stop))
+        try:
+            await serve(build_gateway(services, keys), taken, stop, ready=ready)
+        finally:
+            ending.cancel()
+
+
+async def _end_streams(services: Services, stop: asyncio.Event) -> None:
+    """Streams would last until their tokens end; the server waits for what is under way."""
+    await stop.wait()
+    services.happenings.closing.set()
 
 
 async def run_health(

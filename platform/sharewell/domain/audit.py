@@ -84,6 +84,7 @@ KINDS: Final[Mapping[str, str]] = {
     "audit.period_read": "The entries of a period, with their proof, were taken away.",
     "audit.reconciled": "The log was compared with every table of decisions.",
     "data.read": "A regulator read something, or an institution what is another's.",
+    "data.followed": "Somebody began to follow what happens; of what it is told, readings are recorded as ever.",
     "subject.found": "Somebody looked up under which reference a person is sealed in entries.",
     "subject.opened": "Somebody read the sealed details of a person.",
     "subject.erased": "A person's key was deleted by a ground of law; its details are sealed for ever.",

@@ -65,6 +65,12 @@ class Unavailable(SharewellError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class NotAdmitted(SharewellError):
+    """The token does not open this any more; get a new one, and go on from the last cursor you have."""
+
+    code = "UNAUTHENTICATED"
+
+
 class OfferExhausted(Conflict):
     """The offer has fewer units left than asked for."""
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
 from sharewell.domain.errors import Invalid
+from sharewell.domain.rates import Allowance
 
 
 class Role(StrEnum):
@@ -53,3 +55,13 @@ class Caller:
     @property
     def is_institution(self) -> bool:
         return self.institution is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """Somebody who was let in by a token, for what lasts longer than a request."""
+
+    caller: Caller
+    left: Callable[[], timedelta]  #: until the token ends
+    again: Callable[[], Awaitable[Caller]]  #: the caller as registered now; raises `NotAdmitted` or `Unavailable`
+    take: Callable[[], Allowance]  #: take one more request out of the caller's rate

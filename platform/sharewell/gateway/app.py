@@ -22,7 +22,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from sharewell.gateway.answers import Answer
@@ -50,6 +50,7 @@ from sharewell.gateway.oauth.metadata import (
 from sharewell.gateway.oauth.pages import CONSENT_PATH, ENROL_PATH, SIGN_IN_PATH
 from sharewell.gateway.oauth.server import Authority, TokenServer
 from sharewell.gateway.rates import Buckets
+from sharewell.gateway.sockets import GuardSocket
 from sharewell.services.access import AccessService
 from sharewell.services.clients import ClientService
 from sharewell.services.grants import GrantService
@@ -81,7 +82,7 @@ class Parts:
     token_life: timedelta = timedelta(minutes=5)
     externals: Sequence[External] = ()  #: whose tokens are taken beside our own
     egress: Egress = field(default_factory=lambda: Egress(()))  #: where keys of clients may be fetched from
-    allowed_origins: Collection[str] = ()  #: of pages in browsers that may call from scripts
+    allowed_origins: Collection[str] = ()  #: of pages in browsers that may call from scripts, or open a WebSocket
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     fault: Callable[[], str | None] = lambda: None  #: why this process cannot work, if it cannot
 
@@ -95,7 +96,8 @@ def build_app(
 ) -> Starlette:
     """The whole HTTP application.
 
-    `graphql_app` finds its `Caller` in `scope["state"]["caller"]`; `more_routes` get the check of access tokens.
+    `graphql_app` takes requests and WebSockets; it finds its `Caller` in `scope["state"]["caller"]`, and what lasts
+    longer in `scope["state"]["admission"]`, see `sockets`. `more_routes` get the check of access tokens.
 
     Raises ValueError if `issuer` cannot be one (plain http is for this machine only).
     """
@@ -106,6 +108,7 @@ def build_app(
     return Starlette(
         routes=[
             Route("/graphql", RequireBearer(graphql_app, check), methods=["GET", "POST"]),
+            WebSocketRoute("/graphql", GuardSocket(graphql_app, check, parts.allowed_origins)),
             *_oauth_routes(parts, called_back),
             Route("/healthz", health.alive),
             Route("/readyz", health.ready),

@@ -22,9 +22,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sharewell.domain.clients import Client, RateClass, narrow
+from sharewell.domain.errors import NotAdmitted
 from sharewell.domain.jurisdictions import bounded
 from sharewell.domain.people import PREFIX, Person
-from sharewell.domain.principals import Caller
+from sharewell.domain.principals import Admission, Caller
+from sharewell.domain.rates import Allowance
 from sharewell.gateway.answers import Answer
 from sharewell.gateway.directory import CalledBack, Directory
 from sharewell.gateway.oauth.assertions import digest
@@ -32,7 +34,7 @@ from sharewell.gateway.oauth.issuers import External, NotVouchedFor, Vouched
 from sharewell.gateway.oauth.keys import ALGORITHM
 from sharewell.gateway.oauth.proofs import ALGORITHMS as PROOF_ALGORITHMS
 from sharewell.gateway.oauth.proofs import Burn, ProofRefused, check_proof
-from sharewell.gateway.rates import Allowance, Buckets
+from sharewell.gateway.rates import Buckets, headers_of
 from sharewell.services.access import Refusal
 
 REALM = 'Bearer realm="sharewell"'
@@ -186,14 +188,14 @@ class Bearer:
         self._burn_proof, self._base_url, self._buckets = burn_proof, base_url, buckets
         self._refused, self._now = refused, now
 
-    async def caller(self, presented: Presented) -> tuple[Caller, Allowance]:
-        """Whose token it is, and what is left of the requests it may make.
+    async def admit(self, presented: Presented) -> Admission:
+        """Whose token it is.
 
         A refusal is on record before `TokenRefused` leaves here. Raises `Unavailable` if the registration cannot be
         read, or a refusal cannot be recorded.
         """
         try:
-            return await self._caller(presented)
+            return await self._admit(presented)
         except TokenRefused as refused:
             refusal = Refusal(
                 reason=refused.reason,
@@ -205,16 +207,30 @@ class Bearer:
             await self._refused(refusal)
             raise
 
-    async def _caller(self, presented: Presented) -> tuple[Caller, Allowance]:
+    async def _admit(self, presented: Presented) -> Admission:
         proven = await verify(presented.token, self._issuers, at=self._now())
         constrained = await self._possession(presented, proven)
-        if proven.vouched is not None:
-            caller, rate = _from_outside(proven, proven.vouched), RateClass.STANDARD
-        else:
-            caller, rate = await self._ours(proven)
-        if constrained:
-            caller = replace(caller, sender_constrained=True)
-        return replace(caller, request_id=presented.request_id), self._buckets.take(caller.principal, rate)
+
+        async def look() -> tuple[Caller, RateClass]:
+            if proven.vouched is not None:
+                caller, rate = _from_outside(proven, proven.vouched), RateClass.STANDARD
+            else:
+                caller, rate = await self._ours(proven)
+            return replace(caller, sender_constrained=constrained, request_id=presented.request_id), rate
+
+        async def again() -> Caller:
+            if proven.expires_at <= self._now():
+                raise NotAdmitted
+            try:
+                return (await look())[0]
+            except TokenRefused as refused:
+                raise NotAdmitted(f"{refused} Nothing more is told.") from None
+
+        caller, rate = await look()
+        return Admission(
+            caller=caller, left=lambda: proven.expires_at - self._now(), again=again,
+            take=lambda: self._buckets.take(caller.principal, rate),
+        )  # fmt: skip
 
     async def _possession(self, presented: Presented, proven: Token) -> bool:
         """Whether the token is bound to a key whose holder sent it (RFC 9449, 7)."""
@@ -284,7 +300,7 @@ def _from_outside(proven: Token, vouched: Vouched) -> Caller:
 
 
 class RequireBearer:
-    """Lets requests with a good token through to `app`, the caller in `scope["state"]["caller"]`."""
+    """Lets requests with a good token through to `app`: `caller` and `admission` are in `scope["state"]`."""
 
     def __init__(self, app: ASGIApp, bearer: Bearer) -> None:
         self._app, self._bearer = app, bearer
@@ -304,13 +320,15 @@ class RequireBearer:
             request_id=state["request_id"],
         )  # fmt: skip
         try:
-            caller, allowance = await self._bearer.caller(presented)
+            admission = await self._bearer.admit(presented)
         except TokenRefused as refused:
             return await _challenge(refused, presented.scheme)(scope, receive, send)
+        allowance = admission.take()
         if allowance.pause:
             return await _too_many(allowance)(scope, receive, send)
-        state["caller"], state["principal"] = caller, caller.principal
-        return await self._app(scope, receive, _saying(allowance.headers, send))
+        state["admission"], state["caller"] = admission, admission.caller
+        state["principal"] = admission.caller.principal
+        return await self._app(scope, receive, _saying(headers_of(allowance), send))
 
 
 def _challenge(refused: TokenRefused, scheme: str) -> Answer:
@@ -324,7 +342,7 @@ def _challenge(refused: TokenRefused, scheme: str) -> Answer:
 
 def _too_many(allowance: Allowance) -> Answer:
     sentence = f"That is more than your rate class allows; go on in {allowance.pause} s."
-    return Answer(429, "TOO_MANY_REQUESTS", sentence, headers=allowance.headers)
+    return Answer(429, "TOO_MANY_REQUESTS", sentence, headers=headers_of(allowance))
 
 
 def _saying(headers: Mapping[str, str], send: Send) -> Send:

@@ -65,7 +65,10 @@ def _figures(registry: CollectorRegistry) -> tuple[Histogram, Counter]:
 
 
 class Watch:
-    """One line in the log and one observation for each request, labelled by route: paths are without bounds."""
+    """One line in the log and one observation for each request, labelled by route: paths are without bounds.
+
+    How long a stream lasts is that of a visit, not of work: it has its line, and is no figure.
+    """
 
     def __init__(
         self, app: ASGIApp, registry: CollectorRegistry, clock: Callable[[], float] = time.perf_counter
@@ -74,20 +77,26 @@ class Watch:
         self._seconds, self._crashes = _figures(registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             return await self.app(scope, receive, send)
-        begun, status = self._clock(), 500
+        begun, status, streams = self._clock(), 500, False
 
         async def look(message: Message) -> None:
-            nonlocal status
+            nonlocal status, streams
             if message["type"] == "http.response.start":
                 status = message["status"]
+                streams = Headers(raw=message["headers"]).get("content-type", "").startswith("text/event-stream")
             await send(message)
 
         try:
             await self.app(scope, receive, look)
         finally:
-            self._note(scope, status, self._clock() - begun)
+            seconds = self._clock() - begun
+            if scope["type"] == "websocket" or streams:
+                client = scope.get("state", {}).get("principal")
+                log.info("stream", path=scope["path"], seconds=round(seconds, 1), client=client)
+            else:
+                self._note(scope, status, seconds)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
@@ -174,6 +183,6 @@ class HeaderLimit:
         self.app, self._most = app, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and sum(len(name) + len(value) for name, value in scope["headers"]) > self._most:
+        if scope["type"] != "lifespan" and sum(len(name) + len(value) for name, value in scope["headers"]) > self._most:
             return await Answer(431, "INVALID", "The headers are too large.")(scope, receive, send)
         return await self.app(scope, receive, send)

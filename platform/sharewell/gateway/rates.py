@@ -8,20 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from sharewell.domain.clients import RateClass
+from sharewell.domain.rates import Allowance, Rate
 
 MOST = 8192
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """Requests a second in the long run, and how many may come at once."""
-
-    each_second: float
-    at_once: float
 
 
 RATES: Final[Mapping[RateClass, Rate]] = {
@@ -31,25 +23,16 @@ RATES: Final[Mapping[RateClass, Rate]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """What a caller has left of its rate, and what to tell it."""
-
-    kind: RateClass
-    rate: Rate
-    left: float
-    pause: int  #: seconds until the next request is answered; 0 where this one is
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """As in draft-ietf-httpapi-ratelimit-headers-10: the quota of a window, what is left, when it is full again."""
-        window = self.rate.at_once / self.rate.each_second
-        full = math.ceil((self.rate.at_once - self.left) / self.rate.each_second)
-        said = {
-            "RateLimit-Policy": f'"{self.kind}";q={self.rate.at_once:.0f};w={window:.0f}',
-            "RateLimit": f'"{self.kind}";r={int(self.left)};t={full}',
-        }
-        return said | ({"Retry-After": str(self.pause)} if self.pause else {})
+def headers_of(allowance: Allowance) -> Mapping[str, str]:
+    """As in draft-ietf-httpapi-ratelimit-headers-10: the quota of a window, what is left, when it is full again."""
+    name, rate = allowance.name, allowance.rate
+    window = rate.at_once / rate.each_second
+    full = math.ceil((rate.at_once - allowance.left) / rate.each_second)
+    said = {
+        "RateLimit-Policy": f'"{name}";q={rate.at_once:.0f};w={window:.0f}',
+        "RateLimit": f'"{name}";r={int(allowance.left)};t={full}',
+    }
+    return said | ({"Retry-After": str(allowance.pause)} if allowance.pause else {})
 
 
 class Buckets:

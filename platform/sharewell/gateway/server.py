@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from sharewell.domain.errors import SharewellError
 
 GRACE_SECONDS = 10  # for requests that are being answered when the end comes
+MAX_MESSAGE = 1024 * 1024  # bytes of one over a WebSocket, as of a request's body
 
 log = structlog.stdlib.get_logger("sharewell.gateway")
 
@@ -70,6 +71,9 @@ async def serve(app: ASGIApp, taken: socket.socket, stop: asyncio.Event, *, read
         server_header=False,
         proxy_headers=False,  # addresses are built from the issuer, never from what a request claims
         timeout_graceful_shutdown=GRACE_SECONDS,
+        ws="websockets-sansio",
+        ws_max_size=MAX_MESSAGE,
+        ws_per_message_deflate=False,  # a window of memory for each connection, and lengths that tell of what is inside
         lifespan="on",
     )
     server = _Server(config, ready)

@@ -7,7 +7,7 @@ what is another institution's. No answer is given where that cannot be recorded.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -37,7 +37,7 @@ from sharewell.store.answered import Wish
 from sharewell.store.database import Database, Transaction
 
 Subject = TypeVar("Subject")
-Key = TypeVar("Key")
+Key = TypeVar("Key", bound=Hashable)
 
 MOST_NAMED = 1000  #: ids in the entry of one reading
 UNRECORDED = "this cannot be put on record just now, so nothing is done and nothing is answered."
@@ -304,8 +304,8 @@ class Office:
         """What the policies say, to choose what to ask for; nothing may be shown on the strength of it alone."""
         return self.authz.ask(caller, action, target).allowed
 
-    async def seen(self, caller: Caller, action: Action, targets: Mapping[UUID, Target]) -> set[UUID]:
-        """Of things that a list names, by id, those the caller may see, once their reading is on record.
+    async def seen(self, caller: Caller, action: Action, targets: Mapping[Key, Target]) -> set[Key]:
+        """Of things that a list names, by key, those the caller may see, once their reading is on record.
 
         Leaving something out is no refusal. Each target is the list of its owner's things; one entry for each owner.
         Raises `Unavailable`.
@@ -314,7 +314,7 @@ class Office:
         asked = {target: self.authz.ask(caller, action, there) for target, there in placed.items()}
         seen = {id for id, target in targets.items() if asked[target].allowed}  # noqa: A001
         named: dict[Target, list[str]] = {}
-        for id in sorted(seen):  # noqa: A001
+        for id in sorted(seen, key=str):  # noqa: A001
             named.setdefault(targets[id], []).append(str(id))
         await self._record_readings(caller, action, [(target, asked[target], ids) for target, ids in named.items()])
         return seen
@@ -379,6 +379,18 @@ class Office:
         self, caller: Caller, action: Action, read: list[tuple[Target, Ruling, list[str]]]
     ) -> None:
         await self.record_alone(_readings(self.now(), caller, action, read))
+
+    async def record_reading(
+        self, kind: str, caller: Caller, action: Action, target: Target, ruling: Ruling, details: Mapping[str, Json]
+    ) -> None:
+        """Put a reading on record that is of a kind of its own. Raises `Unavailable`."""
+        await self.record_alone([
+            _decision(
+                kind=kind, outcome=ALLOWED, at=self.now(), caller=caller, action=action, ruling=ruling,
+                institution=target.owner or target.giver or caller.institution, subject=(target.kind, target.id),
+                details=details,
+            )
+        ])  # fmt: skip
 
     async def record_alone(self, decisions: list[Decision]) -> None:
         """Put `decisions` on record in a transaction of their own; raises `Unavailable`, and then nothing is told."""

@@ -26,6 +26,7 @@ from sharewell.store.drift import DriftRepository
 from sharewell.store.feeds import FeedRepository
 from sharewell.store.forecasts import ForecastRepository
 from sharewell.store.grants import GrantRepository
+from sharewell.store.happenings import HappeningRepository
 from sharewell.store.horizons import HorizonRepository
 from sharewell.store.institutions import InstitutionRepository
 from sharewell.store.offers import OfferRepository
@@ -157,6 +158,10 @@ class Transaction:
         return GrantRepository(self.conn)
 
     @cached_property
+    def happenings(self) -> HappeningRepository:
+        return HappeningRepository(self.conn)
+
+    @cached_property
     def horizons(self) -> HorizonRepository:
         return HorizonRepository(self.conn)
 
@@ -253,13 +258,13 @@ async def _begun(conn: PoolConnectionProxy[Any], read_only: bool, reader: str) -
             await conn.execute(_read_for(reader))
             yield
         return
-    await conn.execute(f"{BEGIN_READING}; {_read_for(reader)}")
     try:
+        await conn.execute(f"{BEGIN_READING}; {_read_for(reader)}")
         yield
-    except BaseException:
+        await conn.execute("commit")
+    except BaseException:  # also where somebody stopped waiting while it began or ended
         await conn.execute("rollback")
         raise
-    await conn.execute("commit")
 
 
 def _read_for(reader: str) -> str:

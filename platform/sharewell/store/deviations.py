@@ -18,6 +18,7 @@ _COLUMNS = "id, kind, transfer_id, giver_id, receiver_id, resource, adopted, mov
 ADD = f"insert into sharewell.deviation ({_COLUMNS}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 #: A sweep that waited for another would not see what that has just found; so they look one after the other.
 ALONE = "select pg_advisory_xact_lock(hashtextextended('deviations not dispatched', 0))"
+BY_IDS = f"select {_COLUMNS} from sharewell.deviation where id = any ($1::uuid[])"
 PAGE = f"""
 select {_COLUMNS} from sharewell.deviation
  where id < $1 and {SEEN} and ($2::uuid is null or giver_id = $2 or receiver_id = $2)
@@ -81,6 +82,9 @@ class DeviationRepository:
             ADD, v.id, v.kind, v.transfer, v.giver, v.receiver, v.resource, v.adopted, v.moved, v.detected_at,
             v.decision,
         )  # fmt: skip
+
+    async def by_ids(self, ids: list[UUID]) -> dict[UUID, Deviation]:
+        return {row["id"]: _deviation(row) for row in await self._conn.fetch(BY_IDS, ids)}
 
     async def page(
         self, *, before: UUID, party: UUID | None, kind: str | None, transfer: UUID | None, first: int,

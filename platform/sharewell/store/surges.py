@@ -22,6 +22,7 @@ _COLUMNS = f"""{_STORED},
 ADD = f"insert into sharewell.surge_mode ({_STORED}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
 END = "update sharewell.surge_mode set ended_at = $2, ending = $3, ended_by = $4 where id = $1"
 BY_ID = f"select {_COLUMNS} from sharewell.surge_mode s where id = $1"
+BY_IDS = f"select {_COLUMNS} from sharewell.surge_mode s where id = any ($1::uuid[])"
 BY_ID_LOCKED = f"{BY_ID} for update of s"
 #: Two declarations for one region come one after the other: the second renews the first.
 ALONE = "select pg_advisory_xact_lock(hashtextextended('surge mode ' || $1, 0))"
@@ -76,6 +77,9 @@ class SurgeRepository:
         if row is None:
             raise NotFound(f"no surge mode has the id {id}.", field="surge")
         return _surge(row)
+
+    async def by_ids(self, ids: list[UUID]) -> dict[UUID, SurgeMode]:
+        return {row["id"]: _surge(row) for row in await self._conn.fetch(BY_IDS, ids)}
 
     async def open_for(self, region: str, resource: str | None) -> SurgeMode | None:
         """The one for just this region and resource that has not ended, locked; and nobody else declares meanwhile."""

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 import orjson
 import pytest
 
-from sharewell_schema.view import GRAPHQL, JSON, Refused, media_type
+from sharewell_schema.asked import Refused
+from sharewell_schema.view import GRAPHQL, JSON, media_type
 
 if TYPE_CHECKING:
     import httpx2
