@@ -22,6 +22,7 @@ from strawberry import federation
 from strawberry.extensions.tracing.apollo_federation import ApolloFederationTracingExtension as FederatedTracing
 from strawberry.schema_directive import Location
 
+from sharewell_schema.documents import Document
 from sharewell_schema.executor import FastExecutor
 from sharewell_schema.view import Asked, View
 
@@ -169,11 +170,9 @@ class Query:
 class Traced(View):
     """Our view, and the trace that a gateway asks for by a header."""
 
-    async def _run(self, request: Request, asked: Asked) -> ExecutionResult:
-        trace = request.scope["state"]["caller"]
-        trace.execution_context = SimpleNamespace(context=SimpleNamespace(request=request))
+    async def _run(self, asked: Asked, document: Document, trace: Any) -> ExecutionResult:
         with contextmanager(trace.on_operation)():
-            result = await super()._run(request, asked)
+            result = await super()._run(asked, document, trace)
         result.extensions = trace.get_results()
         return result
 
@@ -192,7 +191,10 @@ view = Traced(schema, lambda trace: trace, TracedExecutor)
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "http":
-        response = await view.answer(Request({**scope, "state": {"caller": FederatedTracing()}}, receive))
+        trace: Any = FederatedTracing()
+        request = Request({**scope, "state": {"caller": trace}}, receive)
+        trace.execution_context = SimpleNamespace(context=SimpleNamespace(request=request))
+        response = await view.answer(request)
         await response(scope, receive, send)
 
 
