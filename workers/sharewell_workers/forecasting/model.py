@@ -19,6 +19,7 @@ from sharewell_workers.forecasting import calendars, calibration, counts, featur
 from sharewell_workers.forecasting.engine import HERE
 from sharewell_workers.forecasting.features import Tasks
 from sharewell_workers.forecasting.recipe import Recipe
+from sharewell_workers.forecasting.yardstick import Yardstick
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,7 +128,19 @@ class FittedModel:
         moved = calibration.unfold(engine.raw(self, state, tasks), shape, self.recipe.trained)
         powered = state.base[tasks.series, tasks.column][:, None] + state.spread(tasks)[:, None] * moved
         values = np.maximum(powered, 0.0) ** (1 / self.recipe.power) * state.calm(tasks)[:, None]
+        values += self.recipe.steady * (_steady(state, tasks, self.recipe, values) - values)
         return counts.rounded(values, state.grid.whole[tasks.series], self.recipe.whole_below)
+
+
+def _steady(state: State, tasks: Tasks, recipe: Recipe, otherwise: Floats) -> Floats:
+    """Quantiles [N, L] of the public hubs' persistence, and `otherwise` where it cannot speak or is not asked."""
+    said = otherwise.copy()
+    for column in np.unique(tasks.column) if recipe.steady else ():
+        known = Yardstick.of(state.grid.until(int(column)), state.season)
+        for horizon in np.unique(tasks.horizon):
+            mine = np.flatnonzero((tasks.column == column) & (tasks.horizon == horizon))
+            said[mine] = known.quantiles("persistence", int(horizon), recipe.levels)[tasks.series[mine]]
+    return np.where(np.isnan(said), otherwise, said)
 
 
 def volume(state: State, tasks: Tasks, edges: Sequence[float]) -> Ints:
