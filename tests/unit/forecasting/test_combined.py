@@ -76,7 +76,9 @@ def test_the_command_line_puts_weekly_models_together_from_all_of_it_and_daily_o
 def test_the_model_says_the_mean_of_both_families(panel: Panel, model: FittedModel) -> None:
     state = features.observe(panel.grid(), model.recipe, model.season)
     rows, _ = features.rows(state, Tasks(np.arange(20), np.full(20, state.last), np.full(20, 2)))
-    searched, drawn = (replace(model, **{name: ()}, _cache={}).raw(rows) for name in ("drawn", "boosters"))
+    searched, drawn = (
+        one.raw(rows) for one in (replace(model, drawn=(), _cache={}), replace(model, boosters=(), _cache={}))
+    )
     assert not np.allclose(searched, drawn)
     np.testing.assert_allclose(model.raw(rows), (searched + drawn) / 2)
 

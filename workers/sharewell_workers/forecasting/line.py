@@ -53,7 +53,7 @@ def apply(line: Line, rows: Rows, names: Sequence[str], horizons: Sequence[int])
 def _seen(rows: Rows, names: Sequence[str]) -> Floats:
     """[N, I] inputs; 0, where the series is now, for what is unknown."""
     places = [place for place, name in enumerate(names) if name.startswith(INPUTS)]
-    return np.clip(np.nan_to_num(rows[:, places].astype(float), nan=0.0), -FAR, FAR)
+    return np.asarray(np.clip(np.nan_to_num(rows[:, places].astype(float), nan=0.0), -FAR, FAR))
 
 
 def _slopes(seen: Floats, target: Floats, weight: Floats) -> Floats:
