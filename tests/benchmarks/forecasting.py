@@ -79,7 +79,7 @@ def _run(count: int, bagged: bool) -> dict[str, Any]:
         "series": count,
         "weeks": WEEKS,
         "quantiles": len(recipe.levels),
-        "boosters": len(recipe.trained) * recipe.seeds * (2 if recipe.drawn else 1),
+        "boosters": len(recipe.trained) * recipe.seeds,
         "clean_s": round(cleaned - begun, 2),
         "fit_s": round(fitted - cleaned, 2),
         "predict_s": round(predicted - fitted, 2),
@@ -105,7 +105,7 @@ def _score(made: pl.DataFrame, rows: pl.DataFrame) -> tuple[float, list[float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--series", type=int, nargs="+", default=[1000, 10_000], help="numbers of series to measure")
-    parser.add_argument("--bagged", action="store_true", help="the 23 quantiles of the hubs from 54 boosters")
+    parser.add_argument("--bagged", action="store_true", help="the 23 quantiles of the hubs from 27 boosters")
     parser.add_argument("--here", action="store_true", help="in this very process, rather than one for each number")
     asked = parser.parse_args()
     for count in asked.series:

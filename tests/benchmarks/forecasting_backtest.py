@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=sorted(SETS), default=sorted(SETS))
     parser.add_argument("--horizons", action="store_true", help="a line for each horizon too")
     parser.add_argument("--ets", type=int, default=0, metavar="N", help="AutoETS of N series of each set beside it")
-    parser.add_argument("--bagged", action="store_true", help="the bagged model of 27 or 54 boosters, in minutes a day")
+    parser.add_argument("--bagged", action="store_true", help="the bagged model of 27 boosters, in minutes a day")
     asked = parser.parse_args()
     chosen = [one for name in asked.sets for one in SETS[name]]
     for record in measure(asked.data, chosen, horizons=asked.horizons, series=asked.ets, bagged=asked.bagged):

@@ -40,9 +40,7 @@ def engine(address: str) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def bagged(small: Recipe) -> Recipe:
-    return Recipe.from_json(
-        small.to_json() | {"seeds": 2, "trained": [100, 250, 500, 750, 900], "line": 0.5, "drawn": 6}
-    )
+    return Recipe.from_json(small.to_json() | {"seeds": 2, "trained": [100, 250, 500, 750, 900]})
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sharewell.domain.errors import Invalid
-from sharewell_workers.forecasting import calendars, calibration, counts, features, line, lulls, trees
+from sharewell_workers.forecasting import calendars, calibration, counts, features, lulls, trees
 from sharewell_workers.forecasting.engine import HERE
 from sharewell_workers.forecasting.features import Tasks
 from sharewell_workers.forecasting.recipe import Recipe
-from sharewell_workers.forecasting.yardstick import Yardstick
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Table = tuple[tuple[float, ...], ...]
 
-FORMAT = "sharewell-forecast-model/5"
+FORMAT = "sharewell-forecast-model/4"
 CALIBRATED_ON = 40_000  #: outcomes at most
 CLASSES = 3  #: of series that move, by their size, at most
 CLASS_OUTCOMES = 2000  #: that a class should have
@@ -60,9 +59,7 @@ class FittedModel:
     features: tuple[str, ...]
     edges: tuple[float, ...]  #: powered values that part classes of size; see `volume`
     shape: tuple[tuple[float, ...], ...]  #: where each level lies, in heights, by class and horizon, and level
-    line: Table  #: slopes by horizon and input, see `line`; empty where the recipe has none
     boosters: tuple[tuple[str, ...], ...]  #: LightGBM text by seed and trained level
-    drawn: tuple[tuple[str, ...], ...] = ()  #: the same of the second family, whose splits are drawn
     _cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -78,7 +75,7 @@ class FittedModel:
             "format": FORMAT, "recipe": self.recipe.to_json(), "horizons": self.horizons, "seed": self.seed,
             "step": self.step, "season": self.season, "origin": self.origin.isoformat(), "data": self.data,
             "trained_rows": self.trained_rows, "features": self.features, "edges": self.edges, "shape": self.shape,
-            "line": self.line, "boosters": self.boosters, "drawn": self.drawn,
+            "boosters": self.boosters,
         }  # fmt: skip
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
@@ -100,26 +97,14 @@ class FittedModel:
             recipe=Recipe.from_json(body.pop("recipe")), origin=date.fromisoformat(body.pop("origin")),
             horizons=tuple(body.pop("horizons")), features=tuple(body.pop("features")),
             edges=tuple(body.pop("edges")), shape=tuple(tuple(row) for row in body.pop("shape")),
-            line=tuple(tuple(slopes) for slopes in body.pop("line")),
-            boosters=tuple(tuple(texts) for texts in body.pop("boosters")),
-            drawn=tuple(tuple(texts) for texts in body.pop("drawn")), **body,
+            boosters=tuple(tuple(texts) for texts in body.pop("boosters")), **body,
         )  # fmt: skip
 
     def raw(self, rows: NDArray[np.float32]) -> Floats:
-        """Uncalibrated quantiles [N, K] in volatilities from the last known value, averaged over seeds and families."""
+        """Uncalibrated quantiles [N, K] in volatilities from the last known value, averaged over seeds."""
         if "loaded" not in self._cache:
-            self._cache["loaded"] = [[trees.load(texts) for texts in family] for family in (self.boosters, self.drawn)]
-        searched, drawn = self._cache["loaded"]
-        told, offset = self.told(rows)
-        said = [trees.apply(boosters, told) + offset[:, None] for boosters in searched]
-        return np.asarray(np.mean(said + [trees.apply(boosters, rows) for boosters in drawn], axis=0))
-
-    def told(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], Floats]:
-        """Rows as the trees see them, what the line says in the last column, and [N] what of it they need not say."""
-        if not self.line:
-            return rows, np.zeros(len(rows))
-        said = line.apply(self.line, rows, self.features, self.horizons)
-        return np.column_stack([rows, said.astype(np.float32)]), self.recipe.line * said
+            self._cache["loaded"] = [trees.load(texts) for texts in self.boosters]
+        return np.asarray(np.mean([trees.apply(boosters, rows) for boosters in self._cache["loaded"]], axis=0))
 
     def quantiles(self, state: State, tasks: Tasks, engine: Engine = HERE) -> Floats:
         """Calibrated quantiles [N, L] of the values themselves, rising along each row and never negative."""
@@ -128,19 +113,7 @@ class FittedModel:
         moved = calibration.unfold(engine.raw(self, state, tasks), shape, self.recipe.trained)
         powered = state.base[tasks.series, tasks.column][:, None] + state.spread(tasks)[:, None] * moved
         values = np.maximum(powered, 0.0) ** (1 / self.recipe.power) * state.calm(tasks)[:, None]
-        values += self.recipe.steady * (_steady(state, tasks, self.recipe, values) - values)
         return counts.rounded(values, state.grid.whole[tasks.series], self.recipe.whole_below)
-
-
-def _steady(state: State, tasks: Tasks, recipe: Recipe, otherwise: Floats) -> Floats:
-    """Quantiles [N, L] of the public hubs' persistence, and `otherwise` where it cannot speak or is not asked."""
-    said = otherwise.copy()
-    for column in np.unique(tasks.column) if recipe.steady else ():
-        known = Yardstick.of(state.grid.until(int(column)), state.season)
-        for horizon in np.unique(tasks.horizon):
-            mine = np.flatnonzero((tasks.column == column) & (tasks.horizon == horizon))
-            said[mine] = known.quantiles("persistence", int(horizon), recipe.levels)[tasks.series[mine]]
-    return np.where(np.isnan(said), otherwise, said)
 
 
 def volume(state: State, tasks: Tasks, edges: Sequence[float]) -> Ints:
@@ -178,7 +151,7 @@ def fit(
     state = features.observe(grid, recipe)
     model = FittedModel(
         recipe=recipe, horizons=ahead, seed=seed, step=grid.step, season=state.season, origin=grid.day(state.last),
-        data=known.digest(), trained_rows=0, features=(), edges=(), shape=(), line=(), boosters=(),
+        data=known.digest(), trained_rows=0, features=(), edges=(), shape=(), boosters=(),
     )  # fmt: skip
     # A short history is not halved for it: three quarters are left to learn from.
     held_back = min(recipe.calibration_steps, (state.last + 1) // 4)
@@ -236,14 +209,11 @@ def _boosted(model: FittedModel, state: State, until: int, engine: Engine) -> Fi
     if len(tasks.series) < recipe.min_rows:
         raise TooLittleHistory(f"{len(tasks.series)} rows to learn from; {recipe.min_rows} are needed.")
     rows, names = engine.rows(state, tasks)
-    outcome, weight = _outcome(state, tasks, state.power, _damping(state, tasks)), _weight(state, tasks, until)
-    slopes = line.learn(rows, names, model.horizons, outcome, weight) if recipe.line else ()
-    learnt = replace(model, features=tuple(names), trained_rows=len(rows), line=slopes, _cache={})
-    told, offset = learnt.told(rows)
-    seeds = [model.seed * 1000 + bag for bag in range(recipe.seeds)]
-    boosters = engine.train(trees.Lessons(told, outcome - offset, weight, recipe), seeds)
-    drawn = engine.train(trees.Lessons(rows, outcome, weight, recipe, drawn=True), seeds) if recipe.drawn else ()
-    return replace(learnt, boosters=boosters, drawn=drawn)
+    lessons = trees.Lessons(
+        rows, _outcome(state, tasks, state.power, _damping(state, tasks)), _weight(state, tasks, until), recipe
+    )
+    boosters = engine.train(lessons, [model.seed * 1000 + bag for bag in range(recipe.seeds)])
+    return replace(model, boosters=boosters, features=tuple(names), trained_rows=len(rows), _cache={})
 
 
 def _weight(state: State, tasks: Tasks, until: int) -> Floats | None:

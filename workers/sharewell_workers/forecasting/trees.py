@@ -22,16 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """What boosters are trained on, and how: rows [N, F], target [N], weight [N] or none.
-
-    `drawn`: by trees that take one place to split at a feature at random (`Recipe.drawn`), not the best of all.
-    """
+    """What boosters are trained on, and how: rows [N, F], target [N], weight [N] or none."""
 
     rows: NDArray[np.float32]
     target: Floats
     weight: Floats | None
     recipe: Recipe
-    drawn: bool = False
 
     def dataset(self, seed: int) -> Any:
         """The rows in LightGBM's bins. Building it takes as long as some rounds, so it is worth keeping."""
@@ -47,8 +43,7 @@ def train(lessons: Lessons, seed: int, levels: Sequence[int]) -> list[str]:
     import lightgbm  # noqa: PLC0415
 
     data, shared = lessons.dataset(seed), _parameters(lessons.recipe, seed)
-    shared |= {"extra_trees": lessons.drawn}
-    rounds = lessons.recipe.drawn if lessons.drawn else lessons.recipe.rounds
+    rounds = lessons.recipe.rounds
     boosters = [lightgbm.train(shared | {"alpha": level / 1000}, data, num_boost_round=rounds) for level in levels]
     return [str(booster.model_to_string(num_iteration=-1)) for booster in boosters]
 
