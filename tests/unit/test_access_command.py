@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sharewell.cli.access import COLUMNS, FORMULA, _csv
 
-LINE = {name: None for name in COLUMNS} | {"roles": ["ADMIN"], "scopes": [], "permitted": []}
+LINE = dict.fromkeys(COLUMNS) | {"roles": ["ADMIN"], "scopes": [], "permitted": []}
 
 
 @given(st.text(alphabet=st.sampled_from("=+-@\t\r\nA1\"',;"), max_size=8))
