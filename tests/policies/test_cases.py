@@ -51,8 +51,8 @@ def caller(name: str) -> Caller:
 
 def target(name: str) -> Target:
     said = WORLD["resources"][name]
-    related = {key: institution(said.get(key)) for key in ("owner", "giver", "receiver")}
-    regions = {name: said.get(key) for name, key in REGIONS.items()}
+    related: dict[str, Any] = {key: institution(said.get(key)) for key in ("owner", "giver", "receiver")}
+    regions: dict[str, Any] = {name: said.get(key) for name, key in REGIONS.items()}
     return Target(kind=said["kind"], id=MANY if said.get("list") else "018f-a-thing", **related, **regions)
 
 

@@ -34,13 +34,16 @@ def a_decision(details: Any, **said: Any) -> Decision:
 @st.composite
 def inquiries(draw: st.DrawFn) -> Inquiry:
     action, someone = draw(st.sampled_from(list(Action))), st.none() | st.uuids()
-    parties = ("giver", "receiver") if action.kind == "transfer" else ("owner",)
+    transfer = action.kind == "transfer"
+    parties = ("giver", "receiver") if transfer else ("owner",)
+    where, places = st.sampled_from([None, "coast"]), ("giver_region", "receiver_region") if transfer else ("region",)
     caller = Caller(
         principal="clinic", roles=draw(st.frozensets(st.sampled_from(list(Role)))), institution=draw(someone),
         scopes=draw(st.frozensets(st.sampled_from(["system/*.rs", "system/Offer.cruds", "internal/*.cruds"]))),
+        jurisdiction=draw(st.sampled_from([frozenset(), frozenset({"coast", "inland"})])),
     )  # fmt: skip
-    target = Target(kind=action.kind, id=draw(st.sampled_from(["*", "new", "o-1"])),
-                    **{party: draw(someone) for party in parties})  # fmt: skip
+    said: dict[str, Any] = {party: draw(someone) for party in parties} | {place: draw(where) for place in places}
+    target = Target(kind=action.kind, id=draw(st.sampled_from(["*", "new", "o-1"])), **said)
     context = draw(st.sampled_from([{}, {"callerStatus": "active"}]))
     return Inquiry(caller=caller, action=action, target=target, context=context)
 
