@@ -34,15 +34,18 @@ def a_decision(details: Any, **said: Any) -> Decision:
 @st.composite
 def inquiries(draw: st.DrawFn) -> Inquiry:
     action, someone = draw(st.sampled_from(list(Action))), st.none() | st.uuids()
-    parties = ("giver", "receiver") if action.kind in BETWEEN else ("owner",)
+    between = action.kind in BETWEEN
+    parties = ("giver", "receiver") if between else ("owner",)
+    where, places = st.sampled_from([None, "coast"]), ("giver_region", "receiver_region") if between else ("region",)
     shared = draw(st.frozensets(st.uuids(), max_size=3)) if action.kind in SHARED else frozenset()
     caller = Caller(
         principal="clinic", roles=draw(st.frozensets(st.sampled_from(list(Role)))), institution=draw(someone),
         scopes=draw(st.frozensets(st.sampled_from(["system/*.rs", "system/Offer.cruds", "internal/*.cruds"]))),
+        jurisdiction=draw(st.sampled_from([frozenset(), frozenset({"coast", "inland"})])),
         purpose=draw(st.sampled_from([None, "TREAT"])), sender_constrained=draw(st.booleans()),
         proof_required=draw(st.booleans()),
     )  # fmt: skip
-    told: dict[str, Any] = {party: draw(someone) for party in parties}
+    told: dict[str, Any] = {party: draw(someone) for party in parties} | {place: draw(where) for place in places}
     target = Target(kind=action.kind, id=draw(st.sampled_from(["*", "new", "o-1"])), shared_with=shared, **told)
     context = draw(st.sampled_from([{}, {"callerStatus": "active"}]))
     return Inquiry(caller=caller, action=action, target=target, context=context)

@@ -9,6 +9,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import import_key
 
 from sharewell.domain.addresses import origin_of
+from sharewell.domain.audit import Json
 from sharewell.domain.clients import Client, ClientDraft, is_client_id, thumbprint
 from sharewell.domain.errors import Conflict, Invalid
 from sharewell.domain.policy import Action, Target
@@ -116,7 +117,7 @@ async def _register(act: Act, draft: ClientDraft, client_id: str) -> Done[Client
             import_key(dict(key))
         except (JoseError, ValueError):
             raise Invalid("the key's numbers do not make a public key.", field=f"jwks.keys.{place}") from None
-    details = {
+    details: dict[str, Json] = {
         "name": client.name,
         "roles": sorted(client.roles),
         "scopes": list(client.scopes),
@@ -127,8 +128,9 @@ async def _register(act: Act, draft: ClientDraft, client_id: str) -> Done[Client
         "rate_class": client.rate_class,
         "sender_constrained": client.sender_constrained,
         "purposes": list(client.purposes),
-        "jurisdiction": list(client.jurisdiction),
     }
+    if client.jurisdiction:
+        details["jurisdiction"] = list(client.jurisdiction)
     decision = await act.record("client.registered", "client", client_id, details, institution=client.institution)
     await act.tx.clients.add(client, decision)
     return await act.done(client, decision)

@@ -18,6 +18,7 @@ import pyotp
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError, VerifyMismatchError
 
+from sharewell.domain.audit import Json
 from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.people import INVITATION_LIFE, Person, PersonDraft, PersonStatus, check_password, locked_for
 from sharewell.domain.policy import Action, Target
@@ -62,11 +63,10 @@ class PersonService:
             person = Person.invite(draft, id=id, at=act.at)
             if person.institution is not None:
                 await act.tx.institutions.get(person.institution)  # NotFound leaves here
-            decision = await act.record(
-                "person.registered", "person", id,
-                {"roles": sorted(person.roles), "jurisdiction": list(person.jurisdiction)},
-                institution=person.institution,
-            )  # fmt: skip
+            details: dict[str, Json] = {"roles": sorted(person.roles)}
+            if person.jurisdiction:
+                details["jurisdiction"] = list(person.jurisdiction)
+            decision = await act.record("person.registered", "person", id, details, institution=person.institution)
             await act.tx.people.add(person, hashed(invitation), act.at + INVITATION_LIFE, decision)
             return await _done(act, person, decision), invitation
 

@@ -15,6 +15,7 @@ from sharewell.domain.capacity import CapacityDraft
 from sharewell.domain.errors import Forbidden, Invalid, NotFound
 from sharewell.domain.institutions import InstitutionDraft, InstitutionKind, InstitutionStatus
 from sharewell.domain.principals import Caller, Role
+from sharewell.domain.reader import PLATFORM
 from sharewell.exchange.feed import FeedRefused
 from sharewell.store.feeds import FeedRepository
 from sharewell.wiring import operator
@@ -228,5 +229,5 @@ async def test_people_read_which_files_were_taken_in_and_how_good_they_are(stati
 
 async def test_the_gateway_cannot_take_a_file_in(station: Station) -> None:
     with pytest.raises(Exception, match="permission denied for table feed"):
-        async with station.people.database.transaction() as tx:
+        async with station.people.database.transaction(reader=PLATFORM) as tx:
             await tx.conn.execute("insert into sharewell.feed select * from sharewell.feed")

@@ -89,8 +89,8 @@ async def test_a_run_keeps_its_rule_and_what_its_stages_reached_and_older_runs_a
 async def test_of_two_runs_at_once_one_plan_is_adopted(world: World) -> None:
     await _giver_and_taker(world, pledged=8, asked=5)
     await asyncio.gather(*(allocate(JOB, world.workers) for _ in range(4)))
-    assert await world.people.database.pool.fetchval("select count(*) from sharewell.allocation") == 1
-    assert await world.people.database.pool.fetchval("select sum(promised) from sharewell.offer") == 5
+    assert await world.workers.database.pool.fetchval("select count(*) from sharewell.allocation") == 1
+    assert await world.workers.database.pool.fetchval("select sum(promised) from sharewell.offer") == 5
 
 
 async def test_a_plan_for_a_market_that_moved_is_refused_as_stale(world: World) -> None:
@@ -107,7 +107,7 @@ async def test_a_plan_for_a_market_that_moved_is_refused_as_stale(world: World) 
         await world.workers.allocations.adopt(
             worker_caller("allocate", "r"), region="us-nj", instance=instance, plan=solve(instance), measures={}
         )
-    assert await world.people.database.pool.fetchval("select count(*) from sharewell.transfer") == 0
+    assert await world.workers.database.pool.fetchval("select count(*) from sharewell.transfer") == 0
 
 
 async def test_what_a_giver_takes_back_is_free_again_and_asked_for_again(world: World) -> None:
@@ -115,7 +115,7 @@ async def test_what_a_giver_takes_back_is_free_again_and_asked_for_again(world: 
     await allocate(JOB, world.workers)
     (transfer,) = await _transfers(world, giver)
     await world.people.transfers.decline(world.callers[giver], transfer.id, DeclineReason.OWN_NEED_ROSE)
-    assert await world.people.database.pool.fetchval("select promised from sharewell.offer") == 0
+    assert await world.workers.database.pool.fetchval("select promised from sharewell.offer") == 0
     again, first = await _requests(world, taker)
     assert (first.approved, first.status) == (0, RequestStatus.SUPERSEDED)
     assert (again.requested, again.status, again.remainder_of) == (5, RequestStatus.OPEN, first.id)
@@ -135,7 +135,7 @@ async def test_a_transfer_goes_from_hold_to_return_and_each_step_is_on_record(wo
     assert steps == ["proposed", "held", "confirmed", "dispatched", "received", "returned"]
     (request,) = await _requests(world, taker)
     assert (request.fulfilled, request.status) == (5, RequestStatus.FULFILLED)
-    assert await world.people.database.pool.fetchval("select promised from sharewell.offer") == 0
+    assert await world.workers.database.pool.fetchval("select promised from sharewell.offer") == 0
 
 
 async def test_a_hold_nobody_answers_ends_by_itself(world: World) -> None:
@@ -158,4 +158,4 @@ async def test_an_owner_never_gives_below_its_minimum(world: World) -> None:
     await world.report(taker, staffed=5, occupied=5, waiting=12)
     await world.ask(taker, 12)
     await allocate(JOB, world.workers)
-    assert await world.people.database.pool.fetchval("select sum(quantity) from sharewell.transfer") == 2
+    assert await world.workers.database.pool.fetchval("select sum(quantity) from sharewell.transfer") == 2

@@ -12,6 +12,7 @@ import pytest
 
 from sharewell.domain.capacity import CapacityDraft, CapacityReport, Mark
 from sharewell.domain.errors import Conflict, Invalid, NotFound
+from sharewell.domain.reader import PLATFORM
 from sharewell.settings import DatabaseRole
 from sharewell.store.answered import Wish
 
@@ -54,7 +55,7 @@ async def test_a_report_dated_wrongly_stops_counting_once_it_is_corrected(world:
     await _say(world, clinic, staffed=100, as_of=world.at - timedelta(days=2), corrects=wrong.id)
     with pytest.raises(Conflict, match="more than the 10 units"):
         await world.pledge(clinic, 11)
-    async with world.people.database.transaction() as tx:
+    async with world.people.database.transaction(reader=PLATFORM) as tx:
         latest = await tx.capacity.latest(clinic.id, BEDS)
         assert latest is not None
         assert latest.staffed == 10
@@ -106,7 +107,7 @@ async def test_of_several_reports_all_are_put_on_record_or_none(world: World) ->
     with pytest.raises(Invalid):
         await world.people.capacity.report(world.callers[clinic.id], clinic.id, drafts)
     assert await _all(world, clinic) == []
-    assert await world.people.database.pool.fetchval(
+    assert await world.workers.database.pool.fetchval(
         "select count(*) from audit.decision where kind = 'capacity.reported'"
     ) == 0  # fmt: skip
 

@@ -12,6 +12,7 @@ from sharewell.domain.allocation import Fairness, Instance, Rule
 from sharewell.domain.choices import ChoiceDraft, ChosenReserve
 from sharewell.domain.errors import Invalid, NotFound, StaleSnapshot
 from sharewell.domain.principals import Caller, Role
+from sharewell.domain.reader import PLATFORM
 from sharewell.domain.requests import RaiseReason
 from sharewell.domain.transfers import DeclineReason
 from sharewell.wiring import worker_caller
@@ -126,7 +127,7 @@ async def test_a_raise_is_on_record_and_told_to_the_others(world: World) -> None
     _, taker = await market(world, pledged=2, lacking={"zyglotrop": 1})
     await world.ask(taker, 3, raised=3, raise_reason=RaiseReason.INCOMING_PATIENTS)
     await allocate(JOB, world.workers)
-    told = await world.people.database.pool.fetch("select note from sharewell.request where raised > 0 and note <> ''")
+    told = await world.workers.database.pool.fetch("select note from sharewell.request where raised > 0 and note <> ''")
     assert any("3 units count on the institution's word (incoming patients)" in row["note"] for row in told)
 
 
@@ -140,7 +141,7 @@ async def test_a_raise_without_its_reason_or_beyond_what_is_asked_is_refused(
 
 
 async def credit_of(world: World, *who: Institution) -> dict[UUID, int]:
-    async with world.people.database.transaction(read_only=True) as tx:
+    async with world.people.database.transaction(read_only=True, reader=PLATFORM) as tx:
         return await tx.credit.newest(BEDS, [row.id for row in who])
 
 
@@ -163,7 +164,7 @@ async def test_who_went_short_comes_first_the_next_time(world: World) -> None:
 async def granted(world: World, who: Institution) -> int:
     """Units assigned to an institution so far."""
     query = "select coalesce(sum(quantity), 0) from sharewell.transfer where receiver_id = $1"
-    return int(await world.people.database.pool.fetchval(query, who.id))
+    return int(await world.workers.database.pool.fetchval(query, who.id))
 
 
 async def test_a_hold_that_ran_out_is_in_force_for_the_request_that_asks_again(world: World) -> None:

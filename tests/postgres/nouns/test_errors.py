@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from sharewell.domain.errors import Invalid, NotFound, OfferExhausted
+from sharewell.domain.reader import PLATFORM
 from sharewell.store.database import Database
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ async def test_a_list_asked_for_with_what_cannot_be_stored_is_invalid(world: Wor
             caller, before=NEWEST, institution=None, resource="\x00", only_open=False, first=1
         )
     with pytest.raises(Invalid):
-        async with world.people.database.transaction() as tx:
+        async with world.people.database.transaction(reader=PLATFORM) as tx:
             await tx.queue.requeue(2**63)
 
 
@@ -60,7 +61,7 @@ async def test_what_is_not_there_is_not_found(world: World) -> None:
 
 async def test_a_pledge_that_only_the_database_can_see_through_is_a_conflict(gateway_pool: Pool) -> None:
     with pytest.raises(OfferExhausted, match="the offer is withdrawn"):
-        async with Database(gateway_pool).transaction() as tx:
+        async with Database(gateway_pool).transaction(reader=PLATFORM) as tx:
             await tx.conn.execute(
                 "do $$ begin raise exception 'the offer is withdrawn' using errcode = 'SW003'; end $$"
             )
@@ -68,7 +69,7 @@ async def test_a_pledge_that_only_the_database_can_see_through_is_a_conflict(gat
 
 async def test_a_mistake_of_our_own_is_not_blamed_on_the_caller(gateway_pool: Pool) -> None:
     with pytest.raises(Exception, match="expected str, got int") as crash:
-        async with Database(gateway_pool).transaction() as tx:
+        async with Database(gateway_pool).transaction(reader=PLATFORM) as tx:
             await tx.offers.page(
                 before=NEWEST, institution=None, resource=7, only_open=False,  # type: ignore[arg-type]
                 at=datetime.now(UTC), first=1,

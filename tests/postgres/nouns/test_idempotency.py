@@ -26,8 +26,8 @@ async def test_the_same_wish_gets_the_same_answer_and_one_effect(world: World) -
     caller, draft = world.callers[clinic.id], world.offer_of(3)
     answers = await asyncio.gather(*(world.people.offers.publish(caller, clinic.id, draft, WISH) for _ in range(8)))
     assert len(set(answers)) == 1
-    assert await world.people.database.pool.fetchval("select count(*) from sharewell.offer") == 1
-    assert await world.people.database.pool.fetchval(
+    assert await world.workers.database.pool.fetchval("select count(*) from sharewell.offer") == 1
+    assert await world.workers.database.pool.fetchval(
         "select count(*) from audit.decision where kind = 'offer.published'"
     ) == 1  # fmt: skip
 
@@ -67,7 +67,7 @@ async def test_every_step_of_a_transfer_can_be_asked_for_again(world: World) -> 
     await world.pledge(giver, 8)
     await world.ask(taker, 5)
     await allocate(JOB, world.workers)
-    transfer = await world.people.database.pool.fetchval("select id from sharewell.transfer")
+    transfer = await world.workers.database.pool.fetchval("select id from sharewell.transfer")
     step = Wish(key="confirm", operation="confirmTransfer", input_sha256="cc" * 32)
     first = await world.people.transfers.confirm(world.callers[giver.id], transfer, step)
     assert await world.people.transfers.confirm(world.callers[giver.id], transfer, step) == first

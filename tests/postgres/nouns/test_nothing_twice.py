@@ -21,6 +21,7 @@ from sharewell.domain.answers import PlanReply
 from sharewell.domain.errors import Conflict, OfferExhausted
 from sharewell.domain.overrides import CODES, OverrideDraft, OverrideKind
 from sharewell.domain.policy import Action, Target
+from sharewell.domain.reader import PLATFORM
 from sharewell.domain.transfers import BY_OVERRIDE, NEXT, DeclineReason, Transfer, TransferState
 from sharewell.store.allocations import Allocation
 from sharewell.store.artifacts import keep_artifact
@@ -95,7 +96,7 @@ class Market:
 
     async def look(self) -> None:
         newest = UUID(int=2**128 - 1)
-        async with self.world.people.database.transaction(read_only=True) as tx:
+        async with self.world.people.database.transaction(read_only=True, reader=PLATFORM) as tx:
             offers = await tx.offers.page(
                 before=newest, institution=None, resource=None, only_open=True, at=self.world.at, first=100
             )

@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 from sharewell.domain.errors import Conflict, Forbidden, Invalid
 from sharewell.domain.institutions import InstitutionStatus
 from sharewell.domain.offers import OfferStatus
+from sharewell.domain.reader import PLATFORM
 from sharewell.wiring import operator
 from sharewell_workers.allocate import allocate
 from sharewell_workers.jobs import Job
@@ -72,7 +73,7 @@ async def test_nobody_pledges_for_another_institution_and_the_attempt_is_on_reco
     await world.report(clinic, staffed=20, occupied=12)
     with pytest.raises(Forbidden):
         await world.people.offers.publish(world.callers[other.id], clinic.id, world.offer_of(1))
-    refused = await world.people.database.pool.fetch(
+    refused = await world.workers.database.pool.fetch(
         "select actor, action from audit.decision where outcome = 'refused'"
     )
     assert [tuple(row) for row in refused] == [("zyglotrop-client", "publishOffer")]
@@ -114,12 +115,14 @@ async def test_the_database_itself_refuses_a_pledge_beyond_what_is_free(world: W
     await world.report(clinic, staffed=20, occupied=12)
     offer = await world.pledge(clinic, 8)
     with pytest.raises(asyncpg.PostgresError) as refused:
-        await world.people.database.pool.execute(
-            """insert into sharewell.offer select $2, institution_id, resource, 1, 0, 0, available_from,
-               available_until, lot, expires_on, status, published_at,
-               (select id from audit.decision where kind = 'resource.defined' limit 1)
-               from sharewell.offer where id = $1""",
-            offer.id,
-            uuid7(),
-        )
+        async with world.people.database.pool.acquire() as conn, conn.transaction():
+            await conn.execute("select set_config('sharewell.reader', $1, true)", PLATFORM)
+            await conn.execute(
+                """insert into sharewell.offer select $2, institution_id, resource, 1, 0, 0, available_from,
+                   available_until, lot, expires_on, status, published_at,
+                   (select id from audit.decision where kind = 'resource.defined' limit 1)
+                   from sharewell.offer where id = $1""",
+                offer.id,
+                uuid7(),
+            )
     assert refused.value.sqlstate == "SW001"

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import pytest
 
+from sharewell.domain.reader import PLATFORM
 from sharewell.store.audit import DecisionFilter
 from sharewell.wiring import operator
 
@@ -52,7 +53,7 @@ async def _register(world: World, number: int) -> None:
 
 
 async def _clinic(world: World) -> Any:
-    async with world.people.database.transaction(read_only=True) as tx:
+    async with world.people.database.transaction(read_only=True, reader=PLATFORM) as tx:
         return await tx.institutions.by_code("champignac")
 
 
@@ -83,7 +84,7 @@ async def _walk(world: World, listing: Listing, chance: random.Random) -> list[U
     at, more = listing.start, True
     while more:
         first = chance.choice([1, 2, 3, 7, 10])
-        async with world.people.database.transaction(read_only=True) as tx:
+        async with world.people.database.transaction(read_only=True, reader=PLATFORM) as tx:
             page = await listing.read(tx, at, first)
         seen += [item.id for item in page.items]
         assert len(page.items) == first if page.has_more else len(page.items) <= first

@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 from sharewell.audit.reconcile import reconcile
 from sharewell.domain.errors import Conflict, Forbidden, Unavailable
 from sharewell.domain.institutions import InstitutionStatus
+from sharewell.domain.reader import PLATFORM
 from sharewell.domain.transfers import DeclineReason
 from sharewell.wiring import operator
 from sharewell_workers.allocate import allocate
@@ -77,7 +78,7 @@ async def _journey(world: World) -> None:
 
 
 async def _transfers(world: World) -> list[Transfer]:
-    async with world.people.database.transaction() as tx:
+    async with world.people.database.transaction(reader=PLATFORM) as tx:
         ids = await tx.conn.fetch("select id from sharewell.transfer order by id")
         return [await tx.transfers.get(row["id"]) for row in ids]
 

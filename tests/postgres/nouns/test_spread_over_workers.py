@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sharewell.domain.principals import Caller
+from sharewell.domain.reader import PLATFORM
 from sharewell.domain.resources import Resource, ResourceKind
 from sharewell.wiring import operator
 
@@ -31,7 +32,7 @@ async def _ten_markets(world: World) -> None:
         await world.pledge(giver, 4, resource=code)
         await world.report(taker, staffed=5, occupied=5, waiting=3, resource=code)
         await world.ask(taker, 3, resource=code)
-    async with world.people.database.transaction() as tx:
+    async with world.people.database.transaction(reader=PLATFORM) as tx:
         for code in CODES:
             await tx.queue.enqueue("allocate", {"region": "us-nj", "resource": code}, key=f"us-nj/{code}")
 
