@@ -38,6 +38,8 @@ def inquiries(draw: st.DrawFn) -> Inquiry:
     caller = Caller(
         principal="clinic", roles=draw(st.frozensets(st.sampled_from(list(Role)))), institution=draw(someone),
         scopes=draw(st.frozensets(st.sampled_from(["system/*.rs", "system/Offer.cruds", "internal/*.cruds"]))),
+        purpose=draw(st.sampled_from([None, "TREAT"])), sender_constrained=draw(st.booleans()),
+        proof_required=draw(st.booleans()),
     )  # fmt: skip
     target = Target(kind=action.kind, id=draw(st.sampled_from(["*", "new", "o-1"])),
                     **{party: draw(someone) for party in parties})  # type: ignore[arg-type]  # fmt: skip

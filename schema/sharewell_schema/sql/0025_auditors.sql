@@ -1,5 +1,4 @@
--- A role for those who look at what admins do. Whoever is audited does not audit, so nobody holds both roles; and where
--- each registration's last use is told, so that what lies idle is found.
+-- A role for those who look at what admins do. Whoever is audited does not audit, so nobody holds both roles.
 
 alter table oauth.client
   drop constraint client_roles_check,

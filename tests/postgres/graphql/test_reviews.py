@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 from tests.postgres.graphql.conftest import NOON, Api, _caller, text
 
@@ -273,13 +274,16 @@ async def test_a_review_is_paged_and_each_page_is_on_record(api: Api) -> None:
     assert [node["actor"] for node in told["decisions"]["nodes"]] == ["regulator"] * 2
 
 
-async def test_nobody_is_admin_and_auditor(api: Api) -> None:
+async def test_nobody_is_admin_and_auditor(api: Api, owner: Any) -> None:
     key = Credential.generate("http://127.0.0.1", "both", ("system/*.cruds",)).public_jwks
     both = {"name": "Both", "roles": ["ADMIN", "AUDITOR"]}
     answer = await api.do("admin", "registerClient", clientId="both", scopes=["system/*.cruds"], jwks=key, **both)
     assert answer.refusal == ("INVALID", "Invalid", "input.roles")
     answer = await api.do("admin", "registerPerson", login="both", **both)
     assert answer.refusal == ("INVALID", "Invalid", "input.roles")
+    await registered(api, "an-auditor", ["AUDITOR"])
+    with pytest.raises(asyncpg.CheckViolationError, match="nobody_audits_itself"):  # whoever writes it
+        await owner.execute("update oauth.client set roles = array['admin', 'auditor']")
     api.callers["both"] = _caller("both", Role.ADMIN, Role.AUDITOR)
     for query in (REVIEW, "{ clients { nodes { clientId } } }", "{ policySet { sha256 } }"):
         assert (await api.send("both", query)).refusal[0] == "FORBIDDEN"
