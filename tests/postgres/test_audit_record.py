@@ -159,7 +159,8 @@ CHANGES = (
 )
 A_COLUMN = {
     "entry": "body",
-    "decision": "kind",
+    "staged": "id",
+    "header": "kind",
     "leaf": "log_index",
     "tile": "n",
     "tree": "size",

@@ -75,7 +75,8 @@ create function pg_temp.id(kind integer, number bigint) returns uuid language sq
   select ('01900000-' || lpad(to_hex(kind), 4, '0') || '-7000-8000-' || lpad(to_hex(number), 12, '0'))::uuid $$;
 
 insert into audit.entry (leaf_hash, body) select sha256('x'), 'x' from generate_series(1, 40000);
-insert into audit.decision
+insert into audit.staged select pg_temp.id(9, n), n, null from generate_series(1, 40000) n;
+insert into audit.header
     (id, staged_id, kind, at, actor, institution, action, outcome, policy_set, subject_kind, subject_id, request_id,
      resources)
   select pg_temp.id(9, n), n, case when n % 400 = 0 then 'audit.reconciled' else 'offer.published' end,

@@ -176,6 +176,7 @@ class Sequencer:
         progress = Progress(edge, fresh[-1].staged_id if fresh else known.seen, gaps)
         if entries:
             await log.add_leaves(known.edge.size, entries)
+            await log.add_headers(entries)
             await log.add_tiles(tiles)
             await log.add_head(edge.size, edge.root(), progress.settled)
         return progress, len(entries)

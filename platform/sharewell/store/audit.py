@@ -45,8 +45,8 @@ select {_COLUMNS} from audit.decision d left join audit.leaf l using (staged_id)
 #: One decision with its exact bytes, and its place in the log if it has one yet.
 BY_ID = """
 select e.body, e.staged_at, l.log_index
-  from audit.decision d join audit.entry e using (staged_id) left join audit.leaf l using (staged_id)
- where d.id = $1
+  from audit.staged s join audit.entry e using (staged_id) left join audit.leaf l using (staged_id)
+ where s.id = $1
 """
 #: Comparisons of the log with the tables of decisions, newest first.
 RECONCILED = """
