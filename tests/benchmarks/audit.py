@@ -34,6 +34,7 @@ from sharewell.domain.audit import Decision
 from sharewell.domain.bundle import verify_bundle
 from sharewell.settings import DatabaseRole
 from sharewell.store.audit import RECORD
+from sharewell.store.entries import entry_of
 from sharewell_workers.seal import PAUSE
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
@@ -234,13 +235,13 @@ def _ratios(shape: str, counts: Mapping[str, list[int]]) -> dict[str, Any]:
 
 
 def entry(noun: UUID | None = None) -> bytes:
-    """A decision as a mutation makes it."""
-    return Decision(
+    """A decision as a mutation makes it, in the bytes that are recorded."""
+    return entry_of(Decision(
         id=uuid7(), kind="offer.published", at=datetime.now(UTC), actor="marsupilami-clinic", institution=CLINIC,
         action="publishOffer", outcome="allowed", policy_set="ab" * 32, policies=("institutions-publish-their-own",),
         subject_kind="offer", subject_id=str(noun or uuid7()), details={"resource": "ventilator", "quantity": 3},
         request_id="01890a5dac96774bbcceb302099a8057", nonce=secrets.token_hex(16),
-    ).entry()  # fmt: skip
+    ))  # fmt: skip
 
 
 async def stage(urls: Mapping[str, str], count: int) -> None:

@@ -46,7 +46,7 @@ MATRIX: Final[dict[str, dict[DatabaseRole, str]]] = {
 }  # fmt: skip
 ROWS: Final = {
     "audit.entry": "(leaf_hash, body) values ('x', 'x')",
-    "audit.staged": "values (gen_random_uuid(), {n}, null)",
+    "audit.staged": "values (gen_random_uuid(), {n})",
     "audit.header": "(id, staged_id, kind, at, actor, action, outcome, policy_set, subject_kind, subject_id,"
     " request_id) values (gen_random_uuid(), {n}, '', now(), '', '', '', '', '', '', '')",
     "audit.leaf": "values ({n}, {n}, sha256('x'))",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sharewell.domain.audit import KINDS, Decision, parse_entry
 from sharewell.domain.errors import Invalid, NotFound
+from sharewell.store.entries import entry_of
 from sharewell.store.paging import Page
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class AuditRepository:
         """Stage `decision` in the current transaction. Raises `Invalid` for a kind that nobody can look up."""
         if decision.kind not in KINDS:
             raise Invalid(f"{decision.kind!r} is no kind of decision; describe it in domain.audit.KINDS.", field="kind")
-        await self._conn.execute(RECORD, decision.entry())
+        await self._conn.execute(RECORD, entry_of(decision))
 
     async def page(self, *, before: UUID, matching: DecisionFilter, first: int) -> Page[DecisionHeader]:
         """Newest first, from the one decided before the decision `before` on."""
