@@ -184,7 +184,7 @@ async def audited(
 ) -> list[dict[str, Any]]:
     """Transactions with audit against the same ones without, by kind of transaction.
 
-    A hash chain for comparison, and the entry made by the client alone, to tell its part of the cost from the database's.
+    A hash chain for comparison, and the entry made by the client alone, which is its part of the cost.
     """
     async with connected(urls, DatabaseRole.MIGRATOR, 1) as (owner,):
         await owner.execute(SCRATCH)

@@ -372,7 +372,7 @@ async def test_a_decision_is_found_once_and_by_the_same_words_before_and_after_i
 ) -> None:
     everything = "select * from audit.decision order by staged_id"
     reports = ({"resource": "ventilator"}, {"resource": "x" * 3_000})
-    made = [a_decision(institution=UUID(int=7)), a_decision(details={"reports": reports}), a_decision(outcome="refused")]
+    made = [a_decision(**more) for more in ({"institution": UUID(int=7)}, {"details": {"reports": reports}}, {})]
     await record(gateway, *made)
     waiting = await gateway.fetch(everything)
     assert [row["id"] for row in waiting] == [decision.id for decision in made]

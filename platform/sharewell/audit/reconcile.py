@@ -78,7 +78,8 @@ audit.entry e full join audit.staged s using (staged_id) full join audit.header 
   full join audit.leaf l using (staged_id)
 """
 _WITHOUT_ENTRY = "e.staged_id is null and (s.staged_id is not null or d.staged_id is not null)"
-_WITHOUT_DECISION = "e.staged_id is not null and (s.staged_id is null or l.staged_id is not null and d.staged_id is null)"
+_NO_HEADER = "l.staged_id is not null and d.staged_id is null"
+_WITHOUT_DECISION = f"e.staged_id is not null and (s.staged_id is null or {_NO_HEADER})"
 _UNLIKE = "e.staged_id is not null and s.staged_id is not null and not alike"
 #: Every number that must be zero, and how many decisions were looked at, in one pass over the log.
 LOG = f"""

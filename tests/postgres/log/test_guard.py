@@ -24,8 +24,8 @@ CLUSTER = Path(__file__).parents[3] / "k8s" / "postgres" / "cluster.yaml"
 SUPERUSER = "superuser"
 EVERYBODY = (*DatabaseRole, SUPERUSER)
 TABLES = (
-    "audit.entry", "audit.staged", "audit.header", "audit.leaf", "audit.tile", "audit.tree", "audit.checkpoint", "audit.verifier_key",
-    "audit.cosignature", "audit.key_handover", "witness.refusal", "witness.head",
+    "audit.entry", "audit.staged", "audit.header", "audit.leaf", "audit.tile", "audit.tree", "audit.checkpoint",
+    "audit.verifier_key", "audit.cosignature", "audit.key_handover", "witness.refusal", "witness.head",
 )  # fmt: skip
 #: Beside the owner and a superuser, who may add rows themselves. Everybody else records through audit.record().
 MAY_ADD = {
