@@ -151,6 +151,7 @@ async def test_ordinary_migrations_are_not_in_the_way(as_whom: dict[str, Connect
         "create table audit.more (n integer)",
         "create or replace function audit.record(entry bytea) returns bigint language sql as 'select 1::bigint'",
         "create table sharewell.spare (n integer); drop table sharewell.spare",
+        "create table sharewell.spare (d uuid references audit.staged (id)); drop table sharewell.spare",
     ):
         assert not await refused(owner, allowed), allowed
 
