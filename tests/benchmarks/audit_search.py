@@ -20,7 +20,7 @@ FEBRUARY = {"since": datetime(2026, 2, 1, tzinfo=UTC), "until": datetime(2026, 3
 
 #: Kinds, actors and resources as uneven as life has them; a policy set for each sixth of a year.
 FILL = f"""
-insert into audit.decision
+insert into audit.header
   select ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, n,
          (array['capacity.reported', 'offer.published', 'request.opened', 'transfer.confirmed', 'transfer.received',
                 'audit.read', 'plan.adopted', 'deviation.detected', 'access.refused', 'surge.declared'])
@@ -60,7 +60,7 @@ async def fill(urls: Mapping[str, str]) -> None:
     owner = await asyncpg.connect(urls[DatabaseRole.MIGRATOR], timeout=60)
     try:
         await owner.execute(FILL, timeout=600)
-        await owner.execute("vacuum (analyze) audit.decision", timeout=600)
+        await owner.execute("vacuum (analyze) audit.header", timeout=600)
         await owner.execute("analyze audit.leaf")
     finally:
         await owner.close()

@@ -27,7 +27,8 @@ TREE = LOG | {SEQUENCER: "select insert"}
 #: By table and role: the acts that are done. What is not named is refused, by a missing right or by a trigger.
 MATRIX: Final[dict[str, dict[DatabaseRole, str]]] = {
     "audit.entry": LOG,
-    "audit.decision": LOG | {OWNER: "select insert disable"},  # made from the entries, and can be made anew
+    "audit.staged": LOG,
+    "audit.header": LOG | {OWNER: "select insert disable"},  # made from the entries, and can be made anew
     "audit.leaf": TREE,
     "audit.tile": TREE,
     "audit.tree": TREE,
@@ -45,7 +46,8 @@ MATRIX: Final[dict[str, dict[DatabaseRole, str]]] = {
 }  # fmt: skip
 ROWS: Final = {
     "audit.entry": "(leaf_hash, body) values ('x', 'x')",
-    "audit.decision": "(id, staged_id, kind, at, actor, action, outcome, policy_set, subject_kind, subject_id,"
+    "audit.staged": "values (gen_random_uuid(), {n})",
+    "audit.header": "(id, staged_id, kind, at, actor, action, outcome, policy_set, subject_kind, subject_id,"
     " request_id) values (gen_random_uuid(), {n}, '', now(), '', '', '', '', '', '', '')",
     "audit.leaf": "values ({n}, {n}, sha256('x'))",
     "audit.tile": "values (1, {n}, 1, sha256('x'))",
@@ -79,7 +81,7 @@ def statement(act: str, table: str) -> str:
 #: A column that whoever may read or update the table at all may read or update.
 A_COLUMN = {
     "erasable.subject_key": "keep_until", "erasable.lookup_key": "wrapped", "audit.entry": "body",
-    "audit.decision": "kind", "audit.leaf": "log_index", "audit.tile": "n",
+    "audit.staged": "id", "audit.header": "kind", "audit.leaf": "log_index", "audit.tile": "n",
     "audit.tree": "size", "audit.checkpoint": "note", "audit.verifier_key": "vkey",
     "audit.cosignature": "line", "audit.key_handover": "note",
 }  # fmt: skip

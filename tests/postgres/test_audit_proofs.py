@@ -198,9 +198,10 @@ async def test_a_log_without_holes_is_found_complete(a_sealed_log: None, owner: 
 @pytest.mark.parametrize(
     ("table", "change", "problem"),
     [
+        ("header", "delete from audit.header where kind = 'resource.defined'", {"entries_without_decision": 1}),
         (
-            "decision",
-            "delete from audit.decision where kind = 'resource.defined'",
+            "staged",
+            "delete from audit.staged where staged_id = 1",
             {"entries_without_decision": 1, "rows_without_decision.sharewell.resource.decision_id": 1},
         ),
         (
@@ -209,14 +210,16 @@ async def test_a_log_without_holes_is_found_complete(a_sealed_log: None, owner: 
             {"decisions_without_entry": 1, "leaves_without_entry": 1},
         ),
         ("entry", "delete from audit.entry where staged_id = 4", {"decisions_without_entry": 1}),
-        ("decision", "delete from audit.decision where staged_id = 2", {"entries_without_decision": 1}),
-        ("decision", "update audit.decision set actor = 'nobody' where staged_id = 2", {"decisions_unlike_entry": 1}),
-        ("decision", "update audit.decision set resources = null where staged_id = 1", {"decisions_unlike_entry": 1}),
-        ("decision", "update audit.decision set at = now() where staged_id = 2", {"decisions_unlike_entry": 1}),
-        ("decision", "update audit.decision set institution = null where staged_id = 2", {"decisions_unlike_entry": 1}),
+        ("header", "delete from audit.header where staged_id = 2", {"entries_without_decision": 1}),
+        ("staged", "delete from audit.staged where staged_id = 4", {"entries_without_decision": 1}),
+        ("staged", "update audit.staged set id = gen_random_uuid() where staged_id = 4", {"decisions_unlike_entry": 1}),
+        ("header", "update audit.header set actor = 'nobody' where staged_id = 2", {"decisions_unlike_entry": 1}),
+        ("header", "update audit.header set resources = null where staged_id = 1", {"decisions_unlike_entry": 1}),
+        ("header", "update audit.header set at = now() where staged_id = 2", {"decisions_unlike_entry": 1}),
+        ("header", "update audit.header set institution = null where staged_id = 2", {"decisions_unlike_entry": 1}),
         (
-            "decision",
-            "update audit.decision set staged_id = staged_id + 10 where staged_id = 2",
+            "header",
+            "update audit.header set staged_id = staged_id + 10 where staged_id = 2",
             {"decisions_without_entry": 1, "entries_without_decision": 1},
         ),
         ("leaf", "delete from audit.leaf where log_index = 1", {"missing_indexes": 1, "entries_passed_over": 1}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -88,6 +89,29 @@ async def test_bytes_that_are_no_decision_are_refused(gateway: Connection, entry
         await gateway.execute("select audit.record($1)", entry)
 
 
+@pytest.mark.parametrize(
+    ("said", "instead"),
+    [
+        (b'"actor":"clinic"', b'"actor":null'),
+        (b'"kind":"offer.published",', b""),
+        (b'"subject_id":"x"', b'"subject_id":"%b"' % (b"x" * 2_001)),
+        (b'"institution":null', b'"institution":"a clinic"'),
+        (b'"at":"2026-03-01T12:00:00.000000Z"', b'"at":"tomorrow"'),
+        (b'"at":"2026-03-01T12:00:00.000000Z"', b'"at":"2026-03-41T12:00:00.000000Z"'),
+        (b'"id":"01', b'"id":"x1'),
+    ],
+)
+async def test_what_no_header_could_be_made_of_is_refused_at_the_door(
+    gateway: Connection, a_decision: Make, said: bytes, instead: bytes
+) -> None:
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    entry = a_decision(actor="clinic", kind="offer.published", subject_id="x", at=at, institution=None).entry()
+    assert entry.count(said) == 1
+    with pytest.raises(asyncpg.PostgresError):
+        await gateway.execute("select audit.record($1)", entry.replace(said, instead))
+    await gateway.execute("select audit.record($1)", entry)
+
+
 async def test_an_outcome_nobody_knows_is_refused(gateway: Connection, a_decision: Make) -> None:
     entry = a_decision().entry().replace(b'"allowed"', b'"perhaps"')
     with pytest.raises(asyncpg.InvalidParameterValueError, match="outcome"):
@@ -159,7 +183,8 @@ CHANGES = (
 )
 A_COLUMN = {
     "entry": "body",
-    "decision": "kind",
+    "staged": "id",
+    "header": "kind",
     "leaf": "log_index",
     "tile": "n",
     "tree": "size",

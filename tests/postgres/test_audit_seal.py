@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -361,6 +362,37 @@ async def test_sequencers_that_all_believe_to_lead_are_fenced_off_from_each_othe
     times = await asyncio.gather(*(insist(Sequencer(sequencer_pool, KEY, batch=5)) for _ in range(3)))
     assert sum(times) > 0, "they never met"
     await assert_all_sealed_once(gateway)
+
+
+# --- what people search by ----------------------------------------------------------------------------------------
+
+
+async def test_a_decision_is_found_once_and_by_the_same_words_before_and_after_it_is_sealed(
+    sequencer_pool: Pool[Any], gateway: Connection, a_decision: Make
+) -> None:
+    everything = "select * from audit.decision order by staged_id"
+    reports = ({"resource": "ventilator"}, {"resource": "x" * 3_000})
+    made = [a_decision(**more) for more in ({"institution": UUID(int=7)}, {"details": {"reports": reports}}, {})]
+    await record(gateway, *made)
+    waiting = await gateway.fetch(everything)
+    assert [row["id"] for row in waiting] == [decision.id for decision in made]
+    assert waiting[1]["resources"] == ["ventilator"], "a code that no index can hold is found by no search"
+    assert await gateway.fetchval("select count(*) from audit.header") == 0
+    await Sequencer(sequencer_pool, KEY).seal()
+    await record(gateway, a_decision())
+    assert (await gateway.fetch(everything))[:3] == waiting
+    assert await gateway.fetch("select * from audit.header order by staged_id") == waiting
+    assert await gateway.fetchval("select count(*) from audit.decision") == 4
+
+
+async def test_an_entry_that_was_damaged_while_it_waited_keeps_nobody_from_finding_the_others(
+    gateway: Connection, admin_dsn: str, a_decision: Make
+) -> None:
+    made = [a_decision() for _ in range(3)]
+    await record(gateway, *made)
+    await behind_the_guard(admin_dsn, "entry", "update audit.entry set body = '\\xff' where staged_id = 2")
+    found = {row["id"] for row in await gateway.fetch("select id from audit.decision")}
+    assert found == {made[0].id, made[2].id}
 
 
 # --- damage -------------------------------------------------------------------------------------------------------

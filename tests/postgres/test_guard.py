@@ -176,7 +176,9 @@ async def test_an_entry_cannot_be_pretended(gateway: Connection) -> None:
     for trick in (
         "select nextval('audit.entry_staged_id_seq')",
         "select setval('audit.entry_staged_id_seq', 1)",
-        "insert into audit.decision select * from audit.decision",
+        "insert into audit.header select * from audit.header",
+        "insert into audit.staged select * from audit.staged",
+        "select audit.add_headers('{1}')",
         "alter table sharewell.resource disable trigger needs_entry_insert",
         "set session_replication_role = replica",
     ):

@@ -64,7 +64,7 @@ async def test_entries_from_before_there_was_a_search_by_resource_are_found_by_i
     found = [row["resources"] for row in await conn.fetch("select resources from audit.decision order by staged_id")]
     assert found == [["mask.n95"], ["bed.adult", "ventilator"], None]
     with pytest.raises(asyncpg.InsufficientPrivilegeError, match="only grows"):
-        await conn.execute("update audit.decision set resources = null")
+        await conn.execute("update audit.header set resources = null")
 
 
 async def test_six_replicas_at_once_apply_each_file_once(url: str, folder: Path) -> None:

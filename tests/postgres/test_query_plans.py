@@ -85,7 +85,8 @@ create function pg_temp.id(kind integer, number bigint) returns uuid language sq
   select ('01900000-' || lpad(to_hex(kind), 4, '0') || '-7000-8000-' || lpad(to_hex(number), 12, '0'))::uuid $$;
 
 insert into audit.entry (leaf_hash, body) select sha256('x'), 'x' from generate_series(1, 40000);
-insert into audit.decision
+insert into audit.staged select pg_temp.id(9, n), n from generate_series(1, 40000) n;
+insert into audit.header
     (id, staged_id, kind, at, actor, institution, action, outcome, policy_set, subject_kind, subject_id, request_id,
      resources)
   select pg_temp.id(9, n), n, case when n % 400 = 0 then 'audit.reconciled' else 'offer.published' end,
@@ -554,4 +555,4 @@ async def test_the_tables_are_filled_enough_for_this_to_mean_something(
     finally:
         await conn.close()
     nouns = {"capacity_report", "offer", "request", "transfer", "transfer_step", "forecast", "allocation", "feed"}
-    assert nouns | {"decision", "entry", "leaf"} <= big
+    assert nouns | {"header", "entry", "leaf"} <= big

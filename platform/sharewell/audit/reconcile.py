@@ -67,41 +67,47 @@ CHANGES: Final[Mapping[str, Sequence[str]]] = {
 # offset 0 keeps the entry from being parsed once for each of its keys
 _ALIKE = """
 lateral (select convert_from(e.body, 'UTF8')::jsonb as said offset 0) b,
-lateral (select d.at = (said ->> 'at')::timestamptz
+lateral (select s.id::text is not distinct from said ->> 'id' and (d.staged_id is null or
+    d.at = (said ->> 'at')::timestamptz
     and (d.id::text, d.kind, d.actor, coalesce(d.institution::text, ''), d.action, d.outcome, d.policy_set,
          d.subject_kind, d.subject_id, d.request_id)
       is not distinct from (said ->> 'id', said ->> 'kind', said ->> 'actor',
          coalesce(said ->> 'institution', ''), said ->> 'action', said ->> 'outcome', said ->> 'policy_set',
          said ->> 'subject_kind', said ->> 'subject_id', said ->> 'request_id')
-    and d.resources is not distinct from audit.resources_of(said) as alike) c
+    and d.resources is not distinct from audit.resources_of(said)) as alike) c
 """
 _PASSED_OVER = "e.staged_id <= (select coalesce(max(settled), 0) from audit.tree) and l.staged_id is null"
 _LEAF_UNLIKE = "(l.leaf_hash <> e.leaf_hash or l.leaf_hash <> sha256('\\x00'::bytea || e.body))"
+# A decision is a row beside its entry and, once that is sealed, a header.
+_EACH = """
+audit.entry e full join audit.staged s using (staged_id) full join audit.header d using (staged_id)
+  full join audit.leaf l using (staged_id)
+"""
+_WITHOUT_ENTRY = "e.staged_id is null and (s.staged_id is not null or d.staged_id is not null)"
+_NO_HEADER = "l.staged_id is not null and d.staged_id is null"
+_WITHOUT_DECISION = f"e.staged_id is not null and (s.staged_id is null or {_NO_HEADER})"
+_UNLIKE = "e.staged_id is not null and s.staged_id is not null and not alike"
 #: Every number that must be zero, and how many decisions were looked at, in one pass over the log.
 LOG = f"""
-select count(d.staged_id) as decisions,
-       count(*) filter (where d.staged_id is not null and e.staged_id is null) as decisions_without_entry,
-       count(*) filter (where e.staged_id is not null and d.staged_id is null) as entries_without_decision,
-       count(*) filter (where e.staged_id is not null and d.staged_id is not null and not alike)
-         as decisions_unlike_entry,
+select count(s.staged_id) as decisions,
+       count(*) filter (where {_WITHOUT_ENTRY}) as decisions_without_entry,
+       count(*) filter (where {_WITHOUT_DECISION}) as entries_without_decision,
+       count(*) filter (where {_UNLIKE}) as decisions_unlike_entry,
        count(*) filter (where l.staged_id is not null and e.staged_id is null) as leaves_without_entry,
        count(*) filter (where {_LEAF_UNLIKE}) as leaves_unlike_entry,
        coalesce(max(l.log_index) + 1, 0) - count(l.log_index) as missing_indexes,
        count(*) filter (where {_PASSED_OVER}) as entries_passed_over
-  from audit.entry e full join audit.decision d using (staged_id) full join audit.leaf l using (staged_id), {_ALIKE}
+  from {_EACH}, {_ALIKE}
 """
 _LEAVES = "audit.leaf l left join audit.entry e using (staged_id)"
 #: What to look at, by problem of the log: ids of decisions, staged ids of entries, indexes of leaves.
 NAMES: Final[Mapping[str, str]] = {
-    "decisions_without_entry": """
-        select 'decision ' || d.id from audit.decision d left join audit.entry e using (staged_id)
-         where e.staged_id is null order by d.id""",
-    "entries_without_decision": """
-        select 'entry ' || staged_id from audit.entry e left join audit.decision d using (staged_id)
-         where d.staged_id is null order by staged_id""",
+    "decisions_without_entry": f"""
+        select 'decision ' || coalesce(s.id, d.id) from {_EACH} where {_WITHOUT_ENTRY} order by coalesce(s.id, d.id)""",
+    "entries_without_decision": f"""
+        select 'entry ' || staged_id from {_EACH} where {_WITHOUT_DECISION} order by staged_id""",
     "decisions_unlike_entry": f"""
-        select 'decision ' || d.id from audit.entry e join audit.decision d using (staged_id), {_ALIKE}
-         where not alike order by d.id""",
+        select 'decision ' || s.id from {_EACH}, {_ALIKE} where {_UNLIKE} order by s.id""",
     "leaves_without_entry": f"select 'index ' || log_index from {_LEAVES} where e.staged_id is null order by log_index",
     "leaves_unlike_entry": f"select 'index ' || log_index from {_LEAVES} where {_LEAF_UNLIKE} order by log_index",
     "missing_indexes": """
@@ -185,12 +191,12 @@ async def _rows_without_decision(
         # Both names come quoted from the catalogue.
         seen, bad = await conn.fetchrow(f"""
             select count(t.{column}), count(t.{column}) filter (where d.id is null)
-              from {table} t left join audit.decision d on d.id = t.{column}""") or (0, 0)
+              from {table} t left join audit.staged d on d.id = t.{column}""") or (0, 0)
         rows += seen
         if bad:
             orphans[f"{table}.{column}"] = bad
             missing[f"rows_without_decision.{table}.{column}"] = await _names(conn, f"""
-                select 'decision ' || t.{column} from {table} t left join audit.decision d on d.id = t.{column}
+                select 'decision ' || t.{column} from {table} t left join audit.staged d on d.id = t.{column}
                  where t.{column} is not null and d.id is null order by t.{column}""")  # fmt: skip
     return rows, orphans
 

@@ -176,6 +176,7 @@ class Sequencer:
         progress = Progress(edge, fresh[-1].staged_id if fresh else known.seen, gaps)
         if entries:
             await log.add_leaves(known.edge.size, entries)
+            await log.add_headers(entries)
             await log.add_tiles(tiles)
             await log.add_head(edge.size, edge.root(), progress.settled)
         return progress, len(entries)
@@ -204,6 +205,8 @@ class Sequencer:
         if head.root is None or (newest is not None and newest.size == head.size):
             self._signed = head.size
             return
+        if head.size > self._progress.edge.size:
+            raise Fenced(f"Another sequencer extended the tree to {head.size} entries before this one signed its head.")
         if (head.size, head.root) != (self._progress.edge.size, self._progress.edge.root()):
             raise LogDamaged(f"The stored head of {head.size} entries is not the one that was worked out.")
         text = Checkpoint(origin=self._signer.key.name, size=head.size, root=head.root).text()

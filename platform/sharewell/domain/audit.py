@@ -7,7 +7,7 @@ what the other would not understand. Staging, sealing and proving are left to th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -115,6 +115,8 @@ KINDS: Final[Mapping[str, str]] = {
 }
 
 _KIND = re.compile(r"[a-z_]{1,40}\.[a-z_]{1,40}")
+_SHA256 = re.compile(r"(?:[0-9a-f]{64})?")
+_NONCE = re.compile(r"[0-9a-f]{32}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
@@ -149,14 +151,17 @@ class Decision:
         _check(_KIND.fullmatch(self.kind), "kind", "a noun and a verb such as offer.published")
         _check(self.at.tzinfo and self.at.utcoffset() is not None, "at", "a time with its offset from UTC")
         _check(self.outcome in {ALLOWED, REFUSED}, "outcome", "allowed or refused")
-        _check(re.fullmatch(r"(?:[0-9a-f]{64})?", self.policy_set), "policy_set", "a SHA-256 in hex, or empty")
-        _check(re.fullmatch(r"[0-9a-f]{32}", self.nonce), "nonce", "16 random bytes in hex")
+        _check(_SHA256.fullmatch(self.policy_set), "policy_set", "a SHA-256 in hex, or empty")
+        _check(_NONCE.fullmatch(self.nonce), "nonce", "16 random bytes in hex")
         for name in ("actor", "action", "subject_kind"):
             _check(getattr(self, name), name, "given")
 
-    def entry(self) -> bytes:
-        """The canonical bytes that are hashed into the log. Raises `EntryTooLarge` or `NotCanonical`."""
-        data = canonical.encode(self._as_json())
+    def entry(self, encode: Callable[[Json], bytes] = canonical.encode) -> bytes:
+        """The canonical bytes that are hashed into the log. Raises `EntryTooLarge` or `NotCanonical`.
+
+        `encode` may be another way to the bytes that `canonical.encode` writes.
+        """
+        data = encode(self._as_json())
         if len(data) > LARGEST_ENTRY:
             raise EntryTooLarge(field="details")
         return data
@@ -223,7 +228,9 @@ def _decision(value: Any) -> Decision:
 
 def format_time(at: datetime) -> str:
     """RFC 3339 in UTC, always with microseconds: 2026-03-01T12:00:00.000000Z."""
-    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def parse_time(text: str) -> datetime:

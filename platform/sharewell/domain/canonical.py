@@ -34,12 +34,17 @@ class NotCanonical(Invalid):
 
 def encode(value: Json) -> bytes:
     """The canonical bytes of `value`. Raises `NotCanonical`, with the path in `field`, for what has none."""
+    check(value)
+    return _ENCODER.encode(value).encode()
+
+
+def check(value: Json) -> None:
+    """Raise `NotCanonical`, with the path in `field`, unless `value` has canonical bytes."""
     try:
         _check(value, DEEPEST)
     except _Outside as why:
         field = ".".join(reversed(why.path)) or "value"
         raise NotCanonical(f"{field} {why}.", field=field) from None
-    return _ENCODER.encode(value).encode()
 
 
 def write(value: object) -> bytes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sharewell.domain.audit import KINDS, Decision, parse_entry
 from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.predicate import EVERYTHING, Predicate
+from sharewell.store.entries import entry_of
 from sharewell.store.paging import SEEN, Page, narrowed, of_owner
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ select {_COLUMNS} from audit.decision d left join audit.leaf l using (staged_id)
 #: One decision with its exact bytes, and its place in the log if it has one yet.
 BY_ID = """
 select e.body, e.staged_at, l.log_index
-  from audit.decision d join audit.entry e using (staged_id) left join audit.leaf l using (staged_id)
- where d.id = $1
+  from audit.staged s join audit.entry e using (staged_id) left join audit.leaf l using (staged_id)
+ where s.id = $1
 """
 #: Comparisons of the log with the tables of decisions, newest first.
 RECONCILED = """
@@ -122,7 +123,7 @@ class AuditRepository:
         """Stage `decision` in the current transaction. Raises `Invalid` for a kind that nobody can look up."""
         if decision.kind not in KINDS:
             raise Invalid(f"{decision.kind!r} is no kind of decision; describe it in domain.audit.KINDS.", field="kind")
-        await self._conn.execute(RECORD, decision.entry())
+        await self._conn.execute(RECORD, entry_of(decision))
 
     async def page(
         self, *, before: UUID, matching: DecisionFilter, first: int, seen: Predicate = EVERYTHING

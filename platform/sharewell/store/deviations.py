@@ -35,7 +35,7 @@ select t.giver_id as institution, d.actor as client, count(*)::integer as decide
        count(*) filter (where x.overridden)::integer as overridden,
        count(*) filter (where x.detected or x.overridden)::integer as departed
   from sharewell.transfer_step s join sharewell.transfer t on t.id = s.transfer_id
-       join audit.decision d on d.id = s.decision_id
+       cross join lateral (select actor from audit.decision where id = s.decision_id limit 1) d
        cross join lateral (
          select exists (select from sharewell.deviation v where v.transfer_id = t.id and v.kind = any ($3::text[]))
                   as detected,

@@ -36,14 +36,16 @@ begin
      where object_type in ('schema', 'table', 'table column', 'table constraint', 'trigger')
        and coalesce(schema_name, address_names[1]) in ('audit', 'witness', 'guard')
        -- What people search by is made from the entries, and a migration may make it anew; dropped it cannot be.
-       and (object_type in ('schema', 'table') or address_names[2] <> 'decision') limit 1;
+       and (object_type in ('schema', 'table') or address_names[2] not in ('decision', 'header'))
+       -- Those of a foreign key go with the table that refers to the log.
+       and (object_type <> 'trigger' or address_names[3] !~ '^RI_ConstraintTrigger_') limit 1;
   elsif tg_event = 'table_rewrite' then
     select name into broken from guard.kept where to_regclass(name) = pg_event_trigger_table_rewrite_oid();
   else
     insert into guard.kept (name)
       select n.nspname || '.' || c.relname
         from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
-       where n.nspname in ('audit', 'witness') and c.relname <> 'decision'
+       where n.nspname in ('audit', 'witness') and c.relname not in ('decision', 'header')
          and t.tgname = 'only_grows' and t.tgenabled = 'A'
       on conflict do nothing;
     insert into guard.kept (name, source)

@@ -59,6 +59,8 @@ select e.staged_id, e.leaf_hash, e.body
     bytes="$4::bigint",
 )
 
+#: What people search these entries by, taken out of them by the database itself.
+ADD_HEADERS = "select audit.add_headers($1::bigint[])"
 ADD_HEAD = "insert into audit.tree (size, root, settled) values ($1, $2, $3)"
 ADD_CHECKPOINT = "insert into audit.checkpoint (size, note) values ($1, $2)"
 ADD_KEY = "insert into audit.verifier_key (vkey) values ($1) on conflict do nothing"
@@ -76,7 +78,7 @@ LATEST_CHECKPOINT = "select size, note from audit.checkpoint order by size desc 
 OF_PERIOD = """
 select min(place) as first, max(place) + 1 as end
   from (select (select log_index from audit.leaf l where l.staged_id = d.staged_id) as place
-          from audit.decision d where d.at >= $1 and d.at < $2) of_period
+          from audit.header d where d.at >= $1 and d.at < $2) of_period
  where place < $3
 """
 BODIES = """
@@ -85,7 +87,7 @@ select (select body from audit.entry e where e.staged_id = l.staged_id) as body 
 """
 #: Of the same entries, the policy sets that decided.
 POLICY_SETS = """
-select distinct (select policy_set from audit.decision d where d.staged_id = l.staged_id) as name from audit.leaf l
+select distinct (select policy_set from audit.header d where d.staged_id = l.staged_id) as name from audit.leaf l
  where l.log_index >= $1 and l.log_index < $2
 """
 KEYS = "select vkey from audit.verifier_key order by since, vkey"
@@ -211,6 +213,10 @@ class LogRepository:
         await self._conn.copy_records_to_table(
             "leaf", schema_name="audit", columns=("log_index", "staged_id", "leaf_hash"), records=rows
         )
+
+    async def add_headers(self, entries: Iterable[Staged]) -> None:
+        """Let these entries be found by what they say; in the transaction that adds their leaves."""
+        await self._conn.execute(ADD_HEADERS, [entry.staged_id for entry in entries])
 
     async def add_tiles(self, tiles: Iterable[tuple[Tile, Sequence[Hash]]]) -> None:
         rows = [(*tile, b"".join(hashes)) for tile, hashes in tiles]

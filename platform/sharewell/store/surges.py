@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _STORED = "id, region, resource, reason, declared_at, until, renews, client, ended_at, ending, decision_id, ended_by"
 _COLUMNS = f"""{_STORED},
   coalesce((select l.log_index < (select max(size) from audit.checkpoint)
-              from audit.decision d join audit.leaf l on l.staged_id = d.staged_id
+              from audit.staged d join audit.leaf l on l.staged_id = d.staged_id
              where d.id = s.decision_id), false) as signed"""
 ADD = f"insert into sharewell.surge_mode ({_STORED}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
 END = "update sharewell.surge_mode set ended_at = $2, ending = $3, ended_by = $4 where id = $1"

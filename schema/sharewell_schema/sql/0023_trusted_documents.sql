@@ -1,7 +1,7 @@
 -- The GraphQL documents that a client may send, and nothing else; the newest list of a client is in force.
 
 create table oauth.trusted_documents (
-  decision_id uuid primary key references audit.decision (id),
+  decision_id uuid primary key references audit.staged (id),
   client_id   text not null references oauth.client (client_id),
   texts       jsonb not null check (jsonb_typeof(texts) = 'object'),  -- by SHA-256
   trusted_at  timestamptz not null

@@ -24,8 +24,8 @@ CLUSTER = Path(__file__).parents[3] / "k8s" / "postgres" / "cluster.yaml"
 SUPERUSER = "superuser"
 EVERYBODY = (*DatabaseRole, SUPERUSER)
 TABLES = (
-    "audit.entry", "audit.decision", "audit.leaf", "audit.tile", "audit.tree", "audit.checkpoint", "audit.verifier_key",
-    "audit.cosignature", "audit.key_handover", "witness.refusal", "witness.head",
+    "audit.entry", "audit.staged", "audit.header", "audit.leaf", "audit.tile", "audit.tree", "audit.checkpoint",
+    "audit.verifier_key", "audit.cosignature", "audit.key_handover", "witness.refusal", "witness.head",
 )  # fmt: skip
 #: Beside the owner and a superuser, who may add rows themselves. Everybody else records through audit.record().
 MAY_ADD = {
@@ -98,7 +98,7 @@ async def test_nobody_changes_removes_or_unguards_what_is_stored(as_whom: dict[s
     conn = as_whom[role]
     attempts = [
         attempt.format(table=table) for table in TABLES for attempt in TO_A_TABLE
-        if table != "audit.decision" or attempt not in TO_HEADERS or role not in {DatabaseRole.MIGRATOR, SUPERUSER}
+        if table != "audit.header" or attempt not in TO_HEADERS or role not in {DatabaseRole.MIGRATOR, SUPERUSER}
     ]  # fmt: skip
     attempts += AT_ALL if role != SUPERUSER else AT_ALL[:-OF_THE_GUARD]
     assert [attempt for attempt in attempts if not await refused(conn, attempt)] == []
@@ -145,12 +145,13 @@ async def test_what_a_witness_cosigned_goes_forward_only(as_whom: dict[str, Conn
 async def test_ordinary_migrations_are_not_in_the_way(as_whom: dict[str, Connection]) -> None:
     owner = as_whom[DatabaseRole.MIGRATOR]
     for allowed in (
-        "alter table audit.decision disable trigger only_grows; update audit.decision set kind = kind",
+        "alter table audit.header disable trigger only_grows; update audit.header set kind = kind",
         "create index on audit.entry (staged_at)",
         "alter table audit.entry add column note text",
         "create table audit.more (n integer)",
         "create or replace function audit.record(entry bytea) returns bigint language sql as 'select 1::bigint'",
         "create table sharewell.spare (n integer); drop table sharewell.spare",
+        "create table sharewell.spare (d uuid references audit.staged (id)); drop table sharewell.spare",
     ):
         assert not await refused(owner, allowed), allowed
 

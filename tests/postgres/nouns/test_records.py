@@ -36,7 +36,7 @@ NAMES_ITS_DECISION = """
 select c.relname from pg_class c
   join pg_attribute a on a.attrelid = c.oid and a.attname = 'decision_id' and a.attnotnull
   join pg_constraint f on f.conrelid = c.oid and f.contype = 'f' and f.conkey = array[a.attnum]
-                      and f.confrelid = 'audit.decision'::regclass and not f.condeferrable
+                      and f.confrelid = 'audit.staged'::regclass and not f.condeferrable
  where c.relnamespace = 'sharewell'::regnamespace and c.relkind in ('r', 'p')
 """
 #: What kinds of decision the rows of each table may name.
