@@ -11,24 +11,15 @@ import strawberry
 
 from sharewell.domain.clients import ClientDraft, ClientStatus, Purpose, RateClass, thumbprint
 from sharewell.domain.errors import Invalid
-from sharewell.domain.principals import Role
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_code
+from sharewell_schema.roles import Role
 from sharewell_schema.scalars import Json
 
-described(
-    Role, "What a caller is to the platform; the policies say what each may do.",
-    institution="The system of an institution that takes part.",
-    device="A sensor or system that only reports capacity of its institution.",
-    allocator="Plans for a region: sees needs and forecasts, and starts runs.",
-    regulator="Reads everything, or everything of its jurisdiction, audit and proofs included, and changes nothing.",
-    admin="Keeps institutions, catalogue, clients and policies, and sees no transfers.",
-    auditor="Reads what admins do and who has access, and changes nothing; never an admin at the same time.",
-)  # fmt: skip
 described(
     ClientStatus, "Whether a client may get and use tokens.",
     active="It may, until it expires.", disabled="It may not, for good.",

@@ -9,13 +9,13 @@ from uuid import UUID
 import strawberry
 
 from sharewell.domain.people import PersonDraft, PersonStatus
-from sharewell.domain.principals import Role
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.roles import Role
 
 described(
     PersonStatus, "Whether a person can sign in.",

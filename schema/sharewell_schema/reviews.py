@@ -11,7 +11,6 @@ import strawberry
 from sharewell.authz import Policy as FoundPolicy
 from sharewell.domain.errors import Invalid
 from sharewell.domain.policy import Action, Target
-from sharewell.domain.principals import Role
 from sharewell.domain.review import AccessState, Holder, Permitted, Reach, Reviewed
 from sharewell.services.reviews import Place
 from sharewell.store.paging import Page
@@ -19,6 +18,7 @@ from sharewell_schema.context import Info
 from sharewell_schema.describe import argument, described, field, query
 from sharewell_schema.paging import FIRST, After, Connection, First, bad_cursor, connection, how_many, read_cursor
 from sharewell_schema.policies import Policy, shown_policy
+from sharewell_schema.roles import Role
 
 described(
     Holder, "What has access.", "AccessHolder",

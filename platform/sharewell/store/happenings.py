@@ -17,7 +17,7 @@ END = "select coalesce(max(size), 0) from audit.checkpoint"
 #: Entries of some kinds from one index on and before another.
 BETWEEN = """
 select l.log_index as index, d.id as decision, d.kind, d.at, d.institution, d.subject_kind, d.subject_id as subject
-  from audit.leaf l join audit.decision d using (staged_id)
+  from audit.leaf l join audit.header d using (staged_id)
  where l.log_index >= $1 and l.log_index < $2 and d.kind = any ($3::text[]) order by l.log_index limit $4
 """
 #: Transfers that took a step by these decisions.
