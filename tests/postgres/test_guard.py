@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from sharewell.domain.audit import Decision
+from sharewell.domain.reader import PLATFORM
 from sharewell.settings import DatabaseRole
 from sharewell.store.audit import AuditRepository
 
@@ -110,6 +111,7 @@ async def test_no_role_writes_a_decisions_table_without_an_entry(
     a_row_in_each: None, owner: Connection, connect: Connect, role: DatabaseRole
 ) -> None:
     conn, by_guard = await connect(role), 0
+    await conn.execute("select set_config('sharewell.reader', $1, false)", PLATFORM)  # so that there are rows to write
     for table in set(await tables(owner)) - FREE:
         column = await owner.fetchval(TO_UPDATE, table, role)
         for statement in (
