@@ -14,7 +14,7 @@ from sharewell.authz import Authorizer, shipped_policies
 from sharewell.domain.clients import Purpose
 from sharewell.domain.comparison import Comparison, Relation
 from sharewell.domain.inquiry import Inquiry
-from sharewell.domain.policy import MANY, Action, Target
+from sharewell.domain.policy import BETWEEN, MANY, SHARED, Action, Target
 from sharewell.domain.principals import Caller, Role
 from sharewell.domain.scopes import INTERNAL_SCOPES
 from sharewell.domain.simulation import same_question
@@ -26,6 +26,7 @@ FILES = shipped_policies()
 IN_FORCE = Authorizer.load()
 NAMED = UUID(int=77)
 HOUSES = [UUID(int=1), UUID(int=2), UUID(int=3), NAMED]
+REGIONS = ["north", "south", "east"]  # of which drafts name the first
 HEAD = '@id("trial") @sentence("It is tried here.") '
 PUBLISH = 'action == Sharewell::Action::"publishOffer"'
 
@@ -75,6 +76,39 @@ DRAFTS = {
         "resource) when { resource has giver && resource has receiver && resource.giver == resource.receiver };",
         Relation.MORE_PERMISSIVE,
     ),
+    "of all regions": (
+        HEAD + 'permit (principal in Sharewell::Role::"regulator", action == Sharewell::Action::"viewRequest", '
+        "resource) when { principal has jurisdiction };", Relation.MORE_PERMISSIVE,
+    ),
+    "of no region": (
+        HEAD + 'forbid (principal is Sharewell::Caller, action == Sharewell::Action::"viewTransfer", resource) when '
+        "{ principal has jurisdiction && resource has giverRegion && "
+        "!principal.jurisdiction.contains(resource.giverRegion) };", Relation.LESS_PERMISSIVE,
+    ),
+    "one region": (
+        HEAD + 'permit (principal is Sharewell::Caller, action == Sharewell::Action::"viewRequest", resource) when '
+        '{ principal has jurisdiction && principal.jurisdiction.containsAny(["north", "nowhere"]) && '
+        'resource has region && resource.region != "south" };', Relation.MORE_PERMISSIVE,
+    ),
+    "reads its regions anyway": (
+        HEAD + 'permit (principal in Sharewell::Role::"regulator", action == Sharewell::Action::"viewAgreement", '
+        "resource) when { resource has giverRegion && principal has jurisdiction && "
+        "principal.jurisdiction.contains(resource.giverRegion) };", Relation.EQUIVALENT,
+    ),
+    "shown to one": (
+        HEAD + 'permit (principal in Sharewell::Role::"device", action == Sharewell::Action::"viewExactCapacity", '
+        f'resource) when {{ resource has sharedWith && resource.sharedWith.contains(Sharewell::Institution::"{NAMED}") '
+        "};", Relation.MORE_PERMISSIVE,
+    ),
+    "shown to the caller": (
+        HEAD + 'forbid (principal is Sharewell::Caller, action == Sharewell::Action::"viewExactCapacity", resource) '
+        "when { principal has institution && resource has sharedWith && "
+        "resource.sharedWith.contains(principal.institution) };", Relation.LESS_PERMISSIVE,
+    ),
+    "agreements": (
+        HEAD + 'permit (principal in Sharewell::Role::"allocator", action == Sharewell::Action::"viewAgreement", '
+        "resource);", Relation.MORE_PERMISSIVE,
+    ),
     "both ways": (
         HEAD.replace("trial", "one") + 'permit (principal in Sharewell::Role::"device", '
         'action == Sharewell::Action::"viewOffer", resource);'
@@ -96,12 +130,14 @@ def compared(name: str) -> Comparison:
 
 
 some_institution = st.none() | st.sampled_from(HOUSES)
+some_region = st.none() | st.sampled_from(REGIONS)
 
 
 @st.composite
 def inquiries(draw: st.DrawFn) -> Inquiry:
     action = draw(st.sampled_from(
-        [Action.PUBLISH_OFFER, Action.VIEW_OFFER, Action.VIEW_REQUEST, Action.VIEW_TRANSFER, Action.START_JOB, *Action]
+        [Action.PUBLISH_OFFER, Action.VIEW_OFFER, Action.VIEW_REQUEST, Action.VIEW_TRANSFER, Action.START_JOB,
+         Action.VIEW_AGREEMENT, Action.VIEW_EXACT_CAPACITY, *Action]
     ))  # fmt: skip
     caller = Caller(
         principal=draw(st.sampled_from(["a-client", "pet", "allocate", "seal"])),
@@ -113,11 +149,18 @@ def inquiries(draw: st.DrawFn) -> Inquiry:
         purpose=draw(st.none() | st.sampled_from([*Purpose, "strange"])), sender_constrained=draw(st.booleans()),
         proof_required=draw(st.booleans()),
     )  # fmt: skip
+    if Role.REGULATOR in caller.roles:
+        caller = replace(caller, jurisdiction=draw(st.frozensets(st.sampled_from(REGIONS), max_size=2)))
     target = Target(kind=action.kind, id=draw(st.sampled_from([MANY, "the-offer", "else", str(HOUSES[0])])))
-    if action.kind == "transfer":
-        target = replace(target, giver=draw(some_institution), receiver=draw(some_institution))
+    if action.kind in BETWEEN:
+        target = replace(
+            target, giver=draw(some_institution), receiver=draw(some_institution), giver_region=draw(some_region),
+            receiver_region=draw(some_region),
+        )  # fmt: skip
     else:
-        target = replace(target, owner=draw(some_institution))
+        target = replace(target, owner=draw(some_institution), region=draw(some_region))
+    if action.kind in SHARED:
+        target = replace(target, shared_with=draw(st.frozensets(st.sampled_from(HOUSES), max_size=2)))
     status = draw(st.sampled_from([None, "active", "suspended", "observed"]))
     told = status is not None and action.writes and caller.institution is not None
     return Inquiry(caller=caller, action=action, target=target, context={"callerStatus": str(status)} if told else {})
@@ -160,6 +203,10 @@ def test_a_rule_about_everything_is_compared_act_by_act() -> None:
         ("context has purposeOfUse && principal.scopes.contains(context.purposeOfUse)", "principal.scopes"),
         ("context has purposeOfUse && context.purposeOfUse == context.requiredScope", "context.requiredScope"),
         ("resource has owner && resource.owner has owner", "a fact of a fact"),
+        ('resource has region && resource.region like "no*"', "resource.region"),
+        ("principal has jurisdiction && principal.jurisdiction.isEmpty()", "principal.jurisdiction"),
+        ('["a"].contains(if resource has region then resource.region else "f")', "resource.region"),
+        ('resource has region && ["a", "b", "c", "d", "e"].contains(resource.region)', "more than 4 regions"),
         ('principal.scopes == ["Offer.c"]', "principal.scopes"),
         ('principal.scopes.containsAll(["Offer.c", "Offer.u", "Job.c", "Job.u", "Key.c"])', "more than 4 scopes"),
     ],

@@ -18,17 +18,31 @@ from uuid import UUID
 from sharewell.domain.clients import Purpose
 from sharewell.domain.inquiry import Inquiry
 from sharewell.domain.institutions import InstitutionStatus
-from sharewell.domain.policy import MANY, Action, Target, scope_of
+from sharewell.domain.policy import BETWEEN, MANY, SHARED, Action, Target, scope_of
 from sharewell.domain.principals import OPERATOR, WORKERS, Caller, Role
 from sharewell.domain.scopes import INTERNAL_SCOPES, grants
 from sharewell.domain.simulation import Verdict
-from sharewell.domain.terms import NEEDED, PROOF, PROVEN, PURPOSE, SCOPES, STANDING, Terms
+from sharewell.domain.terms import (
+    JURISDICTION,
+    NEEDED,
+    PROOF,
+    PROVEN,
+    PURPOSE,
+    REGIONS,
+    SCOPES,
+    SHARED_WITH,
+    STANDING,
+    Terms,
+)
 
 #: Facts that policies look at each for itself, so that they can be left for later; see `apart`.
 _LOOSE: Final = (PURPOSE, STANDING, PROOF, PROVEN, SCOPES)
 MOST_SCOPES: Final = 4  #: that policies may name one by one
+MOST_REGIONS: Final = 4  #: likewise
 OWN: Final = UUID(int=1)  #: the institution the caller acts for
 OTHERS: Final = (UUID(int=2), UUID(int=3))
+INSIDE: Final = "its-region"  #: of the caller's jurisdiction, where it has one
+OUTSIDE: Final = "another-region"
 _THING: Final = "a-thing"
 
 
@@ -91,7 +105,8 @@ def unclear(terms: Terms) -> tuple[str, ...]:
     """Why `cases` do not cover policies of such terms; empty where they do."""
     scopes = _scopes_named(terms)
     many = () if len(scopes) <= MOST_SCOPES else (f"it names more than {MOST_SCOPES} scopes one by one",)
-    return (*terms.unclear, *many)
+    wide = () if len(_regions_named(terms)) <= MOST_REGIONS else (f"it names more than {MOST_REGIONS} regions",)
+    return (*terms.unclear, *many, *wide)
 
 
 def apart(rest: Terms, forbids: Terms) -> tuple[Terms, Terms]:
@@ -141,8 +156,9 @@ def _statuses(inquiry: Inquiry, loose: Terms) -> Iterator[Mapping[str, str]]:
 
 
 def _roles(terms: Terms) -> list[Role]:
-    """Roles that are named; others than ours nobody can hold."""
-    return sorted(Role(id) for kind, id in terms.entities if kind == "Role" and id in set(Role))  # noqa: A001
+    """Roles that are named; others than ours nobody can hold. Who has a jurisdiction is a regulator."""
+    named = {Role(id) for kind, id in terms.entities if kind == "Role" and id in set(Role)}  # noqa: A001
+    return sorted(named | ({Role.REGULATOR} if JURISDICTION in terms.facts else set()))
 
 
 def cases(action: Action, terms: Terms) -> Iterator[Inquiry]:
@@ -165,15 +181,15 @@ def _of_workers(action: Action, terms: Terms, roles: frozenset[Role]) -> Iterato
 def _of_callers(action: Action, terms: Terms, roles: frozenset[Role]) -> Iterator[Inquiry]:
     named = sorted(id for kind, id in terms.entities if kind == "Caller")  # noqa: A001
     unnamed = _unlike("a-client", named)
-    for name, purpose, required, constrained in product(
-        (unnamed, *named), _purposes(terms), _flags(terms, PROOF), _flags(terms, PROVEN),
+    for name, purpose, required, constrained, jurisdiction in product(
+        (unnamed, *named), _purposes(terms), _flags(terms, PROOF), _flags(terms, PROVEN), _jurisdictions(terms, roles),
     ):  # fmt: skip
         for institution, context in _standings(action, terms):
             for target in _targets(action, terms, institution, name):
                 for scopes in _scopes(scope_of(action, target), terms):
                     caller = Caller(
                         principal=name, roles=roles, institution=institution, scopes=scopes, purpose=purpose,
-                        sender_constrained=constrained, proof_required=required,
+                        sender_constrained=constrained, proof_required=required, jurisdiction=jurisdiction,
                     )  # fmt: skip
                     yield Inquiry(caller=caller, action=action, target=target, context=context)
 
@@ -232,15 +248,51 @@ def _targets(action: Action, terms: Terms, institution: UUID | None, caller: str
     mine = () if institution is None else (institution,)
     someone = list(dict.fromkeys((*mine, OTHERS[0], None, *named)))
     ids = _ids(action, terms, [str(each) for each in someone if each is not None])
-    if kind == "transfer":
+    if kind in BETWEEN:
         givers = someone if "resource.giver" in terms.facts else [None]
         receivers = [*someone, OTHERS[1]] if "resource.receiver" in terms.facts else [None]
-        for giver, receiver, id in product(givers, receivers, ids):  # noqa: A001
-            yield Target(kind=kind, id=id, giver=giver, receiver=receiver)
+        regions = (_regions(terms, fact) for fact in REGIONS[1:])
+        for *of_both, giver, receiver, id in product(*regions, givers, receivers, ids):  # noqa: A001
+            there, here = of_both
+            yield Target(
+                kind=kind, id=id, giver=giver, receiver=receiver, giver_region=there, receiver_region=here
+            )
         return
     owners = someone if "resource.owner" in terms.facts else [None]
-    for owner, id, author in product(owners, ids, _authors(action, terms, caller)):  # noqa: A001
-        yield Target(kind=kind, id=id, owner=owner, author=author)
+    for region, owner, id, author, shared in product(  # noqa: A001
+        _regions(terms, REGIONS[0]), owners, ids, _authors(action, terms, caller), _shared(action, terms, someone)
+    ):
+        yield Target(kind=kind, id=id, owner=owner, author=author, region=region, shared_with=shared)
+
+
+def _jurisdictions(terms: Terms, roles: frozenset[Role]) -> Iterator[frozenset[str]]:
+    """None, as most callers; then one region that no policy names, with and without each that is named."""
+    yield frozenset()
+    if JURISDICTION in terms.facts and Role.REGULATOR in roles:
+        named = _regions_named(terms)
+        for size in range(len(named) + 1):
+            yield from (frozenset({_unlike(INSIDE, named), *more}) for more in combinations(named, size))
+
+
+def _regions_named(terms: Terms) -> list[str]:
+    return sorted({text for fact, text in terms.compared if fact in (JURISDICTION, *REGIONS)})
+
+
+def _regions(terms: Terms, fact: str) -> list[str | None]:
+    """Not known, within every jurisdiction, within none, and each that is named."""
+    if fact not in terms.facts:
+        return [None]
+    named = _regions_named(terms)
+    return [None, _unlike(INSIDE, named), _unlike(OUTSIDE, named), *named]
+
+
+def _shared(action: Action, terms: Terms, institutions: list[UUID | None]) -> list[frozenset[UUID]]:
+    """With nobody; with somebody of whom nothing else is said; and beside that with any of `institutions`."""
+    if action.kind not in SHARED or SHARED_WITH not in terms.facts:
+        return [frozenset()]
+    told = [each for each in institutions if each is not None]
+    every = chain.from_iterable(combinations(told, size) for size in range(len(told) + 1))
+    return [frozenset(), *(frozenset({OTHERS[1], *some}) for some in every)]
 
 
 def _authors(action: Action, terms: Terms, caller: str) -> list[str | None]:
@@ -306,6 +358,8 @@ def _who(inquiry: Inquiry) -> str:
     said = [f"a client ({roles})" if caller.principal == "a-client" else f"{caller.principal} ({roles})"]
     if caller.institution is not None:
         said.append("acting for an institution" + ("" if standing is None else f" that is {standing}"))
+    if caller.jurisdiction:
+        said.append(f"of the regions {', '.join(sorted(caller.jurisdiction))} alone")
     if not caller.scopes:
         said.append("without the scope it needs")
     if caller.proof_required:
@@ -322,6 +376,10 @@ def _what(inquiry: Inquiry) -> str:
     caller, target = inquiry.caller, inquiry.target
     parties = {"of": target.owner, "given by": target.giver, "received by": target.receiver}
     told = [f"{word} {_whose(party, caller)}" for word, party in parties.items() if party is not None]
+    places = {"in": target.region, "from": target.giver_region, "to": target.receiver_region}
+    told.extend(f"{word} {_where(region, caller)}" for word, region in places.items() if region is not None)
+    if target.shared_with:
+        told.append("shown to " + " and ".join(_whose(each, caller) for each in sorted(target.shared_with)))
     article = "an" if target.kind[0] in "aeiou" else "a"
     thing = f"the list of {target.kind} things" if target.id == MANY else f"{article} {target.kind}"
     if target.id not in (MANY, _THING):
@@ -333,3 +391,9 @@ def _whose(party: UUID, caller: Caller) -> str:
     if party == caller.institution:
         return "its own institution"
     return {OTHERS[0]: "another institution", OTHERS[1]: "a third institution"}.get(party, f"institution {party}")
+
+
+def _where(region: str, caller: Caller) -> str:
+    if not caller.jurisdiction:
+        return f"the region {region}"
+    return f"the region {region}, which is {'' if region in caller.jurisdiction else 'not '}of its jurisdiction"

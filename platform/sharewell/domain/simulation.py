@@ -108,7 +108,7 @@ class Simulation:
 
 
 def same_question(inquiry: Inquiry, named: Named) -> Inquiry:
-    """The inquiry with every id that no policy names replaced, equal ones by equal ones.
+    """The inquiry with every id that no policy names replaced, equal ones by equal ones; regions stay as they are.
 
     Cedar compares ids for equality alone, so policies that name none of them answer both alike. `named` are the
     entities that the policies name.
@@ -125,11 +125,15 @@ def same_question(inquiry: Inquiry, named: Named) -> Inquiry:
         return given[str(institution)]
 
     who = replace(
-        caller, principal=_name(caller, named), institution=place(caller.institution), request_id="",
+        caller, principal=_name(caller, named), institution=place(caller.institution), request_id="", client_id=None,
     )  # fmt: skip
     parties = {"owner": place(target.owner), "giver": place(target.giver), "receiver": place(target.receiver)}
-    author = _author(target.author, caller, who.principal, named)
-    what = Target(kind=target.kind, id=_id(target, given, named), author=author, **parties)
+    # Those of whom nothing else is said come last, so that it is only their number that is kept of them.
+    shown = sorted(target.shared_with, key=lambda each: (str(each) not in given, str(each)))
+    what = replace(
+        target, id=_id(target, given, named), author=_author(target.author, caller, who.principal, named), **parties,
+        shared_with=frozenset(place(each) for each in shown),
+    )  # fmt: skip
     return replace(inquiry, caller=who, target=what)
 
 

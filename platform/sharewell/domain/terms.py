@@ -17,7 +17,11 @@ NEEDED: Final = "context.requiredScope"
 SCOPES: Final = "principal.scopes"
 PROOF: Final = "principal.proofRequired"
 PROVEN: Final = "context.senderConstrained"
-_TEXTS: Final = (PURPOSE, STANDING, NEEDED)
+JURISDICTION: Final = "principal.jurisdiction"
+REGIONS: Final = ("resource.region", "resource.giverRegion", "resource.receiverRegion")
+SHARED_WITH: Final = "resource.sharedWith"
+_TEXTS: Final = (PURPOSE, STANDING, NEEDED, *REGIONS)
+_SETS: Final = (SCOPES, JURISDICTION)  #: of texts
 _VARIABLES: Final = ("principal", "action", "resource", "context")
 
 
@@ -100,7 +104,7 @@ def _compared(node: Any) -> Iterator[tuple[str, str]]:
     for of in node.values():
         if isinstance(of, Mapping) and {"left", "right"} <= of.keys():
             for fact, other in ((_fact(of["left"]), of["right"]), (_fact(of["right"]), of["left"])):
-                if fact is not None and fact in (*_TEXTS, SCOPES):
+                if fact is not None and fact in (*_TEXTS, *_SETS):
                     yield from ((fact, text) for text in _written(other))
         elif isinstance(of, Mapping) and (fact := _fact(of.get("left"))) in (NEEDED, STANDING) and "pattern" in of:
             yield fact, ""
@@ -152,6 +156,8 @@ def _unclear(node: Any) -> Iterator[str]:
 _OTHERWISE: Final = {
     **{fact: (f"it looks at {fact} otherwise than by comparing it with texts",) for fact in _TEXTS},
     SCOPES: (f"it looks at {SCOPES} otherwise than by whether it contains the required scope, or scopes written out",),
+    JURISDICTION: (f"it looks at {JURISDICTION} otherwise than by whether it contains the resource's region or texts",),
+    SHARED_WITH: (f"it looks at {SHARED_WITH} otherwise than by whether it contains an institution",),
     "context": ("it looks at the context as a whole",),
 }
 
@@ -168,8 +174,21 @@ def _covered(node: Mapping[str, Any]) -> bool:
         "==": (fact in _TEXTS and _text(right)) or (_text(left) and other in _TEXTS),
         "!=": (fact in _TEXTS and _text(right)) or (_text(left) and other in _TEXTS),
         "like": fact in (NEEDED, STANDING),  # the platform itself writes these two, from few values that are all tried
-        "contains": (fact == SCOPES and (other == NEEDED or _text(right))) or (_texts(left) and other in _TEXTS),
-        "containsAny": fact == SCOPES and _texts(right),
-        "containsAll": fact == SCOPES and _texts(right),
+        "contains": _within(fact, right) or (_texts(left) and other in _TEXTS),
+        "containsAny": fact in _SETS and _texts(right),
+        "containsAll": fact in _SETS and _texts(right),
     }
     return covered.get(form, False)
+
+
+def _within(fact: str | None, part: Any) -> bool:
+    """Whether that something is in a set is what cases vary."""
+    of = {SCOPES: (NEEDED,), JURISDICTION: REGIONS, SHARED_WITH: ("principal.institution", "resource.owner")}
+    if fact not in of:
+        return False
+    return _fact(part) in of[fact] or (_named(part) if fact == SHARED_WITH else _text(part))
+
+
+def _named(part: Any) -> bool:
+    """An entity written out."""
+    return isinstance(part, Mapping) and isinstance(part.get("Value"), Mapping) and "__entity" in part["Value"]

@@ -113,7 +113,16 @@ def _looks_at(policy: Policy, loose: Terms) -> bool:
 
 def _concerning(authz: Authorizer, action: Action, groups_known: bool) -> list[Policy]:
     """The policies that may have a say in `action`: by its own name, or by a group that it may be in."""
-    return [policy for policy in authz.policies.values() if _concerns(policy.body["action"], action, groups_known)]
+    return [
+        policy for policy in authz.policies.values()
+        if _concerns(policy.body["action"], action, groups_known) and _is_about(policy.body["resource"], action.kind)
+    ]  # fmt: skip
+
+
+def _is_about(scope: Mapping[str, Any], kind: str) -> bool:
+    """Whether a thing of `kind` can be meant; things are in no others."""
+    kinds = [scope["entity_type"]] if "entity_type" in scope else [scope["entity"]["type"]] if "entity" in scope else []
+    return all(each.rpartition("::")[2] == kind.capitalize() for each in kinds)
 
 
 def _concerns(scope: Mapping[str, Any], action: Action, groups_known: bool) -> bool:

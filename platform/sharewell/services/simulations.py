@@ -31,6 +31,8 @@ MOST_LISTED: Final = 100  #: changed decisions that come with the counts
 AT_ONCE: Final = 1_000  #: decisions read at a time
 MOST_KEPT: Final = 100_000  #: questions remembered at a time
 START: Final = UUID(int=0)
+#: What an entry tells of the thing asked about, but for its id and to whom it is shown.
+_OF_TARGET: Final = ("owner", "giver", "receiver", "author", "region", "giver_region", "receiver_region")
 
 
 class SimulationService:
@@ -167,7 +169,7 @@ class Replay:
             ruled = (entry["outcome"], entry["policy_set"], *entry["policies"])
             key = (
                 entry["action"], entry["actor"], told["institution"], *told["roles"], 0, *told["scopes"], kind, id,
-                target.get("owner"), target.get("giver"), target.get("receiver"), target.get("author"),
+                *map(target.get, _OF_TARGET), *target.get("shared_with", ()), 0, *told.get("jurisdiction", ()), 0,
                 *told["context"].items(), 0, *(ruled if token is None else token.values()),
             )  # fmt: skip
             hash(key)
