@@ -22,7 +22,7 @@ from sharewell.domain.principals import Role
 from sharewell.replay.panel import Panel
 
 if TYPE_CHECKING:
-    from tests.conftest import Pool
+    from tests.conftest import Connection, Pool
 
     from sharewell.cli.stage import Stage
 
@@ -99,9 +99,9 @@ async def test_a_replay_survives_the_deaths_of_gateway_worker_and_database(home:
 
         pool = stage.services.database.pool
         await assert_each_acknowledged_once(pool, fate.acknowledged)
-        await assert_the_world_is_as_the_players_saw_it(pool, region, sum(ledger.given.values()))
-        async with pool.acquire() as conn:
-            found = await reconcile(conn)  # type: ignore[arg-type]  # a proxy has every method
+        async with stage.services.office.looking() as tx:
+            await assert_the_world_is_as_the_players_saw_it(tx.conn, region, sum(ledger.given.values()))
+            found = await reconcile(tx.conn)
         assert found.complete, found.problems
         await assert_the_tree_is_of_these_entries(stage)
 
@@ -122,14 +122,14 @@ async def assert_each_acknowledged_once(pool: Pool, acknowledged: set[tuple[str,
     ) == sum(principal in actors for principal, _ in kept)
 
 
-async def assert_the_world_is_as_the_players_saw_it(pool: Pool, region: Panel, moved: int) -> None:
+async def assert_the_world_is_as_the_players_saw_it(conn: Connection, region: Panel, moved: int) -> None:
     reports = "select count(*) from sharewell.capacity_report"
     each = "select count(*) from (select from sharewell.capacity_report group by institution_id, resource, as_of) r"
-    assert await pool.fetchval(reports) == await pool.fetchval(each) == len(region.loads)
+    assert await conn.fetchval(reports) == await conn.fetchval(each) == len(region.loads)
     units = "select sum(quantity) from sharewell.transfer where state in ('received', 'returned')"
-    assert await pool.fetchval(units) == moved
+    assert await conn.fetchval(units) == moved
     twice = "select count(*) from sharewell.offer where promised > quantity"
-    assert await pool.fetchval(twice) == 0
+    assert await conn.fetchval(twice) == 0
 
 
 async def assert_the_tree_is_of_these_entries(stage: Stage) -> None:
