@@ -10,7 +10,7 @@ import strawberry
 
 from sharewell.authz import Policy as FoundPolicy
 from sharewell.domain.errors import Invalid
-from sharewell.domain.policy import Action, Target
+from sharewell.domain.policy import BETWEEN, Action, Target
 from sharewell.domain.review import AccessState, Holder, Permitted, Reach, Reviewed
 from sharewell.services.reviews import Place
 from sharewell.store.paging import Page
@@ -32,8 +32,10 @@ described(
 )  # fmt: skip
 described(
     Reach, "On whose things an act is permitted.", "AccessReach",
-    all="Everybody's.", own="Those of its own institution.", giver="Transfers that its institution gives.",
-    receiver="Transfers that its institution receives.",
+    all="Everybody's.", regions="Those of the regions that it is registered for as a regulator.",
+    own="Those of its own institution.", shared="Those that other institutions show it by sharing agreements.",
+    giver="Transfers that its institution gives, agreements by which it shows its numbers.",
+    receiver="Transfers that its institution receives, agreements by which it is shown others' numbers.",
 )  # fmt: skip
 
 
@@ -80,6 +82,7 @@ class AccessReviewLine:
     name: str = field("What people call it.")
     roles: list[Role] = field("What it is to the platform.")
     scopes: list[str] = field("What its tokens may be used for; a person has those of the app it uses.")
+    jurisdiction: list[str] = field("Of a regulator: the regions it reads of; empty for all.")
     institution: UUID | None = field("Identifier of the institution it acts for.", name="institutionId")
     created_at: datetime = field("When it was registered.")
     created_by: str = field("The client or person that registered it.")
@@ -114,8 +117,8 @@ class ReviewQueries:
         self, info: Info,
         action: Annotated[str, argument("The act, such as `publishOffer`; see docs/policies.md.")],
         owner: Annotated[UUID | None, argument("On a thing of this institution.")] = None,
-        giver: Annotated[UUID | None, argument("On a transfer that this institution gives.")] = None,
-        receiver: Annotated[UUID | None, argument("On a transfer that this institution receives.")] = None,
+        giver: Annotated[UUID | None, argument("On a transfer or agreement with this giver.")] = None,
+        receiver: Annotated[UUID | None, argument("On a transfer or agreement with this receiver.")] = None,
         id: Annotated[str | None, argument("On this very thing; left out, on any.")] = None,  # noqa: A002
         first: First = FIRST, after: After = None,
     ) -> Connection[AbleHolder] | None:  # fmt: skip
@@ -160,10 +163,10 @@ def _action(name: str) -> Action:
 def _target(
     action: Action, id: str, owner: UUID | None, giver: UUID | None, receiver: UUID | None  # noqa: A002
 ) -> Target:
-    of_transfer = action.kind == "transfer"
-    if (of_transfer and owner) or (not of_transfer and (giver or receiver)):
-        wanted = "giver and receiver" if of_transfer else "owner"
-        raise Invalid(f"{action} is done to a {action.kind}; say {wanted}.", field="owner" if of_transfer else "giver")
+    between = action.kind in BETWEEN
+    if (between and owner) or (not between and (giver or receiver)):
+        wanted = "giver and receiver" if between else "owner"
+        raise Invalid(f"{action} is done to a {action.kind}; say {wanted}.", field="owner" if between else "giver")
     return Target(kind=action.kind, id=id, owner=owner, giver=giver, receiver=receiver)
 
 
@@ -178,7 +181,8 @@ def _permitted(found: tuple[Permitted, ...]) -> list[PermittedAct]:
 def _line(found: Reviewed) -> AccessReviewLine:
     r = found.registration
     return AccessReviewLine(
-        holder=r.holder, id=r.id, name=r.name, roles=sorted(r.roles), scopes=list(r.scopes), institution=r.institution,
+        holder=r.holder, id=r.id, name=r.name, roles=sorted(r.roles), scopes=list(r.scopes),
+        jurisdiction=list(r.jurisdiction), institution=r.institution,
         created_at=r.created_at, created_by=r.created_by, expires_at=r.expires_at, disabled_at=r.disabled_at,
         last_entry=r.last_entry, state=found.state, dormant=found.dormant, permitted=_permitted(found.permitted),
     )  # fmt: skip

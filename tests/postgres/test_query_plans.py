@@ -351,6 +351,7 @@ QUERIES: Mapping[str, Query] = {
     "surge modes whose time is over": Query(surges.OVER, (NOW,), 100, WORKER),
     "agreements of one": Query(agreements.PAGE, (NEWEST, HOUSE, False, NOW, 51), 200),
     "agreements in force for one": Query(agreements.IN_FORCE_FOR, (HOUSE, NOW, None), 200),
+    "agreements in force by one": Query(agreements.IN_FORCE_BY, (HOUSE, NOW), 200),
     "agreements of one with one": Query(agreements.IN_FORCE_FOR, (HOUSE, NOW, an_id(1, 5)), 50),
     "runs with small parts": Query(receipts.SMALL_PARTS, ([an_id(6, n) for n in range(20)], 1, 10), 500),
     "runs with small parts by reason": Query(

@@ -12,6 +12,7 @@ from sharewell.vetting.texts import texts_of
 
 FILES = {name: data for name, data in shipped_policies().items() if name != SCHEMA}
 READS = 'action == Sharewell::Action::"viewOffer"'
+COUNTS = 'action == Sharewell::Action::"viewExactCapacity"'
 
 
 def codes(files: dict[str, bytes]) -> set[tuple[str, str | None]]:
@@ -50,6 +51,11 @@ def test_the_policies_of_this_release_have_nothing_to_be_found() -> None:
         (f"permit (principal, {READS}, resource) when {{ principal has scopes }};", "permits_strangers"),
         ('permit (principal in Sharewell::Role::"admin", action, resource);', "permit_for_every_act"),
         (f"forbid (principal, {READS}, resource);", "regulator_cannot_read"),
+        (f"forbid (principal is Sharewell::Caller, {READS}, resource) when {{ principal has jurisdiction }};",
+         "regulator_cannot_read"),
+        (f"permit (principal, {COUNTS}, resource) when {{ resource has sharedWith }};", "permits_strangers"),
+        ('permit (principal, action == Sharewell::Action::"viewAgreement", resource) when { resource has giver };',
+         "permits_strangers"),
         ('forbid (principal, action == Sharewell::Action::"approvePolicy", resource);', "locks_out_administration"),
         ('forbid (principal, action == Sharewell::Action::"rotateKey", resource);', "locks_out_start"),
         (f'permit (principal == Sharewell::Worker::"fly", {READS}, resource);', "unknown_worker"),

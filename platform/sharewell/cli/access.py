@@ -36,8 +36,8 @@ REVIEW = """
 query ($at: DateTime, $days: Int!, $after: String) {
   accessReview(at: $at, dormantDays: $days, first: 100, after: $after) {
     nodes {
-      holder id name roles scopes institutionId state dormant createdAt createdBy expiresAt disabledAt lastEntry
-      permitted { action reach policies }
+      holder id name roles scopes jurisdiction institutionId state dormant createdAt createdBy expiresAt disabledAt
+      lastEntry permitted { action reach policies }
     }
     pageInfo { hasNextPage endCursor }
   }
@@ -45,8 +45,8 @@ query ($at: DateTime, $days: Int!, $after: String) {
 #: A cell that begins so is a formula to spreadsheets (OWASP, CSV Injection).
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 COLUMNS: Final = (
-    "holder", "id", "name", "roles", "scopes", "institutionId", "state", "dormant", "createdAt", "createdBy",
-    "expiresAt", "disabledAt", "lastEntry", "permitted",
+    "holder", "id", "name", "roles", "scopes", "jurisdiction", "institutionId", "state", "dormant", "createdAt",
+    "createdBy", "expiresAt", "disabledAt", "lastEntry", "permitted",
 )  # fmt: skip
 
 

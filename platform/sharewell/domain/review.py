@@ -12,13 +12,18 @@ from uuid import UUID
 
 from sharewell.domain.clients import Client, Purpose
 from sharewell.domain.inquiry import Inquiry
+from sharewell.domain.jurisdictions import bounded
 from sharewell.domain.people import PREFIX, Person
-from sharewell.domain.policy import Action, Target, scope_of
+from sharewell.domain.policy import BETWEEN, SHARED, Action, Target, scope_of
 from sharewell.domain.principals import WORKERS, Caller, Role
 from sharewell.domain.scopes import INTERNAL_SCOPES, is_internal
 
 DORMANT_AFTER: Final = timedelta(days=90)
-_OWN, _OTHER, _THIRD = (UUID(int=number) for number in (1, 2, 3))
+_OTHER, _THIRD = UUID(int=2), UUID(int=3)
+#: What a change can be of, beside the context and the target.
+_OF_CALLER: Final = (
+    "principal", "roles", "institution", "jurisdiction", "scopes", "purpose", "sender_constrained", "proof_required",
+)  # fmt: skip
 
 
 class Holder(StrEnum):
@@ -42,7 +47,9 @@ class Reach(StrEnum):
     """On whose things an act is permitted."""
 
     ALL = "all"
+    REGIONS = "regions"  #: of institutions in its jurisdiction
     OWN = "own"
+    SHARED = "shared"  #: of institutions that show it theirs by an agreement
     GIVER = "giver"
     RECEIVER = "receiver"
 
@@ -65,6 +72,7 @@ class Registration:
     invited: bool  #: a person that never signed in
     sender_constrained: bool
     purposes: tuple[Purpose, ...]
+    jurisdiction: tuple[str, ...]  #: of a regulator: the regions it reads of; none: all
 
     def state(self, at: datetime) -> AccessState:
         if self.disabled_at is not None and self.disabled_at <= at:
@@ -116,14 +124,17 @@ def ways_of_client(client: Client) -> Iterator[Caller]:
     if scopes:
         yield from _with_purposes(client, Caller(
             principal=client.client_id, roles=client.roles, institution=client.institution, scopes=scopes,
+            jurisdiction=frozenset(client.jurisdiction),
         ))  # fmt: skip
 
 
 def ways_of_person(person: Person, app: Client) -> Iterator[Caller]:
     """How a person can come through an app: never more than either was registered for."""
     scopes = frozenset(scope for scope in app.scopes if scope.startswith("user/"))
+    roles, jurisdiction = bounded(person.roles & app.roles, person.jurisdiction, app.jurisdiction)
     yield from _with_purposes(app, Caller(
-        principal=person.principal, roles=person.roles & app.roles, institution=person.institution, scopes=scopes,
+        principal=person.principal, roles=roles, institution=person.institution, scopes=scopes,
+        jurisdiction=jurisdiction,
     ))  # fmt: skip
 
 
@@ -138,19 +149,28 @@ def process(name: str) -> Caller:
     return Caller(principal=name, roles=frozenset({Role.ALLOCATOR}), scopes=INTERNAL_SCOPES)
 
 
-def reaches(action: Action, institution: UUID | None) -> Iterator[tuple[Reach, tuple[Target, ...]]]:
-    """What must be permitted for each reach, the widest first."""
-    own, other, third = institution or _OWN, _OTHER, _THIRD
-    if action.kind == "transfer":
-        of_others = Target(kind="transfer", id="a-thing", giver=other, receiver=third)
-        yield Reach.ALL, (of_others, Target.list("transfer"))
-        if institution is not None:
-            yield Reach.GIVER, (Target(kind="transfer", id="a-thing", giver=own, receiver=other),)
-            yield Reach.RECEIVER, (Target(kind="transfer", id="a-thing", giver=other, receiver=own),)
+def reaches(caller: Caller, action: Action) -> Iterator[tuple[Reach, tuple[Target, ...]]]:
+    """What must be permitted to `caller` for each reach, the widest first."""
+    own, kind, regions = caller.institution, action.kind, sorted(caller.jurisdiction)
+    if kind in BETWEEN:
+        of_others = Target(kind=kind, id="a-thing", giver=_OTHER, receiver=_THIRD)
+        yield Reach.ALL, (of_others, Target.list(kind))
+        if regions:
+            there = (replace(of_others, giver_region=region) for region in regions)
+            here = (replace(of_others, receiver_region=region) for region in regions)
+            yield Reach.REGIONS, (*there, *here)
+        if own is not None:
+            yield Reach.GIVER, (Target(kind=kind, id="a-thing", giver=own, receiver=_OTHER),)
+            yield Reach.RECEIVER, (Target(kind=kind, id="a-thing", giver=_OTHER, receiver=own),)
         return
-    yield Reach.ALL, (Target(kind=action.kind, id="a-thing", owner=other), Target.list(action.kind))
-    if institution is not None:
-        yield Reach.OWN, (Target(kind=action.kind, id="a-thing", owner=own),)
+    of_another = Target(kind=kind, id="a-thing", owner=_OTHER)
+    yield Reach.ALL, (of_another, Target.list(kind))
+    if regions:
+        yield Reach.REGIONS, tuple(replace(of_another, region=region) for region in regions)
+    if own is not None:
+        yield Reach.OWN, (Target(kind=kind, id="a-thing", owner=own),)
+    if own is not None and kind in SHARED:
+        yield Reach.SHARED, (replace(of_another, shared_with=frozenset({own})),)
 
 
 def context_of(caller: Caller, action: Action, standing: str | None) -> Mapping[str, str]:
@@ -181,14 +201,14 @@ def as_process(inquiry: Inquiry) -> Iterator[tuple[tuple[str, ...], Inquiry]]:
 
 
 def _merged(before: Inquiry, one: Inquiry, other: Inquiry) -> Inquiry:
-    """Both changes to `before` at once; each changes one field of the caller, or the context."""
-    caller, context = one.caller, one.context
-    for name in ("principal", "roles", "institution", "scopes", "purpose", "sender_constrained", "proof_required"):
+    """Both changes to `before` at once; each changes one field of the caller, the context, or the target."""
+    caller = one.caller
+    for name in _OF_CALLER:
         if getattr(other.caller, name) != getattr(before.caller, name):
             caller = replace(caller, **{name: getattr(other.caller, name)})
-    if other.context != before.context:
-        context = other.context
-    return replace(before, caller=caller, context=context)
+    context = other.context if other.context != before.context else one.context
+    target = other.target if other.target != before.target else one.target
+    return replace(before, caller=caller, context=context, target=target)
 
 
 def _changes(inquiry: Inquiry) -> Iterator[tuple[str, str, Inquiry]]:
@@ -210,6 +230,15 @@ def _changes(inquiry: Inquiry) -> Iterator[tuple[str, str, Inquiry]]:
     for words, party in parties.items():
         if party not in (None, caller.institution):
             yield "institution", f"acting for the institution {words}", with_caller(institution=party)
+    if caller.jurisdiction:
+        yield "jurisdiction", "a registration for all regions", with_caller(jurisdiction=frozenset())
+        for region in {target.region, target.giver_region, target.receiver_region} - {None, *caller.jurisdiction}:
+            yield "jurisdiction", f"a registration for the region {region}, too", with_caller(
+                jurisdiction=caller.jurisdiction | {region}
+            )
+    if target.kind in SHARED and caller.institution is not None:
+        shown = replace(target, shared_with=target.shared_with | {caller.institution})
+        yield "agreement", "a sharing agreement with the institution that it belongs to", replace(inquiry, target=shown)
     nobody = replace(inquiry, caller=replace(caller, institution=None), context={})
     yield "institution", "acting for no institution", nobody
     yield "proof", "a token bound to a key, and a proof of that key", with_caller(sender_constrained=True)

@@ -344,6 +344,10 @@ class Office:
         """The targets, each with where its parties are, if that matters to who asks."""
         if not caller.jurisdiction:
             return {target: target for target in targets}
+        return await self.placed(targets)
+
+    async def placed(self, targets: Collection[Target]) -> dict[Target, Target]:
+        """The targets, each with where its parties are."""
         regions = await self._regions([who for target in targets for who in _parties(target) if who is not None])
         return {
             target: replace(

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from sharewell.authz import Policy
 from sharewell.domain import checks
+from sharewell.domain.agreements import SharedDetail
 from sharewell.domain.audit import REFUSED, Decision, Json, format_time
 from sharewell.domain.clients import Client, ClientStatus
 from sharewell.domain.errors import Invalid
 from sharewell.domain.inquiry import Inquiry
 from sharewell.domain.people import Person, PersonStatus
-from sharewell.domain.policy import MANY, Action, Target, scope_of
+from sharewell.domain.policy import MANY, SHARED, Action, Target, scope_of
 from sharewell.domain.principals import WORKERS, Caller
 from sharewell.domain.review import (
     DORMANT_AFTER,
@@ -24,6 +25,7 @@ from sharewell.domain.review import (
     AccessState,
     Holder,
     Permitted,
+    Reach,
     Registration,
     Reviewed,
     as_process,
@@ -46,6 +48,8 @@ from sharewell.store.reviews import ReviewRepository
 AT_ONCE: Final = 200  #: registrations looked at in one go
 NOBODY: Final = UUID(int=0)
 Place = tuple[Holder, str]  #: in a list of processes, clients and people
+#: By what is asked for, what of an owner's numbers an agreement must show.
+_DETAILS: Final = {"capacity": SharedDetail.COUNTS, "forecast": SharedDetail.FORECASTS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +86,14 @@ class ReviewService:
     async def who_can(
         self, caller: Caller, action: Action, target: Target, *, after: Place | None, first: int
     ) -> Page[Able]:
-        """The processes, clients and people that can do it now, in this order."""
+        """The processes, clients and people that can do it now, in this order.
+
+        Of the target's institutions it is known where they are, and whom its owner shows something of the kind.
+        """
         at = self._office.now()
         asked: dict[str, Json] = {"action": str(action), "id": target.id, **_parties(target)}
         await self._recorded(caller, asked)
+        target = await self._known(target)
         questions, found = Questions(self._office.authz), list[Able]()
         if after is None or after[0] is Holder.PROCESS:
             found.extend(_processes(questions, action, target, "" if after is None else after[1]))
@@ -100,6 +108,16 @@ class ReviewService:
                 )  # fmt: skip
                 after = rows[-1].holder, rows[-1].id
         return Page.of(found, first)
+
+    async def _known(self, target: Target) -> Target:
+        """With all that the policies may ask of it, whoever asks."""
+        if target.kind in SHARED and target.owner is not None:
+            detail, at = _DETAILS[target.kind], self._office.now()
+            async with self._office.looking() as tx:
+                shown = await tx.agreements.in_force_by(target.owner, at)
+            receivers = frozenset(each.receiver for each in shown if each.shows(detail, at))
+            target = replace(target, shared_with=receivers)
+        return (await self._office.placed([target]))[target]
 
     async def what_can(self, caller: Caller, client_id: str) -> tuple[Permitted, ...]:
         """Every act the client can do as it is registered now; none where it is refused altogether."""
@@ -175,11 +193,11 @@ def permitted(questions: Questions, ways: list[Caller], standing: str | None) ->
     """What can be done in any of these ways, each act as widely as it is permitted."""
     found = []
     for action in Action:
-        for reach, targets in reaches(action, ways[0].institution if ways else None):
+        for reach, targets in reaches(ways[0], action) if ways else ():
             policies = _by(questions, ways, action, targets, standing)
             if policies is not None:
                 found.append(Permitted(action=action, reach=reach, policies=policies))
-                if reach.value == "all":
+                if reach is Reach.ALL:
                     break
     return tuple(found)
 
@@ -208,14 +226,14 @@ def _client(row: Registration) -> Client:
     return Client(
         client_id=row.id, name=row.name, roles=row.roles, scopes=row.scopes, keys=(), institution=row.institution,
         status=ClientStatus.ACTIVE, expires_at=row.expires_at, created_at=row.created_at,
-        sender_constrained=row.sender_constrained, purposes=row.purposes,
+        sender_constrained=row.sender_constrained, purposes=row.purposes, jurisdiction=row.jurisdiction,
     )  # fmt: skip
 
 
 def _person(row: Registration) -> Person:
     return Person(
         id=UUID(row.id), login="", name=row.name, roles=row.roles, institution=row.institution,
-        status=PersonStatus.ACTIVE, created_at=row.created_at,
+        status=PersonStatus.ACTIVE, created_at=row.created_at, jurisdiction=row.jurisdiction,
     )  # fmt: skip
 
 

@@ -28,6 +28,11 @@ select {_COLUMNS} from sharewell.agreement
  where receiver_id = $1 and accepted_at is not null and ended_at is null and starts_at <= $2 and until > $2
    and ($3::uuid is null or giver_id = $3)
 """
+#: What $1 shows others at $2.
+IN_FORCE_BY = f"""
+select {_COLUMNS} from sharewell.agreement
+ where giver_id = $1 and accepted_at is not null and ended_at is null and starts_at <= $2 and until > $2
+"""
 PAGE = f"""
 select {_COLUMNS} from sharewell.agreement
  where id < $1 and {SEEN} and ($2::uuid is null or giver_id = $2 or receiver_id = $2)
@@ -62,6 +67,10 @@ class AgreementRepository:
     async def in_force_for(self, receiver: UUID, at: datetime, giver: UUID | None = None) -> list[Agreement]:
         """What `giver`, or everybody, shows `receiver` at `at`."""
         return [_agreement(row) for row in await self._conn.fetch(IN_FORCE_FOR, receiver, at, giver)]
+
+    async def in_force_by(self, giver: UUID, at: datetime) -> list[Agreement]:
+        """What `giver` shows others at `at`."""
+        return [_agreement(row) for row in await self._conn.fetch(IN_FORCE_BY, giver, at)]
 
     async def page(
         self, *, before: UUID, institution: UUID | None, only_in_force: bool, at: datetime, first: int,

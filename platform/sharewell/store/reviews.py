@@ -21,7 +21,7 @@ _SEEN = """left join lateral (
 CLIENTS = f"""
 select 'client' as holder, c.client_id as id, c.name, c.roles, c.scopes, c.institution, c.created_at,
        made.actor as created_by, c.expires_at, ended.at as disabled_at, seen.at as last_entry, false as invited,
-       c.sender_constrained, c.purposes
+       c.sender_constrained, c.purposes, c.jurisdiction
   from oauth.client c join audit.decision made on made.id = c.decision_id
   left join audit.decision ended on ended.id = c.disabled_by
   {_SEEN.format(actor="c.client_id")}
@@ -31,7 +31,8 @@ select 'client' as holder, c.client_id as id, c.name, c.roles, c.scopes, c.insti
 PEOPLE = f"""
 select 'person' as holder, p.id::text as id, p.name, p.roles, array[]::text[] as scopes, p.institution, p.created_at,
        made.actor as created_by, null::timestamptz as expires_at, ended.at as disabled_at, seen.at as last_entry,
-       p.status = 'invited' as invited, false as sender_constrained, array[]::text[] as purposes
+       p.status = 'invited' as invited, false as sender_constrained, array[]::text[] as purposes,
+       p.jurisdiction
   from oauth.person p join audit.decision made on made.id = p.decision_id
   left join audit.decision ended on ended.id = p.disabled_by
   {_SEEN.format(actor="'person/' || p.id")}
@@ -58,4 +59,5 @@ def _registration(row: asyncpg.Record) -> Registration:
     return Registration(**{
         **row, "holder": Holder(row["holder"]), "roles": frozenset(map(Role, row["roles"])),
         "scopes": tuple(row["scopes"]), "purposes": tuple(map(Purpose, row["purposes"])),
+        "jurisdiction": tuple(row["jurisdiction"]),
     })  # fmt: skip

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
+from itertools import permutations
 from typing import Final
 from uuid import UUID
 
 from sharewell.authz import SCHEMA, Authorizer, PolicyError, shipped_policies
-from sharewell.domain.policy import Action, Target
+from sharewell.domain.policy import BETWEEN, SHARED, Action, Target
 from sharewell.domain.policy_versions import Finding, Weight
 from sharewell.domain.principals import OPERATOR, WORKERS, Caller, Role
 from sharewell.domain.scopes import INTERNAL_SCOPES
@@ -21,9 +23,9 @@ from sharewell.vetting.texts import Text, texts_of
 #: of a change.
 PROTECTED: Final = frozenset({
     "scope-covers-the-act", "bound-clients-prove-their-key", "suspended-changes-nothing", "nobody-writes-for-another",
-    "nobody-moves-others-units", "regulator-reads-its-jurisdiction", "regulator-changes-nothing", "seal-seals",
-    "reconcile-reconciles", "nobody-approves-their-own", "platform-publishes-policies", "auditor-changes-nothing",
-    "auditor-is-no-admin",
+    "nobody-moves-others-units", "nobody-agrees-for-others", "regulator-reads-its-jurisdiction",
+    "regulator-changes-nothing", "seal-seals", "reconcile-reconciles", "nobody-approves-their-own",
+    "platform-publishes-policies", "auditor-changes-nothing", "auditor-is-no-admin",
 })  # fmt: skip
 #: Without these nobody could change the policies any more.
 ADMINISTRATION: Final = (
@@ -38,6 +40,8 @@ _HOUSES: Final = (UUID(int=1), UUID(int=2))
 _ADMIN: Final = Caller(principal="an-admin", roles=frozenset({Role.ADMIN}), scopes=_EVERYTHING)
 _OPERATOR: Final = Caller(principal=OPERATOR, roles=frozenset({Role.ADMIN}), scopes=INTERNAL_SCOPES)
 _REGULATOR: Final = Caller(principal="a-regulator", roles=frozenset({Role.REGULATOR}), scopes=_EVERYTHING)
+_REGION: Final = "a-region"
+_REGIONAL: Final = replace(_REGULATOR, jurisdiction=frozenset({_REGION}))
 #: Somebody that no policy has a reason to permit anything.
 _STRANGER: Final = Caller(principal="a-stranger", roles=frozenset(), scopes=_EVERYTHING, institution=_HOUSES[0])
 _ID: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -106,6 +110,8 @@ def _by_asking(authorizer: Authorizer) -> Iterator[Finding]:
     for action in Action:
         if not action.writes and not all(_may(authorizer, _REGULATOR, action, each) for each in _targets(action)):
             yield _fault("regulator_cannot_read", f"a regulator could not do {action}; it reads everything.")
+        elif not action.writes and not all(_may(authorizer, _REGIONAL, action, each) for each in _of_region(action)):
+            yield _fault("regulator_cannot_read", f"a regulator could not do {action} in its own region.")
         if not any(policy.effect == "permit" and action in policy.actions for policy in authorizer.policies.values()):
             yield _warning("act_without_policy", f"no policy permits anybody {action}; nobody could do it.")
     for action in ADMINISTRATION:
@@ -128,10 +134,22 @@ def _let_in(authorizer: Authorizer) -> dict[str, list[Action]]:
 
 def _targets(action: Action) -> list[Target]:
     """What the stranger has most to do with, what it has least to do with, and everything."""
-    if action.kind == "transfer":
-        return [Target(kind="transfer", id="1", giver=_HOUSES[0], receiver=_HOUSES[1]), Target.list("transfer")]
+    if action.kind in BETWEEN:
+        between = [Target(kind=action.kind, id="1", giver=one, receiver=other) for one, other in permutations(_HOUSES)]
+        return [*between, Target.list(action.kind)]
     owned = [Target(kind=action.kind, id="1", owner=house) for house in _HOUSES]
+    if action.kind in SHARED:
+        owned.append(Target(kind=action.kind, id="1", owner=_HOUSES[1], shared_with=frozenset({_HOUSES[0]})))
     return [*owned, Target.list(action.kind)]
+
+
+def _of_region(action: Action) -> list[Target]:
+    """What is of the region of the regulator that has one."""
+    everything = Target.of_region(action.kind, _REGION)
+    if action.kind in BETWEEN:
+        between = Target(kind=action.kind, id="1", giver=_HOUSES[0], receiver=_HOUSES[1])
+        return [replace(between, giver_region=_REGION), replace(between, receiver_region=_REGION), everything]
+    return [Target(kind=action.kind, id="1", owner=_HOUSES[0], region=_REGION), everything]
 
 
 def _may(authorizer: Authorizer, caller: Caller, action: Action, target: Target) -> bool:

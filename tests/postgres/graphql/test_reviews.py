@@ -29,11 +29,14 @@ query ($action: String!, $owner: UUID, $first: Int! = 50, $after: String) {
     nodes { holder id through policies } pageInfo { hasNextPage endCursor }
   }
 }"""
+WHO_BETWEEN = """
+query ($action: String!, $giver: UUID) { whoCan(action: $action, giver: $giver) { nodes { holder id } } }
+"""
 WHAT = "query ($client: String!) { whatCan(clientId: $client) { action reach policies } }"
 REVIEW = """
 query ($at: DateTime, $days: Int! = 90, $first: Int! = 50, $after: String) {
   accessReview(at: $at, dormantDays: $days, first: $first, after: $after) {
-    nodes { holder id roles state dormant createdBy lastEntry permitted { action reach } }
+    nodes { holder id roles jurisdiction state dormant createdBy lastEntry permitted { action reach } }
     pageInfo { hasNextPage endCursor }
   }
 }"""
@@ -210,6 +213,60 @@ async def test_what_a_client_can_do_is_what_the_table_says_of_its_role(api: Api)
     assert (await api.ask("admin", WHAT, client="north-sensor"))["whatCan"] == []
     await api.institution("south")
     assert (await api.send("south", WHAT, {"client": "north-system"})).refusal[0] == "FORBIDDEN"
+
+
+async def test_a_regulator_of_some_regions_can_do_there_what_it_can_do_nowhere_else(api: Api) -> None:
+    north, far = await api.institution("north"), await api.institution("far", region="elsewhere")
+    await registered(api, "regional", ["REGULATOR"], jurisdiction=["us-nj", "nowhere"])
+    await registered(api, "national", ["REGULATOR"])
+    for owner, able in ((north, {"national", "regional"}), (far, {"national"})):
+        found = (await api.ask("admin", WHO, action="viewRequest", owner=owner))["whoCan"]["nodes"]
+        assert {one["id"] for one in found if one["holder"] == "CLIENT"} == able
+    for giver, able in ((north, {"national", "regional"}), (far, {"national"})):
+        found = (await api.ask("admin", WHO_BETWEEN, action="viewAgreement", giver=giver))["whoCan"]["nodes"]
+        assert {one["id"] for one in found if one["holder"] == "CLIENT"} == able
+    regional = {(a["action"], a["reach"]) for a in (await api.ask("admin", WHAT, client="regional"))["whatCan"]}
+    assert {("viewRequest", "REGIONS"), ("viewTransfer", "REGIONS"), ("viewInstitution", "ALL")} <= regional
+    national = {(a["action"], a["reach"]) for a in (await api.ask("admin", WHAT, client="national"))["whatCan"]}
+    assert {action for action, _ in regional} == {action for action, _ in national}
+    assert {reach for _, reach in national} == {"ALL"}
+    lines = (await api.ask("admin", REVIEW))["accessReview"]["nodes"]
+    assert {line["id"]: line["jurisdiction"] for line in lines} == {"national": [], "regional": ["nowhere", "us-nj"]}
+
+
+async def test_a_regulator_hears_that_its_regions_are_why_and_that_really_is_so(api: Api) -> None:
+    far = await api.institution("far", region="elsewhere")
+    regional = replace(api.callers["regulator"], principal="regional", jurisdiction=frozenset({"us-nj"}))
+    api.callers["regional"] = regional
+    found = await explained(api, "admin", await refused(api, "regional", OTHERS_REQUESTS, i=far))
+    assert {"a registration for the region elsewhere, too", "a registration for all regions"} <= facts(found)
+    for jurisdiction in ({"us-nj", "elsewhere"}, set[str]()):
+        api.callers["changed"] = replace(regional, principal="changed", jurisdiction=frozenset(jurisdiction))
+        await api.ask("changed", OTHERS_REQUESTS, i=far)
+
+
+async def test_whom_an_agreement_shows_numbers_is_among_those_who_can_see_them(api: Api) -> None:
+    north, south, east = [await api.institution(name) for name in ("north", "south", "east")]
+    for name, institution in (("north", north), ("south", south), ("east", east)):
+        await registered(api, f"{name}-system", ["INSTITUTION"], institution)
+    for detail, receiver in (("COUNTS", south), ("FORECASTS", east)):
+        made = await api.done(
+            "north", "proposeAgreement", "agreement { id }", receiver=receiver, detail=detail,
+            until=text(NOON + timedelta(days=9)),
+        )  # fmt: skip
+        who = "south" if receiver == south else "east"
+        await api.done(who, "acceptAgreement", agreement=made["agreement"]["id"])
+    for action, able in (
+        ("viewExactCapacity", {"north-system", "south-system", "east-system"}),
+        ("viewForecast", {"north-system", "east-system"}),
+    ):
+        found = (await api.ask("admin", WHO, action=action, owner=north))["whoCan"]["nodes"]
+        assert {one["id"] for one in found if one["holder"] == "CLIENT"} == able
+        found = (await api.ask("admin", WHO, action=action, owner=south))["whoCan"]["nodes"]
+        assert {one["id"] for one in found if one["holder"] == "CLIENT"} == {"south-system"}
+    what = {(a["action"], a["reach"]) for a in (await api.ask("admin", WHAT, client="south-system"))["whatCan"]}
+    assert {("viewExactCapacity", "OWN"), ("viewExactCapacity", "SHARED"), ("proposeAgreement", "GIVER"),
+            ("acceptAgreement", "RECEIVER")} <= what  # fmt: skip
 
 
 @pytest.mark.parametrize(
