@@ -27,6 +27,7 @@ from graphql import (
 from strawberry.federation.schema_directives import Cost, ListSize
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
+from sharewell.store.paging import MOST
 from sharewell_schema.costs import USUAL
 
 MOST_COST = 50_000  #: of one operation: the longest page, and for each of its items some fifty objects
@@ -111,6 +112,6 @@ def _whole(given: ValueNode | None, variables: Mapping[str, Any], usual: int) ->
     if isinstance(given, VariableNode):
         value = variables.get(given.name.value, usual)
     try:
-        return max(0, int(value))
+        return min(max(0, int(value)), MOST)  # a longer page is refused when it is read
     except (TypeError, ValueError):
         return usual  # no number: it is refused when it is read

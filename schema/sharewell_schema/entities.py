@@ -95,7 +95,7 @@ ENTITIES: Mapping[str, Entity] = {
         (Key("id", read_uuid, lambda s, caller, ids: s.allocations.named(caller, ids)),), runs.EDGES,
     ),
 }  # fmt: skip
-_NAMES = {entity.noun: name for name, entity in ENTITIES.items()}
+_NAMES = {entity.noun: name for name, entity in ENTITIES.items()} | {allocations.VeiledAllocation: "Allocation"}
 
 
 class AnyEntity(StrawberryUnion):
@@ -192,7 +192,7 @@ async def _found(info: Info, references: Sequence[Reference | Invalid]) -> list[
         entity, find = group[0].entity, group[0].key.find
         values = list(dict.fromkeys(each.value for each in group))
         found = await find(info.context.services, info.context.caller, values)
-        await fetch_edges(info, [thing for thing in found.values() if isinstance(thing, entity.noun)], entity.edges)
+        await fetch_edges(info, [thing for thing in found.values() if type(thing) in _NAMES], entity.edges)
         things |= {(*name, value): thing for value, thing in found.items()}
     return [each if isinstance(each, Invalid) else _told(each, things) for each in references]
 

@@ -76,12 +76,10 @@ class OfferService:
 
     async def named(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Offer | Forbidden]:
         """Several asked for by id, each permitted as `get` would: what is refused is its refusal."""
-        async with self._office.looking() as tx:
-            found = await tx.offers.by_ids(ids)
-        targets = {id: Target(kind="offer", id=str(id), owner=each.institution) for id, each in found.items()}  # noqa: A001
-        refused = await self._office.refusals(caller, Action.VIEW_OFFER, targets)
-        async with self._office.reading(caller) as tx:
-            told = await tx.offers.by_ids([id for id in found if id not in refused])  # noqa: A001
+        told, refused = await self._office.named(
+            caller, Action.VIEW_OFFER, ids, lambda tx, ids: tx.offers.by_ids(ids),
+            lambda each: Target(kind="offer", id=str(each.id), owner=each.institution),
+        )  # fmt: skip
         return {**told, **refused}
 
     async def page(

@@ -245,6 +245,22 @@ class Office:
         await self.allow(caller, action, target(thing))
         return thing
 
+    async def named(
+        self, caller: Caller, action: Action, ids: list[Key],
+        find: Callable[[Transaction, list[Key]], Awaitable[Mapping[Key, Subject]]],
+        target: Callable[[Subject], Target],
+    ) -> tuple[dict[Key, Subject], dict[Key, Forbidden]]:  # fmt: skip
+        """Several things by id, each permitted as `found` would: those that are told, and the refusals of others."""
+        async with self.reading(caller) as tx:
+            read = await find(tx, ids)
+        hidden: Mapping[Key, Subject] = {}
+        if unseen := [id for id in ids if id not in read]:  # noqa: A001
+            async with self.looking() as tx:
+                hidden = await find(tx, unseen)
+        targets = {id: target(thing) for id, thing in {**read, **hidden}.items()}  # noqa: A001
+        refused = await self.refusals(caller, action, targets)
+        return {id: thing for id, thing in read.items() if id not in refused}, refused  # noqa: A001
+
     async def extent(self, caller: Caller, action: Action, asked: Target) -> Extent:
         """What `caller` sees of the list `asked`: all of it, or the rows that the policies permit one by one.
 

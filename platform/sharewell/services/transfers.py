@@ -100,12 +100,9 @@ class TransferService:
 
     async def named(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Transfer | Forbidden]:
         """Several asked for by id, each permitted as `get` would: what is refused is its refusal."""
-        async with self._office.looking() as tx:
-            found = await tx.transfers.by_ids(ids)
-        targets = {id: _target(each) for id, each in found.items()}  # noqa: A001
-        refused = await self._office.refusals(caller, Action.VIEW_TRANSFER, targets)
-        async with self._office.reading(caller) as tx:
-            told = await tx.transfers.by_ids([id for id in found if id not in refused])  # noqa: A001
+        told, refused = await self._office.named(
+            caller, Action.VIEW_TRANSFER, ids, lambda tx, ids: tx.transfers.by_ids(ids), _target
+        )
         return {each.id: each for each in self._told(caller, told.values())} | refused
 
     async def steps(self, caller: Caller, id: UUID) -> list[TransferStep]:  # noqa: A002

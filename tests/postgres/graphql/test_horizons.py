@@ -204,7 +204,10 @@ async def test_who_may_see_what(api: Api) -> None:
         found = (await api.ask(who, query, id=id))["horizon"]
         assert {row["institutionId"] for row in found["outlook"]} == seen, who
         assert len(found["movements"]) == moves, who
-        assert {row["need"] for row in found["byDay"]} == {23}, who
+        if who in ("planner", "regulator"):
+            assert {row["need"] for row in found["byDay"]} == {23}, who
+        else:
+            assert found["byDay"] is None, who  # in a total of few, each could read the others' small counts
     for name in ("horizonInstance", "horizonSchedule"):
         document = f"query ($id: UUID!) {{ {name}(id: $id) }}"
         assert (await api.send("giver", document, {"id": id})).refusal[0] == "FORBIDDEN"

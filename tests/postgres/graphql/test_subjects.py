@@ -110,7 +110,7 @@ async def test_two_first_acts_at_once_make_one_key(api: Api, owner: Any) -> None
 
 async def test_every_mutation_takes_a_person(api: Api) -> None:
     asked = "{ __schema { mutationType { fields { name args { type { ofType { inputFields { name } } } } } } } }"
-    found = await api.ask("nobody", asked)
+    found = await api.ask("admin", asked)
     for each in found["__schema"]["mutationType"]["fields"]:
         (argument,) = each["args"]
         names = [one["name"] for one in argument["type"]["ofType"]["inputFields"]]
