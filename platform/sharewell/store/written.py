@@ -109,8 +109,7 @@ async def write_page(
 
     With `told` also whose the rows are.
     """
-    row = await conn.fetchrow(written(columns, wanted, statement, limit, told=told), *values)
-    assert row is not None
+    (row,) = await conn.fetch(written(columns, wanted, statement, limit, told=told), *values)
     whose = zip(row["ids"], *(row[f"all_{column}"] for column in columns.parties), strict=True) if told else ()
     return Written(
         lists=tuple(row[f"list_{number}"] for number in range(len(wanted.lists))),
@@ -123,18 +122,18 @@ async def write_page(
 @lru_cache(maxsize=512)
 def written(columns: Columns, wanted: Wanted, statement: str, limit: int, *, told: bool) -> str:
     """The statement that writes the page of `statement`. Rows are numbered, and put together, in its order."""
-    on_page = f"filter (where n < ${limit})"
+    on_page = f"order by n) filter (where n < ${limit}"
     parts = [
-        f"coalesce(string_agg({_object(members, columns)}, ',') {on_page}, '') as list_{number}"
+        f"coalesce(string_agg({_object(members, columns)}, ',' {on_page}), '') as list_{number}"
         for number, members in enumerate(wanted.lists)
     ]
     parts.append("count(*)::integer as found")
     if wanted.ends:
-        parts.append("(array_agg(id) filter (where n = 1))[1] as opening")
-        parts.append(f"(array_agg(id order by n desc) {on_page})[1] as closing")
+        ids = f"(array_agg(id {on_page}))"
+        parts.append(f"{ids}[1] as opening, {ids}[least(count(*), ${limit} - 1)::integer] as closing")
     if told:
-        parts.append(f"coalesce(array_agg(id) {on_page}, '{{}}') as ids")
-        parts.extend(f"coalesce(array_agg({each}) {on_page}, '{{}}') as all_{each}" for each in columns.parties)
+        parts.append(f"coalesce(array_agg(id {on_page}), '{{}}') as ids")
+        parts.extend(f"coalesce(array_agg({each} {on_page}), '{{}}') as all_{each}" for each in columns.parties)
     return f"select {', '.join(parts)} from (select *, row_number() over () as n from ({statement}) found) page"
 
 
