@@ -72,7 +72,7 @@ async def world(api: Api) -> dict[str, str]:
 @pytest.fixture
 def first_wall_down(api: Api) -> Any:
     def take_down() -> None:
-        api.people.office.authz = Yes.load()
+        api.people.office.rulebook.own = Yes.load()
 
     return take_down
 
