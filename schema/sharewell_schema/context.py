@@ -33,6 +33,7 @@ class Context:
     caller: Caller
     services: Services
     progress: Progress | None = None  #: of a stream
+    writes: bool = False  #: a resolver may answer with finished JSON; whoever executes can take it
 
     def anew(self, caller: Caller) -> Context:
         """The same with nothing found yet, for `caller` as registered now."""

@@ -10,10 +10,12 @@ import strawberry
 
 from sharewell.domain import checks
 from sharewell.domain.institutions import InstitutionDraft, InstitutionKind, InstitutionStatus
+from sharewell.store.institutions import WRITTEN, InstitutionList
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.paging import FIRST, OLDEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.plain import plain
 
 described(
     InstitutionKind, "What sort of place an institution is.",
@@ -90,10 +92,14 @@ class InstitutionQueries:
         region: Annotated[str | None, argument("Only those of this region.")] = None,
         first: First = FIRST, after: After = None,
     ) -> Connection[Institution] | None:  # fmt: skip
-        page = await info.context.services.institutions.page(
-            info.context.caller, after=read_id(after, OLDEST),
-            region=None if region is None else checks.code(region, "region"), first=how_many(first),
+        asked = InstitutionList(
+            after=read_id(after, OLDEST), region=None if region is None else checks.code(region, "region"),
+            first=how_many(first),
         )  # fmt: skip
+        if (selected := plain(info, WRITTEN)) is not None:
+            written = await info.context.services.institutions.write_page(info.context.caller, selected.wanted, **asked)
+            return selected.told(written, continued=after is not None)
+        page = await info.context.services.institutions.page(info.context.caller, **asked)
         return connection(Institution, page, after, id_key)
 
 

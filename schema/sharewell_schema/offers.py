@@ -10,12 +10,14 @@ import strawberry
 
 from sharewell.domain import checks
 from sharewell.domain.offers import OfferDraft, OfferStatus
+from sharewell.store.offers import WRITTEN, OfferList
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.plain import plain
 from sharewell_schema.resources import Resource
 
 described(
@@ -98,11 +100,15 @@ class OfferQueries:
         only_open: Annotated[bool, argument("Only those with units left that may still be promised.")] = False,
         first: First = FIRST, after: After = None,
     ) -> Connection[Offer] | None:  # fmt: skip
-        page = await info.context.services.offers.page(
-            info.context.caller, before=read_id(after, NEWEST), institution=institution,
+        asked = OfferList(
+            before=read_id(after, NEWEST), institution=institution,
             resource=None if resource is None else checks.code(resource, "resource"), only_open=only_open,
             first=how_many(first),
         )  # fmt: skip
+        if (selected := plain(info, WRITTEN)) is not None:
+            written = await info.context.services.offers.write_page(info.context.caller, selected.wanted, **asked)
+            return selected.told(written, continued=after is not None)
+        page = await info.context.services.offers.page(info.context.caller, **asked)
         await fetch_edges(info, page.items, EDGES)
         return connection(Offer, page, after, id_key)
 

@@ -10,12 +10,14 @@ import strawberry
 
 from sharewell.domain import checks
 from sharewell.domain.requests import RaiseReason, RequestDraft, RequestReason, RequestStatus
+from sharewell.store.requests import WRITTEN, RequestList
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.plain import plain
 from sharewell_schema.receipts import Unfilled
 from sharewell_schema.resources import Resource
 
@@ -139,12 +141,15 @@ class RequestQueries:
         status: Annotated[RequestStatus | None, argument("Only those that have come this far.")] = None,
         first: First = FIRST, after: After = None,
     ) -> Connection[Request] | None:  # fmt: skip
-        page = await info.context.services.requests.page(
-            info.context.caller, before=read_id(after, NEWEST),
-            institution=institution,
+        asked = RequestList(
+            before=read_id(after, NEWEST), institution=institution,
             resource=None if resource is None else checks.code(resource, "resource"), status=status,
             first=how_many(first),
         )  # fmt: skip
+        if (selected := plain(info, WRITTEN)) is not None:
+            written = await info.context.services.requests.write_page(info.context.caller, selected.wanted, **asked)
+            return selected.told(written, continued=after is not None)
+        page = await info.context.services.requests.page(info.context.caller, **asked)
         await fetch_edges(info, page.items, EDGES)
         return connection(Request, page, after, id_key)
 

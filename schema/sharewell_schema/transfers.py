@@ -9,6 +9,7 @@ from uuid import UUID
 import strawberry
 
 from sharewell.domain.transfers import DeclineReason, TransferState
+from sharewell.store.transfers import WRITTEN, TransferList
 from sharewell_schema.allocations import Allocation
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
@@ -17,6 +18,7 @@ from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import REMARK, OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.offers import Offer
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.plain import plain
 from sharewell_schema.requests import Request
 from sharewell_schema.resources import Resource
 
@@ -167,10 +169,14 @@ class TransferQueries:
         allocation: Annotated[UUID | None, argument("Only those this run proposed.")] = None,
         first: First = FIRST, after: After = None,
     ) -> Connection[Transfer] | None:  # fmt: skip
-        page = await info.context.services.transfers.page(
-            info.context.caller, before=read_id(after, NEWEST), party=party,
-            state=state, allocation=allocation, first=how_many(first),
+        asked = TransferList(
+            before=read_id(after, NEWEST), party=party, state=state, allocation=allocation,
+            first=how_many(first),
         )  # fmt: skip
+        if (selected := plain(info, WRITTEN)) is not None:
+            written = await info.context.services.transfers.write_page(info.context.caller, selected.wanted, **asked)
+            return selected.told(written, continued=after is not None)
+        page = await info.context.services.transfers.page(info.context.caller, **asked)
         await fetch_edges(info, page.items, EDGES)
         return connection(Transfer, page, after, id_key)
 

@@ -48,7 +48,8 @@ def graphql_app(services: Services, executor: type[Executor[Any]] = FastExecutor
     """
     trusted, office = services.trusted_documents, services.office
     view = View(
-        build_schema(), partial(_context, services), executor, texts=Texts(trusted.texts_of, trusted.refused),
+        build_schema(), partial(_context, services, issubclass(executor, FastExecutor)), executor,
+        texts=Texts(trusted.texts_of, trusted.refused),
         introspect=lambda caller: office.permit(caller, Action.INTROSPECT, Target(kind="schema", id="api")),
     )  # fmt: skip
 
@@ -61,8 +62,8 @@ def graphql_app(services: Services, executor: type[Executor[Any]] = FastExecutor
     return app
 
 
-def _context(services: Services, caller: Caller, progress: Progress | None = None) -> Context:
-    return Context(caller=caller, services=services, progress=progress)
+def _context(services: Services, writes: bool, caller: Caller, progress: Progress | None = None) -> Context:
+    return Context(caller=caller, services=services, progress=progress, writes=writes)
 
 
 class View:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Unpack
 from uuid import UUID
 
 from sharewell.domain.errors import Forbidden
@@ -10,7 +11,9 @@ from sharewell.domain.policy import MANY, Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.services.office import Done, Office, new_id
 from sharewell.store.answered import Wish
+from sharewell.store.institutions import InstitutionList
 from sharewell.store.paging import Page
+from sharewell.store.written import Wanted, Written
 
 
 class InstitutionService:
@@ -73,7 +76,13 @@ class InstitutionService:
         named = await self.named(caller, [each.id for each in found.values()])
         return {code: named[each.id] for code, each in found.items() if each.id in named}
 
-    async def page(self, caller: Caller, *, after: UUID, region: str | None, first: int) -> Page[Institution]:
+    async def page(self, caller: Caller, **asked: Unpack[InstitutionList]) -> Page[Institution]:
         await self._office.allow(caller, Action.VIEW_INSTITUTION, Target(kind="institution", id=MANY))
         async with self._office.reading(caller) as tx:
-            return await tx.institutions.page(after=after, region=region, first=first)
+            return await tx.institutions.page(**asked)
+
+    async def write_page(self, caller: Caller, wanted: Wanted, **asked: Unpack[InstitutionList]) -> Written:
+        """The same, written; permitted, and on record, as `page` is."""
+        await self._office.allow(caller, Action.VIEW_INSTITUTION, Target(kind="institution", id=MANY))
+        async with self._office.reading(caller) as tx:
+            return await tx.institutions.write_page(wanted, **asked)

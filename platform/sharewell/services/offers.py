@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Unpack
 from uuid import UUID
 
 from sharewell.domain.errors import Forbidden
@@ -11,7 +12,9 @@ from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.services.office import Done, Office, new_id
 from sharewell.store.answered import Wish
+from sharewell.store.offers import OfferList
 from sharewell.store.paging import Page
+from sharewell.store.written import Wanted, Written
 
 
 class OfferService:
@@ -82,20 +85,30 @@ class OfferService:
         )  # fmt: skip
         return {**told, **refused}
 
-    async def page(
-        self, caller: Caller, *, before: UUID, institution: UUID | None, resource: str | None, only_open: bool,
-        first: int,
-    ) -> Page[Offer]:  # fmt: skip
-        extent = await self._office.extent(caller, Action.VIEW_OFFER, Target.list("offer", owner=institution))
+    async def page(self, caller: Caller, **asked: Unpack[OfferList]) -> Page[Offer]:
+        """Of those asked for, what the caller sees."""
+        extent = await self._office.extent(caller, Action.VIEW_OFFER, _list_of(asked))
         async with self._office.reading(caller) as tx:
-            page = await tx.offers.page(
-                before=before, institution=institution, resource=resource, only_open=only_open, at=self._office.now(),
-                first=first, seen=extent.seen,
-            )  # fmt: skip
+            page = await tx.offers.page(at=self._office.now(), seen=extent.seen, **asked)
         targets = {each.id: Target.list("offer", owner=each.institution) for each in page.items}
+        await self._office.shown(caller, Action.VIEW_OFFER, extent, targets)
+        return page
+
+    async def write_page(self, caller: Caller, wanted: Wanted, **asked: Unpack[OfferList]) -> Written:
+        """The same, written; permitted, and on record, as `page` is."""
+        extent = await self._office.extent(caller, Action.VIEW_OFFER, _list_of(asked))
+        async with self._office.reading(caller) as tx:
+            page = await tx.offers.write_page(
+                wanted, at=self._office.now(), seen=extent.seen, told=not extent.recorded, **asked
+            )
+        targets = {each.id: Target.list("offer", owner=each.parties[0]) for each in page.shown}
         await self._office.shown(caller, Action.VIEW_OFFER, extent, targets)
         return page
 
     async def _find(self, id: UUID) -> Offer:  # noqa: A002
         async with self._office.looking() as tx:
             return await tx.offers.get(id)
+
+
+def _list_of(asked: OfferList) -> Target:
+    return Target.list("offer", owner=asked["institution"])

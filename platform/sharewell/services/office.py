@@ -229,13 +229,13 @@ class Office:
         self, caller: Caller, action: Action, find: Callable[[Transaction], Awaitable[Subject]],
         target: Callable[[Subject], Target],
     ) -> Subject:  # fmt: skip
-        """One thing, read for `caller` and permitted; `find` raises `NotFound` where there is none.
+        """One thing, read for `caller` and permitted; `find`, of one statement, raises `NotFound` where there is none.
 
         What the database does not let through is looked up to learn whose it is, so that the refusal is on record and
         says the same; should the policies permit it all the same, it is not told. Raises as `allow`, or `NotFound`.
         """
         try:
-            async with self.reading(caller) as tx:
+            async with self.database.at_once(reader=reader_of(caller)) as tx:
                 thing = await find(tx)
         except NotFound as unseen:
             async with self.looking() as tx:
@@ -417,7 +417,8 @@ class Office:
         if not decisions:
             return
         try:
-            async with self.database.transaction() as tx:
+            alone = self.database.at_once if len(decisions) == 1 else self.database.transaction
+            async with alone() as tx:
                 for decision in decisions:
                     await tx.audit.record(decision)
         except (Unavailable, PostgresError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Unpack
 from uuid import UUID
 
 from sharewell.domain.errors import Forbidden
@@ -12,6 +13,8 @@ from sharewell.domain.requests import Request, RequestDraft
 from sharewell.services.office import Done, Office, new_id
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page
+from sharewell.store.requests import RequestList
+from sharewell.store.written import Wanted, Written
 
 AT_ONCE = 5  #: urgency that does not wait for the next run
 
@@ -86,20 +89,30 @@ class RequestService:
         )  # fmt: skip
         return {**told, **refused}
 
-    async def page(
-        self, caller: Caller, *, before: UUID, institution: UUID | None, resource: str | None, status: str | None,
-        first: int,
-    ) -> Page[Request]:  # fmt: skip
-        extent = await self._office.extent(caller, Action.VIEW_REQUEST, Target.list("request", owner=institution))
+    async def page(self, caller: Caller, **asked: Unpack[RequestList]) -> Page[Request]:
+        """Of those asked for, what the caller sees."""
+        extent = await self._office.extent(caller, Action.VIEW_REQUEST, _list_of(asked))
         async with self._office.reading(caller) as tx:
-            page = await tx.requests.page(
-                before=before, institution=institution, resource=resource, status=status, first=first,
-                seen=extent.seen,
-            )  # fmt: skip
+            page = await tx.requests.page(seen=extent.seen, **asked)
         targets = {each.id: Target.list("request", owner=each.institution) for each in page.items}
+        await self._office.shown(caller, Action.VIEW_REQUEST, extent, targets)
+        return page
+
+    async def write_page(self, caller: Caller, wanted: Wanted, **asked: Unpack[RequestList]) -> Written:
+        """The same, written; permitted, and on record, as `page` is."""
+        extent = await self._office.extent(caller, Action.VIEW_REQUEST, _list_of(asked))
+        async with self._office.reading(caller) as tx:
+            page = await tx.requests.write_page(
+                wanted, seen=extent.seen, told=not extent.recorded, **asked
+            )
+        targets = {each.id: Target.list("request", owner=each.parties[0]) for each in page.shown}
         await self._office.shown(caller, Action.VIEW_REQUEST, extent, targets)
         return page
 
     async def _find(self, id: UUID) -> Request:  # noqa: A002
         async with self._office.looking() as tx:
             return await tx.requests.get(id)
+
+
+def _list_of(asked: RequestList) -> Target:
+    return Target.list("request", owner=asked["institution"])

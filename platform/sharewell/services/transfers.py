@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
+from typing import Unpack
 from uuid import UUID
 
 from sharewell.domain.audit import Json
@@ -20,7 +21,8 @@ from sharewell.services.deviations import record_deviations
 from sharewell.services.office import Act, Done, Office, new_id, new_salt
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page
-from sharewell.store.transfers import TransferStep
+from sharewell.store.transfers import TransferList, TransferStep
+from sharewell.store.written import Wanted, Written
 
 
 class TransferService:
@@ -117,19 +119,25 @@ class TransferService:
         async with self._office.reading(caller) as tx:
             return await tx.transfers.steps_of([*seen])
 
-    async def page(
-        self, caller: Caller, *, before: UUID, party: UUID | None, state: str | None, allocation: UUID | None,
-        first: int,
-    ) -> Page[Transfer]:  # fmt: skip
-        target = Target.list("transfer", giver=party, receiver=party)
-        extent = await self._office.extent(caller, Action.VIEW_TRANSFER, target)
+    async def page(self, caller: Caller, **asked: Unpack[TransferList]) -> Page[Transfer]:
+        """Of those asked for, what the caller sees."""
+        extent = await self._office.extent(caller, Action.VIEW_TRANSFER, _list_of(asked))
         async with self._office.reading(caller) as tx:
-            page = await tx.transfers.page(
-                before=before, party=party, state=state, allocation=allocation, first=first, seen=extent.seen
-            )
+            page = await tx.transfers.page(seen=extent.seen, **asked)
         targets = {each.id: _list_between(each.giver, each.receiver) for each in page.items}
         await self._office.shown(caller, Action.VIEW_TRANSFER, extent, targets)
         return Page(self._told(caller, page.items), page.has_more)
+
+    async def write_page(self, caller: Caller, wanted: Wanted, **asked: Unpack[TransferList]) -> Written:
+        """The same, written; permitted, and on record, as `page` is."""
+        extent = await self._office.extent(caller, Action.VIEW_TRANSFER, _list_of(asked))
+        async with self._office.reading(caller) as tx:
+            page = await tx.transfers.write_page(
+                wanted, seen=extent.seen, told=not extent.recorded, **asked
+            )
+        targets = {each.id: _list_between(*each.parties) for each in page.shown}
+        await self._office.shown(caller, Action.VIEW_TRANSFER, extent, targets)
+        return page
 
     async def _seen(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Transfer]:
         async with self._office.reading(caller) as tx:
@@ -226,3 +234,7 @@ def _list_between(giver: UUID, receiver: UUID) -> Target:
 
 def _target(transfer: Transfer) -> Target:
     return Target(kind="transfer", id=str(transfer.id), giver=transfer.giver, receiver=transfer.receiver)
+
+
+def _list_of(asked: TransferList) -> Target:
+    return Target.list("transfer", giver=asked["party"], receiver=asked["party"])

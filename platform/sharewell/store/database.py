@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -242,6 +242,16 @@ class Database:
             async with self.pool.acquire(timeout=10) as conn, _begun(conn, read_only, reader):
                 yield Transaction(conn, reader)  # type: ignore[arg-type]  # the proxy has every method of a connection
 
+    @asynccontextmanager
+    async def at_once(self, *, reader: str = NOBODY) -> AsyncIterator[Transaction]:
+        """Statements that each are a transaction of their own, and one round trip where that would be three or more.
+
+        What `fetchrow` reads of institutions is what `reader` may see; all else reads for nobody. Raises as above.
+        """
+        with translated():
+            async with self.pool.acquire(timeout=10) as conn:
+                yield Transaction(_AtOnce(conn, reader), reader)  # type: ignore[arg-type]  # of it that is all there is
+
     async def is_ready(self) -> bool:
         """Tell whether a statement goes through just now."""
         try:
@@ -249,6 +259,32 @@ class Database:
                 return bool(await conn.fetchval("select true"))
         except (asyncpg.PostgresError, *_GONE):
             return False
+
+
+class _AtOnce:
+    """The part of a connection that needs no transaction."""
+
+    def __init__(self, conn: PoolConnectionProxy[Any], reader: str) -> None:
+        self._conn, self._reader = conn, reader
+
+    async def fetchrow(self, query: str, *values: object) -> asyncpg.Record | None:
+        return await self._conn.fetchrow(_read_at_once(query, len(values) + 1), *values, self._reader)
+
+    async def execute(self, query: str, *values: object) -> str:
+        return await self._conn.execute(query, *values)
+
+
+@lru_cache(maxsize=256)
+def _read_at_once(query: str, number: int) -> str:
+    """`query` in a statement that first says for whom it reads, which is value `number`, and forgets it at its end.
+
+    The side that asks depends on the side that says so, and neither may be pulled apart: so it comes second. Were it
+    ever to come first it would read for nobody, and find nothing.
+    """
+    return f"""
+select found.* from (select set_config('sharewell.reader', ${number}, true) as told offset 0) reader
+ cross join lateral (select asked.* from ({query}) asked where reader.told is not null offset 0) found
+"""
 
 
 @asynccontextmanager

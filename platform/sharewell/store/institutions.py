@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from uuid import UUID
 
 from asyncpg import UniqueViolationError
 
 from sharewell.domain.errors import Conflict, NotFound
 from sharewell.domain.institutions import Institution, InstitutionKind, InstitutionStatus
 from sharewell.store.paging import Page
+from sharewell.store.written import Columns, Wanted, Written, degrees, moment, named, optional, text, uuid, write_page
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     import asyncpg
 
 _COLUMNS = "id, code, name, kind, region, latitude, longitude, equity_group, status, registered_at"
@@ -30,6 +30,20 @@ PAGE = f"""
 select {_COLUMNS} from sharewell.institution
  where id > $1 and ($2::text is null or region = $2) order by id limit $3
 """
+WRITTEN = Columns({
+    "id": uuid("id"), "code": text("code"), "name": text("name"), "kind": named("kind", InstitutionKind),
+    "region": text("region"), "latitude": optional(degrees("latitude")), "longitude": optional(degrees("longitude")),
+    "equity_group": text("equity_group"), "status": named("status", InstitutionStatus),
+    "registered_at": moment("registered_at"),
+}, parties=())  # fmt: skip
+
+
+class InstitutionList(TypedDict):
+    """Which institutions, from where on, and how many."""
+
+    after: UUID
+    region: str | None
+    first: int
 
 
 class InstitutionRepository:
@@ -77,9 +91,18 @@ class InstitutionRepository:
         if not await self._conn.fetchval(SET_STATUS, id, status, decision):
             raise NotFound(f"no institution has the id {id}.", field="institution")
 
-    async def page(self, *, after: UUID, region: str | None, first: int) -> Page[Institution]:
-        rows = await self._conn.fetch(PAGE, after, region, first + 1)
-        return Page.of([_institution(row) for row in rows], first)
+    async def page(self, **asked: Unpack[InstitutionList]) -> Page[Institution]:
+        """In the order they were taken in."""
+        rows = await self._conn.fetch(PAGE, *_values(asked))
+        return Page.of([_institution(row) for row in rows], asked["first"])
+
+    async def write_page(self, wanted: Wanted, **asked: Unpack[InstitutionList]) -> Written:
+        """The same, written."""
+        return await write_page(self._conn, WRITTEN, wanted, PAGE, _values(asked), limit=3, told=False)
+
+
+def _values(asked: InstitutionList) -> tuple[object, ...]:
+    return asked["after"], asked["region"], asked["first"] + 1
 
 
 def _institution(row: asyncpg.Record) -> Institution:

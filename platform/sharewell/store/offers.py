@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from uuid import UUID
 
 from sharewell.domain.errors import NotFound
 from sharewell.domain.offers import Offer, OfferStatus
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.store.paging import SEEN, Page, narrowed, of_owner
+from sharewell.store.written import (
+    Columns,
+    Wanted,
+    Written,
+    day,
+    moment,
+    named,
+    number,
+    optional,
+    text,
+    uuid,
+    write_page,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from uuid import UUID
 
     import asyncpg
 
@@ -42,6 +55,24 @@ select {_COLUMNS} from sharewell.offer
 
 
 OWNER = [of_owner("institution_id")]
+WRITTEN = Columns({
+    "id": uuid("id"), "institution": uuid("institution_id"), "resource": text("resource"),
+    "quantity": number("quantity"), "promised": number("promised"),
+    "remaining": number("case when status = 'open' then quantity - promised else 0 end"),
+    "minimum_kept": number("minimum_kept"), "available_from": moment("available_from"),
+    "available_until": moment("available_until"), "lot": text("lot"), "expires_on": optional(day("expires_on")),
+    "status": named("status", OfferStatus), "published_at": moment("published_at"),
+}, parties=("institution_id",))  # fmt: skip
+
+
+class OfferList(TypedDict):
+    """Which offers, from where on, and how many."""
+
+    before: UUID
+    institution: UUID | None
+    resource: str | None
+    only_open: bool
+    first: int
 
 
 class OfferRepository:
@@ -76,21 +107,23 @@ class OfferRepository:
         """The offers, locked in id order so that two plans never wait for each other in a circle."""
         return {row["id"]: _offer(row) for row in await self._conn.fetch(LOCK_THESE, ids)}
 
-    async def page(
-        self,
-        *,
-        before: UUID,
-        institution: UUID | None,
-        resource: str | None,
-        only_open: bool,
-        at: datetime,
-        first: int,
-        seen: Predicate = EVERYTHING,
-    ) -> Page[Offer]:
+    async def page(self, *, at: datetime, seen: Predicate = EVERYTHING, **asked: Unpack[OfferList]) -> Page[Offer]:
         """Newest first."""
-        statement = narrowed(PAGE, seen, OWNER, 6)
-        rows = await self._conn.fetch(statement, before, institution, resource, only_open, at, first + 1, *seen.values)
-        return Page.of([_offer(row) for row in rows], first)
+        rows = await self._conn.fetch(narrowed(PAGE, seen, OWNER, 6), *_values(asked, at), *seen.values)
+        return Page.of([_offer(row) for row in rows], asked["first"])
+
+    async def write_page(
+        self, wanted: Wanted, *, at: datetime, seen: Predicate, told: bool, **asked: Unpack[OfferList]
+    ) -> Written:
+        """The same, written."""
+        values = (*_values(asked, at), *seen.values)
+        return await write_page(
+            self._conn, WRITTEN, wanted, narrowed(PAGE, seen, OWNER, 6), values, limit=6, told=told
+        )
+
+
+def _values(asked: OfferList, at: datetime) -> tuple[object, ...]:
+    return asked["before"], asked["institution"], asked["resource"], asked["only_open"], at, asked["first"] + 1
 
 
 def _offer(row: asyncpg.Record) -> Offer:

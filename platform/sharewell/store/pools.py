@@ -47,7 +47,8 @@ async def open_pool(
     }
     pool = await _patiently(
         lambda: asyncpg.create_pool(
-            url, min_size=least, max_size=most, init=_refuse_superuser, server_settings=settings, timeout=10
+            url, min_size=least, max_size=most, init=_refuse_superuser, server_settings=settings, timeout=10,
+            reset=_leave_as_it_is if role is DatabaseRole.GATEWAY else None,
         )
     )
     try:
@@ -57,6 +58,13 @@ async def open_pool(
             await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
         except TimeoutError:
             pool.terminate()
+
+
+async def _leave_as_it_is(conn: asyncpg.Connection[Any]) -> None:
+    """Of what the gateway does nothing outlasts a transaction, and the driver ends one that is open before it asks.
+
+    So a connection is given back as it is: undoing what was never done would cost every request a round trip.
+    """
 
 
 async def _patiently(connect: Callable[[], Awaitable[Result]]) -> Result:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from uuid import UUID
 
 from sharewell.domain.errors import NotFound
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.requests import RaiseReason, Request, RequestReason, RequestStatus
 from sharewell.store.paging import SEEN, Page, narrowed, of_owner
+from sharewell.store.written import Columns, Wanted, Written, moment, named, number, optional, text, uuid, write_page
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from uuid import UUID
 
     import asyncpg
 
@@ -45,6 +46,24 @@ select {_COLUMNS} from sharewell.request
 
 
 OWNER = [of_owner("institution_id")]
+WRITTEN = Columns({
+    "id": uuid("id"), "institution": uuid("institution_id"), "resource": text("resource"),
+    "requested": number("requested"), "approved": number("approved"), "fulfilled": number("fulfilled"),
+    "urgency": number("urgency"), "needed_by": moment("needed_by"), "needed_until": moment("needed_until"),
+    "reason": named("reason", RequestReason), "status": named("status", RequestStatus),
+    "remainder_of": optional(uuid("remainder_of")), "note": text("note"), "opened_at": moment("opened_at"),
+    "raised": number("raised"), "raise_reason": optional(named("raise_reason", RaiseReason)),
+}, parties=("institution_id",))  # fmt: skip
+
+
+class RequestList(TypedDict):
+    """Which requests, from where on, and how many."""
+
+    before: UUID
+    institution: UUID | None
+    resource: str | None
+    status: str | None
+    first: int
 
 
 class RequestRepository:
@@ -85,14 +104,23 @@ class RequestRepository:
         """Open requests whose window is over, locked."""
         return [_request(row) for row in await self._conn.fetch(ENDED, at)]
 
-    async def page(
-        self, *, before: UUID, institution: UUID | None, resource: str | None, status: str | None, first: int,
-        seen: Predicate = EVERYTHING,
-    ) -> Page[Request]:  # fmt: skip
+    async def page(self, *, seen: Predicate = EVERYTHING, **asked: Unpack[RequestList]) -> Page[Request]:
         """Newest first."""
-        statement = narrowed(PAGE, seen, OWNER, 5)
-        rows = await self._conn.fetch(statement, before, institution, resource, status, first + 1, *seen.values)
-        return Page.of([_request(row) for row in rows], first)
+        rows = await self._conn.fetch(narrowed(PAGE, seen, OWNER, 5), *_values(asked), *seen.values)
+        return Page.of([_request(row) for row in rows], asked["first"])
+
+    async def write_page(
+        self, wanted: Wanted, *, seen: Predicate, told: bool, **asked: Unpack[RequestList]
+    ) -> Written:
+        """The same, written."""
+        values = (*_values(asked), *seen.values)
+        return await write_page(
+            self._conn, WRITTEN, wanted, narrowed(PAGE, seen, OWNER, 5), values, limit=5, told=told
+        )
+
+
+def _values(asked: RequestList) -> tuple[object, ...]:
+    return asked["before"], asked["institution"], asked["resource"], asked["status"], asked["first"] + 1
 
 
 def _request(row: asyncpg.Record) -> Request:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from uuid import UUID
 
 from sharewell.domain.answers import PlanAnswers
@@ -12,6 +12,7 @@ from sharewell.domain.errors import NotFound
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.transfers import DeclineReason, Transfer, TransferState
 from sharewell.store.paging import SEEN, Page, narrowed, of_parties
+from sharewell.store.written import Columns, Wanted, Written, moment, named, number, optional, text, uuid, write_page
 
 if TYPE_CHECKING:
     import asyncpg
@@ -104,9 +105,27 @@ select {_COLUMNS} from sharewell.transfer
    and ($4::uuid is null or allocation_id = $4)
  order by id desc limit $5
 """
-
-
 PARTIES = [of_parties("giver_id", "receiver_id")]
+#: But for the reason, of which receivers are not told everything.
+WRITTEN = Columns({
+    **{name: uuid(f"{name}_id") for name in ("offer", "request", "giver", "receiver", "allocation")},
+    "id": uuid("id"), "resource": text("resource"), "quantity": number("quantity"),
+    "state": named("state", TransferState), "hold_until": moment("hold_until"),
+    "decline_reason": optional(named("decline_reason", DeclineReason)),
+    "return_due_at": optional(moment("return_due_at")), "changed_at": moment("changed_at"),
+    "dispatched": optional(number("dispatched")), "dispatched_at": optional(moment("dispatched_at")),
+    "received": optional(number("received")), "received_at": optional(moment("received_at")),
+}, parties=("giver_id", "receiver_id"))  # fmt: skip
+
+
+class TransferList(TypedDict):
+    """Which transfers, from where on, and how many."""
+
+    before: UUID
+    party: UUID | None
+    state: str | None
+    allocation: UUID | None
+    first: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,14 +231,23 @@ class TransferRepository:
     async def by_ids(self, ids: list[UUID]) -> dict[UUID, Transfer]:
         return {row["id"]: _transfer(row) for row in await self._conn.fetch(BY_IDS, ids)}
 
-    async def page(
-        self, *, before: UUID, party: UUID | None, state: str | None, allocation: UUID | None, first: int,
-        seen: Predicate = EVERYTHING,
-    ) -> Page[Transfer]:  # fmt: skip
+    async def page(self, *, seen: Predicate = EVERYTHING, **asked: Unpack[TransferList]) -> Page[Transfer]:
         """Newest first."""
-        statement = narrowed(PAGE, seen, PARTIES, 5)
-        rows = await self._conn.fetch(statement, before, party, state, allocation, first + 1, *seen.values)
-        return Page.of([_transfer(row) for row in rows], first)
+        rows = await self._conn.fetch(narrowed(PAGE, seen, PARTIES, 5), *_values(asked), *seen.values)
+        return Page.of([_transfer(row) for row in rows], asked["first"])
+
+    async def write_page(
+        self, wanted: Wanted, *, seen: Predicate, told: bool, **asked: Unpack[TransferList]
+    ) -> Written:
+        """The same, written; nothing can be wanted of the reason."""
+        values = (*_values(asked), *seen.values)
+        return await write_page(
+            self._conn, WRITTEN, wanted, narrowed(PAGE, seen, PARTIES, 5), values, limit=5, told=told
+        )
+
+
+def _values(asked: TransferList) -> tuple[object, ...]:
+    return asked["before"], asked["party"], asked["state"], asked["allocation"], asked["first"] + 1
 
 
 def _transfer(row: asyncpg.Record) -> Transfer:

@@ -64,7 +64,7 @@ async def test_what_passes_by_itself_is_a_503_with_a_hint_when_to_come_again(
     async def away(*args: Any, **kwargs: Any) -> Any:
         raise Unavailable("the database cannot be reached just now; try again in a moment.", retry_after_seconds=7)
 
-    monkeypatch.setattr(OfferService, "page", away)
+    monkeypatch.setattr(OfferService, "write_page", away)
     headers = {"Accept": accept, "X-Test-Caller": "planner"}
     answer = await api.http.post("/graphql", json={"query": "{ offers { nodes { id } } }"}, headers=headers)
     assert answer.status_code == 503

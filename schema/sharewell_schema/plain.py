@@ -1,0 +1,158 @@
+"""Lists whose selection is columns and nothing else: PostgreSQL writes them, and the text goes to the socket untouched.
+
+A resolver asks `plain` whether its field is selected so. If it is, one statement answers with the finished text, which
+the fast executor takes for the value (see `executor`); anything else in the selection, and the list is read as usual.
+What a selection comes to is worked out once for each document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from graphql import (
+    FieldNode,
+    FragmentSpreadNode,
+    GraphQLObjectType,
+    GraphQLResolveInfo,
+    get_named_type,
+)
+from strawberry.schema.schema_converter import GraphQLCoreConverter
+
+from sharewell.store.written import CURSOR, Columns, Fixed, Members, Wanted, Written
+from sharewell_schema.context import Info
+from sharewell_schema.executor import Finished
+from sharewell_schema.paging import write_cursor
+
+MOST_KEPT: Final = 1024  #: selections in memory
+
+Fields = Mapping[str, list[FieldNode]]  #: by name in the answer
+PageParts = tuple[tuple[str, str], ...]  #: of `pageInfo`: names in the answer, and the field
+
+
+class NotPlain(Exception):
+    """Something is selected that is no column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """What is selected of a connection."""
+
+    wanted: Wanted
+    parts: tuple[tuple[str, int | Fixed | PageParts], ...]  #: by name in the answer; a number is that of a list
+
+    def told(self, page: Written, *, continued: bool) -> Any:
+        """The text of the connection, in the place of a connection."""
+        told = (f'"{name}":{self._part(part, page, continued=continued)}' for name, part in self.parts)
+        return Finished(f"{{{','.join(told)}}}")
+
+    def _part(self, part: int | Fixed | PageParts, page: Written, *, continued: bool) -> str:
+        match part:
+            case int():
+                return f"[{page.lists[part]}]"
+            case Fixed():
+                return f'"{part.text}"'
+            case _:
+                known = _page_info(page, continued=continued)
+                return orjson.dumps({name: known[field] for name, field in part}).decode()
+
+
+def _page_info(page: Written, *, continued: bool) -> Mapping[str, object]:
+    start, end = (None, None) if page.ends is None else (write_cursor(each.bytes) for each in page.ends)
+    return {
+        "hasNextPage": page.has_more, "hasPreviousPage": continued, "startCursor": start, "endCursor": end,
+        "__typename": "PageInfo",
+    }  # fmt: skip
+
+
+_KEPT: dict[tuple[int, ...], tuple[list[FieldNode], Plain | None]] = {}
+
+
+def plain(info: Info, columns: Columns) -> Plain | None:
+    """What is selected of the connection that is being resolved, if `columns` have all of it."""
+    raw: GraphQLResolveInfo[Any] = info._raw_info  # noqa: SLF001 - strawberry's own view costs far more
+    if not info.context.writes:
+        return None
+    key = tuple(map(id, raw.field_nodes))
+    known = _KEPT.get(key)
+    if known is None:
+        if len(_KEPT) >= MOST_KEPT:
+            _KEPT.clear()
+        known = _KEPT[key] = raw.field_nodes, _made(raw, columns)  # with the nodes, so that their ids stay theirs
+    return known[1]
+
+
+def _made(raw: GraphQLResolveInfo[Any], columns: Columns) -> Plain | None:
+    try:
+        return _Selection(raw, columns).plain(get_named_type(raw.return_type))
+    except NotPlain:
+        return None
+
+
+class _Selection:
+    """Reads one selection. Raises `NotPlain`."""
+
+    def __init__(self, raw: GraphQLResolveInfo[Any], columns: Columns) -> None:
+        self._columns, self._fragments = columns, raw.fragments
+        self._nodes = raw.field_nodes
+
+    def plain(self, kind: Any) -> Plain:
+        lists: list[Members] = []
+        parts: list[tuple[str, int | Fixed | PageParts]] = []
+        for name, nodes in self._fields(kind, self._nodes).items():
+            match field := nodes[0].name.value:
+                case "__typename":
+                    parts.append((name, Fixed(kind.name)))
+                case "nodes" | "edges":
+                    parts.append((name, len(lists)))
+                    lists.append(self._members(get_named_type(kind.fields[field].type), nodes))
+                case "pageInfo":
+                    below = self._fields(get_named_type(kind.fields[field].type), nodes)
+                    parts.append((name, tuple((told, those[0].name.value) for told, those in below.items())))
+                case _:
+                    raise NotPlain(field)
+        return Plain(Wanted(tuple(lists), ends=_asks_for_ends(part for _, part in parts)), tuple(parts))
+
+    def _members(self, kind: GraphQLObjectType, nodes: list[FieldNode]) -> Members:
+        return tuple((name, self._member(kind, those)) for name, those in self._fields(kind, nodes).items())
+
+    def _member(self, kind: GraphQLObjectType, nodes: list[FieldNode]) -> str | Fixed | Members:
+        name = nodes[0].name.value
+        if name == "__typename":
+            return Fixed(kind.name)
+        if kind.fields.keys() == {"cursor", "node"}:
+            inner: Any = get_named_type(kind.fields[name].type)
+            return CURSOR if name == "cursor" else self._members(inner, nodes)
+        definition = kind.fields[name].extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+        if definition is None or not definition.is_basic_field or definition.python_name not in self._columns.texts:
+            raise NotPlain(name)
+        attribute: str = definition.python_name
+        return attribute
+
+    def _fields(self, kind: GraphQLObjectType, nodes: Iterable[FieldNode]) -> Fields:
+        """What is selected of an object of `kind`: the nodes of each name, in the order of the answer."""
+        found: dict[str, list[FieldNode]] = {}
+        for node in nodes:
+            self._collect(kind, node, found)
+        return found
+
+    def _collect(self, kind: GraphQLObjectType, above: Any, found: dict[str, list[FieldNode]]) -> None:
+        for node in above.selection_set.selections if above.selection_set else ():
+            if node.directives:
+                raise NotPlain("a directive")
+            if isinstance(node, FieldNode):
+                found.setdefault((node.alias or node.name).value, []).append(node)
+                continue
+            inner: Any = self._fragments[node.name.value] if isinstance(node, FragmentSpreadNode) else node
+            if inner.directives:
+                raise NotPlain("a directive")
+            if inner.type_condition is not None and inner.type_condition.name.value != kind.name:
+                raise NotPlain("an abstract type")
+            self._collect(kind, inner, found)
+
+
+def _asks_for_ends(parts: Iterable[int | Fixed | PageParts]) -> bool:
+    fields = (field for part in parts if isinstance(part, tuple) for _, field in part)
+    return not {"startCursor", "endCursor"}.isdisjoint(fields)
