@@ -131,6 +131,7 @@ QUERIES = {
     "explainOwnRefusal": "query ($own: UUID!) { whyRefused(decision: $own) { action } }",
     "reviewAccess": "query ($client: String!) { whatCan(clientId: $client) { action } }",
     "simulatePolicy": "query ($files: [PolicyFileInput!]!) { policyComparison(files: $files) { relation } }",
+    "introspect": "query { __schema { queryType { name } } }",
     "viewPerson": "query { people { nodes { id } } }",
     "viewPolicy": "query { policySet { sha256 } }",
     "viewPolicyVersion": "query { policyVersions { nodes { number } } }",
@@ -188,6 +189,7 @@ def mutations(things: Mapping[str, Any], number: int) -> dict[str, tuple[str, di
         "registerPerson": ("registerPerson", {"login": f"person-{number}", "name": "New", "roles": ["REGULATOR"]}),
         "disablePerson": ("disablePerson", {"person": things["invited person"]}),
         "disableClient": ("disableClient", {"clientId": things["spare client"]}),
+        "trustDocuments": ("trustDocuments", {"clientId": things["spare client"], "documents": []}),
         "chooseFairness": ("chooseFairness", {"region": REGION, "resource": "bed.adult"}),
         "draftPolicy": ("draftPolicies", {
             "files": [{"name": "draft.cedar", "text": f"// draft {number}"}], "why": "A draft that stays one.",
