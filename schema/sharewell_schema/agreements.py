@@ -13,7 +13,7 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
 
 described(
@@ -45,6 +45,7 @@ class Agreement:
     proposed_at: datetime = field("When the giver proposed it.")
     accepted_at: datetime | None = field("When the receiver accepted it; before, nothing is shown.")
     ended_at: datetime | None = field("When either ended, took back or declined it.")
+    changed_by: UUID = field("Identifier of the decision that changed it last.", name="changedById")
 
 
 @strawberry.input(description="What to show another institution.")
@@ -63,6 +64,7 @@ class ProposeAgreementInput:
 class AcceptAgreementInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
+    if_changed_by: UUID | None = seen_field()
     agreement: UUID = field("Which.")
 
 
@@ -70,6 +72,7 @@ class AcceptAgreementInput:
 class EndAgreementInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
+    if_changed_by: UUID | None = seen_field()
     agreement: UUID = field("Which; what was seen by it cannot be unseen.")
 
 

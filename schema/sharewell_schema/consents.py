@@ -12,7 +12,7 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import fetch_edges
-from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.receipts import EDGES, institution_edge
 
@@ -29,6 +29,7 @@ class Consent:
     given_at: datetime = field("When it was given.")
     until: datetime = field("Until when it stands.")
     withdrawn_at: datetime | None = field("When it was taken back.")
+    changed_by: UUID = field("Identifier of the decision that changed it last.", name="changedById")
 
 
 @strawberry.input(description="Consent to be given.")
@@ -44,6 +45,7 @@ class GiveConsentInput:
 class WithdrawConsentInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
+    if_changed_by: UUID | None = seen_field()
     consent: UUID = field("Which; what it confirmed already stays confirmed.")
 
 

@@ -13,7 +13,7 @@ from sharewell.domain.institutions import InstitutionDraft, InstitutionKind, Ins
 from sharewell.store.institutions import WRITTEN, InstitutionList
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
-from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
 from sharewell_schema.paging import FIRST, OLDEST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.plain import plain
 
@@ -42,6 +42,8 @@ class Institution:
     equity_group: str = field("The group an equity rule counts it to; `general` where none was given.")
     status: InstitutionStatus = field("Whether it may act.")
     registered_at: datetime = field("When it was taken in.")
+    changed_by: UUID = field("Identifier of the decision that took it in or changed its standing last.",
+                             name="changedById")  # fmt: skip
 
 
 @strawberry.input(description="A new institution.")
@@ -68,6 +70,7 @@ class RegisterInstitutionPayload:
 class SetInstitutionStatusInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
+    if_changed_by: UUID | None = seen_field()
     institution: UUID = field("Which institution.")
     status: InstitutionStatus = field("Whether it may act from now on.")
 

@@ -38,6 +38,11 @@ BEHALF = (
     "person is the same wish."
 )
 
+SEEN = (
+    "The decision that changed it last, as you read it (`changedById`); if another has changed it since, nothing is "
+    "done and the answer is CONFLICT. By default it is changed as it is."
+)
+
 Payload = TypeVar("Payload")
 
 
@@ -76,6 +81,11 @@ def person_field() -> Any:
     return strawberry.field(description=BEHALF, default=None)
 
 
+def seen_field() -> Any:
+    """The field that comes third where something is changed that clients may have read."""
+    return strawberry.field(description=SEEN, default=None)
+
+
 def wish(operation: str, asked: Any, *, personal: Container[str] = ()) -> Wish:
     """What the input `asked` of a mutation wishes for, by its key. Raises `Invalid` for what cannot be stored.
 
@@ -90,7 +100,7 @@ def wish(operation: str, asked: Any, *, personal: Container[str] = ()) -> Wish:
         raise Invalid(f"the input cannot be written as JSON: {error}.", field="input") from None
     return Wish(
         key=asked.idempotency_key, operation=operation, input_sha256=hashlib.sha256(body).hexdigest(),
-        on_behalf_of=_person(asked.on_behalf_of),
+        on_behalf_of=_person(asked.on_behalf_of), if_changed_by=getattr(asked, "if_changed_by", None),
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.plain import plain
 from sharewell_schema.resources import Resource
@@ -51,6 +51,8 @@ class Offer:
     expires_on: date | None = field("Day on which the lot of a consumable expires.")
     status: OfferStatus = field("Whether units may still be promised.")
     published_at: datetime = field("When it was published.")
+    changed_by: UUID = field("Identifier of the decision that changed it, or what is promised of it, last.",
+                             name="changedById")  # fmt: skip
 
 
 @strawberry.input(description="Units an institution pledges to others.")
@@ -77,6 +79,7 @@ class PublishOfferPayload:
 class WithdrawOfferInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
+    if_changed_by: UUID | None = seen_field()
     offer: UUID = field("Which offer.")
 
 

@@ -14,7 +14,7 @@ from sharewell.vetting.changes import ChangeKind
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
 from sharewell_schema.paging import FIRST, After, Connection, First, bad_cursor, connection, how_many, read_cursor
 from sharewell_schema.scalars import Json
 
@@ -163,6 +163,7 @@ class DraftPoliciesInput:
 class EditPoliciesInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
+    if_changed_by: UUID | None = seen_field()
     version: int = field("Number of the version.")
     files: list[PolicyFileChangeInput] = field("The files that change; all others stay as they are.")
 
@@ -180,6 +181,7 @@ class SimulatePoliciesInput:
 class ApprovePoliciesInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
+    if_changed_by: UUID | None = seen_field()
     version: int = field("Number of the version.")
     sha256: str = field(SHA256, name="sha256")
     effective_from: datetime | None = field(
@@ -191,6 +193,7 @@ class ApprovePoliciesInput:
 class WithdrawPolicyVersionInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
+    if_changed_by: UUID | None = seen_field()
     version: int = field("Number of the version; its time must not have come.")
 
 

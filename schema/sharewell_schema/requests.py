@@ -15,7 +15,7 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.plain import plain
 from sharewell_schema.receipts import Unfilled
@@ -86,6 +86,7 @@ class Request:
         description="What the newest run that answered it left open, and why; null where it left nothing.",
     )  # fmt: skip
     opened_at: datetime = field("When it was opened.")
+    changed_by: UUID = field("Identifier of the decision that changed it last.", name="changedById")
 
 
 @strawberry.input(description="Units an institution lacks.")
@@ -116,6 +117,7 @@ class OpenRequestPayload:
 class CancelRequestInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
+    if_changed_by: UUID | None = seen_field()
     request: UUID = field("Which request.")
 
 

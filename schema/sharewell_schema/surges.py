@@ -13,7 +13,7 @@ from sharewell.domain.surges import LONGEST, SHORT_HOLD, SurgeDraft, SurgeEnding
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.mutations import REMARK, OnBehalfOf, Receipt, key_field, paid, person_field, wish
+from sharewell_schema.mutations import REMARK, OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
 
 HOURS = LONGEST.total_seconds() / 3600
@@ -59,6 +59,7 @@ class SurgeMode:
     decision: UUID = field("Identifier of the decision that declared it; its bundle is the signed policy.",
                            name="decisionId")  # fmt: skip
     ended_by: UUID | None = field("Identifier of the decision that ended it.", name="endedById")
+    changed_by: UUID = field("Identifier of the decision that changed it last.", name="changedById")
 
 
 @strawberry.input(description="Surge mode for a region.")
@@ -76,6 +77,7 @@ class DeclareSurgeInput:
 class EndSurgeInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
+    if_changed_by: UUID | None = seen_field()
     surge: UUID = field("Which.")
 
 

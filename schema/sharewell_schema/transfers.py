@@ -15,7 +15,7 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.mutations import REMARK, OnBehalfOf, Receipt, key_field, paid, person_field, wish
+from sharewell_schema.mutations import REMARK, OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
 from sharewell_schema.offers import Offer
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.plain import plain
@@ -96,6 +96,7 @@ class Transfer:
     decline_reason: DeclineReason | None = field("Why the giver declined.")
     return_due_at: datetime | None = field("When a received loan is due back.")
     changed_at: datetime = field("When it took its newest step.")
+    changed_by: UUID = field("Identifier of the decision that changed it last.", name="changedById")
     steps: list[TransferStep] | None = strawberry.field(
         resolver=edge("steps", "id"), description="Every step it took, oldest first."
     )
@@ -105,6 +106,7 @@ class Transfer:
 class ConfirmTransferInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
+    if_changed_by: UUID | None = seen_field()
     transfer: UUID = field("Which transfer; it must be HELD, and its hold not over.")
 
 
@@ -112,6 +114,7 @@ class ConfirmTransferInput:
 class DeclineTransferInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
+    if_changed_by: UUID | None = seen_field()
     transfer: UUID = field("Which transfer; it must be HELD or CONFIRMED.")
     reason: DeclineReason = field("Why.")
     remark: str | None = field(REMARK, default=None)
@@ -121,6 +124,7 @@ class DeclineTransferInput:
 class DispatchTransferInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
+    if_changed_by: UUID | None = seen_field()
     transfer: UUID = field("Which transfer; it must be CONFIRMED.")
     units: int | None = field(
         "How many have really left, 1 or more; by default as many as adopted. Any other number is recorded as a "
@@ -132,6 +136,7 @@ class DispatchTransferInput:
 class ReceiveTransferInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
+    if_changed_by: UUID | None = seen_field()
     transfer: UUID = field("Which transfer; it must be DISPATCHED.")
     units: int | None = field(
         "How many have really arrived, 1 or more; by default as many as left. Any other number is recorded as a "
@@ -143,6 +148,7 @@ class ReceiveTransferInput:
 class ReturnTransferInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
+    if_changed_by: UUID | None = seen_field()
     transfer: UUID = field("Which transfer; it must be RECEIVED or RETURN_DUE, and no consumable.")
 
 

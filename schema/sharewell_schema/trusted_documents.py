@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 import strawberry
 
@@ -12,7 +13,7 @@ from sharewell.domain.trusted_documents import TrustedDocuments as Trusted
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, field, mutation, query
 from sharewell_schema.documents import prepare
-from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
 
 
 @strawberry.type(description="A GraphQL document that a client may send.")
@@ -30,12 +31,14 @@ class TrustedDocuments:
     client_id: str = field("The client.")
     documents: list[TrustedDocument] = strawberry.field(resolver=_documents, description="The documents, by name.")
     trusted_at: datetime = field("Since when this list is in force.")
+    changed_by: UUID = field("Identifier of the decision that gave it this list.", name="changedById")
 
 
 @strawberry.input(description="The documents that a client may send, in place of those before.")
 class TrustDocumentsInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
+    if_changed_by: UUID | None = seen_field()
     client_id: str = field("Which client.")
     documents: list[str] = field("Its documents, up to 200, each valid; none at all lets it send anything again.")
 

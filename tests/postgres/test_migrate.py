@@ -141,21 +141,71 @@ insert into sharewell.transfer_step
 """
 
 
-async def test_what_moved_before_it_was_counted_counts_as_adopted(
-    database_server: TestServer, empty_database_name: str, conn: Connection, tmp_path: Path
+#: An offer nobody took from and one of which a plan promises units, from before offers named what changed them last.
+PLEDGED_BEFORE = """
+set session_replication_role = replica;
+alter table sharewell.offer disable trigger needs_entry_insert;
+alter table sharewell.transfer disable trigger needs_entry_insert;
+create temp table named as select n, gen_random_uuid() as id from generate_series(1, 3) n;
+insert into audit.staged (id, staged_id) select id, n from named;
+insert into sharewell.offer
+  select id, id, 'bed.adult', 4, 0, 0, now(), now() + interval '1 day', '', null, 'open', now(), id from named
+   where n <= 2;
+insert into sharewell.transfer (id, offer_id, request_id, giver_id, receiver_id, resource, quantity, state, reason,
+                                allocation_id, hold_until, changed_at, decision_id)
+  select o.id, o.id, o.id, o.id, gen_random_uuid(), 'bed.adult', 4, 'held', '', o.id, now(), now(), last.id
+    from named o, named last where o.n = 2 and last.n = 3;
+alter table sharewell.offer enable always trigger needs_entry_insert;
+alter table sharewell.transfer enable always trigger needs_entry_insert;
+"""
+
+
+async def upgraded_over(
+    rows: str, name: str, database_server: TestServer, database: str, conn: Connection, folder: Path
 ) -> None:
+    """Put `rows` into a database as it was before the migration `name`, and then run that and all later ones."""
     ours = migrations(files("sharewell_schema") / "sql")
-    before = next(each.number for each in ours if each.name == "0010_governance.sql")
+    before = next(each.number for each in ours if each.name == name)
     for each in ours:
         if each.number < before:
-            (tmp_path / each.name).write_text(each.sql)
-    await migrate(conn, tmp_path)
-    admin = await asyncpg.connect(database_server.url(empty_database_name))
+            (folder / each.name).write_text(each.sql)
+    await migrate(conn, folder)
+    admin = await asyncpg.connect(database_server.url(database))
     try:
-        await admin.execute(MOVED_BEFORE)
+        await admin.execute(rows)
     finally:
         await admin.close()
     await migrate(conn, files("sharewell_schema") / "sql")
+
+
+async def test_offers_from_before_are_changed_by_what_promised_their_units_or_published_them(
+    database_server: TestServer, empty_database_name: str, conn: Connection, tmp_path: Path
+) -> None:
+    await upgraded_over(
+        PLEDGED_BEFORE, "0026_versions.sql", database_server, empty_database_name, conn, tmp_path
+    )
+    admin = await asyncpg.connect(database_server.url(empty_database_name))
+    try:
+        rows = await admin.fetch(
+            "select s.staged_id as changed, o.changed_by = o.decision_id as untouched"
+            "  from sharewell.offer o join audit.staged s on s.id = o.changed_by order by 1"
+        )
+        still_guarded = await admin.fetchval(
+            "select tgenabled = 'A' from pg_trigger"
+            " where tgrelid = 'sharewell.offer'::regclass and tgname = 'needs_entry_update'"
+        )
+    finally:
+        await admin.close()
+    assert [tuple(row) for row in rows] == [(1, True), (3, False)]
+    assert still_guarded
+
+
+async def test_what_moved_before_it_was_counted_counts_as_adopted(
+    database_server: TestServer, empty_database_name: str, conn: Connection, tmp_path: Path
+) -> None:
+    await upgraded_over(
+        MOVED_BEFORE, "0010_governance.sql", database_server, empty_database_name, conn, tmp_path
+    )
     rows = await conn.fetch(
         "select state, dispatched, extract(hour from dispatched_at at time zone 'UTC')::integer as left_at, received,"
         " extract(hour from received_at at time zone 'UTC')::integer as came_at from sharewell.transfer order by state"

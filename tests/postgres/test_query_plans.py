@@ -117,7 +117,7 @@ insert into sharewell.offer
   select pg_temp.id(3, n), pg_temp.id(1, n % {HOUSES}), case when n % 2 = 0 then 'bed.adult' else 'ventilator' end, 5,
          case when n % 3 = 0 then 5 else 0 end, 0, timestamptz '{NOW}' - (20000 - n) * interval '1 hour',
          timestamptz '{NOW}' - (19900 - n) * interval '1 hour', '', null,
-         case when n % 4 = 0 then 'withdrawn' else 'open' end, timestamptz '{NOW}', pg_temp.id(9, n)
+         case when n % 4 = 0 then 'withdrawn' else 'open' end, timestamptz '{NOW}', pg_temp.id(9, n), pg_temp.id(9, n)
     from generate_series(1, 20000) n;
 insert into sharewell.request
   select pg_temp.id(4, n), pg_temp.id(1, n % {HOUSES}), case when n % 2 = 0 then 'bed.adult' else 'ventilator' end, 5,

@@ -162,8 +162,11 @@ class Shape:
 
 
 WHOSE = {"institution_id": "institution"}
+CHANGED = {"decision_id": "changed_by"}
 SHAPES = (
-    Shape(Institution, "institutions: BY_ID BY_IDS BY_CODE IN_REGION PAGE", "sharewell.institution"),
+    Shape(
+        Institution, "institutions: BY_ID BY_ID_LOCKED BY_IDS BY_CODE IN_REGION PAGE", "sharewell.institution", CHANGED
+    ),
     Shape(Resource, "resources: BY_CODE PAGE", "sharewell.resource"),
     Shape(
         CapacityReport, "capacity: BY_ID BY_IDS LATEST LATEST_IN_REGION NEWEST_OF_REGION PAGE",
@@ -172,11 +175,13 @@ SHAPES = (
     Shape(SeriesPoint, "capacity: SERIES", renamed=WHOSE),
     Shape(Offer, "offers: BY_ID BY_ID_LOCKED OPEN_IN_REGION LOCK_THESE PAGE", "sharewell.offer", WHOSE),
     Shape(
-        Request, "requests: BY_ID BY_ID_LOCKED OPEN_IN_REGION LOCK_THESE ENDED PAGE", "sharewell.request", WHOSE
+        Request, "requests: BY_ID BY_ID_LOCKED OPEN_IN_REGION LOCK_THESE ENDED PAGE", "sharewell.request",
+        WHOSE | CHANGED,
     ),
     Shape(
         Transfer, "transfers: BY_ID BY_ID_LOCKED BY_IDS EXPIRED_HOLDS DUE_BACK OPEN_HOLDS NOT_DISPATCHED PAGE",
-        "sharewell.transfer", {f"{name}_id": name for name in ("offer", "request", "giver", "receiver", "allocation")},
+        "sharewell.transfer",
+        {f"{name}_id": name for name in ("offer", "request", "giver", "receiver", "allocation")} | CHANGED,
     ),
     Shape(TransferStep, "transfers: STEPS", renamed={"decision_id": "decision"}),
     Shape(
@@ -192,7 +197,7 @@ SHAPES = (
     Shape(SurgeMode, "surges: BY_ID BY_ID_LOCKED OPEN_FOR IN_FORCE OVER PAGE", renamed={"decision_id": "decision"}),
     Shape(
         Agreement, "agreements: BY_ID BY_ID_LOCKED IN_FORCE_BY IN_FORCE_FOR PAGE", "sharewell.agreement",
-        {"giver_id": "giver", "receiver_id": "receiver"},
+        {"giver_id": "giver", "receiver_id": "receiver"} | CHANGED,
     ),
     Shape(
         BrokenGlass, "break_glass: BY_ID BY_ID_LOCKED LAST OVER PAGE", "sharewell.break_glass",
@@ -208,7 +213,7 @@ SHAPES = (
         SurgeMode, "surges: BY_ID BY_IDS BY_ID_LOCKED OPEN_FOR IN_FORCE OVER PAGE", renamed={"decision_id": "decision"}
     ),
     Shape(Happening, "happenings: BETWEEN"),
-    Shape(Consent, "consents: BY_ID BY_ID_LOCKED STANDING PAGE", "sharewell.consent", WHOSE),
+    Shape(Consent, "consents: BY_ID BY_ID_LOCKED STANDING PAGE", "sharewell.consent", WHOSE | CHANGED),
     Shape(
         SubjectKey, "subjects: BY_LOOKUP BY_LOOKUP_HELD BY_REF BY_REF_LOCKED UNDER", "erasable.subject_key"
     ),

@@ -13,6 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from sharewell.domain import checks
+from sharewell.domain.audit import UNDECIDED
 from sharewell.domain.errors import Conflict, Invalid
 
 LONGEST: Final = timedelta(days=366)  #: so that each is looked at once a year
@@ -39,6 +40,7 @@ class Agreement:
     proposed_at: datetime
     accepted_at: datetime | None = None
     ended_at: datetime | None = None
+    changed_by: UUID = UNDECIDED  #: the decision that changed it last
 
     @classmethod
     def propose(

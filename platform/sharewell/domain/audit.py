@@ -17,13 +17,17 @@ from sharewell.domain import canonical
 from sharewell.domain.canonical import Json
 from sharewell.domain.errors import Invalid
 
-__all__ = ["ALLOWED", "KINDS", "REFUSED", "Decision", "EntryTooLarge", "Json", "NotADecision", "parse_entry"]
+__all__ = [
+    "ALLOWED", "KINDS", "REFUSED", "UNDECIDED", "Decision", "EntryTooLarge", "Json", "NotADecision", "parse_entry",
+]  # fmt: skip
 
 VERSION: Final = 1  #: of the layout of an entry
 LARGEST_ENTRY: Final = 65_535  #: bytes; tlog-tiles gives the length two bytes
 
 ALLOWED: Final = "allowed"
 REFUSED: Final = "refused"
+#: Stands for the decision that changed a thing last until that one is on record.
+UNDECIDED: Final = UUID(int=0)
 
 #: Every kind of decision that is recorded, and what it means.
 KINDS: Final[Mapping[str, str]] = {

@@ -8,6 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from sharewell.domain import checks
+from sharewell.domain.audit import UNDECIDED
 from sharewell.domain.errors import Conflict, Invalid
 
 LONGEST: Final = timedelta(days=366)
@@ -23,6 +24,7 @@ class Consent:
     given_at: datetime
     until: datetime
     withdrawn_at: datetime | None = None
+    changed_by: UUID = UNDECIDED  #: the decision that changed it last
 
     @classmethod
     def give(cls, *, id: UUID, by: UUID, resource: str, until: datetime, at: datetime) -> Consent:  # noqa: A002

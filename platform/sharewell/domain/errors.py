@@ -83,6 +83,10 @@ class IdempotencyConflict(Conflict):
     """The idempotency key was used before with another input; use a new key for a new wish."""
 
 
+class ChangedSince(Conflict):
+    """Another decision has changed it since you read it, or it never was as you say; read it again, then decide."""
+
+
 class WrongStep(Conflict):
     """The transfer is not in a state from which this step can be taken."""
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from sharewell.domain import checks
+from sharewell.domain.audit import UNDECIDED
 from sharewell.domain.errors import Invalid
 
 
@@ -58,6 +59,7 @@ class Institution:
     equity_group: str
     status: InstitutionStatus
     registered_at: datetime
+    changed_by: UUID = UNDECIDED  #: the decision that took it in or changed its standing last
 
     @classmethod
     def register(cls, draft: InstitutionDraft, *, id: UUID, at: datetime) -> Institution:  # noqa: A002

@@ -8,6 +8,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from sharewell.domain import checks
+from sharewell.domain.audit import UNDECIDED
 from sharewell.domain.errors import Conflict, Invalid
 from sharewell.domain.resources import Resource, ResourceKind
 
@@ -48,6 +49,7 @@ class Offer:
     expires_on: date | None
     status: OfferStatus
     published_at: datetime
+    changed_by: UUID = UNDECIDED  #: the decision that changed it last, promises too
 
     @classmethod
     def publish(

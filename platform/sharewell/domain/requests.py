@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from sharewell.domain import checks
+from sharewell.domain.audit import UNDECIDED
 from sharewell.domain.errors import Conflict, Invalid
 
 FURTHEST_AHEAD = timedelta(days=92)  #: nobody knows a need further ahead than this
@@ -81,6 +82,7 @@ class Request:
     opened_at: datetime
     raised: int = 0  #: units that count as needed on the institution's word, where forecast and census fall short
     raise_reason: RaiseReason | None = None
+    changed_by: UUID = UNDECIDED  #: the decision that changed it last
 
     @classmethod
     def open(cls, draft: RequestDraft, *, id: UUID, by: UUID, at: datetime) -> Request:  # noqa: A002

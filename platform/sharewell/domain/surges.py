@@ -90,6 +90,11 @@ class SurgeMode:
             ended_by=None, signed=False,
         )  # fmt: skip
 
+    @property
+    def changed_by(self) -> UUID:
+        """The decision that changed it last."""
+        return self.ended_by or self.decision
+
     def in_force(self, at: datetime) -> bool:
         """Whether it shortens approvals at `at`."""
         return self.signed and self.ended_at is None and at < self.until

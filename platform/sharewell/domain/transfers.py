@@ -15,6 +15,7 @@ from typing import Final
 from uuid import UUID
 
 from sharewell.domain import checks
+from sharewell.domain.audit import UNDECIDED
 from sharewell.domain.errors import HoldExpired, Invalid, WrongStep
 from sharewell.domain.resources import Resource, ResourceKind
 
@@ -93,6 +94,7 @@ class Transfer:
     dispatched_at: datetime | None = None
     received: int | None = None  #: units that really arrived
     received_at: datetime | None = None
+    changed_by: UUID = UNDECIDED  #: the decision that changed it last
 
     @property
     def on_the_way(self) -> int:

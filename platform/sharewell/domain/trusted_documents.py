@@ -9,7 +9,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
+from sharewell.domain.audit import UNDECIDED
 from sharewell.domain.errors import Invalid
 
 MOST = 200  #: documents of one client
@@ -28,6 +30,7 @@ class TrustedDocuments:
     client_id: str
     texts: Mapping[str, str]  #: by name, see `document_name`
     trusted_at: datetime
+    changed_by: UUID = UNDECIDED  #: the decision that gave the list
 
     @classmethod
     def of(cls, client_id: str, texts: Sequence[str], *, at: datetime) -> TrustedDocuments:

@@ -84,7 +84,9 @@ class AgreementService:
         async with self._office.act(caller, action, target, wish) as act:
             if act.repeated:
                 return act.again(Agreement)
-            agreement = step(await act.tx.agreements.get(id, lock=True), act.at)
+            before = await act.tx.agreements.get(id, lock=True)
+            act.check_as_read(before.changed_by)
+            agreement = step(before, act.at)
             decision = await act.record(
                 kind, "agreement", id, {"giver": str(found.giver), "receiver": str(found.receiver)},
                 institution=found.giver,

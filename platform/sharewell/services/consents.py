@@ -46,7 +46,9 @@ class ConsentService:
         async with self._office.act(caller, Action.WITHDRAW_CONSENT, target, wish) as act:
             if act.repeated:
                 return act.again(Consent)
-            consent = (await act.tx.consents.get(id, lock=True)).withdraw(at=act.at)
+            before = await act.tx.consents.get(id, lock=True)
+            act.check_as_read(before.changed_by)
+            consent = before.withdraw(at=act.at)
             decision = await act.record("consent.withdrawn", "consent", id, {}, institution=owner)
             await act.tx.consents.withdraw(consent, decision)
             return await act.done(consent, decision)

@@ -44,7 +44,8 @@ class InstitutionService:
         async with self._office.act(caller, Action.UPDATE_INSTITUTION, target, wish) as act:
             if act.repeated:
                 return act.again(Institution)
-            before = await act.tx.institutions.get(id)
+            before = await act.tx.institutions.get(id, lock=True)
+            act.check_as_read(before.changed_by)
             decision = await act.record(
                 "institution.updated", "institution", id, {"from": before.status, "to": status}, institution=id
             )

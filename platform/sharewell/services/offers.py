@@ -58,9 +58,11 @@ class OfferService:
         async with self._office.act(caller, Action.WITHDRAW_OFFER, target, wish) as act:
             if act.repeated:
                 return act.again(Offer)
-            offer = (await act.tx.offers.get(id, lock=True)).withdraw()
+            before = await act.tx.offers.get(id, lock=True)
+            act.check_as_read(before.changed_by)
+            offer = before.withdraw()
             decision = await act.record("offer.withdrawn", "offer", id, {"promised": offer.promised}, institution=owner)
-            await act.tx.offers.withdraw(id)
+            await act.tx.offers.withdraw(id, decision)
             return await act.done(offer, decision)
 
     async def get(self, caller: Caller, id: UUID) -> Offer:  # noqa: A002

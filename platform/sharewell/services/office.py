@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
@@ -23,7 +23,7 @@ from sharewell.audit.erasure import Opened, Vault
 from sharewell.authz import Authorizer, PolicyError
 from sharewell.domain.audit import ALLOWED, REFUSED, Decision, Json
 from sharewell.domain.code import code_version
-from sharewell.domain.errors import Forbidden, NotFound, Unavailable
+from sharewell.domain.errors import ChangedSince, Forbidden, NotFound, Unavailable
 from sharewell.domain.inquiry import ASKED
 from sharewell.domain.policy import BETWEEN, MANY, Action, Ruling, Target
 from sharewell.domain.predicate import NOTHING, Predicate
@@ -99,6 +99,14 @@ class Act:
         owner = institution or self.caller.institution
         return await self._stage(kind, ALLOWED, (subject_kind, str(subject_id)), details, owner)
 
+    def check_as_read(self, changed_by: UUID | None) -> None:
+        """Raise `ChangedSince` where the caller read the thing before `changed_by`, the last decision about it.
+
+        Call it with the thing locked: of two who read the same, one changes it and the other is told.
+        """
+        if self.wish is not None and self.wish.if_changed_by not in (None, changed_by):
+            raise ChangedSince(field="ifChangedBy")
+
     async def refused(self, target: Target) -> None:
         """Stage the entry that says it was refused."""
         await self._stage("access.refused", REFUSED, (target.kind, target.id), {}, self.caller.institution)
@@ -132,7 +140,8 @@ class Act:
         return self.person.seal(person, entry).to_json()
 
     async def done(self, subject: Subject, decision: UUID) -> Done[Subject]:
-        """Keep the answer under the idempotency key, if there is one, and return it."""
+        """Keep the answer under the idempotency key, if there is one, and return it; it says what changed it last."""
+        subject = _as_left_by(decision, subject)
         if self.wish is not None:
             answer = {"subject": subject, "decision": decision, "at": self.at}
             await self.tx.answered.keep(self.caller.principal, self.wish, answer)
@@ -515,6 +524,12 @@ def _decision(
         subject_kind=subject[0], subject_id=subject[1], details=details, request_id=caller.request_id,
         nonce=new_salt(),
     )  # fmt: skip
+
+
+def _as_left_by(decision: UUID, subject: Any) -> Any:
+    if is_dataclass(subject) and any(each.name == "changed_by" for each in fields(subject)):
+        return replace(subject, changed_by=decision)  # type: ignore[type-var]
+    return subject
 
 
 def new_salt() -> str:

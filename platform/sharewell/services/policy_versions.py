@@ -78,6 +78,7 @@ class PolicyVersionService:
                 return await _again(act)
             await act.tx.policy_versions.alone()
             before = await act.tx.policy_versions.get(number, lock=True)
+            act.check_as_read(before.changed_by)
             files = changed_files(await own_files(act.tx, before), changes)
             policy_set, findings = await self._kept(act.tx, files)
             version = before.edited(policy_set, findings, by=caller.principal, at=act.at)
@@ -120,6 +121,7 @@ class PolicyVersionService:
                 return await _again(act)
             await act.tx.policy_versions.alone()
             before = await act.tx.policy_versions.get(number, lock=True)
+            act.check_as_read(before.changed_by)
             await self._check_again(act.tx, before)
             start = effective_from or act.at
             version = before.approved(
@@ -138,7 +140,9 @@ class PolicyVersionService:
             if act.repeated:
                 return await _again(act)
             await act.tx.policy_versions.alone()
-            version = (await act.tx.policy_versions.get(number, lock=True)).withdrawn(act.at)
+            before = await act.tx.policy_versions.get(number, lock=True)
+            act.check_as_read(before.changed_by)
+            version = before.withdrawn(act.at)
             decision = await act.record("policy.withdrawn", "policy", number, _told(version))
             done = await _changed(act, version, decision)
         await self._policies.refresh()

@@ -62,7 +62,9 @@ class RequestService:
         async with self._office.act(caller, Action.CANCEL_REQUEST, target, wish) as act:
             if act.repeated:
                 return act.again(Request)
-            request = (await act.tx.requests.get(id, lock=True)).cancel()
+            before = await act.tx.requests.get(id, lock=True)
+            act.check_as_read(before.changed_by)
+            request = before.cancel()
             decision = await act.record("request.cancelled", "request", id, {}, institution=owner)
             await act.tx.requests.update(request, decision)
             return await act.done(request, decision)

@@ -44,6 +44,7 @@ class SurgeService:
             if act.repeated:
                 return act.again(SurgeMode)
             surge = await act.tx.surges.get(id, lock=True)
+            act.check_as_read(surge.changed_by)
             decision = await _end(act, surge, SurgeEnding.ENDED)
             return await act.done(await act.tx.surges.get(id), decision)
 

@@ -166,10 +166,11 @@ class TransferService:
                 done: Done[Transfer] = act.again(Transfer)
                 return replace(done, subject=self._told(caller, [done.subject])[0])
             before = await act.tx.transfers.get(id, lock=True)
+            act.check_as_read(before.changed_by)
             after = step(before, act.at)
             decision = await take_step(act, before, after, Remark.write(remark, salt=new_salt()))
             done = await act.done(after, decision)
-            return replace(done, subject=self._told(caller, [after])[0])
+            return replace(done, subject=self._told(caller, [done.subject])[0])
 
     async def _find(self, id: UUID) -> Transfer:  # noqa: A002
         async with self._office.looking() as tx:

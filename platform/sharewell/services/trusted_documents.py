@@ -30,6 +30,9 @@ class TrustedDocumentService:
             if act.repeated:
                 return act.again(TrustedDocuments)
             client = await act.tx.clients.get(client_id)
+            await act.tx.trusted_documents.alone(client_id)
+            before = await act.tx.trusted_documents.in_force(client_id)
+            act.check_as_read(None if before is None else before.changed_by)
             trusted = TrustedDocuments.of(client_id, texts, at=act.at)
             decision = await act.record(
                 "documents.trusted", "client", client_id, {"documents": sorted(trusted.texts)},

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-_COLUMNS = "id, giver_id, receiver_id, resource, detail, starts_at, until, proposed_at, accepted_at, ended_at"
+_COLUMNS = """id, giver_id, receiver_id, resource, detail, starts_at, until, proposed_at, accepted_at, ended_at,
+  decision_id"""
 ADD = f"""
-insert into sharewell.agreement ({_COLUMNS}, decision_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+insert into sharewell.agreement ({_COLUMNS}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 UPDATE = "update sharewell.agreement set accepted_at = $2, ended_at = $3, decision_id = $4 where id = $1"
 BY_ID = f"select {_COLUMNS} from sharewell.agreement where id = $1"
@@ -87,4 +88,5 @@ def _agreement(row: asyncpg.Record) -> Agreement:
         id=row["id"], giver=row["giver_id"], receiver=row["receiver_id"], resource=row["resource"],
         detail=SharedDetail(row["detail"]), starts_at=row["starts_at"], until=row["until"],
         proposed_at=row["proposed_at"], accepted_at=row["accepted_at"], ended_at=row["ended_at"],
+        changed_by=row["decision_id"],
     )  # fmt: skip

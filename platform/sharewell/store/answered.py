@@ -40,6 +40,7 @@ class Wish:
     operation: str
     input_sha256: str  #: says nothing of the person: a hash would outlive an erasure, and confirm a guess
     on_behalf_of: Person | None = None  #: never stored here
+    if_changed_by: UUID | None = None  #: the decision that changed the thing last when the caller read it
 
 
 class AnsweredRepository:

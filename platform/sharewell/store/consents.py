@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-_COLUMNS = "id, institution_id, resource, given_at, until, withdrawn_at"
-ADD = f"insert into sharewell.consent ({_COLUMNS}, decision_id) values ($1, $2, $3, $4, $5, $6, $7)"
+_COLUMNS = "id, institution_id, resource, given_at, until, withdrawn_at, decision_id"
+ADD = f"insert into sharewell.consent ({_COLUMNS}) values ($1, $2, $3, $4, $5, $6, $7)"
 WITHDRAW = "update sharewell.consent set withdrawn_at = $2, decision_id = $3 where id = $1"
 BY_ID = f"select {_COLUMNS} from sharewell.consent where id = $1"
 BY_ID_LOCKED = f"{BY_ID} for update"
@@ -74,5 +74,5 @@ class ConsentRepository:
 def _consent(row: asyncpg.Record) -> Consent:
     return Consent(
         id=row["id"], institution=row["institution_id"], resource=row["resource"], given_at=row["given_at"],
-        until=row["until"], withdrawn_at=row["withdrawn_at"],
+        until=row["until"], withdrawn_at=row["withdrawn_at"], changed_by=row["decision_id"],
     )  # fmt: skip

@@ -15,11 +15,12 @@ from sharewell.store.written import Columns, Wanted, Written, degrees, moment, n
 if TYPE_CHECKING:
     import asyncpg
 
-_COLUMNS = "id, code, name, kind, region, latitude, longitude, equity_group, status, registered_at"
+_COLUMNS = "id, code, name, kind, region, latitude, longitude, equity_group, status, registered_at, decision_id"
 ADD = f"""
-insert into sharewell.institution ({_COLUMNS}, decision_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+insert into sharewell.institution ({_COLUMNS}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 BY_ID = f"select {_COLUMNS} from sharewell.institution where id = $1"
+BY_ID_LOCKED = f"{BY_ID} for update"
 BY_IDS = f"select {_COLUMNS} from sharewell.institution where id = any ($1::uuid[])"
 BY_CODE = f"select {_COLUMNS} from sharewell.institution where code = $1"
 BY_CODES = f"select {_COLUMNS} from sharewell.institution where code = any ($1::text[])"
@@ -63,8 +64,8 @@ class InstitutionRepository:
         except UniqueViolationError as error:
             raise Conflict(f"an institution with code {i.code} is registered already.", field="code") from error
 
-    async def get(self, id: UUID) -> Institution:  # noqa: A002
-        row = await self._conn.fetchrow(BY_ID, id)
+    async def get(self, id: UUID, *, lock: bool = False) -> Institution:  # noqa: A002
+        row = await self._conn.fetchrow(BY_ID_LOCKED if lock else BY_ID, id)
         if row is None:
             raise NotFound(f"no institution has the id {id}.", field="institution")
         return _institution(row)
@@ -110,4 +111,5 @@ def _institution(row: asyncpg.Record) -> Institution:
         id=row["id"], code=row["code"], name=row["name"], kind=InstitutionKind(row["kind"]), region=row["region"],
         latitude=row["latitude"], longitude=row["longitude"], equity_group=row["equity_group"],
         status=InstitutionStatus(row["status"]), registered_at=row["registered_at"],
+        changed_by=row["decision_id"],
     )  # fmt: skip

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     import asyncpg
 
 _COLUMNS = """id, institution_id, resource, quantity, promised, minimum_kept, available_from, available_until, lot,
-  expires_on, status, published_at"""
+  expires_on, status, published_at, changed_by"""
 ADD = f"""
-insert into sharewell.offer ({_COLUMNS}, decision_id) values ($1, $2, $3, $4, 0, $5, $6, $7, $8, $9, $10, $11, $12)
+insert into sharewell.offer ({_COLUMNS}, decision_id) values ($1, $2, $3, $4, 0, $5, $6, $7, $8, $9, $10, $11, $12, $12)
 """
 BY_ID = f"select {_COLUMNS} from sharewell.offer where id = $1"
 BY_ID_LOCKED = f"{BY_ID} for update"
 BY_IDS = f"select {_COLUMNS} from sharewell.offer where id = any ($1::uuid[])"
-WITHDRAW = "update sharewell.offer set status = 'withdrawn' where id = $1"
+WITHDRAW = "update sharewell.offer set status = 'withdrawn', changed_by = $2 where id = $1"
 #: Open offers of a region that have units left and whose window has not ended.
 OPEN_IN_REGION = f"""
 select {", ".join("o." + c.strip() for c in _COLUMNS.split(","))}
@@ -97,8 +97,8 @@ class OfferRepository:
     async def by_ids(self, ids: list[UUID]) -> dict[UUID, Offer]:
         return {row["id"]: _offer(row) for row in await self._conn.fetch(BY_IDS, ids)}
 
-    async def withdraw(self, id: UUID) -> None:  # noqa: A002
-        await self._conn.execute(WITHDRAW, id)
+    async def withdraw(self, id: UUID, decision: UUID) -> None:  # noqa: A002
+        await self._conn.execute(WITHDRAW, id, decision)
 
     async def open_in_region(self, region: str, resources: list[str], at: datetime) -> list[Offer]:
         return [_offer(row) for row in await self._conn.fetch(OPEN_IN_REGION, region, resources, at)]
@@ -132,4 +132,5 @@ def _offer(row: asyncpg.Record) -> Offer:
         promised=row["promised"], minimum_kept=row["minimum_kept"], available_from=row["available_from"],
         available_until=row["available_until"], lot=row["lot"], expires_on=row["expires_on"],
         status=OfferStatus(row["status"]), published_at=row["published_at"],
+        changed_by=row["changed_by"],
     )  # fmt: skip

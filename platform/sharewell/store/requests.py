@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import asyncpg
 
 _COLUMNS = """id, institution_id, resource, requested, approved, fulfilled, urgency, needed_by, needed_until, reason,
-  status, remainder_of, note, opened_at, raised, raise_reason"""
+  status, remainder_of, note, opened_at, raised, raise_reason, decision_id"""
 ADD = f"""
-insert into sharewell.request ({_COLUMNS}, decision_id)
+insert into sharewell.request ({_COLUMNS})
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 """
 UPDATE = """
@@ -130,4 +130,5 @@ def _request(row: asyncpg.Record) -> Request:
         needed_until=row["needed_until"], reason=RequestReason(row["reason"]), status=RequestStatus(row["status"]),
         remainder_of=row["remainder_of"], note=row["note"], opened_at=row["opened_at"],
         raised=row["raised"], raise_reason=None if row["raise_reason"] is None else RaiseReason(row["raise_reason"]),
+        changed_by=row["decision_id"],
     )  # fmt: skip

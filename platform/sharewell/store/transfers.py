@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import asyncpg
 
 _COLUMNS = """id, offer_id, request_id, giver_id, receiver_id, resource, quantity, state, reason, allocation_id,
-  hold_until, decline_reason, return_due_at, changed_at, dispatched, dispatched_at, received, received_at"""
+  hold_until, decline_reason, return_due_at, changed_at, dispatched, dispatched_at, received, received_at,
+  decision_id"""
 ADD = """
 insert into sharewell.transfer (id, offer_id, request_id, giver_id, receiver_id, resource, quantity, state, reason,
                                 allocation_id, hold_until, decline_reason, return_due_at, changed_at, decision_id)
@@ -259,4 +260,5 @@ def _transfer(row: asyncpg.Record) -> Transfer:
         decline_reason=None if row["decline_reason"] is None else DeclineReason(row["decline_reason"]),
         return_due_at=row["return_due_at"], changed_at=row["changed_at"], dispatched=row["dispatched"],
         dispatched_at=row["dispatched_at"], received=row["received"], received_at=row["received_at"],
+        changed_by=row["decision_id"],
     )  # fmt: skip

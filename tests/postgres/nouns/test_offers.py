@@ -120,7 +120,7 @@ async def test_the_database_itself_refuses_a_pledge_beyond_what_is_free(world: W
             await conn.execute(
                 """insert into sharewell.offer select $2, institution_id, resource, 1, 0, 0, available_from,
                    available_until, lot, expires_on, status, published_at,
-                   (select id from audit.decision where kind = 'resource.defined' limit 1)
+                   (select id from audit.decision where kind = 'resource.defined' limit 1), changed_by
                    from sharewell.offer where id = $1""",
                 offer.id,
                 uuid7(),

@@ -66,7 +66,7 @@ MATRIX: dict[DatabaseRole, dict[str, Rights]] = {
         "horizon_movement": READ,
         "horizon_unmet": READ,
         "institution": Rights(insert=True, update=frozenset({"status", "decision_id"})),
-        "offer": Rights(insert=True, update=frozenset({"status"})),
+        "offer": Rights(insert=True, update=frozenset({"status", "changed_by"})),
         "override": ADD,
         "policy_step": READ,
         "policy_version": Rights(insert=True, update=VERSION),
