@@ -22,9 +22,9 @@ from graphql import (
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from sharewell.store.written import CURSOR, Columns, Fixed, Members, Wanted, Written
-from sharewell_schema.context import Info
+from sharewell_schema.context import Info, shown
 from sharewell_schema.executor import Finished
-from sharewell_schema.paging import write_cursor
+from sharewell_schema.paging import Connection, write_cursor
 
 MOST_KEPT: Final = 1024  #: selections in memory
 
@@ -43,10 +43,10 @@ class Plain:
     wanted: Wanted
     parts: tuple[tuple[str, int | Fixed | PageParts], ...]  #: by name in the answer; a number is that of a list
 
-    def told(self, page: Written, *, continued: bool) -> Any:
-        """The text of the connection, in the place of a connection."""
+    def told(self, page: Written, *, continued: bool) -> Connection[Any]:
+        """The text of the connection, which stands in for it."""
         told = (f'"{name}":{self._part(part, page, continued=continued)}' for name, part in self.parts)
-        return Finished(f"{{{','.join(told)}}}")
+        return shown(Connection, Finished(f"{{{','.join(told)}}}"))
 
     def _part(self, part: int | Fixed | PageParts, page: Written, *, continued: bool) -> str:
         match part:

@@ -51,17 +51,17 @@ async def measure(urls: Mapping[str, str], rounds: int = ROUNDS) -> list[dict[st
         async with open_pool(urls[DatabaseRole.GATEWAY], DatabaseRole.GATEWAY, most=4) as pool:
             settings = Settings(home=Path(home), allocate_after=None)
             services = build_services(settings, Database(pool), Authorizer.load())
-            caller, offer = await _fill(services)
+            caller, offer = await fill(services)
             fast, stock = graphql_app(services), graphql_app(services, StockExecutor)
             lists: dict[str, tuple[ASGIApp, Any]] = {
                 "list": (fast, {"query": LIST}),
                 "list, stock executor": (stock, {"query": LIST}),
                 "list with edges and institutions": (fast, {"query": EDGES}),
-                "list, plain": (_PlainList(services), {}),
+                "list, plain": (PlainList(services), {}),
             }
             small: dict[str, tuple[ASGIApp, Any]] = {
                 "one": (fast, {"query": ONE, "variables": {"id": str(offer)}}),
-                "one, plain": (_PlainOne(services), {"id": str(offer)}),
+                "one, plain": (PlainOne(services), {"id": str(offer)}),
             }
             # Apart, so that small ones are not measured in the litter that lists leave behind.
             seconds = await _in_turns(rounds, lists, caller) | await _in_turns(20 * rounds, small, caller)
@@ -87,7 +87,7 @@ def _record(benchmark: str, name: str, seconds: Mapping[str, list[float]]) -> di
     return found
 
 
-class _PlainList:
+class PlainList:
     """What one would write by hand: one permission, one statement, a dictionary a row, `JSONResponse`."""
 
     def __init__(self, services: Services) -> None:
@@ -110,7 +110,7 @@ class _PlainList:
         await JSONResponse(answer)(scope, receive, send)
 
 
-class _PlainOne:
+class PlainOne:
     """One offer by id, through the same use case."""
 
     def __init__(self, services: Services) -> None:
@@ -124,20 +124,21 @@ class _PlainOne:
         await JSONResponse(answer)(scope, receive, send)
 
 
-async def _fill(services: Services) -> tuple[Caller, UUID]:
-    """Institutions with `ROWS` offers between them; a caller that may see them, and the id of one."""
+async def fill(services: Services) -> tuple[Caller, UUID]:
+    """Institutions with `ROWS` offers between them; a caller that may see them, and the id of one of its own."""
     now = services.now()
     await services.resources.define_catalogue(operator())
     callers = [await _institution(services, number, now) for number in range(20)]
     window = (now, now + timedelta(days=3))
-    last: UUID | None = None
+    own: UUID | None = None
     for number in range(ROWS):
         caller = callers[number % len(callers)]
         draft = OfferDraft(resource="bed.adult", quantity=1, available_from=window[0], available_until=window[1])
         assert caller.institution is not None
-        last = (await services.offers.publish(caller, caller.institution, draft)).subject.id
-    assert last is not None
-    return callers[0], last
+        offer = (await services.offers.publish(caller, caller.institution, draft)).subject
+        own = offer.id if caller is callers[0] else own
+    assert own is not None
+    return callers[0], own
 
 
 async def _institution(services: Services, number: int, now: datetime) -> Caller:
