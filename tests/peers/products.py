@@ -132,6 +132,7 @@ def _is(product: Product, key: dict[str, Any]) -> bool:
     return product.variation is not None and bool(product.variation.id == key["variation"]["id"])
 
 
+# Names and values below are the fixed data that the tests look for.
 JANE = User(
     email=strawberry.ID("support@apollographql.com"), name="Jane Smith", total_products_created=1337,
     years_of_employment=10,

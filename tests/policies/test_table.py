@@ -8,13 +8,12 @@ from uuid import UUID
 
 from sharewell.authz import Authorizer
 from sharewell.domain.policy import BETWEEN, Action, Target
-from sharewell.domain.principals import Caller, Role
+from sharewell.domain.principals import WORKERS, Caller, Role
 from sharewell.domain.scopes import INTERNAL_SCOPES
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "policies.md"
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 OWN, OTHER, THIRD = (UUID(int=number) for number in (1, 2, 3))
-WORKERS = ("ingest", "forecast", "allocate", "expire", "seal", "reconcile", "retain")
 
 
 def table(authorizer: Authorizer) -> str:

@@ -194,7 +194,6 @@ SHAPES = (
         {f"{name}_id": name for name in ("transfer", "giver", "receiver", "decision")},
     ),
     Shape(OperatorTally, "deviations: TALLIES"),
-    Shape(SurgeMode, "surges: BY_ID BY_ID_LOCKED OPEN_FOR IN_FORCE OVER PAGE", renamed={"decision_id": "decision"}),
     Shape(
         Agreement, "agreements: BY_ID BY_ID_LOCKED IN_FORCE_BY IN_FORCE_FOR PAGE", "sharewell.agreement",
         {"giver_id": "giver", "receiver_id": "receiver"} | CHANGED,

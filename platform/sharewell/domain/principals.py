@@ -52,10 +52,6 @@ class Caller:
     proof_required: bool = False  #: its registration demands that
     client_id: str | None = None  #: the registered client through which a program or a person asks
 
-    @property
-    def is_institution(self) -> bool:
-        return self.institution is not None
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:

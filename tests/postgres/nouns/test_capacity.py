@@ -36,7 +36,9 @@ async def _all(world: World, who: Institution) -> list[CapacityReport]:
     page = await world.people.capacity.page(
         world.callers[who.id], before=NEWEST, institution=who.id, resource=None, first=50
     )
-    return [report for report in page.items if isinstance(report, CapacityReport)]
+    reports = [report for report in page.items if isinstance(report, CapacityReport)]
+    assert tuple(reports) == page.items, "one's own reports are told exactly"
+    return reports
 
 
 async def test_a_correction_counts_and_the_corrected_report_stays_as_it_was(world: World) -> None:
