@@ -22,8 +22,10 @@ from strawberry import federation
 from strawberry.extensions.tracing.apollo_federation import ApolloFederationTracingExtension as FederatedTracing
 from strawberry.schema_directive import Location
 
+from sharewell_schema.asked import Asked
+from sharewell_schema.documents import Document
 from sharewell_schema.executor import FastExecutor
-from sharewell_schema.view import Asked, View
+from sharewell_schema.view import View
 
 
 @federation.schema_directive(
@@ -169,12 +171,11 @@ class Query:
 class Traced(View):
     """Our view, and the trace that a gateway asks for by a header."""
 
-    async def _run(self, request: Request, asked: Asked) -> ExecutionResult:
-        trace = request.scope["state"]["caller"]
-        trace.execution_context = SimpleNamespace(context=SimpleNamespace(request=request))
-        with contextmanager(trace.on_operation)():
-            result = await super()._run(request, asked)
-        result.extensions = trace.get_results()
+    async def _run(self, asked: Asked, document: Document, context: object) -> ExecutionResult:
+        assert isinstance(context, FederatedTracing)
+        with contextmanager(context.on_operation)():
+            result = await super()._run(asked, document, context)
+        result.extensions = context.get_results()
         return result
 
 
@@ -192,7 +193,10 @@ view = Traced(schema, lambda trace: trace, TracedExecutor)
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "http":
-        response = await view.answer(Request({**scope, "state": {"caller": FederatedTracing()}}, receive))
+        trace: Any = FederatedTracing()
+        request = Request({**scope, "state": {"caller": trace}}, receive)
+        trace.execution_context = SimpleNamespace(context=SimpleNamespace(request=request))
+        response = await view.answer(request)
         await response(scope, receive, send)
 
 
