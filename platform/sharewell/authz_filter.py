@@ -26,6 +26,7 @@ Node = Mapping[str, Any]
 
 _NAMESPACE: Final = "Sharewell"
 _INSTITUTION: Final = f"{_NAMESPACE}::Institution"
+_CALLER: Final = f"{_NAMESPACE}::Caller"
 #: No column: what agreements show is asked for by naming whose it is. A permit that rests on it adds nothing to a list.
 SHARED_WITH: Final = "sharedWith"
 _SCOPE_ALL: Final = {"op": "All"}
@@ -38,6 +39,7 @@ class Uncompilable(Exception):
 class _Type(Enum):
     INSTITUTION = "uuid"
     TEXT = "text"
+    CALLER = "caller"  #: by its id, in a column of texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +257,7 @@ class _Writer:
     def _same(self, left: _Attribute, right: _Attribute, present: frozenset[str]) -> _Truth:
         columns = [self._column(each, present) for each in (left, right)]
         may_fail = any(column.may_fail for column in columns)
-        if ATTRIBUTES[left.name] == ATTRIBUTES[right.name]:
+        if _held(left) is _held(right):
             return _Truth(f"({columns[0].sql} = {columns[1].sql})", may_fail)
         absent = f"{columns[0].sql} is null or {columns[1].sql} is null"
         return _Truth(f"(case when not ({absent}) then false end)", True) if may_fail else FALSE
@@ -296,7 +298,7 @@ class _Writer:
 
     def _attribute_among(self, one: _Attribute, members: Sequence[_Operand], present: frozenset[str]) -> _Truth:
         column = self._column(one, present)
-        wanted = _comparable(members, _Type(ATTRIBUTES[one.name]))
+        wanted = _comparable(members, _held(one))
         if not wanted:  # of another type, or no value that such a column can hold
             return _Truth(f"(case when {column.sql} is not null then false end)", True) if column.may_fail else FALSE
         listed = self._listed(column.sql, ATTRIBUTES[one.name], wanted)
@@ -305,7 +307,7 @@ class _Writer:
     def _in(self, left: _Operand, right: _Operand, present: frozenset[str]) -> _Truth:
         """Nothing that a row names stands in anything else, so being in something is being it."""
         if not isinstance(left, _Row | _Attribute) or (
-            isinstance(left, _Attribute) and ATTRIBUTES[left.name] != _Type.INSTITUTION.value
+            isinstance(left, _Attribute) and _held(left) is not _Type.INSTITUTION
         ):
             raise Uncompilable("in, of something that is no entity of the row")
         members = right if isinstance(right, tuple) else (right,)
@@ -317,7 +319,7 @@ class _Writer:
         match left:
             case _Row():
                 return TRUE if entity_type == _type_of(self.kind) else FALSE
-            case _Attribute() if ATTRIBUTES[left.name] == _Type.INSTITUTION.value:
+            case _Attribute() if _held(left) is _Type.INSTITUTION:
                 column, answer = self._column(left, present), entity_type == _INSTITUTION
                 if not column.may_fail:
                     return TRUE if answer else FALSE
@@ -369,8 +371,16 @@ def _comparable(members: Iterable[_Operand], wanted: _Type) -> tuple[Any, ...]:
     """Those of `members` that a column of the type can hold; Cedar finds all others unequal."""
     if wanted is _Type.TEXT:
         return tuple(dict.fromkeys(m for m in members if isinstance(m, str) and "\0" not in m))
+    if wanted is _Type.CALLER:
+        callers = (m.id for m in members if isinstance(m, _Entity) and m.kind == _CALLER)
+        return tuple(dict.fromkeys(id for id in callers if "\0" not in id))  # noqa: A001
     ids = (m.id for m in members if isinstance(m, _Entity) and m.kind == _INSTITUTION)
     return tuple(dict.fromkeys(found for id in ids if (found := _uuid(id)) is not None))  # noqa: A001
+
+
+def _held(attribute: _Attribute) -> _Type:
+    """What a column of the attribute holds."""
+    return _Type.CALLER if attribute.name == "author" else _Type(ATTRIBUTES[attribute.name])
 
 
 def _uuid(text: str) -> UUID | None:

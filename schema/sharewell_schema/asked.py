@@ -45,12 +45,13 @@ def read_asked(values: Any) -> Asked:
 
 def _sha256(values: Mapping[str, Any]) -> str | None:
     """The name a query is sent by: `documentId` of GraphQL over HTTP, or `persistedQuery` of Apollo's clients."""
-    given, persisted = values.get("documentId"), (values.get("extensions") or {}).get("persistedQuery")
+    extensions: Mapping[str, Any] = values.get("extensions") or {}
+    given, persisted = values.get("documentId"), extensions.get("persistedQuery")
     if given is None and persisted is None:
         return None
-    if persisted is not None and not isinstance(persisted, dict):
+    if not isinstance(persisted, dict | None):
         raise Refused(400, "extensions.persistedQuery must be an object.")
-    name = str(given).removeprefix("sha256:") if given is not None else str(persisted.get("sha256Hash"))
+    name = str(given).removeprefix("sha256:") if given is not None else str((persisted or {}).get("sha256Hash"))
     if not re.fullmatch("[0-9a-f]{64}", name):
         field = "documentId" if given is not None else "extensions.persistedQuery.sha256Hash"
         raise Refused(400, f"{field} must be the SHA-256 of the query, 64 hex digits in lower case.")

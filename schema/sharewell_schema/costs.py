@@ -33,7 +33,7 @@ def declare_lists(*roots: type) -> None:
     """Declare `USUAL` for every list of objects below the root types that is neither a page nor part of one."""
     for made in _fields(roots):
         if _lists_objects(made.type) and not any(isinstance(one, ListSize) for one in made.directives):
-            made.directives = (*made.directives, _list_size(assumed_size=USUAL))
+            made.directives = [*made.directives, _list_size(assumed_size=USUAL)]
 
 
 def _list_size(**said: Any) -> ListSize:

@@ -27,7 +27,7 @@ from sharewell_schema import allocations as runs
 from sharewell_schema import requests as needs
 from sharewell_schema import transfers as moves
 from sharewell_schema.context import Info
-from sharewell_schema.describe import argument, field
+from sharewell_schema.describe import Resolver, argument, field
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import Edges, fetch_edges
 from sharewell_schema.offers import EDGES as OFFER_EDGES
@@ -111,7 +111,7 @@ ANY_ENTITY = AnyEntity(
 )  # fmt: skip
 
 
-ANY = {
+ANY: dict[object, Any] = {
     FederationAny: strawberry.scalar(
         name="_Any", serialize=lambda value: value,
         description="Type and key of a thing, as one object: `__typename` and the fields of a `@key`.",
@@ -130,16 +130,22 @@ class Service:
     sdl: str = field("Its schema with the directives of Apollo Federation.")
 
 
+def _asked_by_others(name: str, sentence: str, **more: Any) -> Callable[[Resolver], Resolver]:
+    """A field of `Query` that Apollo Federation names; it has no cost of its own."""
+    made: Any = strawberry.field(name=name, description=sentence, **more)
+    return made  # type: ignore[no-any-return]
+
+
 @strawberry.type
 class EntityQueries:
-    @strawberry.field(name="_service", description="For composers: the schema of this subgraph.")
+    @_asked_by_others("_service", "For composers: the schema of this subgraph.")
     def service(self, info: Info) -> Service:
         return Service(sdl=subgraph_sdl(info.schema))
 
-    @strawberry.field(
-        name="_entities", graphql_type=list[ANY_ENTITY | None],  # type: ignore[valid-type]
-        description="For gateways: things of ours that another subgraph names by key. Each is permitted and recorded "
+    @_asked_by_others(
+        "_entities", "For gateways: things of ours that another subgraph names by key. Each is permitted and recorded "
         "as its own query would be; where one is not, its place is null and an error says why.",
+        graphql_type=list[ANY_ENTITY | None],  # type: ignore[valid-type]
     )  # fmt: skip
     async def entities(
         self, info: Info,

@@ -202,4 +202,4 @@ def test_asking_for_an_action_on_another_kind_is_a_mistake_in_the_program(author
 )
 def test_a_target_the_policies_cannot_read_is_a_mistake_in_the_program(kind: str, related: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="transfer"):
-        Target(kind=kind, id="1", **related)  # type: ignore[arg-type]  # parties alone
+        Target(kind=kind, id="1", **related)

@@ -19,7 +19,7 @@ import pytest
 
 from sharewell import authz, authz_filter
 from sharewell.authz import Authorizer, shipped_policies
-from sharewell.domain.policy import MANY, Action, Target, scope_of
+from sharewell.domain.policy import BETWEEN, MANY, Action, Target, scope_of
 from sharewell.domain.predicate import EVERYTHING, NOTHING, Predicate
 from sharewell.domain.principals import Caller, Role
 from sharewell.domain.scopes import INTERNAL_SCOPES
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 ROWS, QUESTIONS, SETS = 420, 240, 150
 HOUSES = [UUID(int=n) for n in range(1, 7)]
 REGIONS = ["coast", "hills", "inland"]
-COLUMNS = ("id", "owner", "giver", "receiver", "region", "giver_region", "receiver_region")
+COLUMNS = ("id", "owner", "giver", "receiver", "region", "giver_region", "receiver_region", "author")
 TABLE = """
 create table sharewell.generated (
-  id text, owner uuid, giver uuid, receiver uuid, region text, giver_region text, receiver_region text)
+  id text, owner uuid, giver uuid, receiver uuid, region text, giver_region text, receiver_region text,
+  author text)
 """
-PLACE = {name: name for name in ("id", "owner", "giver", "receiver", "region")} | {
+PLACE = {name: name for name in ("id", "owner", "giver", "receiver", "region", "author")} | {
     "giverRegion": "giver_region", "receiverRegion": "receiver_region",
 }  # fmt: skip
 
@@ -52,14 +53,16 @@ class Row:
     region: str | None
     giver_region: str | None
     receiver_region: str | None
+    author: str | None
 
     def target(self, kind: str, id: str | None = None) -> Target:  # noqa: A002
-        if kind == "transfer":
+        if kind in BETWEEN:
             return Target(
                 kind=kind, id=id or self.id, giver=self.giver, receiver=self.receiver,
                 giver_region=self.giver_region, receiver_region=self.receiver_region,
             )  # fmt: skip
-        return Target(kind=kind, id=id or self.id, owner=self.owner, region=self.region)
+        author = self.author if kind == "policy" else None
+        return Target(kind=kind, id=id or self.id, owner=self.owner, region=self.region, author=author)
 
     def entity(self, kind: str) -> dict[str, Any]:
         target = self.target(kind)
@@ -77,7 +80,10 @@ def generated_rows(rng: random.Random, count: int) -> list[Row]:
     def region() -> str | None:
         return rng.choice([None, *REGIONS])
 
-    return [Row(f"row-{n}", house(), house(), house(), region(), region(), region()) for n in range(count)]
+    def author() -> str | None:
+        return rng.choice([None, f"client-{rng.randint(1, 40)}"])
+
+    return [Row(f"row-{n}", house(), house(), house(), region(), region(), region(), author()) for n in range(count)]
 
 
 def generated_callers(rng: random.Random) -> Iterator[Caller]:

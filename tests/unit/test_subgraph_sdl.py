@@ -62,7 +62,8 @@ def innermost(node: TypeNode) -> tuple[str, bool]:
 def test_what_others_may_name_has_its_keys(sdl: DocumentNode) -> None:
     keys = {
         each.name.value: [
-            value_from_ast_untyped(one.arguments[0].value) for one in each.directives or () if one.name.value == "key"
+            value_from_ast_untyped((one.arguments or ())[0].value)
+            for one in each.directives or () if one.name.value == "key"
         ]
         for each in objects(sdl)
     }

@@ -167,14 +167,16 @@ SHARED: Final = ("capacity", "forecast")
 #: What policies can ask of a thing, by the name it has there, and the type of a column that holds it.
 ATTRIBUTES: Final = {
     "owner": "uuid", "region": "text", "giver": "uuid", "receiver": "uuid", "giverRegion": "text",
-    "receiverRegion": "text",
+    "receiverRegion": "text", "author": "text",
 }  # fmt: skip
 _OF_BOTH: Final = frozenset({"giver", "receiver", "giverRegion", "receiverRegion"})
 
 
 def attributes_of(kind: str) -> frozenset[str]:
     """The attributes that a thing of `kind` can have."""
-    return _OF_BOTH if kind in BETWEEN else frozenset({"owner", "region"})
+    if kind in BETWEEN:
+        return _OF_BOTH
+    return frozenset({"owner", "region", "author"} if kind == "policy" else {"owner", "region"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

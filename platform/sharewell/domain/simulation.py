@@ -127,12 +127,13 @@ def same_question(inquiry: Inquiry, named: Named) -> Inquiry:
     who = replace(
         caller, principal=_name(caller, named), institution=place(caller.institution), request_id="", client_id=None,
     )  # fmt: skip
-    parties = {"owner": place(target.owner), "giver": place(target.giver), "receiver": place(target.receiver)}
+    owner, giver, receiver = place(target.owner), place(target.giver), place(target.receiver)
     # Those of whom nothing else is said come last, so that it is only their number that is kept of them.
     shown = sorted(target.shared_with, key=lambda each: (str(each) not in given, str(each)))
     what = replace(
-        target, id=_id(target, given, named), author=_author(target.author, caller, who.principal, named), **parties,
-        shared_with=frozenset(place(each) for each in shown),
+        target, owner=owner, giver=giver, receiver=receiver, id=_id(target, given, named),
+        author=_author(target.author, caller, who.principal, named),
+        shared_with=frozenset(one for each in shown if (one := place(each)) is not None),
     )  # fmt: skip
     return replace(inquiry, caller=who, target=what)
 

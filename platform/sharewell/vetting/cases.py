@@ -66,7 +66,7 @@ def _caller(world: Mapping[str, Any], name: str) -> Caller:
 
 def _target(world: Mapping[str, Any], name: str) -> Target:
     said = world["resources"][name]
-    related = {key: _institution(world, said.get(key)) for key in ("owner", "giver", "receiver")}
+    related: dict[str, Any] = {key: _institution(world, said.get(key)) for key in ("owner", "giver", "receiver")}
     regions = {name: said.get(key) for name, key in REGIONS.items()}
     return Target(
         kind=said["kind"], id=MANY if said.get("list") else "018f-a-thing", author=said.get("author"), **regions,
