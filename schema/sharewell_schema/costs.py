@@ -18,7 +18,7 @@ from strawberry.types.unset import UNSET
 
 WRITES = 10  #: a deed: policies, a transaction, an entry
 COUNTS = 50  #: reads many rows for a short answer
-SOLVES = 1_000  #: keeps a solver busy for seconds
+SOLVES = 1_000  #: keeps a solver, or a replay of the policies, busy for seconds
 USUAL = 10  #: items of a list that is no page
 
 

@@ -17,6 +17,7 @@ from graphql import (
     GraphQLField,
     GraphQLSchema,
     IntValueNode,
+    ListValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
     ValueNode,
@@ -31,6 +32,7 @@ from sharewell.store.paging import MOST
 from sharewell_schema.costs import USUAL
 
 MOST_COST = 50_000  #: of one operation: the longest page, and for each of its items some fifty objects
+NAMED = "representations"  #: the argument of `_entities`; neither `@listSize` nor another directive speaks of it
 Count = Callable[[Mapping[str, Any]], int]  #: of the variables
 _NONE: Mapping[str, Count] = {}
 
@@ -39,9 +41,9 @@ def counter(schema: GraphQLSchema, document: DocumentNode, operation: OperationD
     """A function that gives the cost of a valid `operation` for the variables it is sent with."""
     fragments = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
     defaults = {
-        one.variable.name.value: int(one.default_value.value)
+        one.variable.name.value: _default(one.default_value)
         for one in operation.variable_definitions or ()
-        if isinstance(one.default_value, IntValueNode)
+        if isinstance(one.default_value, IntValueNode | ListValueNode)
     }
     root = schema.get_root_type(operation.operation)
     count = _Counting(schema, fragments).selected(root, operation.selection_set, _NONE)
@@ -85,6 +87,8 @@ class _Counting:
             below = dict.fromkeys(listed.sized_fields, _length(field, node))
         elif listed is not None:
             length = _length(field, node)
+        elif NAMED in field.args:
+            length = _as_many_as_named(node)
         each = self.selected(inner, node.selection_set, below)
         return lambda variables: weight + length(variables) * (1 + each(variables))
 
@@ -105,6 +109,23 @@ def _length(field: GraphQLField, node: FieldNode) -> Count:
     usual = int(field.args["first"].default_value)
     given = next((one.value for one in node.arguments or () if one.name.value == "first"), None)
     return lambda variables: _whole(given, variables, usual)
+
+
+def _as_many_as_named(node: FieldNode) -> Count:
+    """How many items the field may bring: one for each that its argument `representations` names."""
+    given = next((one.value for one in node.arguments or () if one.name.value == NAMED), None)
+    if isinstance(given, VariableNode):
+        name = given.name.value
+        return lambda variables: _how_many(variables.get(name))
+    return lambda _: len(given.values) if isinstance(given, ListValueNode) else 1
+
+
+def _how_many(named: Any) -> int:
+    return len(named) if isinstance(named, list) else 1  # GraphQL takes what is no list for a list of one
+
+
+def _default(node: IntValueNode | ListValueNode) -> int | list[ValueNode]:
+    return int(node.value) if isinstance(node, IntValueNode) else list(node.values)
 
 
 def _whole(given: ValueNode | None, variables: Mapping[str, Any], usual: int) -> int:

@@ -15,6 +15,7 @@ from sharewell.domain.review import AccessState, Holder, Permitted, Reach, Revie
 from sharewell.services.reviews import Place
 from sharewell.store.paging import Page
 from sharewell_schema.context import Info
+from sharewell_schema.costs import COUNTS
 from sharewell_schema.describe import argument, described, field, query
 from sharewell_schema.paging import FIRST, After, Connection, First, bad_cursor, connection, how_many, read_cursor
 from sharewell_schema.policies import Policy, shown_policy
@@ -112,7 +113,10 @@ class ReviewQueries:
             would_change=[RefusalChange(facts=list(facts)) for facts in found.would_change],
         )  # fmt: skip
 
-    @query("Who can do an act now: the platform's processes, clients, and people. For admins, auditors and regulators.")
+    @query(
+        "Who can do an act now: the platform's processes, clients, and people. For admins, auditors and regulators.",
+        weight=COUNTS,
+    )
     async def who_can(
         self, info: Info,
         action: Annotated[str, argument("The act, such as `publishOffer`; see docs/policies.md.")],
@@ -129,14 +133,19 @@ class ReviewQueries:
         )  # fmt: skip
         return connection(AbleHolder, page, after, _place)
 
-    @query("What a client can do, as it is registered. For admins, auditors, regulators, and its own institution.")
+    @query(
+        "What a client can do, as it is registered. For admins, auditors, regulators, and its own institution.",
+        weight=COUNTS,
+    )
     async def what_can(
         self, info: Info, client_id: Annotated[str, argument("Its OAuth client id.")]
     ) -> list[PermittedAct] | None:
         return _permitted(await info.context.services.reviews.what_can(info.context.caller, client_id))
 
-    @query("Everybody with access as of a day, and what each can do. On record, each page. For admins, auditors and "
-           "regulators.")  # fmt: skip
+    @query(
+        "Everybody with access as of a day, and what each can do. On record, each page. For admins, auditors and "
+        "regulators.", weight=COUNTS,
+    )  # fmt: skip
     async def access_review(
         self, info: Info,
         at: Annotated[datetime | None, argument("As of when; by default now.")] = None,

@@ -14,6 +14,7 @@ from sharewell.domain.comparison import Comparison, Relation
 from sharewell.domain.errors import Invalid
 from sharewell.domain.simulation import Unplayed
 from sharewell_schema.context import Info
+from sharewell_schema.costs import SOLVES
 from sharewell_schema.describe import argument, described, field, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
@@ -133,7 +134,10 @@ class PolicyComparison:
 
 @strawberry.type
 class SimulationQueries:
-    @query("Put a draft of the policies to the decisions of a window. On record. For admins, auditors and regulators.")
+    @query(
+        "Put a draft of the policies to the decisions of a window. On record. For admins, auditors and regulators.",
+        weight=SOLVES,
+    )
     async def policy_simulation(
         self, info: Info, files: Draft, since: Since, until: Until
     ) -> PolicySimulation | None:
@@ -153,7 +157,10 @@ class SimulationQueries:
             questions=found.questions,
         )  # fmt: skip
 
-    @query("The decisions of a window that a draft decides otherwise, in order of time. On record, each page.")
+    @query(
+        "The decisions of a window that a draft decides otherwise, in order of time. On record, each page.",
+        weight=SOLVES,
+    )
     async def simulated_changes(
         self, info: Info, files: Draft, since: Since, until: Until, first: First = FIRST, after: After = None
     ) -> Connection[ChangedDecision] | None:
@@ -163,7 +170,9 @@ class SimulationQueries:
         )  # fmt: skip
         return connection(ChangedDecision, page, after, _place)
 
-    @query("Compare a draft with the policies in force. On record. For admins, auditors and regulators.")
+    @query(
+        "Compare a draft with the policies in force. On record. For admins, auditors and regulators.", weight=SOLVES
+    )
     async def policy_comparison(self, info: Info, files: Draft) -> PolicyComparison | None:
         found = await info.context.services.comparisons.compare(info.context.caller, read_files(files))
         return _comparison(found)

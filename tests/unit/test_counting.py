@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from graphql import OperationDefinitionNode, parse, validate
+from graphql import OperationDefinitionNode, is_required_argument, parse, validate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharewell_schema.costs import SOLVES, USUAL, WRITES
+from sharewell_schema.costs import COUNTS, SOLVES, USUAL, WRITES
 from sharewell_schema.counting import MOST_COST, counter
 from sharewell_schema.schema import build_schema
 
@@ -51,6 +51,50 @@ def test_a_deed_and_a_question_for_the_solver_cost_more() -> None:
     assert cost(deed) == WRITES + 2
     asked = "query ($id: UUID!) { allocationFrontier(id: $id) { __typename } }"
     assert cost(asked) >= SOLVES + 1
+
+
+HEAVY = {
+    "policyComparison": SOLVES, "policySimulation": SOLVES, "simulatedChanges": SOLVES, "whoCan": COUNTS,
+    "whatCan": COUNTS, "accessReview": COUNTS,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "weight"), HEAVY.items())
+def test_what_tries_policies_on_much_costs_as_much(name: str, weight: int) -> None:
+    assert SCHEMA.query_type is not None
+    arguments = SCHEMA.query_type.fields[name].args
+    needed = {arg: of.type for arg, of in arguments.items() if is_required_argument(of)}
+    kinds, given = (", ".join(f"${arg}: {of}" for arg, of in needed.items()),
+                    ", ".join(f"{arg}: ${arg}" for arg in needed))  # fmt: skip
+    asked = f"{name}({given}) {{ __typename }}" if needed else f"{name} {{ __typename }}"
+    assert cost(f"query {f'({kinds})' if needed else ''} {{ {asked} }}") >= weight + 1
+
+
+ENTITIES = "_entities(representations: {}) {{ ... on Offer {{ id institution {{ id }} }} }}"
+
+
+@given(st.integers(0, 500))
+def test_entities_cost_what_is_selected_as_often_as_they_are_named(times: int) -> None:
+    one = {"__typename": "Offer", "id": "x"}
+    query = f"query ($of: [_Any!]!) {{ {ENTITIES.format('$of')} }}"
+    assert cost(query, of=[one] * times) == 2 * times
+    literal = ", ".join(['{__typename: "Offer", id: "x"}'] * times)
+    assert cost(f"{{ {ENTITIES.format(f'[{literal}]')} }}") == 2 * times
+
+
+def test_entities_named_by_default_or_alone_are_counted_too() -> None:
+    one = '{__typename: "Offer", id: "x"}'
+    query = f"query ($of: [_Any!]! = [{one}, {one}, {one}]) {{ {ENTITIES.format('$of')} }}"
+    assert cost(query) == 3 * 2
+    assert cost(query, of=[{}]) == 2
+    assert cost(query, of={"__typename": "Offer", "id": "x"}) == 2
+    assert cost(f"{{ {ENTITIES.format(one)} }}") == 2
+
+
+def test_more_entities_than_an_operation_may_cost_are_not_affordable() -> None:
+    many = " ".join(f"a{n}: institution {{ id }}" for n in range(200))
+    query = f"query ($of: [_Any!]!) {{ _entities(representations: $of) {{ ... on Offer {{ {many} }} }} }}"
+    assert cost(query, of=[{}] * 10) < MOST_COST < cost(query, of=[{}] * 500)
 
 
 @pytest.mark.parametrize("wrong", ["x", None, -3])

@@ -98,10 +98,11 @@ def test_deeds_count_and_solving_cost_more_than_a_row(sdl: DocumentNode) -> None
     assert mutations == {(owner, made.name.value) for owner, made in fields(sdl) if owner == "Mutation"}
     assert {weights[at] for at in mutations} == {costs.WRITES}
     assert {at[1] for at, weight in weights.items() if weight == costs.SOLVES} == {
-        "allocationFrontier", "whatWouldChange", "whatWouldRelieve",
+        "allocationFrontier", "policyComparison", "policySimulation", "simulatedChanges", "whatWouldChange",
+        "whatWouldRelieve",
     }  # fmt: skip
     assert {at[1] for at, weight in weights.items() if weight == costs.COUNTS} == {
-        "case", "decisionFacets", "deviationRates", "giveAndTake",
+        "accessReview", "case", "decisionFacets", "deviationRates", "giveAndTake", "whatCan", "whoCan",
     }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from sharewell.store.log import LogRepository
 from sharewell.store.paging import Page
 
 #: Kinds of decision that speak of who may do what.
-ABOUT_ACCESS = ("access.", "client.", "key.", "person.", "policy.", "token.")
+ABOUT_ACCESS = ("access.", "client.", "documents.", "key.", "person.", "policy.", "token.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,14 +83,15 @@ class HappeningService:
         found, end = await self._lookout.read(after.entry, KINDS_OF[following.topic], MOST)
         if not found:
             return Read([], max(after, Position(end)))
-        async with self._office.database.transaction(read_only=True) as tx:
+        async with self._office.looking() as tx:  # whose rows these are is found here; what is told of them is not
             named = await changed(tx, following.topic, found)
             told = [
                 (Position(each.index, name), each, sort)
                 for each in found for sort, name in sorted(named[each.decision])
                 if Position(each.index, name) > after
             ]  # fmt: skip
-            told, more = told[:MOST], len(told) > MOST
+        told, more = told[:MOST], len(told) > MOST
+        async with self._office.reading(caller) as tx:
             things = await load(tx, {(sort, position.name) for position, _, sort in told})
             things = await those_asked_for(tx, following, things)
         seen = await self._seen(caller, things)

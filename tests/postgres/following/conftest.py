@@ -49,6 +49,7 @@ BEDS = "bed.adult"
 ISSUER = "https://sharewell.example"
 LAST_ID = UUID(int=2**128 - 1)
 EVERYTHING = "system/*.cruds"
+PATIENCE = 20  #: seconds until what was to be told counts as never told
 PAGE = "https://board.example"
 OFFERS = "subscription ($after: String) { offers(after: $after) { cursor kind offer { id institutionId } } }"
 
@@ -262,7 +263,7 @@ async def messages(
         headers["Last-Event-ID"] = last_id
     body = {"query": query, "variables": variables or {}}
     async with (
-        httpx2.AsyncClient(timeout=60) as http,
+        httpx2.AsyncClient(timeout=PATIENCE) as http,
         http.stream("POST", f"{url}/graphql", json=body, headers=headers) as answer,
     ):
         assert answer.status_code == 200, await answer.aread()
@@ -280,7 +281,10 @@ async def messages(
 async def told(url: str, token: str, query: str, variables: Any = None, *, most: int, **more: Any) -> list[Event]:
     """The first events of a subscription with one field."""
     found: list[Event] = []
-    async with aclosing(messages(url, token, query, variables, **more)) as stream:  # type: ignore[type-var]
+    async with (
+        asyncio.timeout(PATIENCE),
+        aclosing(messages(url, token, query, variables, **more)) as stream,  # type: ignore[type-var]
+    ):
         async for message in stream:
             if message.event == "next":
                 assert "errors" not in message.data, message.data
@@ -311,7 +315,8 @@ class Socket:
     async def receive(self) -> dict[str, Any]:
         """The next message that is not about how far streams have come."""
         while True:
-            message: dict[str, Any] = json.loads(await self.connection.recv())
+            async with asyncio.timeout(PATIENCE):
+                message: dict[str, Any] = json.loads(await self.connection.recv())
             if message["type"] != "ping":
                 return message
 

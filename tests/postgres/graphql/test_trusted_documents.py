@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ME, SPACED = "{ me { clientId } }", "{ me { clientId }  }"
 REFUSALS = '{ decisions(first: 5, kind: "access.refused") { nodes { id } } }'
+TRUSTED = '{ decisions(kind: "documents.trusted") { nodes { id subjectId } } }'
 REFUSAL = "query ($id: UUID!) { decision(id: $id) { subjectId details } }"
 
 
@@ -103,6 +104,18 @@ async def test_only_an_admin_says_what_a_client_may_send_and_its_institution_see
     await api.done("admin", "trustDocuments", clientId=board, documents=[ME])
     seen = await api.ask("north", '{ trustedDocuments(clientId: "board") { documents { text } } }')
     assert seen["trustedDocuments"]["documents"] == [{"text": ME}]
+
+
+async def test_admins_and_auditors_read_in_the_log_who_may_send_what(api: Api, board: str) -> None:
+    await api.done("admin", "trustDocuments", clientId=board, documents=[ME])
+    api.callers["auditor"] = Caller(
+        principal="auditor", roles=frozenset({Role.AUDITOR}), scopes=frozenset({"system/*.cruds"}), request_id="r-1"
+    )
+    for who in ("admin", "auditor"):
+        found = (await api.ask(who, TRUSTED))["decisions"]["nodes"]
+        assert [node["subjectId"] for node in found] == [board]
+        entry = (await api.ask(who, REFUSAL, id=found[0]["id"]))["decision"]
+        assert entry["details"]["documents"] == [name(ME)]
 
 
 async def test_the_schema_is_told_to_whom_the_policies_let_ask(api: Api) -> None:
