@@ -25,6 +25,7 @@ import orjson
 import uvicorn
 from api import COLUMNS, FIELDS, LIST, ONE, ROWS, PlainList, PlainOne, fill
 from starlette.types import ASGIApp, Receive, Scope, Send
+from strawberry.asgi import GraphQL
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext as StockExecutor
 
 from sharewell.authz import Authorizer
@@ -33,7 +34,9 @@ from sharewell.gateway.server import bind
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.database import Database
 from sharewell.store.pools import open_pool
-from sharewell.wiring import build_services
+from sharewell.wiring import Services, build_services
+from sharewell_schema.context import Context
+from sharewell_schema.schema import build_schema
 from sharewell_schema.view import graphql_app
 
 PEERS: Final = Path(__file__).parent / "peers"
@@ -59,7 +62,7 @@ async def measure(urls: Mapping[str, str], rounds: int = ROUNDS) -> list[dict[st
         caller, offer = await fill(services)
         servers: dict[str, tuple[int, Any, Any]] = {}
         apps: dict[str, tuple[ASGIApp, ASGIApp]] = {
-            "gateway": (graphql_app(services),) * 2, "stock": (graphql_app(services, StockExecutor),) * 2,
+            "gateway": (graphql_app(services),) * 2, "stock_strawberry": (_stock(services, caller),) * 2,
             "plain": (PlainList(services), PlainOne(services)),
         }  # fmt: skip
         ask = {"query": LIST}, {"query": ONE, "variables": {"id": str(offer)}, "id": str(offer)}
@@ -89,6 +92,21 @@ def _record(benchmark: str, seconds: Mapping[str, list[float]]) -> dict[str, Any
             told[f"{name}_milliseconds"] = round(1000 * statistics.median(theirs), 2)
             told[f"throughput_over_{name}"] = round(statistics.median(ratios), 2)
     return told
+
+
+def _stock(services: Services, caller: Caller) -> ASGIApp:
+    """The same schema and resolvers as strawberry itself serves them."""
+
+    class Stock(GraphQL[Context, None]):
+        async def get_context(self, request: Any, response: Any) -> Context:  # noqa: ARG002 - what strawberry gives
+            return Context(caller=caller, services=services)
+
+        def encode_json(self, data: object) -> str:
+            return orjson.dumps(data, option=orjson.OPT_UTC_Z).decode()  # our times are no text before the edge
+
+    schema = build_schema()
+    schema.execution_context_class = StockExecutor
+    return Stock(schema, graphql_ide=None)
 
 
 @asynccontextmanager
