@@ -43,6 +43,7 @@ BENCHMARKS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "audit-search": ("audit_search", "measure", True),
     "audit-verify": ("audit_verify", "measure", False),
     "api": ("api", "measure", True),
+    "load": ("load", "measure", True),
     "api-side-by-side": ("side_by_side", "measure", True),
     "following": ("following", "measure", True),
 }

@@ -56,9 +56,7 @@ class Left(Exception):
 async def measure(urls: Mapping[str, str], rounds: int = ROUNDS) -> list[dict[str, Any]]:
     """Ratios of the gateway's time to that of each other, for the list and for one object of the caller's own."""
     async with AsyncExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        pool = await stack.enter_async_context(open_pool(urls[DatabaseRole.GATEWAY], DatabaseRole.GATEWAY, most=4))
-        services = build_services(Settings(home=home, allocate_after=None), Database(pool), Authorizer.load())
+        services = await stack.enter_async_context(services_on(urls))
         caller, offer = await fill(services)
         servers: dict[str, tuple[int, Any, Any]] = {}
         apps: dict[str, tuple[ASGIApp, ASGIApp]] = {
@@ -80,6 +78,15 @@ async def measure(urls: Mapping[str, str], rounds: int = ROUNDS) -> list[dict[st
     found = [_record("graphql.side_by_side.list", lists), _record("graphql.side_by_side.one", ones)]
     left = [] if missing is None else [{"benchmark": "graphql.side_by_side.postgraphile", "skipped": missing}]
     return found + left
+
+
+@asynccontextmanager
+async def services_on(urls: Mapping[str, str], most: int = 4) -> AsyncIterator[Services]:
+    """The use cases of a gateway with up to `most` connections."""
+    with tempfile.TemporaryDirectory() as home:
+        async with open_pool(urls[DatabaseRole.GATEWAY], DatabaseRole.GATEWAY, most=most) as pool:
+            settings = Settings(home=Path(home), allocate_after=None)
+            yield build_services(settings, Database(pool), Authorizer.load())
 
 
 def _record(benchmark: str, seconds: Mapping[str, list[float]]) -> dict[str, Any]:
@@ -166,7 +173,7 @@ async def _answering(port: int) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         try:
-            await _Client.open(port)
+            await Client.open(port)
         except OSError:
             await asyncio.sleep(0.2)
         else:
@@ -174,14 +181,14 @@ async def _answering(port: int) -> None:
     raise Left(f"PostGraphile did not start within {START_SECONDS:.0f} seconds.")
 
 
-class _Client:
+class Client:
     """One connection that is kept."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
     @classmethod
-    async def open(cls, port: int) -> _Client:
+    async def open(cls, port: int) -> Client:
         return cls(*await asyncio.open_connection("127.0.0.1", port, limit=2**22))
 
     async def post(self, path: str, body: bytes) -> bytes:
@@ -196,7 +203,7 @@ class _Client:
 
 async def _in_turns(rounds: int, variants: Mapping[str, tuple[int, str, Any]]) -> dict[str, list[float]]:
     """Seconds of each in each round; the first fifth warms up."""
-    clients = {name: await _Client.open(port) for name, (port, _, _) in variants.items()}
+    clients = {name: await Client.open(port) for name, (port, _, _) in variants.items()}
     bodies = {name: orjson.dumps(body) for name, (_, _, body) in variants.items()}
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     order = list(variants)
