@@ -87,6 +87,7 @@ class Authorizer:
         base = cedarpy.Entities.from_json_str("[]", schema)
         self._with_caller = lru_cache(maxsize=1024)(base.with_added_json_str)  # by the caller's JSON
         self._with_both = lru_cache(maxsize=256)(self._entities)  # by the caller's and the target's
+        self._judgements = lru_cache(maxsize=4096)(self._judged)  # of this set of policies, and gone with it
         self._filters = lru_cache(maxsize=4096)(self._compiled)  # of this set of policies, and gone with it
 
     @classmethod
@@ -138,21 +139,30 @@ class Authorizer:
         if action.kind != target.kind:
             raise ValueError(f"{action} is done to a {action.kind}, not to a {target.kind}")
         principal, entity = _caller_entity(caller)
+        facts = _facts(caller, scope_of(action, target)) | dict(context or {})
+        name = principal["type"], principal["id"]
+        allowed, deciding = self._judgements(name, entity, action, target, tuple(facts.items()))
+        inquiry = Inquiry(caller=caller, action=action, target=target, context=dict(context or {}))
+        return Ruling(allowed=allowed, policies=deciding, policy_set=self.policy_set, inquiry=inquiry)
+
+    def _judged(
+        self, principal: tuple[str, str], entity: str, action: Action, target: Target,
+        facts: tuple[tuple[str, str | bool], ...],
+    ) -> tuple[bool, tuple[str, ...]]:  # fmt: skip
+        """Whether it is allowed, and by which policies: nothing but what is handed in here has a say in that."""
         resource = _uid(target.kind.capitalize(), target.id)
         request = {
-            "principal": principal,
+            "principal": dict(zip(("type", "id"), principal, strict=True)),
             "action": f'{_NAMESPACE}::Action::"{action}"',
             "resource": resource,
-            "context": _facts(caller, scope_of(action, target)) | dict(context or {}),
+            "context": dict(facts),
         }
         entities = self._with_both(entity, _target_entity(resource, target))
         answer = cedarpy.is_authorized(request, self._handle, entities, schema=self._schema)
         if answer.diagnostics.errors:
             # Cedar skips a policy that fails, a forbid too; so a failure must never let anyone through.
             raise PolicyError(f"{action} could not be decided: {'; '.join(answer.diagnostics.errors)}")
-        deciding = tuple(sorted(answer.diagnostics.id_annotations_by_reason.values()))
-        inquiry = Inquiry(caller=caller, action=action, target=target, context=dict(context or {}))
-        return Ruling(allowed=answer.allowed, policies=deciding, policy_set=self.policy_set, inquiry=inquiry)
+        return answer.allowed, tuple(sorted(answer.diagnostics.id_annotations_by_reason.values()))
 
     def filter(self, caller: Caller, action: Action, context: Mapping[str, str] | None = None) -> Predicate:
         """Of a list of what `action` is done to, the rows on which `ask` would permit it to `caller`, one by one.

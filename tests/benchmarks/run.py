@@ -6,7 +6,6 @@ process of its own, so none works in the litter of another. One that fails is a 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
+
+import uvloop
 
 from sharewell.cli.running import apply_migrations
 from sharewell.settings import DatabaseRole, Settings
@@ -42,6 +43,7 @@ BENCHMARKS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "audit-search": ("audit_search", "measure", True),
     "audit-verify": ("audit_verify", "measure", False),
     "api": ("api", "measure", True),
+    "load": ("load", "measure", True),
     "api-side-by-side": ("side_by_side", "measure", True),
     "following": ("following", "measure", True),
 }
@@ -62,7 +64,7 @@ def run(name: str) -> Records:
     module, function, needs_database = BENCHMARKS[name]
     try:
         measure = getattr(import_module(module), function)
-        records: Records = asyncio.run(on_database(measure)) if needs_database else measure()
+        records: Records = uvloop.run(on_database(measure)) if needs_database else measure()
     except Exception as why:  # noqa: BLE001  whatever it is, the others are still measured
         return [{"benchmark": name, "error": f"{type(why).__name__}: {why}"}]
     return records

@@ -25,6 +25,7 @@ import orjson
 import uvicorn
 from api import COLUMNS, FIELDS, LIST, ONE, ROWS, PlainList, PlainOne, fill
 from starlette.types import ASGIApp, Receive, Scope, Send
+from strawberry.asgi import GraphQL
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext as StockExecutor
 
 from sharewell.authz import Authorizer
@@ -33,7 +34,9 @@ from sharewell.gateway.server import bind
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.database import Database
 from sharewell.store.pools import open_pool
-from sharewell.wiring import build_services
+from sharewell.wiring import Services, build_services
+from sharewell_schema.context import Context
+from sharewell_schema.schema import build_schema
 from sharewell_schema.view import graphql_app
 
 PEERS: Final = Path(__file__).parent / "peers"
@@ -53,13 +56,11 @@ class Left(Exception):
 async def measure(urls: Mapping[str, str], rounds: int = ROUNDS) -> list[dict[str, Any]]:
     """Ratios of the gateway's time to that of each other, for the list and for one object of the caller's own."""
     async with AsyncExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        pool = await stack.enter_async_context(open_pool(urls[DatabaseRole.GATEWAY], DatabaseRole.GATEWAY, most=4))
-        services = build_services(Settings(home=home, allocate_after=None), Database(pool), Authorizer.load())
+        services = await stack.enter_async_context(services_on(urls))
         caller, offer = await fill(services)
         servers: dict[str, tuple[int, Any, Any]] = {}
         apps: dict[str, tuple[ASGIApp, ASGIApp]] = {
-            "gateway": (graphql_app(services),) * 2, "stock": (graphql_app(services, StockExecutor),) * 2,
+            "gateway": (graphql_app(services),) * 2, "stock_strawberry": (_stock(services, caller),) * 2,
             "plain": (PlainList(services), PlainOne(services)),
         }  # fmt: skip
         ask = {"query": LIST}, {"query": ONE, "variables": {"id": str(offer)}, "id": str(offer)}
@@ -79,6 +80,15 @@ async def measure(urls: Mapping[str, str], rounds: int = ROUNDS) -> list[dict[st
     return found + left
 
 
+@asynccontextmanager
+async def services_on(urls: Mapping[str, str], most: int = 4) -> AsyncIterator[Services]:
+    """The use cases of a gateway with up to `most` connections."""
+    with tempfile.TemporaryDirectory() as home:
+        async with open_pool(urls[DatabaseRole.GATEWAY], DatabaseRole.GATEWAY, most=most) as pool:
+            settings = Settings(home=Path(home), allocate_after=None)
+            yield build_services(settings, Database(pool), Authorizer.load())
+
+
 def _record(benchmark: str, seconds: Mapping[str, list[float]]) -> dict[str, Any]:
     """Ratios are medians of the ratios within a round, whatever else the machine did meanwhile."""
     ours = seconds["gateway"]
@@ -89,6 +99,21 @@ def _record(benchmark: str, seconds: Mapping[str, list[float]]) -> dict[str, Any
             told[f"{name}_milliseconds"] = round(1000 * statistics.median(theirs), 2)
             told[f"throughput_over_{name}"] = round(statistics.median(ratios), 2)
     return told
+
+
+def _stock(services: Services, caller: Caller) -> ASGIApp:
+    """The same schema and resolvers as strawberry itself serves them."""
+
+    class Stock(GraphQL[Context, None]):
+        async def get_context(self, request: Any, response: Any) -> Context:  # noqa: ARG002 - what strawberry gives
+            return Context(caller=caller, services=services)
+
+        def encode_json(self, data: object) -> str:
+            return orjson.dumps(data, option=orjson.OPT_UTC_Z).decode()  # our times are no text before the edge
+
+    schema = build_schema()
+    schema.execution_context_class = StockExecutor
+    return Stock(schema, graphql_ide=None)
 
 
 @asynccontextmanager
@@ -148,7 +173,7 @@ async def _answering(port: int) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         try:
-            await _Client.open(port)
+            await Client.open(port)
         except OSError:
             await asyncio.sleep(0.2)
         else:
@@ -156,14 +181,14 @@ async def _answering(port: int) -> None:
     raise Left(f"PostGraphile did not start within {START_SECONDS:.0f} seconds.")
 
 
-class _Client:
+class Client:
     """One connection that is kept."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
     @classmethod
-    async def open(cls, port: int) -> _Client:
+    async def open(cls, port: int) -> Client:
         return cls(*await asyncio.open_connection("127.0.0.1", port, limit=2**22))
 
     async def post(self, path: str, body: bytes) -> bytes:
@@ -178,7 +203,7 @@ class _Client:
 
 async def _in_turns(rounds: int, variants: Mapping[str, tuple[int, str, Any]]) -> dict[str, list[float]]:
     """Seconds of each in each round; the first fifth warms up."""
-    clients = {name: await _Client.open(port) for name, (port, _, _) in variants.items()}
+    clients = {name: await Client.open(port) for name, (port, _, _) in variants.items()}
     bodies = {name: orjson.dumps(body) for name, (_, _, body) in variants.items()}
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     order = list(variants)

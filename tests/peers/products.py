@@ -22,9 +22,10 @@ from strawberry import federation
 from strawberry.extensions.tracing.apollo_federation import ApolloFederationTracingExtension as FederatedTracing
 from strawberry.schema_directive import Location
 
+from sharewell_schema.asked import Asked
 from sharewell_schema.documents import Document
 from sharewell_schema.executor import FastExecutor
-from sharewell_schema.view import Asked, View
+from sharewell_schema.view import View
 
 
 @federation.schema_directive(
@@ -171,10 +172,10 @@ class Query:
 class Traced(View):
     """Our view, and the trace that a gateway asks for by a header."""
 
-    async def _run(self, asked: Asked, document: Document, trace: Any) -> ExecutionResult:
-        with contextmanager(trace.on_operation)():
-            result = await super()._run(asked, document, trace)
-        result.extensions = trace.get_results()
+    async def _run(self, asked: Asked, document: Document, context: Any) -> ExecutionResult:
+        with contextmanager(context.on_operation)():
+            result = await super()._run(asked, document, context)
+        result.extensions = context.get_results()
         return result
 
 
