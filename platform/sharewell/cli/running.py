@@ -26,6 +26,7 @@ from sharewell.gateway.oauth.issuers import External, IssuersError
 from sharewell.gateway.oauth.issuers import load as load_issuers
 from sharewell.gateway.oauth.keys import KeyFile, SigningKeys, load_or_create
 from sharewell.gateway.periods import period_route
+from sharewell.gateway.rates import KNOCKS, Rate
 from sharewell.gateway.server import bind, serve
 from sharewell.gateway.witness import witness_routes
 from sharewell.settings import DatabaseRole, Settings, SettingsError
@@ -71,7 +72,9 @@ def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
         issuer=settings.issuer, keys=keys, database=services.database, clients=services.clients,
         people=services.people, grants=services.grants, access=services.access, migrations=migrations(),
         token_life=settings.token_life, externals=_externals(settings), egress=Egress(settings.egress),
-        allowed_origins=settings.allowed_origins, registry=REGISTRY,
+        allowed_origins=settings.allowed_origins, registry=REGISTRY, proxies=settings.trusted_proxies,
+        forwarded_header=settings.forwarded_header, dpop_nonces=settings.dpop_nonces,
+        knocks={**KNOCKS, **{name: Rate(*rate) for name, rate in settings.oauth_rates.items()}},
     )  # fmt: skip
 
     def more_routes(bearer: Bearer) -> list[BaseRoute]:

@@ -22,7 +22,7 @@ from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.people import INVITATION_LIFE, Person, PersonDraft, PersonStatus, check_password, locked_for
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
-from sharewell.services.access import AccessService, Refusal, about_a_credential
+from sharewell.services.access import Refusal, about_a_credential
 from sharewell.services.office import Act, Done, Office
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page
@@ -41,8 +41,8 @@ _AT_ONCE = 2
 class PersonService:
     """Who may sign in, and whether it is them."""
 
-    def __init__(self, office: Office, access: AccessService) -> None:
-        self._office, self._access = office, access
+    def __init__(self, office: Office) -> None:
+        self._office = office
         self._hashing = asyncio.Semaphore(_AT_ONCE)
 
     async def register(
@@ -125,8 +125,8 @@ class PersonService:
             await tx.people.enrol(person.id, password_hash, step)
             return person
 
-    async def sign_in(self, login: str, password: str, code: str, *, request_id: str) -> Person | None:
-        """Who it is, if everything holds; None otherwise, once that is on record."""
+    async def sign_in(self, login: str, password: str, code: str, *, request_id: str) -> Person | Refusal:
+        """Who it is, if everything holds; otherwise what to put on record before anybody is told."""
         at, tried = self._office.now(), hashed(login.strip().lower())
         async with self._office.database.transaction() as tx:
             failures = await tx.people.try_once(tried, at=at, forget_at=at + FORGET)
@@ -138,12 +138,10 @@ class PersonService:
             async with self._office.database.transaction() as tx:
                 await tx.people.forget(tried)
                 return await tx.people.get(found.id)
-        refusal = Refusal(
+        return Refusal(
             reason=reason or "unknown_person", actor=None, kind="person",
             client_id=None if found is None else str(found.id), details={"endpoint": "sign-in"}, request_id=request_id,
         )  # fmt: skip
-        await self._access.refused(refusal)
-        return None
 
     async def _fault(
         self, found: Secrets | None, password: str, code: str, *, locked: bool, at: datetime

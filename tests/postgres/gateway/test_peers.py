@@ -25,7 +25,7 @@ NODE = shutil.which("node")
 BACK = "https://app.example/back"
 PASSWORD = "a long sentence of my own"
 FLOWS = [
-    "client_credentials, private_key_jwt ES384", "DPoP ES256", "introspection and revocation",
+    "client_credentials, private_key_jwt ES384", "DPoP ES256", "DPoP nonces", "introspection and revocation",
     "pushed request, authorization_code with PKCE, iss", "refresh rotation", "revocation of a family",
     "external issuer", "external issuer, DPoP Ed25519",
 ]  # fmt: skip
@@ -60,7 +60,7 @@ async def test_every_flow_of_independent_peers_goes_as_it_should(
     }  # fmt: skip
     path = tmp_path / "issuers.json"
     path.write_text(json.dumps({"issuers": [listed]}))
-    async with open_platform(SHAREWELL_ISSUERS=str(path)) as platform:
+    async with open_platform(SHAREWELL_ISSUERS=str(path), SHAREWELL_DPOP_NONCES="required") as platform:
         given = await _registered(platform, tmp_path) | {"issuer": issuer, "institution": institution}
         assert NODE is not None
         said = await platform.program(NODE, str(PEERS / "flows.mjs"), given=json.dumps(given))

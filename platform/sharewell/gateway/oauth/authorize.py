@@ -59,19 +59,18 @@ class Authorization:
             try:
                 redirect_uri = check_redirect(client, asked)
             except OAuth2Error as error:
-                await self._record(request, "unregistered_redirect", client)
-                return _wrong(error)
+                return await self._record(request, "unregistered_redirect", client) or _wrong(error)
             try:
                 handle = await self._us.grants.begin(check_request(client, asked))
             except OAuth2Error as error:
-                await self._record(request, error.error, client)
-                return self._back(
+                return await self._record(request, error.error, client) or self._back(
                     redirect_uri, asked.get("state"), error=error.error, error_description=error.description
                 )
         found = await self._us.grants.open(handle, browser, client.client_id)
         if found is None:
-            await self._record(request, "unknown_request", client)
-            return pages.message_page("Not here", OVER, status=400)
+            return await self._record(request, "unknown_request", client) or pages.message_page(
+                "Not here", OVER, status=400
+            )
         page = pages.sign_in_page(client.name, handle, redirect_uri=found.redirect_uri)
         return self._remember(page, browser)
 
@@ -89,12 +88,14 @@ class Authorization:
             form.get("login", "")[:200], form.get("password", "")[:1000], form.get("code", "")[:20],
             request_id=request.state.request_id,
         )  # fmt: skip
-        if person is None:
-            return pages.sign_in_page(client.name, handle, redirect_uri=found.redirect_uri, failed=True)
+        if isinstance(person, Refusal):
+            return await self._beyond(request, person) or pages.sign_in_page(
+                client.name, handle, redirect_uri=found.redirect_uri, failed=True
+            )
         if not person.roles & client.roles or (client.institution or person.institution) != person.institution:
-            await self._record(request, "not_for_this_app", client)
+            beyond = await self._record(request, "not_for_this_app", client)
             await self._us.grants.decline(handle, browser)
-            return self._back(found.redirect_uri, found.state, error="access_denied")
+            return beyond or self._back(found.redirect_uri, found.state, error="access_denied")
         try:
             await self._us.grants.signed_in(handle, browser, person)
         except NotFound as error:  # its time ran out meanwhile
@@ -185,19 +186,23 @@ class Authorization:
 
     async def _refuse(self, request: Request, error: OAuth2Error | NotFound) -> Response:
         """Say on a page of ours that it cannot be, once that is on record."""
-        await self._record(request, getattr(error, "reason", "unknown_request"), None)
-        return _wrong(error)
+        return await self._record(request, getattr(error, "reason", "unknown_request"), None) or _wrong(error)
 
-    async def _record(self, request: Request, reason: str, client: Client | None) -> None:
-        await self._us.refused(
-            Refusal(
-                reason=reason,
-                actor=None,
-                client_id=None if client is None else client.client_id,
-                details={"endpoint": request.url.path},
-                request_id=request.state.request_id,
-            )
+    async def _record(self, request: Request, reason: str, client: Client | None) -> Response | None:
+        """As `_beyond`, of a request that is not what it should be."""
+        refusal = Refusal(
+            reason=reason,
+            actor=None,
+            client_id=None if client is None else client.client_id,
+            details={"endpoint": request.url.path},
+            request_id=request.state.request_id,
         )
+        return await self._beyond(request, refusal)
+
+    async def _beyond(self, request: Request, refusal: Refusal) -> Response | None:
+        """Put it on record; where too many come from there, the page that is answered instead."""
+        allowance = await self._us.refused(refusal, request.state.peer)
+        return None if allowance is None else pages.too_many_page(allowance)
 
 
 def _wrong(error: OAuth2Error | NotFound) -> Response:

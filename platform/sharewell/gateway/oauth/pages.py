@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse
 
 from sharewell.domain.addresses import origin_of
 from sharewell.domain.scopes import LETTERS
+from sharewell.gateway.rates import Allowance
 
 SIGN_IN_PATH: Final = "/oauth/sign-in"
 CONSENT_PATH: Final = "/oauth/consent"
@@ -108,6 +109,13 @@ def enrol_page(invitation: str, *, login: str, secret: str, fault: str | None = 
 def message_page(title: str, sentence: str, *, status: int = 200) -> HTMLResponse:
     """Says one thing."""
     return _page(title, f"\n<h1>{escape(title)}</h1>\n<p>{escape(sentence)}</p>", status=status)
+
+
+def too_many_page(allowance: Allowance) -> HTMLResponse:
+    """Says to whom asks, or is refused, too often when to come back."""
+    page = message_page("Not so fast", f"Too much came from your address. Go on in {allowance.pause} s.", status=429)
+    page.headers.update(allowance.headers)
+    return page
 
 
 def _page(title: str, body: str, *, status: int = 200, redirect_uri: str | None = None) -> HTMLResponse:
