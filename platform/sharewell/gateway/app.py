@@ -49,7 +49,14 @@ from sharewell.gateway.oauth.metadata import (
     smart_configuration,
 )
 from sharewell.gateway.oauth.nonces import Nonces
-from sharewell.gateway.oauth.pages import CONSENT_PATH, ENROL_PATH, SIGN_IN_PATH, too_many_page
+from sharewell.gateway.oauth.pages import (
+    CONSENT_PATH,
+    ENROL_PATH,
+    PASSWORD_PATH,
+    SCRIPT_PATH,
+    SIGN_IN_PATH,
+    too_many_page,
+)
 from sharewell.gateway.oauth.server import Authority, TokenServer
 from sharewell.gateway.proxies import Network, PeerAddress
 from sharewell.gateway.rates import KNOCKS, Allowance, Buckets, Knock, Rate
@@ -232,6 +239,9 @@ def _oauth_routes(
         page(CONSENT_PATH, people.consent, "POST"),
         page(ENROL_PATH, people.invitation, "GET"),
         page(ENROL_PATH, people.enrol, "POST", Knock.SIGN_IN),
+        page(PASSWORD_PATH, people.password, "GET"),
+        page(PASSWORD_PATH, people.change_password, "POST", Knock.SIGN_IN),
+        page(SCRIPT_PATH, people.script, "GET"),
         Route(KEYS_PATH, _document(parts.keys.public)),
         Route(SMART_WELL_KNOWN, _document(partial(smart_configuration, parts.issuer))),
         *(Route(path, metadata) for path in metadata_paths(parts.issuer)),
