@@ -65,6 +65,13 @@ async def test_an_app_acts_for_who_signed_in_with_the_roles_of_both(
     assert (grant.actor, grant.details["client"]) == (caller["principal"], "app")
 
 
+def without_challenge(page: Any) -> str:
+    """The page but for what a passkey would sign, which is another each time."""
+    text, times = re.subn(r'data-options="[^"]*"', "", page.text)
+    assert times == 1
+    return text
+
+
 async def test_the_log_never_names_a_person(door: FrontDoor, app: App, somebody: Browser) -> None:
     await granted(app, somebody)
     page = await somebody.get(AUTHORIZE, **app.asks())
@@ -289,7 +296,7 @@ async def test_after_five_failures_the_right_password_does_not_help_for_a_while_
         locked = await somebody.post(
             "/oauth/sign-in", handle=handle, login=login, password=somebody.password, code=somebody.code
         )
-        assert locked.text == answers[0].text
+        assert without_challenge(locked) == without_challenge(answers[0])
     reasons = [str(d.details["reason"]) for d in await door.refusals()]
     assert reasons.count("wrong_password") == 5
     assert reasons.count("unknown_person") == 5

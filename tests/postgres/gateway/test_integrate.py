@@ -1,4 +1,4 @@
-"""docs/integrate.md as a new integrator goes through it: each snippet run, in the order of the page, on a real server."""
+"""docs/integrate.md as a new integrator goes through it: each snippet run in the order of the page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SNIPPET = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: What the page holds, in order; `graphql` is the subgraph that tests/peers runs.
 KINDS = ["python", "bash", "python", "javascript", "bash", "graphql"]
 #: What each snippet that reports reads back last: resource, staffed, free.
-READ_BACK = {2: ("bed.adult", 120, 20), 3: ("ventilator", 30, 18), 4: ("bed.adult.icu", 16, 5)}
+READ_BACK = {2: ("bed.adult", 120, 20), 3: ("ventilator", 30, 18), 4: ("icu.adult", 16, 5)}
 
 
 async def run(platform: Platform, folder: Path, kind: str, text: str) -> str | None:
