@@ -94,18 +94,11 @@ class PasskeyService:
         self, tx: Transaction, person: Person, sent: str, decision: UUID, *, site: Site, shown_for: str
     ) -> None:
         """Keep a new passkey of `person`. Raises `Invalid` for one that does not hold, `Conflict` for one known."""
-        at = self._office.now()
-        try:
-            response = RegistrationResponse.from_dict(_read(sent))
-            challenge = response.response.client_data.challenge
-            new = _server(site).register_complete(_state(challenge), response)
-            made = new.credential_data
-            good = made is not None and made.public_key.get(3) in ALGORITHMS and 16 <= len(made.credential_id) <= 1023
-        except _BAD:
-            made, good, challenge = None, False, b""
-        if not good or made is None or not await tx.passkeys.answered(_hash(challenge, shown_for), at=at):
+        at, read = self._office.now(), _registered(sent, site)
+        if read is None or not await tx.passkeys.answered(_hash(read[2], shown_for), at=at):
             raise Invalid("The passkey could not be checked; add it anew.", field="passkey")
-        passkey = Passkey(person=person.id, credential=bytes(made), sign_count=new.counter)
+        made, sign_count, _ = read
+        passkey = Passkey(person=person.id, credential=bytes(made), sign_count=sign_count)
         await tx.passkeys.add(made.credential_id, passkey, at, decision)
 
     async def sign_in(self, sent: str, *, site: Site, shown_for: str, request_id: str) -> Person | Refusal:
@@ -139,6 +132,20 @@ class PasskeyService:
         async with self._office.database.transaction() as tx:
             await tx.passkeys.ask(_hash(challenge, shown_for), at=at, until=at + CHALLENGE_LIFE)
         return websafe_encode(challenge)
+
+
+def _registered(sent: str, site: Site) -> tuple[AttestedCredentialData, int, bytes] | None:
+    """A new credential that holds (WebAuthn, 7.1), its counter, and the challenge it answers, yet to be looked up."""
+    try:
+        response = RegistrationResponse.from_dict(_read(sent))
+        challenge = response.response.client_data.challenge
+        data = _server(site).register_complete(_state(challenge), response)
+        made = data.credential_data
+        if made is None or made.public_key.get(3) not in ALGORITHMS or not 16 <= len(made.credential_id) <= 1023:
+            return None
+    except _BAD:
+        return None
+    return made, data.counter, challenge
 
 
 def _fault(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -91,14 +92,16 @@ async def test_an_old_nonce_is_replaced_and_is_no_offence(door: FrontDoor, ward:
 
 def test_gateways_that_share_the_keys_know_each_others_nonces_also_after_a_rotation() -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    old, new = ECKey.generate_key("P-256", {"iat": 1}), ECKey.generate_key("P-256", {"iat": 2})
+    old, new = (
+        ECKey.import_key(ECKey.generate_key("P-256").as_dict(private=True) | {"iat": made}) for made in (1, 2)
+    )
     one, two = (Nonces(SigningKeys(keys).secrets, lambda: at) for keys in ([old], [new, old]))
     stranger = Nonces(SigningKeys([ECKey.generate_key("P-256")]).secrets, lambda: at)
     assert two.holds(one.fresh())
     assert one.fresh() != two.fresh()
     assert not one.holds(stranger.fresh())
     for seconds, good in ((SPAN_SECONDS - 1, True), (2 * SPAN_SECONDS - 1, True), (2 * SPAN_SECONDS, False)):
-        later = Nonces(SigningKeys([old]).secrets, lambda moved=seconds: at + timedelta(seconds=moved))
+        later = Nonces(SigningKeys([old]).secrets, partial(at.__add__, timedelta(seconds=seconds)))
         assert later.holds(one.fresh()) is good
         assert later.was_ours(one.fresh())
     assert not one.holds(None)

@@ -52,7 +52,7 @@ class Authenticator:
     def create(self, options: Any, **changes: Any) -> str:
         """What the page sends after `navigator.credentials.create`."""
         self.user = decoded(options["user"]["id"])
-        public = cbor.encode(ES256.from_cryptography_key(self.key.public_key()))
+        public = cbor.encode(ES256.from_cryptography_key(self.key.public_key()))  # type: ignore[no-untyped-call]
         attested = bytes(16) + struct.pack(">H", len(self.id)) + self.id + public
         data = self._data(options["rp"]["id"], PRESENT | VERIFIED | ATTESTED, changes) + attested
         attestation = cbor.encode({"fmt": "none", "attStmt": {}, "authData": data})

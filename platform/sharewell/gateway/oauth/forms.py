@@ -70,7 +70,7 @@ def answer(status: int, body: Any, headers: Any = None) -> JSONResponse:  # noqa
 def too_many(allowance: Allowance) -> JSONResponse:
     """The answer to a program that asks, or is refused, too often."""
     status, body, _ = TooMany(allowance)()
-    return JSONResponse(dict(body), status_code=status, headers=NO_STORE | allowance.headers)
+    return JSONResponse(dict(body), status_code=status, headers={**NO_STORE, **allowance.headers})
 
 
 async def read_form(request: Request) -> dict[str, str]:
