@@ -93,7 +93,7 @@ async def test_an_old_nonce_is_replaced_and_is_no_offence(door: FrontDoor, ward:
 def test_gateways_that_share_the_keys_know_each_others_nonces_also_after_a_rotation() -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     old, new = (
-        ECKey.import_key(ECKey.generate_key("P-256").as_dict(private=True) | {"iat": made}) for made in (1, 2)
+        ECKey.import_key(ECKey.generate_key("P-256").as_dict(private=True, iat=made)) for made in (1, 2)
     )
     one, two = (Nonces(SigningKeys(keys).secrets, lambda: at) for keys in ([old], [new, old]))
     stranger = Nonces(SigningKeys([ECKey.generate_key("P-256")]).secrets, lambda: at)

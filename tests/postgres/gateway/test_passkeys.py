@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import httpx2
+import pyotp
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -120,8 +121,6 @@ async def opened(door: FrontDoor, app: App) -> Page:
 
 async def enrolled(door: FrontDoor, login: str = "smurfette", **changes: Any) -> tuple[Authenticator, UUID]:
     """A person who was invited and set password, second factor and passkey on the page."""
-    import pyotp  # noqa: PLC0415
-
     person, invitation = await door.parts.people.register(
         operator(), PersonDraft(login=login, name="Dr <Smurfette>", roles=frozenset({Role.REGULATOR}))
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey
 from prometheus_client import CollectorRegistry
+from starlette.responses import PlainTextResponse
 
 from sharewell.gateway.app import build_app
 from sharewell.gateway.proxies import PeerAddress
@@ -26,13 +28,7 @@ From = Callable[[str], httpx2.AsyncClient]
 
 
 async def who_calls(scope: Any, receive: Any, send: Any) -> None:
-    await httpx2_answer(scope["state"]["caller"].principal)(scope, receive, send)
-
-
-def httpx2_answer(text: str) -> Any:
-    from starlette.responses import PlainTextResponse  # noqa: PLC0415
-
-    return PlainTextResponse(text)
+    await PlainTextResponse(scope["state"]["caller"].principal)(scope, receive, send)
 
 
 @asynccontextmanager
@@ -153,10 +149,8 @@ async def test_passwords_are_tried_slowly_from_one_address_whatever_the_login(
 async def test_what_a_header_says_of_an_address_counts_only_from_proxies_of_ours(
     header: str, sent: str, proxies: list[str], counted: str
 ) -> None:
-    from ipaddress import ip_network  # noqa: PLC0415
-
     async def answer(scope: Any, receive: Any, send: Any) -> None:
-        await httpx2_answer(scope["state"]["peer"])(scope, receive, send)
+        await PlainTextResponse(scope["state"]["peer"])(scope, receive, send)
 
     app = PeerAddress(answer, proxies=[ip_network(each) for each in proxies], header=header)
     transport = httpx2.ASGITransport(app, client=("127.0.0.1", 1))
