@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ Value = TypeVar("Value")
 
 LARGEST_PORT = 65_535
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+OAUTH_RATES = ("address", "sign-in", "client", "refused", "refusals")  #: see gateway/rates
 MOST_YEARS = 100  #: that decisions can be set to be kept
 MACHINE_WIDE = Path("/var/lib/sharewell")  #: where a system administrator's data goes
 
@@ -57,6 +59,10 @@ class Settings:
     issuers_file: Path | None = None  #: whose tokens are taken beside our own; None: nobody's
     egress: tuple[str, ...] = ()  #: origins that clients' keys may be fetched from; `private:` before one inside
     allowed_origins: tuple[str, ...] = ()  #: of pages in browsers that may call from scripts, or open a WebSocket
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()  #: whose word on where a request comes from counts
+    forwarded_header: str = "x-forwarded-for"  #: the one header they say it in
+    dpop_nonces: bool = False  #: whether proofs of possession must hold a nonce of ours
+    oauth_rates: Mapping[str, tuple[float, float]] = field(default_factory=dict)  #: a second, and at once; by name
     log_origin: str = "127.0.0.1/sharewell"  #: name of the audit log, fixed for ever once it has entries
     log_export: Path | None = None  #: folder that the log is exported to after each checkpoint, and served from
     log_policy: Path | None = None  #: trust policy of the log: its witnesses and their quorum
@@ -88,6 +94,12 @@ class Settings:
             issuers_file=read.checked("ISSUERS", "", lambda text: Path(text).expanduser() if text else None),
             egress=read.checked("EGRESS", "", _egress),
             allowed_origins=read.checked("ALLOWED_ORIGINS", "", _origins),
+            trusted_proxies=read.checked("TRUSTED_PROXIES", "", _networks),
+            forwarded_header=read.checked(
+                "FORWARDED_HEADER", "X-Forwarded-For", _one_of("x-forwarded-for", "forwarded")
+            ),
+            dpop_nonces=read.checked("DPOP_NONCES", "off", _one_of("off", "required")) == "required",
+            oauth_rates=read.checked("OAUTH_RATES", "", _rates),
             log_origin=read.checked("LOG_ORIGIN", f"{urlsplit(issuer).hostname}/sharewell", _log_origin),
             log_export=read.checked("LOG_EXPORT", "", _path),
             log_policy=read.checked("LOG_POLICY", "", _path),
@@ -224,6 +236,26 @@ def _origins(text: str) -> tuple[str, ...]:
         if parts.scheme not in {"http", "https"} or not parts.hostname or origin != f"{parts.scheme}://{parts.netloc}":
             raise ValueError(f"{origin!r} is not an origin; it must look like https://board.example.org.")
     return origins
+
+
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(each) for each in text.split())
+    except ValueError as why:
+        raise ValueError(f"{why}; it must be addresses or networks such as 10.0.0.0/8, separated by spaces.") from None
+
+
+def _rates(text: str) -> dict[str, tuple[float, float]]:
+    found = {}
+    for each in text.split():
+        match = re.fullmatch(rf"({'|'.join(OAUTH_RATES)})=(\d+(?:\.\d+)?):(\d+)", each)
+        if match is None or float(match[2]) <= 0 or int(match[3]) < 1:
+            raise ValueError(
+                f"{each!r} is no rate; write NAME=EACH-SECOND:AT-ONCE as in sign-in=2:100, NAME being one of "
+                f"{', '.join(OAUTH_RATES)}."
+            )
+        found[match[1]] = (float(match[2]), float(match[3]))
+    return found
 
 
 def _database_url(text: str) -> str:

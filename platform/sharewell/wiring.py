@@ -153,7 +153,7 @@ def build_services(settings: Settings, database: Database, authz: Authorizer | N
         inspection=InspectionService(office, keep=Keeping(settings.keep_years)),
         institutions=InstitutionService(office), jobs=JobService(office), lab=LabService(office),
         offers=OfferService(office, allocate_after=settings.allocate_after),
-        overrides=OverrideService(office), people=PersonService(office, access), policies=policies,
+        overrides=OverrideService(office), people=PersonService(office), policies=policies,
         policy_versions=PolicyVersionService(office, policies, simulations),
         receipts=ReceiptService(office),
         requests=RequestService(office, allocate_after=settings.allocate_after),

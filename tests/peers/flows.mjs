@@ -59,12 +59,21 @@ let tokens = await oauth.clientCredentialsGrant(service, { scope: "system/*.rs" 
 assert.equal((await graphql(service, tokens)).clientId, given.service.client_id);
 done("client_credentials, private_key_jwt ES384");
 
+let challenges = 0;
+service[oauth.customFetch] = async (...request) => {
+  const answer = await fetch(...request);
+  if (answer.status === 401 && answer.headers.get("www-authenticate").includes("use_dpop_nonce")) challenges += 1;
+  if (answer.status === 400 && (await answer.clone().json()).error === "use_dpop_nonce") challenges += 1;
+  return answer;
+};
 const DPoP = oauth.getDPoPHandle(service, await oauth.randomDPoPKeyPair("ES256"));
 const bound = await oauth.clientCredentialsGrant(service, { scope: "system/*.rs" }, { DPoP });
 assert.equal(bound.token_type, "dpop");
 assert.equal((await graphql(service, bound, { DPoP })).clientId, given.service.client_id);
 await assert.rejects(graphql(service, bound), "a bound token is no bearer token");
 done("DPoP ES256");
+assert.ok(challenges >= 1, "the server wants a nonce, and the client got in all the same");
+done("DPoP nonces");
 
 assert.equal((await oauth.tokenIntrospection(service, tokens.access_token)).active, true);
 await oauth.tokenRevocation(service, tokens.access_token);

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sharewell.settings import MACHINE_WIDE, DatabaseRole, Settings, SettingsError, default_home
+from sharewell.settings import MACHINE_WIDE, OAUTH_RATES, DatabaseRole, Settings, SettingsError, default_home
 
 
 def read(**variables: str) -> Settings:
@@ -59,6 +59,10 @@ def test_each_role_may_have_a_url_of_its_own() -> None:
         ("COUNTRY", "Germany", "DE, US or US-NJ"),
         ("GLASS_HOURS", "0", "hours from 1 to 24"),
         ("GLASS_HOURS", "48", "hours from 1 to 24"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8", "networks such as 10.0.0.0/8"),
+        ("FORWARDED_HEADER", "X-Real-IP", "one of x-forwarded-for, forwarded"),
+        ("OAUTH_RATES", "sign-in=0:5", "as in sign-in=2:100"),
+        ("OAUTH_RATES", "token=2:5", "NAME being one of address, sign-in"),
         ("KEEP_YEARS", "ten", "as in 10 access=2 plan=30"),
     ],
 )
@@ -91,3 +95,13 @@ def test_data_goes_beside_the_checkout_or_for_root_in_a_private_folder_to_the_ma
     assert home.name.startswith("checkout-")
     assert default_home(private.parent, root=True) != home
     assert default_home(Path("/usr"), root=True) == Path("/usr/.sharewell")
+
+
+def test_rates_can_be_set_for_all_that_is_counted_and_for_nothing_else() -> None:
+    from sharewell.gateway.rates import KNOCKS, Knock  # noqa: PLC0415
+
+    assert list(OAUTH_RATES) == list(Knock) == list(KNOCKS)
+    given = {"SHAREWELL_OAUTH_RATES": "sign-in=0.5:10", "SHAREWELL_TRUSTED_PROXIES": "::1"}
+    settings = Settings.from_environment(given)
+    assert settings.oauth_rates == {"sign-in": (0.5, 10)}
+    assert [str(each) for each in settings.trusted_proxies] == ["::1/128"]

@@ -39,8 +39,19 @@ CredentialFile = Annotated[
 @app.command()
 def register(
     name: Annotated[str, typer.Argument(help="What people call the program.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Where to write its credential file; it must not exist yet.")],
     *,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write its credential file; it must not exist yet.")
+    ] = None,
+    jwks: Annotated[
+        Path | None, typer.Option(help="Instead of --out: file with the public key, or key set, that it has already.")
+    ] = None,
+    jwks_uri: Annotated[
+        str | None, typer.Option("--jwks-uri", help="Instead of --out: the address where it publishes its keys.")
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="Instead of --out: an app on people's own devices, which has no key.")
+    ] = False,
     role: Annotated[list[Role], typer.Option(help="What it is to the platform; may be given several times.")],
     scope: Annotated[
         list[str] | None, typer.Option(help="Such as system/Offer.cruds; by default what its roles can use.")
@@ -66,20 +77,25 @@ def register(
         bool, typer.Option("--bootstrap", help="Let the first admin in, on the machine of the platform itself.")
     ] = False,
 ) -> None:
-    """Register a program and write its credential file, which holds its private key.
+    """Register a program, and write its credential file, which holds its private key, or take the key it has.
 
-    The key is made here and never leaves this machine; the platform gets its public half. An admin registers over
+    With --out the key is made here and never leaves this machine; the platform gets its public half. With --jwks or
+    --jwks-uri its owner made the key and keeps it; an app with --public has none. Then the client id is printed, which
+    is all that its owner needs to hear. An admin registers over
     GraphQL (--credential). The very first admin is let in by the operator, with --bootstrap and the settings of
     `sharewell serve`; that works while no admin client can act, and is recorded like every registration.
     """
     if bootstrap == (credential is not None):
         raise typer.BadParameter("give either --credential of an admin, or --bootstrap.", param_hint="--credential")
+    if sum([out is not None, jwks is not None, jwks_uri is not None, public]) != 1:
+        raise typer.BadParameter("give one of --out, --jwks, --jwks-uri and --public.", param_hint="--out")
     scopes = scope or sorted({each for one in role for each in USUAL_SCOPES[one]})
     draft = ClientDraft(
         name=name,
         roles=frozenset(role),
         scopes=scopes,
-        jwks={},
+        jwks=None if jwks is None else _key_set(jwks),
+        jwks_uri=jwks_uri,
         institution=institution,
         client_id=client_id or _id_from(name),
         expires_at=datetime.now(UTC) + timedelta(days=days) if days else None,
@@ -90,8 +106,12 @@ def register(
         jurisdiction=jurisdiction or (),
     )
     with explained():
-        made = _make(draft, credential, out)
-    typer.echo(f"{made.client_id} is registered for {', '.join(made.scopes)}.\nIts credential is in {out}.", err=True)
+        if out is None:
+            _send(draft, credential)
+        else:
+            _make(draft, credential, out)
+    typer.echo(f"{draft.client_id} is registered for {', '.join(draft.scopes)}.", err=True)
+    typer.echo(draft.client_id) if out is None else typer.echo(f"Its credential is in {out}.", err=True)
 
 
 @app.command()
@@ -130,30 +150,48 @@ def query(
         typer.echo(json.dumps(asyncio.run(ask()), indent=2, ensure_ascii=False))
 
 
-def _make(draft: ClientDraft, admin_file: Path | None, out: Path) -> Credential:
-    """Register `draft` and return its credential, which is in `out` then; nothing is left there otherwise."""
-    admin = None if admin_file is None else Credential.load(admin_file)
-    settings = Settings.from_environment()
-    made = _new_credential(settings.issuer if admin is None else admin.base_url, draft, out)
+def _send(draft: ClientDraft, admin_file: Path | None) -> None:
+    """Register `draft` as it is, by an admin or by the machine's operator."""
+    if admin_file is None:
+        asyncio.run(_bootstrap(draft, Settings.from_environment()))
+    else:
+        asyncio.run(_register(draft, Credential.load(admin_file)))
+
+
+def _make(draft: ClientDraft, admin_file: Path | None, out: Path) -> None:
+    """Register `draft` with a new key; its credential is in `out` then, and nothing is left there otherwise."""
+    base_url = Settings.from_environment().issuer if admin_file is None else Credential.load(admin_file).base_url
+    made = _new_credential(base_url, draft, out)
     try:
-        asyncio.run(_bootstrap(draft, settings, made) if admin is None else _register(draft, admin, made))
+        _send(replace(draft, jwks=made.public_jwks), admin_file)
     except BaseException:
         out.unlink()
         raise
-    return made
 
 
-async def _register(draft: ClientDraft, admin: Credential, made: Credential) -> None:
+def _key_set(path: Path) -> dict[str, Any]:
+    """The key set in a file; one key alone is taken as a set of one."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{path} cannot be read as JSON: {error}.", param_hint="--jwks") from None
+    if not isinstance(found, dict):
+        raise typer.BadParameter(f"{path} is neither a JWK nor a JWK set (RFC 7517).", param_hint="--jwks")
+    return found if "keys" in found else {"keys": [found]}
+
+
+async def _register(draft: ClientDraft, admin: Credential) -> None:
     """Register over GraphQL, as `admin`."""
     asked = {
-        "idempotencyKey": f"client {made.client_id}",
+        "idempotencyKey": f"client {draft.client_id}",
         "name": draft.name,
-        "clientId": made.client_id,
+        "clientId": draft.client_id,
         "roles": [role.name for role in sorted(draft.roles)],
         "scopes": list(draft.scopes),
         "institution": str(draft.institution) if draft.institution else None,
         "expiresAt": draft.expires_at.isoformat() if draft.expires_at else None,
-        "jwks": made.public_jwks,
+        "jwks": draft.jwks,
+        "jwksUri": draft.jwks_uri,
         "redirectUris": list(draft.redirect_uris),
         "rateClass": draft.rate_class.name,
         "senderConstrained": draft.sender_constrained,
@@ -164,7 +202,7 @@ async def _register(draft: ClientDraft, admin: Credential, made: Credential) -> 
         await client.graphql(REGISTER_CLIENT, {"input": asked})
 
 
-async def _bootstrap(draft: ClientDraft, settings: Settings, made: Credential) -> None:
+async def _bootstrap(draft: ClientDraft, settings: Settings) -> None:
     """Register in the database itself, as the machine's operator."""
     # Only here, so that the commands for a program far from any database start quickly.
     from sharewell.store.server import open_database_server  # noqa: PLC0415
@@ -175,8 +213,7 @@ async def _bootstrap(draft: ClientDraft, settings: Settings, made: Credential) -
         open_database_server(settings) as server,
         open_services(settings, server, DatabaseRole.GATEWAY, most=2) as services,
     ):
-        full = replace(draft, jwks=made.public_jwks)
-        await services.clients.bootstrap_admin(full, request_id=f"bootstrap-{secrets.token_hex(8)}")
+        await services.clients.bootstrap_admin(draft, request_id=f"bootstrap-{secrets.token_hex(8)}")
 
 
 def _new_credential(base_url: str, draft: ClientDraft, out: Path) -> Credential:

@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 
 from sharewell.audit.keys import KeyProblem, load_or_create_key, load_vkey
+from sharewell.domain.rates import Rate
 from sharewell.gateway.app import Parts, build_app, machine_time
 from sharewell.gateway.bearer import Bearer
 from sharewell.gateway.health import Health
@@ -26,6 +27,7 @@ from sharewell.gateway.oauth.issuers import External, IssuersError
 from sharewell.gateway.oauth.issuers import load as load_issuers
 from sharewell.gateway.oauth.keys import KeyFile, SigningKeys, load_or_create
 from sharewell.gateway.periods import period_route
+from sharewell.gateway.rates import KNOCKS
 from sharewell.gateway.server import bind, serve
 from sharewell.gateway.witness import witness_routes
 from sharewell.settings import DatabaseRole, Settings, SettingsError
@@ -72,6 +74,9 @@ def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
         people=services.people, grants=services.grants, access=services.access, migrations=migrations(),
         token_life=settings.token_life, externals=_externals(settings), egress=Egress(settings.egress),
         allowed_origins=settings.allowed_origins, registry=REGISTRY, fault=services.policy_fault,
+        proxies=settings.trusted_proxies,
+        forwarded_header=settings.forwarded_header, dpop_nonces=settings.dpop_nonces,
+        knocks={**KNOCKS, **{name: Rate(*rate) for name, rate in settings.oauth_rates.items()}},
     )  # fmt: skip
 
     def more_routes(bearer: Bearer) -> list[BaseRoute]:

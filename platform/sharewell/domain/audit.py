@@ -98,6 +98,7 @@ KINDS: Final[Mapping[str, str]] = {
     "documents.trusted": "It was said which GraphQL documents a program may send.",
     "person.registered": "A person was invited to sign in.",
     "person.enrolled": "A person set password and second factor, and can sign in.",
+    "person.password_changed": "A person set another password.",
     "person.disabled": "A person's access was taken away.",
     "token.granted": "A person let an app act for it; the family of tokens that came of it begins here.",
     "token.revoked": "An access token, or a whole family of tokens, was called back before its end.",

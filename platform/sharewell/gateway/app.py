@@ -5,8 +5,8 @@ The GraphQL application and further routes (tiles, console) are handed in; nothi
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
+from sharewell.domain.rates import Allowance, Rate
 from sharewell.gateway.answers import Answer
 from sharewell.gateway.bearer import Bearer, Issuer, RequireBearer
 from sharewell.gateway.directory import CalledBack, Directory
@@ -33,6 +34,7 @@ from sharewell.gateway.middleware import MAX_BODY, CrashMask, HeaderLimit, Reque
 from sharewell.gateway.oauth.authorize import Authorization
 from sharewell.gateway.oauth.client_keys import ClientKeys
 from sharewell.gateway.oauth.egress import Egress
+from sharewell.gateway.oauth.forms import too_many
 from sharewell.gateway.oauth.issuers import TYPES, External, keys_of
 from sharewell.gateway.oauth.keys import SigningKeys
 from sharewell.gateway.oauth.metadata import (
@@ -47,9 +49,19 @@ from sharewell.gateway.oauth.metadata import (
     server_metadata,
     smart_configuration,
 )
-from sharewell.gateway.oauth.pages import CONSENT_PATH, ENROL_PATH, SIGN_IN_PATH
+from sharewell.gateway.oauth.nonces import Nonces
+from sharewell.gateway.oauth.pages import (
+    CONSENT_PATH,
+    ENROL_PATH,
+    PASSWORD_PATH,
+    SCRIPT_PATH,
+    SIGN_IN_PATH,
+    too_many_page,
+)
 from sharewell.gateway.oauth.server import Authority, TokenServer
-from sharewell.gateway.rates import Buckets
+from sharewell.gateway.proxies import Network, PeerAddress
+from sharewell.gateway.rates import KNOCKS, Buckets, Knock
+from sharewell.gateway.refusals import Refusals
 from sharewell.gateway.sockets import GuardSocket
 from sharewell.services.access import AccessService
 from sharewell.services.clients import ClientService
@@ -57,6 +69,7 @@ from sharewell.services.grants import GrantService
 from sharewell.services.people import PersonService
 from sharewell.store.database import Database
 
+Endpoint = Callable[[Request], Awaitable[Response]]
 PUBLIC = {"Cache-Control": "public, max-age=300"}
 _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 
@@ -85,6 +98,10 @@ class Parts:
     allowed_origins: Collection[str] = ()  #: of pages in browsers that may call from scripts, or open a WebSocket
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     fault: Callable[[], str | None] = lambda: None  #: why this process cannot work, if it cannot
+    dpop_nonces: bool = False  #: whether proofs of possession must hold a nonce of ours (RFC 9449, 8)
+    knocks: Mapping[str, Rate] = field(default_factory=lambda: KNOCKS)
+    proxies: Sequence[Network] = ()  #: addresses of proxies of ours, whose word on where a request comes from counts
+    forwarded_header: str = "x-forwarded-for"  #: the one header they say it in
 
 
 def build_app(
@@ -103,13 +120,18 @@ def build_app(
     """
     server_metadata(parts.issuer)
     called_back = CalledBack(parts.grants.called_back, parts.now)
-    check = _bearer(parts, called_back)
+    knocks = Buckets(monotonic, parts.knocks)
+    refusals = Refusals(
+        record=parts.access.refused, record_beyond=parts.access.beyond, buckets=knocks, registry=parts.registry,
+        now=parts.now,
+    )  # fmt: skip
+    check = _bearer(parts, called_back, refusals)
     health = Health(parts.database, parts.migrations, parts.registry, parts.fault)
     return Starlette(
         routes=[
             Route("/graphql", RequireBearer(graphql_app, check), methods=["GET", "POST"]),
             WebSocketRoute("/graphql", GuardSocket(graphql_app, check, parts.allowed_origins)),
-            *_oauth_routes(parts, called_back),
+            *_oauth_routes(parts, called_back, refusals, knocks),
             Route("/healthz", health.alive),
             Route("/readyz", health.ready),
             Route("/metrics", health.metrics),
@@ -118,6 +140,7 @@ def build_app(
         # Outermost first: the id is there for the log line, and the mask lies inside both.
         middleware=[
             Middleware(RequestId),
+            Middleware(PeerAddress, proxies=parts.proxies, header=parts.forwarded_header),
             Middleware(Watch, registry=parts.registry),
             Middleware(SafeHeaders, https=parts.issuer.startswith("https:")),
             _cross_origin(parts.allowed_origins),
@@ -126,8 +149,24 @@ def build_app(
             Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY),
         ],
         exception_handlers={HTTPException: _plain},
-        lifespan=lifespan,
+        lifespan=_ending(refusals, lifespan),
     )
+
+
+def _ending(
+    refusals: Refusals, inner: Callable[[Starlette], AbstractAsyncContextManager[None]] | None
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """What was counted and not recorded yet is recorded before the process ends."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with nullcontext() if inner is None else inner(app):
+            try:
+                yield
+            finally:
+                await refusals.close()
+
+    return lifespan
 
 
 def _cross_origin(allowed: Collection[str]) -> Middleware:
@@ -140,7 +179,7 @@ def _cross_origin(allowed: Collection[str]) -> Middleware:
     )  # fmt: skip
 
 
-def _bearer(parts: Parts, called_back: CalledBack) -> Bearer:
+def _bearer(parts: Parts, called_back: CalledBack, refusals: Refusals) -> Bearer:
     """The check of access tokens."""
     ours = Issuer(name=parts.issuer, audience=parts.issuer, keys=parts.keys)
     return Bearer(
@@ -150,10 +189,15 @@ def _bearer(parts: Parts, called_back: CalledBack) -> Bearer:
         called_back=called_back,
         burn_proof=parts.grants.burn_proof,
         base_url=parts.issuer,
+        nonces=_nonces(parts),
         buckets=Buckets(monotonic),
-        refused=parts.access.refused,
+        refused=refusals.note,
         now=parts.now,
     )
+
+
+def _nonces(parts: Parts) -> Nonces | None:
+    return Nonces(parts.keys.secrets, parts.now) if parts.dpop_nonces else None
 
 
 def _issuer(entry: External, now: Callable[[], datetime]) -> Issuer:
@@ -163,7 +207,9 @@ def _issuer(entry: External, now: Callable[[], datetime]) -> Issuer:
     )  # fmt: skip
 
 
-def _oauth_routes(parts: Parts, called_back: CalledBack) -> list[Route]:
+def _oauth_routes(
+    parts: Parts, called_back: CalledBack, refusals: Refusals, knocks: Buckets
+) -> list[Route]:
     authority = Authority(
         issuer=parts.issuer,
         audience=parts.issuer,
@@ -173,26 +219,55 @@ def _oauth_routes(parts: Parts, called_back: CalledBack) -> list[Route]:
         person=parts.people.find,
         keys_at=ClientKeys(parts.egress, parts.now).find,
         called_back=called_back,
-        refused=parts.access.refused,
+        refused=refusals.note,
+        knocks=knocks,
+        nonces=_nonces(parts),
         now=parts.now,
         life=parts.token_life,
     )
     tokens, people = TokenServer(authority), Authorization(authority, parts.people)
     metadata = _document(partial(server_metadata, parts.issuer))
+
+    def program(path: str, endpoint: Endpoint) -> Route:
+        return Route(path, _counted(endpoint, knocks, Knock.ADDRESS, too_many), methods=["POST"])
+
+    def page(path: str, endpoint: Endpoint, method: str, kind: Knock = Knock.ADDRESS) -> Route:
+        return Route(path, _counted(endpoint, knocks, kind, too_many_page), methods=[method])
+
     return [
-        Route(TOKEN_PATH, tokens.token, methods=["POST"]),
-        Route(PUSH_PATH, tokens.push, methods=["POST"]),
-        Route(REVOCATION_PATH, tokens.revoke, methods=["POST"]),
-        Route(INTROSPECTION_PATH, tokens.introspect, methods=["POST"]),
-        Route(AUTHORIZE_PATH, people.authorize, methods=["GET"]),
-        Route(SIGN_IN_PATH, people.sign_in, methods=["POST"]),
-        Route(CONSENT_PATH, people.consent, methods=["POST"]),
-        Route(ENROL_PATH, people.invitation, methods=["GET"]),
-        Route(ENROL_PATH, people.enrol, methods=["POST"]),
+        program(TOKEN_PATH, tokens.token),
+        program(PUSH_PATH, tokens.push),
+        program(REVOCATION_PATH, tokens.revoke),
+        program(INTROSPECTION_PATH, tokens.introspect),
+        page(AUTHORIZE_PATH, people.authorize, "GET"),
+        page(SIGN_IN_PATH, people.sign_in, "POST", Knock.SIGN_IN),
+        page(CONSENT_PATH, people.consent, "POST"),
+        page(ENROL_PATH, people.invitation, "GET"),
+        page(ENROL_PATH, people.enrol, "POST", Knock.SIGN_IN),
+        page(PASSWORD_PATH, people.password, "GET"),
+        page(PASSWORD_PATH, people.change_password, "POST", Knock.SIGN_IN),
+        page(SCRIPT_PATH, people.script, "GET"),
         Route(KEYS_PATH, _document(parts.keys.public)),
         Route(SMART_WELL_KNOWN, _document(partial(smart_configuration, parts.issuer))),
         *(Route(path, metadata) for path in metadata_paths(parts.issuer)),
     ]
+
+
+def _counted(
+    endpoint: Endpoint, knocks: Buckets, kind: Knock, too_many: Callable[[Allowance], Response]
+) -> Endpoint:
+    """`endpoint`, for as many requests from one address as its rate allows."""
+
+    async def answer(request: Request) -> Response:
+        allowance = knocks.take(request.state.peer, kind)
+        if allowance.pause:
+            return too_many(allowance)
+        response = await endpoint(request)
+        for name, said in allowance.headers.items():  # what is said of the client's own rate is the nearer
+            response.headers.setdefault(name, said)
+        return response
+
+    return answer
 
 
 def _document(make: Callable[[], Mapping[str, Any]]) -> Callable[[Request], Awaitable[Response]]:

@@ -32,9 +32,11 @@ from sharewell.gateway.directory import CalledBack, Directory
 from sharewell.gateway.oauth.assertions import digest
 from sharewell.gateway.oauth.issuers import External, NotVouchedFor, Vouched
 from sharewell.gateway.oauth.keys import ALGORITHM
+from sharewell.gateway.oauth.nonces import HEADER as NONCE_HEADER
+from sharewell.gateway.oauth.nonces import Nonces
 from sharewell.gateway.oauth.proofs import ALGORITHMS as PROOF_ALGORITHMS
 from sharewell.gateway.oauth.proofs import Burn, ProofRefused, check_proof
-from sharewell.gateway.rates import Buckets, headers_of
+from sharewell.gateway.rates import Buckets, Knock
 from sharewell.services.access import Refusal
 
 REALM = 'Bearer realm="sharewell"'
@@ -70,6 +72,7 @@ class TokenRefused(Exception):
         super().__init__(message)
         self.reason, self.client_id = reason, client_id  #: client_id only where the signature proved it
         self.error = error
+        self.beyond: Allowance | None = None  #: set where refusals come too fast: then it is told, not the reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +168,7 @@ class Presented:
     path: str
     endpoint: str  #: the route: a path may hold what a stranger likes to write into the log
     request_id: str
+    peer: str  #: the address that it came from
 
 
 class Bearer:
@@ -179,24 +183,27 @@ class Bearer:
         called_back: CalledBack,
         burn_proof: Burn,
         base_url: str,
+        nonces: Nonces | None,
         buckets: Buckets,
-        refused: Callable[[Refusal], Awaitable[None]],
+        refused: Callable[[Refusal, str], Awaitable[Allowance | None]],
         now: Callable[[], datetime],
     ) -> None:
         self._issuers = {issuer.name: issuer for issuer in issuers}
         self._clients, self._people, self._called_back = clients, people, called_back
         self._burn_proof, self._base_url, self._buckets = burn_proof, base_url, buckets
-        self._refused, self._now = refused, now
+        self._refused, self._now, self.nonces = refused, now, nonces
 
     async def admit(self, presented: Presented) -> Admission:
         """Whose token it is.
 
-        A refusal is on record before `TokenRefused` leaves here. Raises `Unavailable` if the registration cannot be
-        read, or a refusal cannot be recorded.
+        A refusal is on record, or counted, before `TokenRefused` leaves here. Raises `Unavailable` if the registration
+        cannot be read, or a refusal cannot be recorded.
         """
         try:
             return await self._admit(presented)
         except TokenRefused as refused:
+            if refused.reason == "no_nonce":  # the usual first step, as is asking without a token
+                raise
             refusal = Refusal(
                 reason=refused.reason,
                 actor=refused.client_id,
@@ -204,7 +211,7 @@ class Bearer:
                 details={"endpoint": presented.endpoint, "token_sha256": digest(presented.token)[:32]},
                 request_id=presented.request_id,
             )
-            await self._refused(refusal)
+            refused.beyond = await self._refused(refusal, presented.peer)
             raise
 
     async def _admit(self, presented: Presented) -> Admission:
@@ -247,12 +254,10 @@ class Bearer:
         try:
             key = await check_proof(
                 presented.proofs[0], method=presented.method, url=self._base_url + presented.path, at=self._now(),
-                burn=self._burn_proof, token=presented.token,
+                burn=self._burn_proof, token=presented.token, nonces=self.nonces,
             )  # fmt: skip
         except ProofRefused as why:
-            raise TokenRefused(
-                why.reason, str(why), client_id=proven.client_id, error="invalid_dpop_proof"
-            ) from None
+            raise TokenRefused(why.reason, str(why), client_id=proven.client_id, error=why.error) from None
         if not hmac.compare_digest(key.encode(), proven.key.encode()):
             raise TokenRefused("other_key", "The token is bound to another key.", client_id=proven.client_id)
         return True
@@ -317,18 +322,21 @@ class RequireBearer:
         presented = Presented(
             token=token, scheme=kind.lower(), proofs=headers.getlist("dpop"), method=scope.get("method", "GET"),
             path=scope["path"], endpoint=getattr(scope.get("route"), "path", "unknown"),
-            request_id=state["request_id"],
+            request_id=state["request_id"], peer=state["peer"],
         )  # fmt: skip
+        if presented.scheme == "dpop" and self._bearer.nonces is not None:  # RFC 9449, 8.2: with every answer
+            send = _saying({NONCE_HEADER: self._bearer.nonces.fresh()}, send)
         try:
             admission = await self._bearer.admit(presented)
         except TokenRefused as refused:
-            return await _challenge(refused, presented.scheme)(scope, receive, send)
+            answer = _challenge(refused, presented.scheme) if refused.beyond is None else too_many(refused.beyond)
+            return await answer(scope, receive, send)
         allowance = admission.take()
         if allowance.pause:
-            return await _too_many(allowance)(scope, receive, send)
+            return await too_many(allowance)(scope, receive, send)
         state["admission"], state["caller"] = admission, admission.caller
         state["principal"] = admission.caller.principal
-        return await self._app(scope, receive, _saying(headers_of(allowance), send))
+        return await self._app(scope, receive, _saying(allowance.headers, send))
 
 
 def _challenge(refused: TokenRefused, scheme: str) -> Answer:
@@ -340,9 +348,12 @@ def _challenge(refused: TokenRefused, scheme: str) -> Answer:
     return Answer(401, "UNAUTHENTICATED", str(refused), headers={"WWW-Authenticate": header})
 
 
-def _too_many(allowance: Allowance) -> Answer:
-    sentence = f"That is more than your rate class allows; go on in {allowance.pause} s."
-    return Answer(429, "TOO_MANY_REQUESTS", sentence, headers=headers_of(allowance))
+def too_many(allowance: Allowance) -> Answer:
+    """RFC 6585, 4."""
+    why = "That is more than your rate class allows"
+    if allowance.kind in frozenset(Knock):
+        why = "Too many requests from your address, or too many that were refused"
+    return Answer(429, "TOO_MANY_REQUESTS", f"{why}; go on in {allowance.pause} s.", headers=allowance.headers)
 
 
 def _saying(headers: Mapping[str, str], send: Send) -> Send:

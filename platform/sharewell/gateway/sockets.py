@@ -44,6 +44,7 @@ class GuardSocket:
             presented = Presented(
                 token=token, scheme=scheme.lower(), proofs=(), method="GET", path=scope["path"],
                 endpoint=getattr(scope.get("route"), "path", "unknown"), request_id=request_id,
+                peer=scope["state"]["peer"],
             )  # fmt: skip
             if presented.scheme != "bearer" or not token:
                 raise NotAdmitted('Send {"authorization": "Bearer ..."} with connection_init, or the header before.')

@@ -36,6 +36,17 @@ def about_a_credential(
     )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beyond:
+    """Refusals that came faster than they are recorded one by one: how many in which span, where and why."""
+
+    times: int
+    since: datetime
+    until: datetime
+    endpoints: Mapping[str, int]
+    reasons: Mapping[str, int]
+
+
 class AccessService:
     """Records refusals, each in its own transaction."""
 
@@ -48,5 +59,17 @@ class AccessService:
             "access.refused", "presentCredential", outcome=REFUSED, at=self._office.now(), actor=refusal.actor,
             subject=(refusal.kind, refusal.client_id or "unknown"),
             details={"reason": refusal.reason, **refusal.details}, request_id=refusal.request_id,
+        )  # fmt: skip
+        await self._office.record_alone([decision])
+
+    async def beyond(self, beyond: Beyond) -> None:
+        """Record many refusals in one entry. Raises `Unavailable` if it cannot be."""
+        details: dict[str, Json] = {
+            "reason": "beyond_rate", "times": beyond.times, "since": beyond.since.isoformat(),
+            "until": beyond.until.isoformat(), "endpoints": dict(beyond.endpoints), "reasons": dict(beyond.reasons),
+        }  # fmt: skip
+        decision = about_a_credential(
+            "access.refused", "presentCredential", outcome=REFUSED, at=self._office.now(), actor=None,
+            subject=("client", "unknown"), details=details, request_id="beyond-rate",
         )  # fmt: skip
         await self._office.record_alone([decision])

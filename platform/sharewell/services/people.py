@@ -23,8 +23,9 @@ from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.people import INVITATION_LIFE, Person, PersonDraft, PersonStatus, check_password, locked_for
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
-from sharewell.services.access import AccessService, Refusal, about_a_credential
+from sharewell.services.access import Refusal, about_a_credential
 from sharewell.services.office import Act, Done, Office
+from sharewell.services.passkeys import PasskeyService, Site
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page
 from sharewell.store.people import Secrets
@@ -42,8 +43,9 @@ _AT_ONCE = 2
 class PersonService:
     """Who may sign in, and whether it is them."""
 
-    def __init__(self, office: Office, access: AccessService) -> None:
-        self._office, self._access = office, access
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self.passkeys = PasskeyService(office)
         self._hashing = asyncio.Semaphore(_AT_ONCE)
 
     async def register(
@@ -110,8 +112,13 @@ class PersonService:
                 await tx.people.set_secret(person.id, secret)
             return person, secret
 
-    async def enrol(self, invitation: str, password: str, code: str, *, request_id: str) -> Person:
-        """Set password and second factor. Raises `NotFound` for an invitation that does not hold, or `Invalid`."""
+    async def enrol(
+        self, invitation: str, password: str, code: str, *, request_id: str, passkey: str = "", site: Site | None = None
+    ) -> Person:
+        """Set password and second factor, and a passkey of `site` if one was made.
+
+        Raises `NotFound` for an invitation that does not hold, or `Invalid`; nothing is set then.
+        """
         at = self._office.now()
         async with self._office.database.transaction() as tx:
             person = await tx.people.invited(hashed(invitation), at=at)
@@ -125,14 +132,16 @@ class PersonService:
                 password_hash = await asyncio.to_thread(_HASHER.hash, password)
             decision = about_a_credential(
                 "person.enrolled", "enrol", at=at, actor=person.principal, subject=("person", str(person.id)),
-                details={}, request_id=request_id,
+                details={"passkey": True} if passkey else {}, request_id=request_id,
             )  # fmt: skip
             await tx.audit.record(decision)
             await tx.people.enrol(person.id, password_hash, step)
+            if passkey and site is not None:
+                await self.passkeys.enrol(tx, person, passkey, decision.id, site=site, shown_for=invitation)
             return person
 
-    async def sign_in(self, login: str, password: str, code: str, *, request_id: str) -> Person | None:
-        """Who it is, if everything holds; None otherwise, once that is on record."""
+    async def sign_in(self, login: str, password: str, code: str, *, request_id: str) -> Person | Refusal:
+        """Who it is, if everything holds; otherwise what to put on record before anybody is told."""
         at, tried = self._office.now(), hashed(login.strip().lower())
         async with self._office.database.transaction() as tx:
             failures = await tx.people.try_once(tried, at=at, forget_at=at + FORGET)
@@ -144,12 +153,32 @@ class PersonService:
             async with self._office.database.transaction() as tx:
                 await tx.people.forget(tried)
                 return await tx.people.get(found.id)
-        refusal = Refusal(
+        return Refusal(
             reason=reason or "unknown_person", actor=None, kind="person",
             client_id=None if found is None else str(found.id), details={"endpoint": "sign-in"}, request_id=request_id,
         )  # fmt: skip
-        await self._access.refused(refusal)
-        return None
+
+    async def change_password(
+        self, login: str, password: str, code: str, new: str, *, request_id: str
+    ) -> Person | Refusal:
+        """Set a new password for whoever signs in with the old one; otherwise what to put on record.
+
+        Raises `Invalid` for a new password that will not do, before anything is looked at.
+        """
+        check_password(new, login.strip().lower() or "-")
+        person = await self.sign_in(login, password, code, request_id=request_id)
+        if isinstance(person, Refusal):
+            return person
+        async with self._hashing:
+            password_hash = await asyncio.to_thread(_HASHER.hash, new)
+        decision = about_a_credential(
+            "person.password_changed", "changePassword", at=self._office.now(), actor=person.principal,
+            subject=("person", str(person.id)), details={}, request_id=request_id,
+        )  # fmt: skip
+        async with self._office.database.transaction() as tx:
+            await tx.audit.record(decision)
+            await tx.people.set_password(person.id, password_hash)
+        return person
 
     async def _fault(
         self, found: Secrets | None, password: str, code: str, *, locked: bool, at: datetime

@@ -31,6 +31,7 @@ from sharewell.store.horizons import HorizonRepository
 from sharewell.store.institutions import InstitutionRepository
 from sharewell.store.offers import OfferRepository
 from sharewell.store.overrides import OverrideRepository
+from sharewell.store.passkeys import PasskeyRepository
 from sharewell.store.people import PersonRepository
 from sharewell.store.policy_versions import PolicyVersionRepository
 from sharewell.store.queue import Queue
@@ -176,6 +177,10 @@ class Transaction:
     @cached_property
     def overrides(self) -> OverrideRepository:
         return OverrideRepository(self.conn)
+
+    @cached_property
+    def passkeys(self) -> PasskeyRepository:
+        return PasskeyRepository(self.conn)
 
     @cached_property
     def people(self) -> PersonRepository:

@@ -41,6 +41,7 @@ update oauth.person set status = 'active', password_hash = $2, totp_step = $3, i
 SPEND_STEP = """
 update oauth.person set totp_step = $2 where id = $1 and totp_step < $2 and status = 'active' returning true
 """
+SET_HASH = "update oauth.person set password_hash = $2 where id = $1 and status = 'active'"
 DISABLE = """
 update oauth.person set status = 'disabled', disabled_by = $2, invitation_hash = null, password_hash = null,
        totp_secret = null
@@ -120,6 +121,9 @@ class PersonRepository:
 
     async def enrol(self, id: UUID, password_hash: str, step: int) -> None:  # noqa: A002
         await self._conn.execute(ENROL, id, password_hash, step)
+
+    async def set_password(self, id: UUID, password_hash: str) -> None:  # noqa: A002
+        await self._conn.execute(SET_HASH, id, password_hash)
 
     async def secrets(self, login: str) -> Secrets | None:
         row = await self._conn.fetchrow(SECRETS, login)

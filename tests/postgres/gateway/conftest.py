@@ -208,7 +208,7 @@ def open_door(clock: Clock, tmp_path: Path) -> OpenDoor:
             keys=load_or_create(tmp_path / "keys.json", at=clock()),
             database=database,
             clients=ClientService(office, key_origins=KEY_ORIGINS),
-            people=PersonService(office, access),
+            people=PersonService(office),
             grants=GrantService(office),
             access=access,
             migrations=migrations(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 PASSWORD = "a long sentence of my own"
 BACK = "https://app.example/back"
-PAGE = Path(__file__).parents[3] / "docs" / "integrate.md"
 
 
 async def signed_in(http: httpx2.AsyncClient, address: str, login: str, secret: str) -> str:
@@ -47,16 +45,6 @@ async def rotated(platform: Platform, http: httpx2.AsyncClient, admin: Path) -> 
     query = '{ decisions(kind: "key.rotated") { nodes { subjectId } } }'
     recorded = json.loads(await platform.run("client", "query", "-c", admin, query))["decisions"]["nodes"]
     assert {key["kid"] for key in keys} <= {node["subjectId"] for node in recorded}
-
-
-async def _the_pages_snippets_run(platform: Platform, admin: Path) -> None:
-    """docs/integrate.md in Python and with curl; its JavaScript is run with the peers."""
-    blocks = dict(re.findall(r"^```(python|bash)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL))
-    admin.rename(admin.with_name("clinic.json"))
-    python = await platform.program(sys.executable, "-c", blocks["python"], folder=admin.parent)
-    assert python.count(".") == 2
-    curl = json.loads(await platform.program("bash", "-euc", blocks["bash"], folder=admin.parent))
-    assert curl["data"]["me"]["clientId"].startswith("head-office")
 
 
 async def test_from_an_invitation_to_a_query_in_a_persons_name_while_the_key_is_rotated(
@@ -101,7 +89,6 @@ async def _from_an_invitation_to_a_query(platform: Platform, tmp_path: Path) -> 
             query = {"query": "{ me { clientId roles scopes } resources { nodes { code } } }"}
             answer = (await client.post(f"{platform.url}/graphql", json=query)).json()
         await rotated(platform, http, admin)
-    await _the_pages_snippets_run(platform, admin)
     assert answer["data"]["me"]["clientId"].startswith("person/")
     assert answer["data"]["me"]["roles"] == ["REGULATOR"]
     assert answer["data"]["resources"]["nodes"] != []

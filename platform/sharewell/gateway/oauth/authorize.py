@@ -16,13 +16,15 @@ from starlette.responses import RedirectResponse, Response
 
 from sharewell.domain.addresses import origin_of
 from sharewell.domain.clients import Client, Purpose
-from sharewell.domain.errors import Invalid, NotFound
+from sharewell.domain.errors import Conflict, Invalid, NotFound
 from sharewell.domain.grants import SIGN_IN_LIFE
+from sharewell.domain.people import Person
 from sharewell.gateway.oauth import pages
 from sharewell.gateway.oauth.forms import read_form, read_pairs
 from sharewell.gateway.oauth.requests import REQUEST_URI, check_redirect, check_request
 from sharewell.gateway.oauth.server import Authority
 from sharewell.services.access import Refusal
+from sharewell.services.passkeys import Site
 from sharewell.services.people import PersonService
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -44,6 +46,7 @@ class Authorization:
         self._us, self._people = authority, people
         self._secure = authority.issuer.startswith("https:")
         self._cookie = "__Host-sharewell" if self._secure else "sharewell"
+        self._site = Site(_shown(authority.issuer))
 
     async def authorize(self, request: Request) -> Response:
         """RFC 6749, 4.1.1: show the sign-in page, or say what is wrong; to the app only once it is known to be one."""
@@ -59,20 +62,19 @@ class Authorization:
             try:
                 redirect_uri = check_redirect(client, asked)
             except OAuth2Error as error:
-                await self._record(request, "unregistered_redirect", client)
-                return _wrong(error)
+                return await self._record(request, "unregistered_redirect", client) or _wrong(error)
             try:
                 handle = await self._us.grants.begin(check_request(client, asked))
             except OAuth2Error as error:
-                await self._record(request, error.error, client)
-                return self._back(
+                return await self._record(request, error.error, client) or self._back(
                     redirect_uri, asked.get("state"), error=error.error, error_description=error.description
                 )
         found = await self._us.grants.open(handle, browser, client.client_id)
         if found is None:
-            await self._record(request, "unknown_request", client)
-            return pages.message_page("Not here", OVER, status=400)
-        page = pages.sign_in_page(client.name, handle, redirect_uri=found.redirect_uri)
+            return await self._record(request, "unknown_request", client) or pages.message_page(
+                "Not here", OVER, status=400
+            )
+        page = await self._ask(client, handle, browser, found.redirect_uri)
         return self._remember(page, browser)
 
     async def sign_in(self, request: Request) -> Response:
@@ -85,16 +87,14 @@ class Authorization:
         except OAuth2Error as error:
             return await self._refuse(request, error)
         assert found is not None  # else there was no client
-        person = await self._people.sign_in(
-            form.get("login", "")[:200], form.get("password", "")[:1000], form.get("code", "")[:20],
-            request_id=request.state.request_id,
-        )  # fmt: skip
-        if person is None:
-            return pages.sign_in_page(client.name, handle, redirect_uri=found.redirect_uri, failed=True)
+        person = await self._who(request, form, _on_page(handle, browser))
+        if isinstance(person, Refusal):
+            beyond = await self._beyond(request, person)
+            return beyond or await self._ask(client, handle, browser, found.redirect_uri, failed=True)
         if not person.roles & client.roles or (client.institution or person.institution) != person.institution:
-            await self._record(request, "not_for_this_app", client)
+            beyond = await self._record(request, "not_for_this_app", client)
             await self._us.grants.decline(handle, browser)
-            return self._back(found.redirect_uri, found.state, error="access_denied")
+            return beyond or self._back(found.redirect_uri, found.state, error="access_denied")
         try:
             await self._us.grants.signed_in(handle, browser, person)
         except NotFound as error:  # its time ran out meanwhile
@@ -102,6 +102,26 @@ class Authorization:
         return pages.consent_page(
             client.name, handle, person=person.name, scopes=found.scopes, redirect_uri=found.redirect_uri,
             purpose=None if found.purpose is None else Purpose(found.purpose).name.replace("_", " ").lower(),
+        )  # fmt: skip
+
+    async def _ask(
+        self, client: Client, handle: str, browser: str, redirect_uri: str, *, failed: bool = False
+    ) -> Response:
+        """The sign-in page; whoever is asked for a passkey is asked for any, so it tells nothing of logins."""
+        passkey = None
+        if self._site.takes_passkeys:
+            passkey = await self._people.passkeys.options_to_sign_in(self._site, _on_page(handle, browser))
+        return pages.sign_in_page(client.name, handle, redirect_uri=redirect_uri, passkey=passkey, failed=failed)
+
+    async def _who(self, request: Request, form: dict[str, str], page: str) -> Person | Refusal:
+        request_id = request.state.request_id
+        if "passkey" in form:
+            return await self._people.passkeys.sign_in(
+                form["passkey"], site=self._site, shown_for=page, request_id=request_id
+            )
+        return await self._people.sign_in(
+            form.get("login", "")[:200], form.get("password", "")[:1000], form.get("code", "")[:20],
+            request_id=request_id,
         )  # fmt: skip
 
     async def consent(self, request: Request) -> Response:
@@ -133,18 +153,50 @@ class Authorization:
         if "password" in form:
             try:
                 await self._people.enrol(
-                    invitation, form["password"][:1000], form.get("code", "")[:20], request_id=request.state.request_id
-                )
+                    invitation, form["password"][:1000], form.get("code", "")[:20], request_id=request.state.request_id,
+                    passkey=form.get("passkey", ""), site=self._site,
+                )  # fmt: skip
             except NotFound as error:
                 return pages.invitation_page(fault=str(error))
-            except Invalid as error:
+            except (Invalid, Conflict) as error:
                 fault = str(error)
             else:
                 return pages.message_page("Done", "You can sign in now, from the app you want to use.")
         opened = await self._people.open_invitation(invitation, anew="password" not in form)
         if opened is None:
             return pages.invitation_page(fault="This invitation does not hold, or was used.")
-        return pages.enrol_page(invitation, login=opened[0].login, secret=opened[1], fault=fault)
+        person, secret = opened
+        passkey = None
+        if self._site.takes_passkeys:
+            passkey = await self._people.passkeys.options_to_enrol(self._site, person, invitation)
+        return pages.enrol_page(invitation, login=person.login, secret=secret, passkey=passkey, fault=fault)
+
+    async def password(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint's signature
+        """Where a person changes the password."""
+        return pages.password_page()
+
+    async def change_password(self, request: Request) -> Response:
+        """Who knows the password and holds the second factor may set another password; there is no session."""
+        try:
+            self._check_origin(request)
+            form = await read_form(request)
+        except OAuth2Error as error:
+            return await self._refuse(request, error)
+        try:
+            changed = await self._people.change_password(
+                form.get("login", "")[:200], form.get("password", "")[:1000], form.get("code", "")[:20],
+                form.get("new", "")[:1000], request_id=request.state.request_id,
+            )  # fmt: skip
+        except Invalid as error:
+            return pages.password_page(fault=str(error))
+        if isinstance(changed, Refusal):
+            failed = pages.password_page(fault="That did not work. After several tries you have to wait a while.")
+            return await self._beyond(request, changed) or failed
+        return pages.message_page("Done", "Your password is changed. Apps that you let in stay in.")
+
+    async def script(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint's signature
+        """What asks the browser for a passkey."""
+        return pages.passkey_script()
 
     async def _client(self, client_id: str) -> Client:
         client = await self._us.clients.find(client_id)
@@ -185,24 +237,33 @@ class Authorization:
 
     async def _refuse(self, request: Request, error: OAuth2Error | NotFound) -> Response:
         """Say on a page of ours that it cannot be, once that is on record."""
-        await self._record(request, getattr(error, "reason", "unknown_request"), None)
-        return _wrong(error)
+        return await self._record(request, getattr(error, "reason", "unknown_request"), None) or _wrong(error)
 
-    async def _record(self, request: Request, reason: str, client: Client | None) -> None:
-        await self._us.refused(
-            Refusal(
-                reason=reason,
-                actor=None,
-                client_id=None if client is None else client.client_id,
-                details={"endpoint": request.url.path},
-                request_id=request.state.request_id,
-            )
+    async def _record(self, request: Request, reason: str, client: Client | None) -> Response | None:
+        """As `_beyond`, of a request that is not what it should be."""
+        refusal = Refusal(
+            reason=reason,
+            actor=None,
+            client_id=None if client is None else client.client_id,
+            details={"endpoint": request.url.path},
+            request_id=request.state.request_id,
         )
+        return await self._beyond(request, refusal)
+
+    async def _beyond(self, request: Request, refusal: Refusal) -> Response | None:
+        """Put it on record; where too many come from there, the page that is answered instead."""
+        allowance = await self._us.refused(refusal, request.state.peer)
+        return None if allowance is None else pages.too_many_page(allowance)
 
 
 def _wrong(error: OAuth2Error | NotFound) -> Response:
     sentence = error.description if isinstance(error, OAuth2Error) else str(error)
     return pages.message_page("That cannot be done", sentence or "The request is not one of ours.", status=400)
+
+
+def _on_page(handle: str, browser: str) -> str:
+    """What a challenge is bound to: this authorization, in this browser."""
+    return f"{handle} {browser}"
 
 
 def _shown(issuer: str) -> str:

@@ -28,7 +28,9 @@ from sharewell.domain.grants import Family, Verdict
 from sharewell.domain.people import Person
 from sharewell.gateway.oauth import bridge
 from sharewell.gateway.oauth.assertions import PrivateKeyJwt, Refused
-from sharewell.gateway.oauth.forms import Asked, answer
+from sharewell.gateway.oauth.forms import Asked, TooMany, answer
+from sharewell.gateway.oauth.proofs import ProofRefused
+from sharewell.gateway.rates import Buckets, Knock
 from sharewell.services.grants import GrantService, Redeemed
 
 T = TypeVar("T")
@@ -55,12 +57,10 @@ class RefusedGrant(InvalidGrantError):  # type: ignore[misc]  # Authlib ships no
 
 
 class ProofError(OAuth2Error):  # type: ignore[misc]  # Authlib ships no types
-    """`invalid_dpop_proof` (RFC 9449, 5), with the reason as a word for the audit log."""
+    """`invalid_dpop_proof` (RFC 9449, 5) or another, with the reason as a word for the audit log."""
 
-    error = "invalid_dpop_proof"
-
-    def __init__(self, reason: str, description: str) -> None:
-        super().__init__(description=description)
+    def __init__(self, reason: str, description: str, error: str = ProofRefused.error) -> None:
+        super().__init__(error=error, description=description)
         self.reason = reason
 
 
@@ -226,9 +226,10 @@ class Core(AuthorizationServer):  # type: ignore[misc]  # Authlib ships no types
         find_person: Callable[[UUID], Awaitable[Person | None]],
         assertion: Assertion,
         now: Callable[[], datetime],
+        knocks: Buckets,
     ) -> None:
         super().__init__()
-        self._clients, self._find_person, self._now = clients, find_person, now
+        self._clients, self._find_person, self._now, self._knocks = clients, find_person, now, knocks
         self.grants = grant_service
         self.register_client_auth_method(SIGNED, assertion)
         self.register_grant(ClientCredentials)
@@ -241,6 +242,19 @@ class Core(AuthorizationServer):  # type: ignore[misc]  # Authlib ships no types
         if record is None or not record.usable(at=self._now()):
             raise Refused("unknown_client", "The client is not known here, or is not active.")
         return Registered(record)
+
+    def authenticate_client(self, request: Asked, methods: list[str], endpoint: str = "token") -> Registered:
+        """The client that asks, if it does not ask too often. Raises `OAuth2Error`.
+
+        Who signed is counted wherever it asks from. An app without a key is counted by address too: anybody can say
+        its name, and must not be able to use up what is others'.
+        """
+        client: Registered = super().authenticate_client(request, methods, endpoint)
+        caller = f"{client.get_client_id()} {request.peer}" if client.record.public else client.get_client_id()
+        request.allowance = self._knocks.take(caller, Knock.CLIENT)
+        if request.allowance.pause:
+            raise TooMany(request.allowance)
+        return client
 
     def person(self, id: UUID) -> Person | None:  # noqa: A002
         """The person, if it may act now."""

@@ -11,11 +11,23 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from sharewell.domain.rates import Allowance
+
 MAX_PARAMETERS = 20
 FORM = "application/x-www-form-urlencoded"
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 #: Parameters that hold a credential: a request with one of these that is refused goes on record.
 CREDENTIALS = ("client_assertion", "code", "refresh_token", "token")
+
+
+class TooMany(OAuth2Error):  # type: ignore[misc]  # Authlib ships no types
+    """Answered with status 429 (RFC 6585, 4); of the registered errors, `temporarily_unavailable` fits."""
+
+    error = "temporarily_unavailable"
+    status_code = 429
+
+    def __init__(self, allowance: Allowance) -> None:
+        super().__init__(description=f"That is too often; go on in {allowance.pause} s.")
 
 
 class Asked(OAuth2Request):  # type: ignore[misc]  # Authlib ships no types
@@ -27,6 +39,8 @@ class Asked(OAuth2Request):  # type: ignore[misc]  # Authlib ships no types
         self._form = form
         self.payload = BasicOAuth2Payload(form)
         self.path, self.request_id = request.url.path, str(request.state.request_id)
+        self.peer: str = request.state.peer  #: the address that it came from
+        self.allowance: Allowance | None = None  #: what the client has left of its rate, once it is known
         self.proofs = request.headers.getlist("dpop")
         self.key: str | None = None  #: thumbprint of the key that was proven beside the request
         self.family: UUID | None = None  #: of the tokens to be made
@@ -51,6 +65,12 @@ class Asked(OAuth2Request):  # type: ignore[misc]  # Authlib ships no types
 def answer(status: int, body: Any, headers: Any = None) -> JSONResponse:  # noqa: ARG001 - Authlib's are a subset of ours
     """An answer of the authorization server."""
     return JSONResponse(dict(body), status_code=status, headers=NO_STORE)
+
+
+def too_many(allowance: Allowance) -> JSONResponse:
+    """The answer to a program that asks, or is refused, too often."""
+    status, body, _ = TooMany(allowance)()
+    return JSONResponse(dict(body), status_code=status, headers={**NO_STORE, **allowance.headers})
 
 
 async def read_form(request: Request) -> dict[str, str]:

@@ -8,6 +8,8 @@ and then: a new key is published for `LEAD` before it signs, so that nobody meet
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import hmac
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -65,6 +67,15 @@ class SigningKeys:
         signer = self._signer()
         header = {"alg": ALGORITHM, "typ": type, "kid": signer.thumbprint()}
         return jwt.encode(header, dict(claims), signer, algorithms=[ALGORITHM])
+
+    def secrets(self, purpose: str) -> Sequence[bytes]:
+        """32 bytes for another purpose than signing, of each key, that of the signing one first.
+
+        HMAC-SHA256 keyed with the private key, which nobody else has: what comes out tells nothing of it.
+        """
+        signer = self._signer()
+        keys = [signer, *(key for key in self._keys if key is not signer)]
+        return [_derived(key, purpose) for key in keys]
 
     async def find(self, kid: str) -> ECKey | None:
         """The key of that name. Asynchronous because other issuers' keys come over the network."""
@@ -146,6 +157,10 @@ def _new_key(at: datetime) -> ECKey:
     key = ECKey.generate_key("P-256")
     made = {"use": "sig", "alg": ALGORITHM, "iat": int(at.timestamp()), "kid": key.thumbprint()}
     return ECKey.import_key(key.as_dict(private=True, **made))
+
+
+def _derived(key: ECKey, purpose: str) -> bytes:
+    return hmac.digest(str(key.as_dict(private=True)["d"]).encode(), f"sharewell {purpose}".encode(), hashlib.sha256)
 
 
 def _made(key: ECKey) -> int:

@@ -1,25 +1,34 @@
-"""The few pages people see when they sign in: plain HTML without scripts or anything from elsewhere.
+"""The few pages people see when they sign in: plain HTML, nothing from elsewhere, and one script for passkeys.
 
 Every text from outside is escaped. The policy of each page allows its one style sheet, by hash, and posting its form
-here; a browser that has read the consent page may also follow the redirect to the app.
+here; a browser that has read the consent page may also follow the redirect to the app. Pages that offer a passkey
+allow scripts from this server, of which there is one; with scripts off, what needs it stays hidden.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Final
+from importlib.resources import files
+from typing import Any, Final
 
-from starlette.responses import HTMLResponse
+import pyotp
+import segno
+from starlette.responses import HTMLResponse, Response
 
 from sharewell.domain.addresses import origin_of
+from sharewell.domain.rates import Allowance
 from sharewell.domain.scopes import LETTERS
 
 SIGN_IN_PATH: Final = "/oauth/sign-in"
 CONSENT_PATH: Final = "/oauth/consent"
 ENROL_PATH: Final = "/oauth/enrol"
+PASSWORD_PATH: Final = "/oauth/password"  # noqa: S105 - an address
+SCRIPT_PATH: Final = "/oauth/passkey.js"
+Options = Mapping[str, Any]  #: what a browser is asked for a passkey with
 _VERBS: Final = dict(zip(LETTERS, ("create", "read", "change", "delete", "search"), strict=True))
 _STYLE: Final = """
 :root { color-scheme: light dark; }
@@ -29,12 +38,15 @@ input { font: inherit; width: 100%; padding: .5rem; box-sizing: border-box; }
 button { font: inherit; padding: .6rem 1.2rem; margin: 1.5rem .5rem 0 0; }
 :focus-visible { outline: 3px solid; outline-offset: 2px; }
 [role=alert] { border-left: .3rem solid; padding-left: .8rem; }
+svg { display: block; width: 100%; max-width: 16rem; }
 code { overflow-wrap: anywhere; }
 """
 _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 
 
-def sign_in_page(app: str, handle: str, *, redirect_uri: str, failed: bool = False) -> HTMLResponse:
+def sign_in_page(
+    app: str, handle: str, *, redirect_uri: str, passkey: Options | None, failed: bool = False
+) -> HTMLResponse:
     """Asks who is there. After a failure it says no more than that."""
     body = f"""
 <h1>Sign in</h1>
@@ -49,8 +61,43 @@ def sign_in_page(app: str, handle: str, *, redirect_uri: str, failed: bool = Fal
 <label for="code">Code of your authenticator app</label>
 <input id="code" name="code" inputmode="numeric" autocomplete="one-time-code" maxlength="10" required>
 <button type="submit">Sign in</button>
+</form>
+{_passkey_form(handle, passkey)}"""
+    status = 400 if failed else 200
+    return _page("Sign in", body, status=status, redirect_uri=redirect_uri, script=passkey is not None)
+
+
+def _qr_code(login: str, secret: str) -> str:
+    """The key as authenticator apps read it from the screen: an SVG of the page itself, nothing to fetch."""
+    address = pyotp.TOTP(secret).provisioning_uri(name=login, issuer_name="Sharewell")
+    drawn = segno.make(address, error="m", micro=False)
+    return str(drawn.svg_inline(scale=5, light="white", title="QR code of the key", omitsize=True))
+
+
+def _passkey_form(handle: str, options: Options | None) -> str:
+    if options is None:
+        return ""
+    return f"""<form method="post" action="{SIGN_IN_PATH}" data-passkey="get" data-options="{_data(options)}" hidden>
+<input type="hidden" name="handle" value="{escape(handle)}">
+<input type="hidden" name="passkey">
+<button type="button">Sign in with a passkey</button>
+<p role="status"></p>
 </form>"""
-    return _page("Sign in", body, status=400 if failed else 200, redirect_uri=redirect_uri)
+
+
+def _passkey_field(options: Options | None) -> str:
+    if options is None:
+        return ""
+    done = "Your passkey is ready; set up the rest to keep it."
+    return f"""<div data-passkey="create" data-options="{_data(options)}" data-done="{done}" hidden>
+<input type="hidden" name="passkey">
+<button type="button">Add a passkey, to sign in without password and code</button>
+<p role="status"></p>
+</div>"""
+
+
+def _data(options: Options) -> str:
+    return escape(json.dumps(options))
 
 
 def consent_page(
@@ -85,13 +132,16 @@ def invitation_page(*, fault: str | None = None) -> HTMLResponse:
     return _page("Set up your access", body, status=400 if fault else 200)
 
 
-def enrol_page(invitation: str, *, login: str, secret: str, fault: str | None = None) -> HTMLResponse:
+def enrol_page(
+    invitation: str, *, login: str, secret: str, passkey: Options | None, fault: str | None = None
+) -> HTMLResponse:
     """Shows the secret of the second factor, and asks for a password and a first code."""
     spaced = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
     body = f"""
 <h1>Set up your access</h1>
 {_alert(fault) if fault else ""}
 <p>Your login is <strong>{escape(login)}</strong>. Add this key to your authenticator app (time-based, 6 digits):</p>
+{_qr_code(login, secret)}
 <p><code>{escape(spaced)}</code></p>
 <form method="post" action="{ENROL_PATH}">
 <input type="hidden" name="invitation" value="{escape(invitation)}">
@@ -100,9 +150,29 @@ def enrol_page(invitation: str, *, login: str, secret: str, fault: str | None = 
  required>
 <label for="code">Code that the app shows now</label>
 <input id="code" name="code" inputmode="numeric" autocomplete="one-time-code" maxlength="10" required>
+{_passkey_field(passkey)}
 <button type="submit">Set up</button>
 </form>"""
-    return _page("Set up your access", body, status=400 if fault else 200)
+    return _page("Set up your access", body, status=400 if fault else 200, script=passkey is not None)
+
+
+def password_page(*, fault: str | None = None) -> HTMLResponse:
+    """Asks who is there, once more, and for a new password."""
+    body = f"""
+<h1>Change your password</h1>
+{_alert(fault) if fault else ""}
+<form method="post" action="{PASSWORD_PATH}">
+<label for="login">Login</label>
+<input id="login" name="login" autocomplete="username" autocapitalize="none" maxlength="200" required>
+<label for="password">Password you have now</label>
+<input id="password" name="password" type="password" autocomplete="current-password" maxlength="128" required>
+<label for="code">Code of your authenticator app</label>
+<input id="code" name="code" inputmode="numeric" autocomplete="one-time-code" maxlength="10" required>
+<label for="new">New password, at least 12 characters</label>
+<input id="new" name="new" type="password" autocomplete="new-password" minlength="12" maxlength="128" required>
+<button type="submit">Change</button>
+</form>"""
+    return _page("Change your password", body, status=400 if fault else 200)
 
 
 def message_page(title: str, sentence: str, *, status: int = 200) -> HTMLResponse:
@@ -110,18 +180,34 @@ def message_page(title: str, sentence: str, *, status: int = 200) -> HTMLRespons
     return _page(title, f"\n<h1>{escape(title)}</h1>\n<p>{escape(sentence)}</p>", status=status)
 
 
-def _page(title: str, body: str, *, status: int = 200, redirect_uri: str | None = None) -> HTMLResponse:
+def too_many_page(allowance: Allowance) -> HTMLResponse:
+    """Says to whom asks, or is refused, too often when to come back."""
+    page = message_page("Not so fast", f"Too much came from your address. Go on in {allowance.pause} s.", status=429)
+    page.headers.update(allowance.headers)
+    return page
+
+
+def passkey_script() -> Response:
+    """The one script."""
+    text = (files("sharewell.gateway.oauth") / "passkey.js").read_bytes()
+    return Response(text, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+
+def _page(
+    title: str, body: str, *, status: int = 200, redirect_uri: str | None = None, script: bool = False
+) -> HTMLResponse:
     onward = f" {origin_of(redirect_uri)}" if redirect_uri else ""
     policy = (
         f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'{onward}; base-uri 'none'; "
-        "frame-ancestors 'none'"
+        "frame-ancestors 'none'" + ("; script-src 'self'" if script else "")
     )
+    loaded = f'<script src="{SCRIPT_PATH}" defer></script>' if script else ""
     # `same-origin`, so that the browser says where a form was posted from; to others it says nothing.
     headers = {"Content-Security-Policy": policy, "Referrer-Policy": "same-origin", "Cache-Control": "no-store"}
     html = f"""<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)} - Sharewell</title><style>{_STYLE}</style></head>
+<title>{escape(title)} - Sharewell</title><style>{_STYLE}</style>{loaded}</head>
 <body><main>{body}
 </main></body></html>
 """

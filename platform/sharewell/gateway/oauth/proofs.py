@@ -18,6 +18,8 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
 
+from sharewell.gateway.oauth.nonces import Nonces
+
 ALGORITHMS: Final = ("ES256", "ES384", "Ed25519", "EdDSA", "RS256", "PS256")
 MAX_BYTES: Final = 4096
 WINDOW = timedelta(seconds=60)  # RFC 9449, 11.1: as short as clocks and networks allow
@@ -28,19 +30,33 @@ Burn = Callable[[str, str, datetime], Awaitable[bool]]
 
 
 class ProofRefused(Exception):
-    """`invalid_dpop_proof`; `reason` is a word for the log, the message is for the client."""
+    """`reason` is a word for the log, the message is for the client."""
+
+    error = "invalid_dpop_proof"
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
 
+class NonceWanted(ProofRefused):
+    """The proof must hold a nonce of ours (RFC 9449, 8), and holds none, an old one, or one that was made up."""
+
+    error = "use_dpop_nonce"
+
+    def __init__(self, *, made_up: bool) -> None:
+        super().__init__("bad_nonce" if made_up else "no_nonce", "Make the DPoP proof anew, with this nonce.")
+        self.made_up = made_up  #: only that is a refusal; otherwise it is the usual first step
+
+
 async def check_proof(
-    proof: str, *, method: str, url: str, at: datetime, burn: Burn, token: str | None = None
-) -> str:
+    proof: str, *, method: str, url: str, at: datetime, burn: Burn, token: str | None = None,
+    nonces: Nonces | None = None,
+) -> str:  # fmt: skip
     """The RFC 7638 thumbprint of the key that made `proof`, if it holds for this request. Raises `ProofRefused`.
 
     `token` is the access token it must speak of (`ath`), where one is presented beside it (RFC 9449, 4.3).
+    With `nonces`, it must hold one.
     """
     header = _header(proof)
     raw = header.get("jwk")
@@ -56,6 +72,8 @@ async def check_proof(
     except (JoseError, ValueError, TypeError, KeyError):
         raise ProofRefused("bad_proof", "The signature of the DPoP proof does not hold.") from None
     made = _check_claims(claims, method=method, url=url, at=at, token=token)
+    if nonces is not None and not nonces.holds(claims.get("nonce")):
+        raise NonceWanted(made_up="nonce" in claims and not nonces.was_ours(claims["nonce"]))
     thumbprint = key.thumbprint()
     jti = hashlib.sha256(str(claims["jti"]).encode("utf-8", "surrogatepass")).hexdigest()
     if not await burn(thumbprint, jti, made + 2 * WINDOW):

@@ -22,17 +22,21 @@ from starlette.responses import JSONResponse, Response
 from sharewell.domain.clients import Client
 from sharewell.domain.grants import PUSHED_LIFE
 from sharewell.domain.people import Person
+from sharewell.domain.rates import Allowance
 from sharewell.domain.scopes import granted
 from sharewell.gateway.bearer import Issuer, Token, TokenRefused, verify
 from sharewell.gateway.directory import CalledBack
 from sharewell.gateway.oauth import bridge
 from sharewell.gateway.oauth.assertions import Refused, digest
 from sharewell.gateway.oauth.core import NONE, SIGNED, Assertion, ClientStore, Core, ProofError, Registered
-from sharewell.gateway.oauth.forms import NO_STORE, Asked, answer, read_form
+from sharewell.gateway.oauth.forms import NO_STORE, Asked, TooMany, answer, read_form, too_many
 from sharewell.gateway.oauth.keys import SigningKeys
 from sharewell.gateway.oauth.metadata import INTROSPECTION_PATH, PUSH_PATH, REVOCATION_PATH, TOKEN_PATH
+from sharewell.gateway.oauth.nonces import HEADER as NONCE_HEADER
+from sharewell.gateway.oauth.nonces import Nonces
 from sharewell.gateway.oauth.proofs import ProofRefused, check_proof
 from sharewell.gateway.oauth.requests import REQUEST_URI, check_purpose, check_request
+from sharewell.gateway.rates import Buckets
 from sharewell.services.access import Refusal
 from sharewell.services.grants import GrantService
 
@@ -51,7 +55,9 @@ class Authority:
     person: Callable[[UUID], Awaitable[Person | None]]
     keys_at: Callable[[str, str], Awaitable[Key | None]]  #: of a client that publishes its keys: address, kid
     called_back: CalledBack
-    refused: Callable[[Refusal], Awaitable[None]]
+    refused: Callable[[Refusal, str], Awaitable[Allowance | None]]  #: with the address it came from
+    knocks: Buckets
+    nonces: Nonces | None  #: which proofs of possession must hold; None: they need not
     now: Callable[[], datetime]
     life: timedelta = timedelta(minutes=5)
 
@@ -64,7 +70,7 @@ class TokenServer:
         paths = (TOKEN_PATH, PUSH_PATH, REVOCATION_PATH, INTROSPECTION_PATH)
         audiences = [us.issuer + TOKEN_PATH, us.issuer, *(us.issuer + path for path in paths[1:])]
         self._core = Core(
-            clients=us.clients, grant_service=us.grants, find_person=us.person, now=us.now,
+            clients=us.clients, grant_service=us.grants, find_person=us.person, now=us.now, knocks=us.knocks,
             assertion=Assertion(us.clients, audiences, us.now, us.keys_at),
         )  # fmt: skip
         self._core.register_token_generator("default", self._make)
@@ -99,8 +105,13 @@ class TokenServer:
             response = await respond(asked)
         except OAuth2Error as error:
             asked.error, response = error, answer(*error())
-        if asked.error is not None:
-            await self._record(asked, path)
+        if asked.error is not None and not isinstance(asked.error, TooMany):
+            beyond = await self._record(asked, path)
+            response = response if beyond is None else too_many(beyond)
+        if asked.proofs and self._us.nonces is not None:
+            response.headers[NONCE_HEADER] = self._us.nonces.fresh()
+        if asked.allowance is not None:
+            response.headers.update(asked.allowance.headers)
         return response
 
     async def _prove(self, asked: Asked, path: str) -> None:
@@ -112,10 +123,10 @@ class TokenServer:
         try:
             asked.key = await check_proof(
                 asked.proofs[0], method="POST", url=self._us.issuer + path, at=self._us.now(),
-                burn=self._us.grants.burn_proof,
+                burn=self._us.grants.burn_proof, nonces=self._us.nonces,
             )  # fmt: skip
         except ProofRefused as why:
-            raise ProofError(why.reason, str(why)) from None
+            raise ProofError(why.reason, str(why), why.error) from None
 
     async def _token(self, asked: Asked) -> Response:
         response: JSONResponse = await bridge.run(self._core.create_token_response, asked)
@@ -180,23 +191,26 @@ class TokenServer:
         asked.client = registered
         return registered.record
 
-    async def _record(self, asked: Asked, path: str) -> None:
+    async def _record(self, asked: Asked, path: str) -> Allowance | None:
         """Record a refusal of a credential, or of a pushed request. Nothing presented, nothing to record."""
         presented = asked.credential or (asked.proofs[0] if asked.proofs else None)
         if asked.error is None or (presented is None and path != PUSH_PATH):
-            return
+            return None
+        if getattr(asked.error, "reason", None) == "no_nonce":  # the usual first step; nothing was judged yet
+            return None
         known = asked.client.get_client_id() if asked.client else None
         # Authlib sets the client before it checks the signature: a name that was only claimed is never the actor.
         claimed = isinstance(asked.error, Refused) or (asked.client is not None and asked.client.record.public)
         named = "assertion_sha256" if asked.form.get("client_assertion") else "credential_sha256"
-        await self._us.refused(
+        return await self._us.refused(
             Refusal(
                 reason=getattr(asked.error, "reason", None) or asked.error.error,
                 actor=None if claimed else known,
                 client_id=known,
                 details={"endpoint": path} | ({named: digest(presented)[:32]} if presented else {}),
                 request_id=asked.request_id,
-            )
+            ),
+            asked.peer,
         )
 
     def _make(

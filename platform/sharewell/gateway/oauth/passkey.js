@@ -1,0 +1,45 @@
+// Asks the browser for a passkey, and puts its answer into the form. Without this script a password and a code do.
+"use strict";
+
+const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (one) => one.charCodeAt(0));
+const text = (buffer) =>
+  btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+
+const ask = {
+  async get(options) {
+    const found = await navigator.credentials.get({ publicKey: { ...options, challenge: bytes(options.challenge) } });
+    const { authenticatorData, signature, userHandle } = found.response;
+    return said(found, {
+      authenticatorData: text(authenticatorData), signature: text(signature),
+      ...(userHandle ? { userHandle: text(userHandle) } : {}),
+    });
+  },
+  async create(options) {
+    const user = { ...options.user, id: bytes(options.user.id) };
+    const made = await navigator.credentials.create({
+      publicKey: { ...options, challenge: bytes(options.challenge), user },
+    });
+    return said(made, { attestationObject: text(made.response.attestationObject) });
+  },
+};
+
+const said = (credential, response) => JSON.stringify({
+  id: credential.id, rawId: text(credential.rawId), type: credential.type,
+  response: { clientDataJSON: text(credential.response.clientDataJSON), ...response },
+});
+
+for (const place of document.querySelectorAll("[data-passkey]")) {
+  if (!window.PublicKeyCredential) break;
+  const [button, field, status] = ["button", "input[name=passkey]", "[role=status]"].map((what) => place.querySelector(what));
+  place.hidden = false;
+  button.addEventListener("click", async () => {
+    status.textContent = "";
+    try {
+      field.value = await ask[place.dataset.passkey](JSON.parse(place.dataset.options));
+      status.textContent = place.dataset.done ?? "";
+      if (place.dataset.passkey === "get") place.submit();
+    } catch {
+      status.textContent = "That did not work. You can go on without a passkey.";
+    }
+  });
+}

@@ -1,0 +1,73 @@
+"""Passkeys and the challenges they answer, in PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from asyncpg import UniqueViolationError
+
+from sharewell.domain.errors import Conflict
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    import asyncpg
+
+ADD = """
+insert into oauth.passkey (id, person, credential, sign_count, created_at, decision_id) values ($1, $2, $3, $4, $5, $6)
+"""
+BY_ID = "select person, credential, sign_count from oauth.passkey where id = $1"
+# Of two that count alike at the same moment one is let in; an authenticator that does not count always says 0.
+COUNT = """
+update oauth.passkey set sign_count = $2
+ where id = $1 and (sign_count < $2 or (sign_count = 0 and $2 = 0)) returning true
+"""
+ASK = """
+with old as (select hash from oauth.challenge where exp < $2 order by exp limit 8),
+     swept as (delete from oauth.challenge c using old where c.hash = old.hash)
+insert into oauth.challenge (hash, exp) values ($1, $3)
+"""
+ANSWER = "delete from oauth.challenge where hash = $1 and exp > $2 returning true"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passkey:
+    """Whose passkey it is, and what its signatures are checked against."""
+
+    person: UUID
+    credential: bytes  #: WebAuthn, 6.5.2: attested credential data, with id and public key
+    sign_count: int  #: of its last use
+
+
+class PasskeyRepository:
+    """Every passkey."""
+
+    def __init__(self, conn: asyncpg.Connection[Any]) -> None:
+        self._conn = conn
+
+    async def add(self, id: bytes, passkey: Passkey, at: datetime, decision: UUID) -> None:  # noqa: A002
+        """Store it; raises `Conflict` where its id is taken."""
+        try:
+            await self._conn.execute(
+                ADD, id, passkey.person, passkey.credential, passkey.sign_count, at, decision
+            )
+        except UniqueViolationError:
+            raise Conflict("this passkey is registered already; make another.", field="passkey") from None
+
+    async def find(self, id: bytes) -> Passkey | None:  # noqa: A002
+        row = await self._conn.fetchrow(BY_ID, id)
+        return None if row is None else Passkey(**row)
+
+    async def count(self, id: bytes, sign_count: int) -> bool:  # noqa: A002
+        """Note how often it signed; False where it signed as often, or more often, before."""
+        return bool(await self._conn.fetchval(COUNT, id, sign_count))
+
+    async def ask(self, hash: bytes, *, at: datetime, until: datetime) -> None:  # noqa: A002
+        """A challenge is out."""
+        await self._conn.execute(ASK, hash, at, until)
+
+    async def answered(self, hash: bytes, *, at: datetime) -> bool:  # noqa: A002
+        """Use a challenge up: True the first time only."""
+        return bool(await self._conn.fetchval(ANSWER, hash, at))
