@@ -16,6 +16,7 @@ from sharewell.domain.happenings import Following, Position, Topic, read_positio
 from sharewell.services.happenings import Event
 from sharewell_schema import allocations, offers, requests, transfers
 from sharewell_schema.allocations import Allocation
+from sharewell_schema.break_glass import BrokenGlass
 from sharewell_schema.context import Context, Info, shown
 from sharewell_schema.describe import argument, field, query, subscription
 from sharewell_schema.deviations import Deviation
@@ -93,6 +94,9 @@ class AlertEvent:
     override: Override | None = field("A departure from a plan on purpose.")
     transfer: Transfer | None = field("A transfer whose hold ran out unanswered.")
     forecast: ForecastWatch | None = field("Forecasts that do not hold any more, or hold again.")
+    glass: BrokenGlass | None = field(
+        "Policies that one admin put into force alone, in an emergency, or their end.", name="brokenGlass"
+    )
     refused: str | None = field("What somebody asked to do and may not, as `DecisionHeader.action` has it.")
 
 
@@ -142,7 +146,7 @@ class Subscription:
 
     @subscription(
         "What somebody should look at: surge mode, departures from plans, holds that ran out, forecasts "
-        "that drift, and what was refused."
+        "that drift, broken glasses, and what was refused."
     )
     async def alerts(
         self, info: Info, after: After = None, region: Region = None, resource: ResourceCode = None
@@ -170,14 +174,14 @@ async def _follow(
     assert progress is not None, "only a stream runs subscriptions"
     asked = progress.resume or after
     start = None if asked is None else _read(asked)
-    async with service.open(context.caller, following, start) as (narrowed, begin):
+    async with service.open(context.caller, following, start) as begin:
         position = begin
         progress.cursor = _write(position)
         yield Step(None, context)
         while True:
             try:
                 context = context.anew(await progress.admission.again())
-                found = await service.read(context.caller, narrowed, position)
+                found = await service.read(context.caller, following, position)
             except Unavailable:  # nothing was told, so nothing is lost
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
@@ -187,7 +191,7 @@ async def _follow(
                 progress.cursor = _write(event.position)  # not before it was delivered
             position = found.position
             progress.cursor = _write(position)
-            await service.moved(narrowed, position)
+            await service.moved(following, position)
 
 
 def _following(topic: Topic, institution: UUID | None, region: str | None, resource: str | None) -> Following:
@@ -237,4 +241,4 @@ def _alert(event: Event) -> AlertEvent:
     return AlertEvent(**_said(event), institution=event.happening.institution, refused=refused, **about)
 
 
-_ABOUT = ("surge", "deviation", "override", "transfer", "forecast")
+_ABOUT = ("surge", "deviation", "override", "transfer", "forecast", "glass")

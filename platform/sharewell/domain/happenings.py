@@ -37,6 +37,7 @@ _STEPS = frozenset({
     "transfer.proposed", "transfer.held", "transfer.confirmed", "transfer.declined", "transfer.dispatched",
     "transfer.received", "transfer.return_due", "transfer.returned", "transfer.expired", "plan.overridden",
 })  # fmt: skip
+BROKEN_GLASS: Final = frozenset({"policy.glass_broken", "policy.glass_ended", "policy.glass_expired"})
 
 #: The kinds of entry that each topic is about. Readings are in none: to be told of something is a reading itself, and
 #: a stream must not feed on its own traces.
@@ -48,10 +49,10 @@ KINDS_OF: Final[Mapping[Topic, frozenset[str]]] = {
     },
     Topic.TRANSFERS: _ADOPTED | _STEPS,
     Topic.PLANS: _ADOPTED | {"plan.answered"},
-    Topic.ALERTS: frozenset({
+    Topic.ALERTS: BROKEN_GLASS | {
         "surge.declared", "surge.ended", "surge.expired", "deviation.detected", "plan.overridden", "transfer.expired",
         "forecast.drifting", "forecast.recovered", "access.refused",
-    }),
+    },
 }  # fmt: skip
 FOLLOWED: Final = frozenset().union(*KINDS_OF.values())
 

@@ -142,14 +142,14 @@ class AllocationService:
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target(kind="allocation", id=str(id)))
         async with self._office.reading(caller) as tx:
             found = await tx.allocations.get(id)
-        return (await _told(self._office, caller, [found]))[0]
+        return (await told_to(self._office, caller, [found]))[0]
 
     async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Allocation | VeiledAllocation]:
         """Several at once, for lists that name them."""
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
         async with self._office.reading(caller) as tx:
             found = await tx.allocations.by_ids(ids)
-        return {run.id: run for run in await _told(self._office, caller, found.values())}
+        return {run.id: run for run in await told_to(self._office, caller, found.values())}
 
     async def named(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Allocation | VeiledAllocation | Forbidden]:
         """Several asked for by id, each permitted as `get` would: what is refused is its refusal."""
@@ -157,7 +157,7 @@ class AllocationService:
         refused = await self._office.refusals(caller, Action.VIEW_ALLOCATION, targets)
         async with self._office.reading(caller) as tx:
             found = await tx.allocations.by_ids([id for id in ids if id not in refused])  # noqa: A001
-        return {run.id: run for run in await _told(self._office, caller, found.values())} | refused
+        return {run.id: run for run in await told_to(self._office, caller, found.values())} | refused
 
     async def instance(self, caller: Caller, id: UUID) -> bytes:  # noqa: A002
         """The instance that was solved, as canonical JSON."""
@@ -173,7 +173,7 @@ class AllocationService:
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
         async with self._office.reading(caller) as tx:
             page = await tx.allocations.page(before=before, region=region, resource=resource, first=first)
-        return Page(await _told(self._office, caller, page.items), page.has_more)
+        return Page(await told_to(self._office, caller, page.items), page.has_more)
 
     async def _document(self, caller: Caller, id: UUID, hash_of: str) -> bytes:  # noqa: A002
         """A document of a run, which speaks of everybody in it."""
@@ -189,7 +189,7 @@ def reads_documents(office: Office, caller: Caller) -> bool:
     return office.may(caller, ENTITLED["Allocation"].act, Target.list("allocation"))
 
 
-async def _told(
+async def told_to(
     office: Office, caller: Caller, runs: Iterable[Allocation]
 ) -> tuple[Allocation | VeiledAllocation, ...]:
     """The runs as far as the caller may know them: with totals where nobody's part in them is a small count."""

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sharewell.domain.happenings import KINDS_OF, Following, Happening, Position, Topic, check_position
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
+from sharewell.services.audit import narrowed_to
 from sharewell.services.lookout import Lookout
 from sharewell.services.office import Office
-from sharewell.services.things import Key, changed, load, seen_by, those_asked_for
+from sharewell.services.things import Key, changed, load, seen_by, those_asked_for, told_to
 
 MOST = 64  #: events read at once
 
 #: Who may follow alerts: whoever may see one sort of them at least; which it is told of is asked for each.
-_ALERTS = (Action.VIEW_SURGE, Action.VIEW_OVERRIDE, Action.VIEW_DEVIATION, Action.READ_ACCESS_AUDIT)
+_ALERTS = (
+    Action.VIEW_SURGE, Action.VIEW_OVERRIDE, Action.VIEW_DEVIATION, Action.READ_ACCESS_AUDIT, Action.VIEW_POLICY
+)  # fmt: skip
 _LISTS = {
     Topic.OFFERS: Action.VIEW_OFFER, Topic.REQUESTS: Action.VIEW_REQUEST, Topic.TRANSFERS: Action.VIEW_TRANSFER,
     Topic.PLANS: Action.VIEW_ALLOCATION,
@@ -60,20 +63,20 @@ class HappeningService:
     @asynccontextmanager
     async def open(
         self, caller: Caller, following: Following, after: Position | None
-    ) -> AsyncIterator[tuple[Following, Position]]:
-        """Begin to follow, once that is permitted and on record; what is told, narrowed to what may be, and from where.
+    ) -> AsyncIterator[Position]:
+        """Begin to follow, once that is permitted and on record; from where.
 
         Raises `Forbidden`, `Unavailable`, or `Invalid` for a position that cannot be followed from.
         """
         end = await self._lookout.end()
         position = Position(end) if after is None else after
         check_position(position, end)
-        following, action, target = self._narrowed(caller, following)
-        ruling = await self._office.permit(caller, action, target)
-        asked = {**following.to_json(), "after": position.text()}
-        await self._office.record_reading("data.followed", caller, action, target, ruling, asked)
+        action, parts = self._parts(caller, following)
+        asked = {**following.to_json(), "after": position.text(), **narrowed_to(parts)}
+        rulings = [await self._office.permit(caller, action, part) for part in parts]
+        await self._office.record_reading("data.followed", caller, action, parts[0], rulings[0], asked)
         async with self._lookout.kept():
-            yield following, position
+            yield position
 
     async def read(self, caller: Caller, following: Following, after: Position) -> Read:
         """What happened after a position, as far as the caller may know; their reading is on record. May be nothing.
@@ -95,9 +98,10 @@ class HappeningService:
             things = await load(tx, {(sort, position.name) for position, _, sort in told})
             things = await those_asked_for(tx, following, things)
         seen = await self._seen(caller, things)
+        things = await told_to(self._office, caller, {key: thing for key, thing in things.items() if key in seen})
         events = [
             Event(position, each, sort, things[sort, position.name])
-            for position, each, sort in told if (sort, position.name) in seen
+            for position, each, sort in told if (sort, position.name) in things
         ]  # fmt: skip
         return Read(events, told[-1][0] if more else max(after, Position(end)))
 
@@ -105,26 +109,24 @@ class HappeningService:
         """Wait until something may have happened after `position`."""
         await self._lookout.moved(position.entry, KINDS_OF[following.topic])
 
-    def _narrowed(self, caller: Caller, following: Following) -> tuple[Following, Action, Target]:
-        """What to ask the policies for: everybody's where that is permitted, else the caller's own."""
-        action = _LISTS.get(following.topic) or next(
-            (one for one in _ALERTS if self._office.may(caller, one, Target.list(one.kind, owner=caller.institution))),
-            Action.VIEW_SURGE,
-        )  # fmt: skip
+    def _parts(self, caller: Caller, following: Following) -> tuple[Action, list[Target]]:
+        """What to ask the policies for: what the list of the same is asked for. Each event is asked for once more."""
         if following.topic is Topic.ALERTS:
-            return following, action, Target.list(action.kind, owner=following.institution or caller.institution)
-        if following.institution is None and not self._office.may(caller, action, Target.list(action.kind)):
-            following = replace(following, institution=caller.institution)
-        party = following.institution
+            lists = {one: Target.list(one.kind, owner=caller.institution) for one in _ALERTS}
+            action = next((one for one, whole in lists.items() if self._office.may(caller, one, whole)), _ALERTS[0])
+            return action, [lists[action]]
+        action, party = _LISTS[following.topic], following.institution
         if following.topic is Topic.TRANSFERS:
-            return following, action, Target.list("transfer", giver=party, receiver=party)
-        return following, action, Target.list(action.kind, owner=None if following.topic is Topic.PLANS else party)
+            asked = Target.list(action.kind, giver=party, receiver=party)
+        else:
+            asked = Target.list(action.kind, owner=party)
+        return action, self._office.part(caller, action, asked)[1]
 
     async def _seen(self, caller: Caller, things: Mapping[Key, Any]) -> set[Key]:
         """Those of `things` the caller may see, once their reading is on record."""
         asked: dict[Action, dict[str, Target]] = {}
         for (sort, name), thing in things.items():
-            action, target = seen_by(caller, sort, thing)
+            action, target = await seen_by(self._office, caller, sort, thing)
             asked.setdefault(action, {})[name] = target
         seen: set[str] = set()
         for action, targets in asked.items():
@@ -137,9 +139,9 @@ class HappeningService:
     async def _seen_entries(self, caller: Caller, targets: Mapping[str, Target]) -> set[str]:
         """As `Office.seen`, of entries of the log: whoever reads them leaves a trace of the kind that is theirs."""
         action, seen = Action.READ_ACCESS_AUDIT, set()
-        for target in set(targets.values()):
+        for target, placed in (await self._office.placed(set(targets.values()))).items():
             names: list[Any] = sorted(name for name, each in targets.items() if each == target)
-            ruling = self._office.authz.ask(caller, action, target)
+            ruling = self._office.authz.ask(caller, action, placed)
             if ruling.allowed:
                 await self._office.record_reading(
                     "audit.read", caller, action, target, ruling, {"ids": names, "count": len(names)}

@@ -6,9 +6,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sharewell.domain.happenings import Following, Happening, Topic
+from sharewell.domain.break_glass import BrokenGlass
+from sharewell.domain.happenings import BROKEN_GLASS, Following, Happening, Topic
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
+from sharewell.services import allocations, transfers
+from sharewell.services.office import Office
 from sharewell.store.database import Transaction
 
 Key = tuple[str, str]  #: the sort of a thing, such as offer, and its name
@@ -43,14 +46,16 @@ async def _plans(tx: Transaction, found: Sequence[Happening]) -> Pairs:
 
 async def _alerts(tx: Transaction, found: Sequence[Happening]) -> Pairs:
     told = [
-        (each.decision, _refusal(each) if each.kind == "access.refused" else (each.subject_kind, each.subject))
+        (each.decision, _told_of(each))
         for each in found if each.kind != "deviation.detected"  # whose subject may be the transfer
     ]  # fmt: skip
     return [*told, *_named("deviation", await tx.happenings.deviations(_decisions(found)))]
 
 
-def _refusal(each: Happening) -> Key:
-    return "decision", str(each.decision)
+def _told_of(each: Happening) -> Key:
+    if each.kind == "access.refused":
+        return "decision", str(each.decision)
+    return "glass" if each.kind in BROKEN_GLASS else each.subject_kind, each.subject
 
 
 def _decisions(found: Sequence[Happening]) -> list[UUID]:
@@ -91,6 +96,10 @@ async def _entries(tx: Transaction, names: Sequence[str]) -> Mapping[Any, Any]:
     return {name: (await tx.audit.get(UUID(name))).decision for name in names}
 
 
+async def _glasses(tx: Transaction, names: Sequence[str]) -> Mapping[Any, Any]:
+    return {name: await tx.break_glass.get(UUID(name)) for name in names}
+
+
 def _ids(names: Sequence[str]) -> list[UUID]:
     return [UUID(name) for name in names]
 
@@ -103,11 +112,15 @@ _LOAD: Final[Mapping[str, Callable[[Transaction, Sequence[str]], Awaitable[Mappi
     "surge": lambda tx, names: tx.surges.by_ids(_ids(names)),
     "deviation": lambda tx, names: tx.deviations.by_ids(_ids(names)),
     "override": _overrides, "forecast": _watches, "decision": _entries,
+    "glass": _glasses,
 }
 
 
 async def those_asked_for(tx: Transaction, following: Following, things: Mapping[Key, Any]) -> dict[Key, Any]:
-    """Those of `things` that are followed. What is about no resource in particular is about each."""
+    """Those of `things` that are followed. What is about no resource in particular is about each.
+
+    So are policies of a broken glass, and of every region too.
+    """
     kept = {
         key: thing for key, thing in things.items()
         if following.institution in {None, *_parties(thing)}
@@ -119,8 +132,12 @@ async def those_asked_for(tx: Transaction, following: Following, things: Mapping
     regions = {id: found.region for id, found in (await tx.institutions.by_ids([*parties])).items()}  # noqa: A001
     return {
         key: thing for key, thing in kept.items()
-        if following.region in {getattr(thing, "region", None), *(regions.get(party) for party in _parties(thing))}
+        if isinstance(thing, BrokenGlass) or following.region in _regions(thing, regions)
     }  # fmt: skip
+
+
+def _regions(thing: Any, regions: Mapping[UUID, str]) -> set[str | None]:
+    return {getattr(thing, "region", None), *(regions.get(party) for party in _parties(thing))}
 
 
 def _parties(thing: Any) -> list[UUID]:
@@ -128,20 +145,34 @@ def _parties(thing: Any) -> list[UUID]:
     return [party for party in found if party is not None]
 
 
-def seen_by(caller: Caller, sort: str, thing: Any) -> tuple[Action, Target]:
+async def told_to(office: Office, caller: Caller, things: Mapping[Key, Any]) -> dict[Key, Any]:
+    """The things as lists tell them to the caller: numbers that it may not know are left out or coarse."""
+    moves = transfers.told_to(office, caller, [each for (sort, _), each in things.items() if sort == "transfer"])
+    runs = await allocations.told_to(
+        office, caller, [each for (sort, _), each in things.items() if sort == "allocation"]
+    )
+    return {
+        **things, **{("transfer", str(each.id)): each for each in moves},
+        **{("allocation", str(each.id)): each for each in runs},
+    }  # fmt: skip
+
+
+async def seen_by(office: Office, caller: Caller, sort: str, thing: Any) -> tuple[Action, Target]:
     """What must be permitted for the caller to be told of `thing`: what it takes to list those of its owner."""
+    action = _VIEW[sort]
     if sort == "transfer":
-        return Action.VIEW_TRANSFER, Target.list("transfer", giver=thing.giver, receiver=thing.receiver)
+        return action, Target.list("transfer", giver=thing.giver, receiver=thing.receiver)
     if sort in {"deviation", "override"}:
         # Both parties see it: it belongs to whichever of them asks.
-        owner = thing.receiver if caller.institution == thing.receiver else thing.giver
+        owner = await office.whose(caller, thing.giver, thing.receiver)
     else:
         owner = getattr(thing, "institution", None)
-    return _VIEW[sort], Target.list(sort, owner=owner)
+    return action, Target.list(action.kind, owner=owner)
 
 
 _VIEW: Final = {
     "offer": Action.VIEW_OFFER, "request": Action.VIEW_REQUEST, "allocation": Action.VIEW_ALLOCATION,
+    "transfer": Action.VIEW_TRANSFER, "glass": Action.VIEW_POLICY,
     "surge": Action.VIEW_SURGE, "deviation": Action.VIEW_DEVIATION, "override": Action.VIEW_OVERRIDE,
     "forecast": Action.VIEW_FORECAST, "decision": Action.READ_ACCESS_AUDIT,
 }  # fmt: skip

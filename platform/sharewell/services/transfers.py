@@ -147,15 +147,7 @@ class TransferService:
         return {each.id: each for each in self._told(caller, [found[id] for id in seen])}  # noqa: A001
 
     def _told(self, caller: Caller, transfers: Iterable[Transfer]) -> tuple[Transfer, ...]:
-        """A reason speaks of what the giver has, which is for the giver, and for whoever sees its counts exactly."""
-        transfers, act = tuple(transfers), ENTITLED["Transfer"].act
-        exact = {
-            giver: self._office.may(caller, act, Target.list("capacity", owner=giver))
-            for giver in {transfer.giver for transfer in transfers}
-        }
-        return tuple(
-            each if exact[each.giver] else replace(each, reason=for_the_receiver(each.reason)) for each in transfers
-        )
+        return told_to(self._office, caller, transfers)
 
     async def _step(
         self, caller: Caller, id: UUID, action: Action, wish: Wish | None,  # noqa: A002
@@ -175,6 +167,18 @@ class TransferService:
     async def _find(self, id: UUID) -> Transfer:  # noqa: A002
         async with self._office.looking() as tx:
             return await tx.transfers.get(id)
+
+
+def told_to(office: Office, caller: Caller, transfers: Iterable[Transfer]) -> tuple[Transfer, ...]:
+    """A reason speaks of what the giver has, which is for the giver, and for whoever sees its counts exactly."""
+    transfers, act = tuple(transfers), ENTITLED["Transfer"].act
+    exact = {
+        giver: office.may(caller, act, Target.list("capacity", owner=giver))
+        for giver in {transfer.giver for transfer in transfers}
+    }
+    return tuple(
+        each if exact[each.giver] else replace(each, reason=for_the_receiver(each.reason)) for each in transfers
+    )
 
 
 async def take_step(act: Act, before: Transfer, after: Transfer, remark: Remark | None = None) -> UUID:

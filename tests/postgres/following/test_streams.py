@@ -16,14 +16,18 @@ import pytest
 from tests.postgres.following.conftest import BEDS, EVERYTHING, OFFERS, Message, follow_from, messages, told
 
 from sharewell.domain import happenings
+from sharewell.domain.break_glass import GlassDraft, GlassReason
 from sharewell.domain.principals import Caller, Role
 from sharewell.domain.surges import SurgeDraft, SurgeReason
+from sharewell.domain.visibility import KEEPS
+from sharewell.wiring import operator
 from sharewell_schema import streams
 
 if TYPE_CHECKING:
     from tests.postgres.following.conftest import Gateway, Open, Region
 
 REQUESTS = "subscription ($after: String) { requests(after: $after) { cursor kind request { id institutionId } } }"
+PLANS = "subscription ($after: String) { plans(after: $after) { allocation { id } } }"
 TRANSFERS = "subscription ($after: String) { transfers(after: $after) { cursor kind transfer { id state giverId } } }"
 
 
@@ -291,6 +295,83 @@ async def test_alerts_tell_of_surge_mode_and_to_those_who_may_know_of_what_was_r
         assert heard == ({} if who == "clinic" else {"access.refused": refused})
     for stream in hears.values():
         await stream.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_regulator_who_follows_alerts_hears_of_a_broken_glass(region: Region, gateway: Gateway) -> None:
+    await region.institution("clinic")
+    await region.client("watchdog", Role.REGULATOR)
+    await region.client("coastal", Role.REGULATOR, jurisdiction=frozenset({"coast"}))
+    await region.services.policies.publish(operator())
+    admin = Caller(principal="head", roles=frozenset({Role.ADMIN}), scopes=frozenset({EVERYTHING}), request_id="r-1")
+    start = {"after": await follow_from(gateway.url, region.token("watchdog"))}
+    until = datetime.now(UTC) + timedelta(hours=2)
+    draft = GlassDraft(version=1, reason=GlassReason.WRONG_RULE, until=until, remark="Nurses are locked out.")
+    glass = (await region.services.break_glass.break_it(admin, draft)).subject
+    await region.services.break_glass.end(admin, glass.id)
+    query = """subscription ($after: String, $region: String) { alerts(after: $after, region: $region) {
+      kind surge { id } brokenGlass { id reason version client } } }"""
+    shown = {"id": str(glass.id), "reason": "WRONG_RULE", "version": 1, "client": "head"}
+    for who, narrowed in (("watchdog", {}), ("watchdog", {"region": "us-nj"}), ("coastal", {}), ("clinic", {})):
+        heard = await told(gateway.url, region.token(who), query, start | narrowed, most=2)
+        assert [event["kind"] for event in heard] == ["policy.glass_broken", "policy.glass_ended"]
+        assert [(event["brokenGlass"], event["surge"]) for event in heard] == [(shown, None)] * 2
+
+
+async def test_a_regulator_of_some_regions_hears_what_is_of_these(region: Region, gateway: Gateway) -> None:
+    giver, receiver = await region.institution("giver"), await region.institution("receiver", beds=5, occupied=5)
+    for name, at in (("local", "us-nj"), ("distant", "us-ny")):
+        await region.client(name, Role.REGULATOR, jurisdiction=frozenset({at}))
+    start = {"after": await follow_from(gateway.url, region.token("local"))}
+    await region.pledge("giver", 3)
+    await region.ask("receiver", 2)
+    await region.allocate()
+    for query, name, owner in ((OFFERS, "offer", giver), (REQUESTS, "request", receiver)):
+        (event,) = await told(gateway.url, region.token("local"), query, start, most=1)
+        assert event[name]["institutionId"] == str(owner)
+    (moved,) = await told(gateway.url, region.token("local"), TRANSFERS, start, most=1)
+    assert moved["transfer"]["giverId"] == str(giver)
+    # All of it is passed over for the other, who hears of the run alone, which is nobody's.
+    async with aclosing(messages(gateway.url, region.token("distant"), OFFERS, start)) as stream:  # type: ignore[type-var]
+        assert (await anext(stream)).event == ""
+        quiet = asyncio.ensure_future(anext(stream))
+        await told(gateway.url, region.token("distant"), PLANS, start, most=1)
+        assert not quiet.done() or quiet.result().event != "next"
+        quiet.cancel()
+        await asyncio.wait([quiet])
+    (opened,) = [entry for entry in await region.recorded("data.followed") if entry.details["topic"] == "requests"]
+    assert opened.details["regions"] == "us-nj"
+
+
+async def test_events_leave_out_what_lists_leave_out(region: Region, gateway: Gateway) -> None:
+    await region.institution("giver")
+    await region.institution("receiver", beds=5, occupied=5)
+    await region.institution("stranger")
+    await region.client("watchdog", Role.REGULATOR)
+    start = {"after": await follow_from(gateway.url, region.token("giver"))}
+    await region.pledge("giver", 3)
+    await region.ask("receiver", 2)
+    await region.allocate()
+    run = "id needed assigned withheld measures { __typename } stages { name value } solver { bound }"
+    asked = f"{{ allocations {{ nodes {{ {run} }} }} transfers {{ nodes {{ id reason }} }} }}"
+    plans = f"subscription ($after: String) {{ plans(after: $after) {{ allocation {{ {run} }} }} }}"
+    moves = "subscription ($after: String) { transfers(after: $after) { transfer { id reason } } }"
+    seen, reasons = {}, {}
+    for who in ("giver", "receiver", "stranger", "watchdog"):
+        token = region.token(who)
+        async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http:
+            listed = (await http.post(f"{gateway.url}/graphql", json={"query": asked})).json()["data"]
+        (event,) = await told(gateway.url, token, plans, start, most=1)
+        assert [event["allocation"]] == listed["allocations"]["nodes"]
+        seen[who] = event["allocation"]
+        if who != "stranger":
+            (event,) = await told(gateway.url, token, moves, start, most=1)
+            assert [event["transfer"]] == listed["transfers"]["nodes"]
+            reasons[who] = event["transfer"]["reason"]
+    assert (seen["stranger"]["withheld"], seen["stranger"]["assigned"]) == (True, None)
+    assert (seen["watchdog"]["withheld"], seen["watchdog"]["assigned"]) == (False, 2)
+    assert reasons["giver"] == reasons["watchdog"] != reasons["receiver"]
+    assert KEEPS in reasons["giver"]
+    assert KEEPS not in reasons["receiver"]
 
 
 async def test_a_query_is_one_event_and_a_subscription_is_no_plain_answer(region: Region, gateway: Gateway) -> None:
