@@ -215,7 +215,8 @@ async def _in_turns(rounds: int, variants: Mapping[str, tuple[int, str, Any]]) -
             told = await clients[name].post(path, bodies[name])
             seconds[name].append(time.perf_counter() - begun)
             assert b'"errors"' not in told
-            assert number or UUID(_first_id(orjson.loads(told)))
+            if number == 0:
+                UUID(_first_id(orjson.loads(told)))  # it is an answer with a row in it
     return {name: found[rounds // 5 :] for name, found in seconds.items()}
 
 
