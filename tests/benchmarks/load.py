@@ -20,8 +20,8 @@ from typing import Any, Final
 
 import orjson
 import uvloop
-from api import ONE, fill
-from side_by_side import Client, services_on
+from api import ONE, fill  # type: ignore[import-not-found]  # beside this file
+from side_by_side import Client, services_on  # type: ignore[import-not-found]
 from starlette.responses import Response
 
 from sharewell.domain.clients import RateClass

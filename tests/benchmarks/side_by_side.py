@@ -23,7 +23,16 @@ from uuid import UUID
 
 import orjson
 import uvicorn
-from api import COLUMNS, FIELDS, LIST, ONE, ROWS, PlainList, PlainOne, fill
+from api import (  # type: ignore[import-not-found]  # beside this file
+    COLUMNS,
+    FIELDS,
+    LIST,
+    ONE,
+    ROWS,
+    PlainList,
+    PlainOne,
+    fill,
+)
 from starlette.types import ASGIApp, Receive, Scope, Send
 from strawberry.asgi import GraphQL
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext as StockExecutor
