@@ -23,7 +23,16 @@ from uuid import UUID
 
 import orjson
 import uvicorn
-from api import COLUMNS, FIELDS, LIST, ONE, ROWS, PlainList, PlainOne, fill
+from api import (  # type: ignore[import-not-found]  # beside this file
+    COLUMNS,
+    FIELDS,
+    LIST,
+    ONE,
+    ROWS,
+    PlainList,
+    PlainOne,
+    fill,
+)
 from starlette.types import ASGIApp, Receive, Scope, Send
 from strawberry.asgi import GraphQL
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext as StockExecutor
@@ -215,7 +224,8 @@ async def _in_turns(rounds: int, variants: Mapping[str, tuple[int, str, Any]]) -
             told = await clients[name].post(path, bodies[name])
             seconds[name].append(time.perf_counter() - begun)
             assert b'"errors"' not in told
-            assert number or UUID(_first_id(orjson.loads(told)))
+            if number == 0:
+                UUID(_first_id(orjson.loads(told)))  # it is an answer with a row in it
     return {name: found[rounds // 5 :] for name, found in seconds.items()}
 
 
