@@ -40,7 +40,8 @@ class AnswerService:
             reply.check(frozenset(transfer.id for transfer in held))
             # Everybody locks transfers, then offers, then requests, each by id: nobody waits for another in a circle.
             await act.tx.offers.lock([transfer.offer for transfer in held])
-            await act.tx.requests.lock([transfer.request for transfer in held])
+            async with act.tx.as_platform():  # requests are the receivers'
+                await act.tx.requests.lock([transfer.request for transfer in held])
             answered = [(before, *_answered(before, reply, act.at)) for before in held]
             declined = sum(1 for _, after, _ in answered if after.decline_reason is not None)
             decision = await act.record(

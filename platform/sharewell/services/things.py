@@ -164,7 +164,7 @@ async def seen_by(office: Office, caller: Caller, sort: str, thing: Any) -> tupl
         return action, Target.list("transfer", giver=thing.giver, receiver=thing.receiver)
     if sort in {"deviation", "override"}:
         # Both parties see it: it belongs to whichever of them asks.
-        owner = await office.whose(caller, thing.giver, thing.receiver)
+        owner: UUID | None = await office.whose(caller, thing.giver, thing.receiver)
     else:
         owner = getattr(thing, "institution", None)
     return action, Target.list(action.kind, owner=owner)
