@@ -38,6 +38,8 @@ from sharewell.store.pools import open_pool
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
+ROOM = 2 * 2**30  #: bytes that a server for tests may need
+
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -125,7 +127,7 @@ def open_test_server() -> Iterator[TestServer]:
     if url := os.environ.get("SHAREWELL_DATABASE_URL"):
         yield TestServer(url, password=secrets.token_urlsafe(16))
         return
-    home = Path(tempfile.mkdtemp(prefix="sharewell-test-"))
+    home = Path(tempfile.mkdtemp(prefix="sharewell-test-", dir=memory_folder()))
     home.chmod(0o711)  # so that the server's own account may enter it where the tests run as root
     running = embedded.start(home)
     try:
@@ -135,6 +137,13 @@ def open_test_server() -> Iterator[TestServer]:
     finally:
         running.leave()
         shutil.rmtree(home)
+
+
+def memory_folder() -> Path | None:
+    """A folder in memory, where there is one with room: a fresh database for each test is hundreds of files."""
+    folder = Path("/dev/shm")
+    room = folder.is_dir() and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free >= ROOM
+    return folder if room else None
 
 
 async def forgo_durability(found: TestServer) -> None:
