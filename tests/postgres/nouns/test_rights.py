@@ -147,7 +147,7 @@ async def test_only_the_gateway_may_ask_what_can_be_pledged_and_reassign_and_nob
         role: [row["proname"] for row in await migrator_pool.fetch(FUNCTIONS, role)]
         for role in (GATEWAY, WORKER, SEQUENCER)
     }
-    wall = ["read_for", "reader", "reads_all", "reads_shared"]
+    wall = ["read_for", "reader", "reads_all", "reads_shared", "shown_forecasts"]
     asked = sorted([*wall, "reassign_transfer", "units_free_to_pledge"])
     assert callable_by == {GATEWAY: asked, WORKER: [], SEQUENCER: []}
 
