@@ -57,7 +57,7 @@ async def measure(urls: Mapping[str, str], rounds: int = ROUNDS) -> list[dict[st
     """A record for each of the two algorithms of SMART Backend Services."""
     with tempfile.TemporaryDirectory() as home, (Path(home) / "log").open("w") as log:
         logs.configure(stream=log)  # our endpoint writes a line for each request, as in production
-        limits = {Knock.ADDRESS: NO_LIMIT, Knock.CLIENT: NO_LIMIT}
+        limits: dict[str, tuple[float, float]] = {Knock.ADDRESS: NO_LIMIT, Knock.CLIENT: NO_LIMIT}
         settings = Settings(home=Path(home), allocate_after=None, oauth_rates=limits)
         async with open_pool(urls[DatabaseRole.GATEWAY], DatabaseRole.GATEWAY, most=4) as pool:
             database = Database(pool)
