@@ -45,6 +45,7 @@ BENCHMARKS: Final[Mapping[str, tuple[str, str, bool]]] = {
     "api": ("api", "measure", True),
     "load": ("load", "measure", True),
     "api-side-by-side": ("side_by_side", "measure", True),
+    "token": ("token_issue", "measure", True),
     "following": ("following", "measure", True),
 }
 

@@ -1,0 +1,228 @@
+"""What the token endpoint costs beside endpoints written by hand for one grant: `client_credentials` by signed JWT.
+
+All go through ASGI in this process and check what they are shown against PostgreSQL, with the same two statements, on a
+connection of the same pool. The plain one begins a transaction only where it burns the assertion; the framed one frames
+each statement as the store does, so that what is left between it and ours is no round trip. Every request has an
+assertion of its own, made before the clock runs. The variants take turns; a ratio is the median of those of the rounds.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+import orjson
+from joserfc import jws, jwt
+from joserfc.jwk import ECKey, RSAKey, import_key
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Scope
+
+from sharewell import logs
+from sharewell.authz import Authorizer
+from sharewell.cli.running import build_gateway, token_keys
+from sharewell.client import ASSERTION_TYPE
+from sharewell.domain.clients import ClientDraft
+from sharewell.domain.principals import Role
+from sharewell.domain.reader import PLATFORM
+from sharewell.gateway.oauth.assertions import digest
+from sharewell.gateway.oauth.metadata import TOKEN_PATH
+from sharewell.gateway.rates import Knock
+from sharewell.settings import DatabaseRole, Settings
+from sharewell.store.clients import BURN, BY_ID
+from sharewell.store.database import Database
+from sharewell.store.pools import open_pool
+from sharewell.wiring import Services, build_services, operator
+
+ROUNDS: Final = 400
+SCOPE: Final = "system/Offer.cruds system/Request.rs"
+LIFE: Final = timedelta(minutes=5)
+LEEWAY: Final = timedelta(seconds=10)
+NO_LIMIT: Final = (1e9, 1e9)
+
+Key = ECKey | RSAKey
+
+
+async def measure(urls: Mapping[str, str], rounds: int = ROUNDS) -> list[dict[str, Any]]:
+    """A record for each of the two algorithms of SMART Backend Services."""
+    with tempfile.TemporaryDirectory() as home, (Path(home) / "log").open("w") as log:
+        logs.configure(stream=log)  # our endpoint writes a line for each request, as in production
+        limits: dict[str, tuple[float, float]] = {Knock.ADDRESS: NO_LIMIT, Knock.CLIENT: NO_LIMIT}
+        settings = Settings(home=Path(home), allocate_after=None, oauth_rates=limits)
+        async with open_pool(urls[DatabaseRole.GATEWAY], DatabaseRole.GATEWAY, most=4) as pool:
+            database = Database(pool)
+            services = build_services(settings, database, Authorizer.load())
+            records = [
+                await _record(name, key, variants(services), services, rounds)
+                for name, key in (("ES384", ECKey.generate_key("P-384")), ("RS384", RSAKey.generate_key(2048)))
+            ]
+        logging.getLogger().handlers.clear()  # its file ends here
+    return records
+
+
+def variants(services: Services) -> dict[str, ASGIApp]:
+    """Our gateway, and what stands beside it, all with one key to sign by and without limits of rate."""
+    keys, issuer = token_keys(services.settings), services.settings.issuer
+    signer = keys.private[0]
+    return {
+        "ours": build_gateway(services, keys),
+        "plain": _by_hand(Plain(services.database, issuer, signer)),
+        "framed": _by_hand(Framed(services.database, issuer, signer)),
+    }
+
+
+async def _record(
+    algorithm: str, key: Key, apps: Mapping[str, ASGIApp], services: Services, rounds: int
+) -> dict[str, Any]:
+    client = f"bench-{algorithm}-{secrets.token_hex(4)}"
+    draft = ClientDraft(
+        name="Benchmark", roles=frozenset({Role.REGULATOR}), scopes=SCOPE.split(), client_id=client,
+        jwks={"keys": [key.as_dict(private=False, kid="key-1")]},
+    )  # fmt: skip
+    await services.clients.register(operator(), draft)
+    audience = services.settings.issuer + TOKEN_PATH
+    seconds = await _in_turns(rounds, apps, lambda: form(client, audience, algorithm, key))
+    found: dict[str, Any] = {"benchmark": "token.client_credentials", "algorithm": algorithm}
+    for name, took in seconds.items():
+        found[f"{name}_milliseconds"] = round(statistics.median(took) * 1000, 2)
+    for name in ("plain", "framed"):
+        ratios = [beside / ours for beside, ours in zip(seconds[name], seconds["ours"], strict=True)]
+        found[f"speed_over_{name}"] = round(statistics.median(ratios), 3)
+    return found
+
+
+async def _in_turns(rounds: int, apps: Mapping[str, ASGIApp], make: Any) -> dict[str, list[float]]:
+    """Seconds of each in each round. Ten rounds warm up, in which each must also refuse what it saw before."""
+    seconds: dict[str, list[float]] = {name: [] for name in apps}
+    order = list(apps)
+    for turn in range(rounds + 10):
+        order = order[1:] + order[:1] if turn % 2 else order[::-1]  # nobody always follows the same one
+        for name in order:
+            body = make()
+            begun = time.perf_counter()
+            status, answer = await post(apps[name], body)
+            took = time.perf_counter() - begun
+            assert status == 200, (name, answer)
+            if turn >= 10:
+                seconds[name].append(took)
+            elif (await post(apps[name], body))[0] == 200:
+                raise AssertionError(f"{name} takes an assertion twice")
+    return seconds
+
+
+def form(client: str, audience: str, algorithm: str, key: Key) -> bytes:
+    """The body of one request, with an assertion of its own."""
+    now = int(time.time())
+    claims = {
+        "iss": client, "sub": client, "aud": audience, "iat": now, "exp": now + 240, "jti": secrets.token_hex(16),
+    }  # fmt: skip
+    assertion = jwt.encode({"alg": algorithm, "kid": "key-1"}, claims, key, algorithms=[algorithm])
+    return urlencode({
+        "grant_type": "client_credentials", "scope": SCOPE, "client_assertion_type": ASSERTION_TYPE,
+        "client_assertion": assertion,
+    }).encode()  # fmt: skip
+
+
+async def post(app: ASGIApp, body: bytes) -> tuple[int, bytes]:
+    """Send one form into `app` without a client in between."""
+    scope: Scope = {
+        "type": "http", "http_version": "1.1", "method": "POST", "path": TOKEN_PATH, "query_string": b"",
+        "headers": [(b"content-type", b"application/x-www-form-urlencoded"),
+                    (b"content-length", str(len(body)).encode())],
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "scheme": "http", "root_path": "",
+    }  # fmt: skip
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def _by_hand(endpoint: Plain) -> Starlette:
+    return Starlette(routes=[Route(TOKEN_PATH, endpoint.token, methods=["POST"])])
+
+
+class Plain:
+    """What one would write by hand with joserfc and asyncpg for programs alone: this grant, these two algorithms."""
+
+    def __init__(self, database: Database, issuer: str, signer: ECKey) -> None:
+        self._database, self._issuer, self._signer = database, issuer, signer
+        self._kid = signer.thumbprint()
+
+    async def token(self, request: Request) -> JSONResponse:
+        asked = dict(parse_qsl((await request.body()).decode("ascii")))
+        if asked["grant_type"] != "client_credentials" or asked["client_assertion_type"] != ASSERTION_TYPE:
+            return JSONResponse({"error": "invalid_request"}, status_code=400)
+        at = datetime.now(UTC)
+        client = await self._proven(asked["client_assertion"], at)
+        if client is None:
+            return JSONResponse({"error": "invalid_client"}, status_code=401)
+        scope = " ".join(each for each in asked["scope"].split() if each in client["scopes"])
+        answer = {
+            "token_type": "Bearer", "access_token": self._signed(client, scope, at), "scope": scope,
+            "expires_in": int(LIFE.total_seconds()),
+        }  # fmt: skip
+        return JSONResponse(answer, headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
+
+    async def _proven(self, assertion: str, at: datetime) -> Mapping[str, Any] | None:
+        """The client that signed, if it is one, signed for us, and did so for the first time."""
+        shown = jws.extract_compact(assertion.encode("ascii"))
+        client = await self._find(orjson.loads(shown.payload)["sub"])
+        if client is None or client["status"] != "active" or (client["expires_at"] or at + LIFE) <= at:
+            return None
+        kid = shown.headers().get("kid")
+        key = next(key for key in orjson.loads(client["jwks"])["keys"] if key["kid"] == kid)
+        claims = jwt.decode(assertion, import_key(key), algorithms=["ES384", "RS384"]).claims
+        until = datetime.fromtimestamp(claims["exp"], UTC)
+        meant = claims["iss"] == claims["sub"] and claims["aud"] == self._issuer + TOKEN_PATH
+        if not meant or not at - LEEWAY < until <= at + LIFE + LEEWAY:
+            return None
+        first = await self._burn(claims["sub"], digest(claims["jti"]), until + LEEWAY)
+        return client if first else None
+
+    async def _find(self, client_id: str) -> Mapping[str, Any] | None:
+        async with self._database.pool.acquire() as conn:
+            found: Mapping[str, Any] | None = await conn.fetchrow(BY_ID, client_id)
+            return found
+
+    async def _burn(self, client_id: str, jti: str, until: datetime) -> bool:
+        async with self._database.pool.acquire() as conn, conn.transaction():
+            return bool(await conn.fetchval(BURN, client_id, jti, until))
+
+    def _signed(self, client: Mapping[str, Any], scope: str, at: datetime) -> str:
+        """RFC 9068, 2.2."""
+        claims = {
+            "iss": self._issuer, "aud": self._issuer, "sub": client["client_id"], "client_id": client["client_id"],
+            "iat": int(at.timestamp()), "exp": int((at + LIFE).timestamp()), "jti": secrets.token_urlsafe(18),
+            "scope": scope,
+        }  # fmt: skip
+        header = {"alg": "ES256", "typ": "at+jwt", "kid": self._kid}
+        return jwt.encode(header, claims, self._signer, algorithms=["ES256"])
+
+
+class Framed(Plain):
+    """The same, each statement in a transaction of the store, which says for whom it reads."""
+
+    async def _find(self, client_id: str) -> Mapping[str, Any] | None:
+        async with self._database.transaction(read_only=True, reader=PLATFORM) as tx:
+            found: Mapping[str, Any] | None = await tx.conn.fetchrow(BY_ID, client_id)
+            return found
+
+    async def _burn(self, client_id: str, jti: str, until: datetime) -> bool:
+        async with self._database.transaction() as tx:
+            return bool(await tx.conn.fetchval(BURN, client_id, jti, until))
