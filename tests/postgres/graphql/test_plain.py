@@ -69,7 +69,7 @@ async def _fill(dsn: str, houses: Mapping[str, str]) -> dict[str, list[str]]:
 
         async def add(noun: str, **row: Any) -> str:
             id = str(UUID(int=chance.getrandbits(128)))  # noqa: A001
-            row = {"id": id, "decision_id": str(uuid4()), **row}
+            row = {"id": id, "decision_id": str(uuid4()), "changed_by": str(uuid4()), **row}
             await conn.execute(
                 "insert into {0} select * from jsonb_populate_record(null::{0}, $1)".format(f"sharewell.{noun[:-1]}"),
                 json.dumps(row),
