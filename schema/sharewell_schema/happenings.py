@@ -46,48 +46,36 @@ Region = Annotated[str | None, argument("Only of institutions of this region.")]
 ResourceCode = Annotated[str | None, argument("Only of the resource with this code.")]
 
 
-@strawberry.type(description="Something happened to an offer.")
-class OfferEvent:
+@strawberry.type(description="What every event tells.")
+class _Event:
     cursor: str = field(CURSOR)
     at: datetime = field("When it was decided.")
     kind: str = field(KIND)
     decision: UUID = field("Identifier of the decision on record.", name="decisionId")
+
+
+@strawberry.type(description="Something happened to an offer.")
+class OfferEvent(_Event):
     offer: Offer = field("The offer as it is now.")
 
 
 @strawberry.type(description="Something happened to a request, or to a transfer that answers it.")
-class RequestEvent:
-    cursor: str = field(CURSOR)
-    at: datetime = field("When it was decided.")
-    kind: str = field(KIND)
-    decision: UUID = field("Identifier of the decision on record.", name="decisionId")
+class RequestEvent(_Event):
     request: Request = field("The request as it is now.")
 
 
 @strawberry.type(description="A transfer took a step.")
-class TransferEvent:
-    cursor: str = field(CURSOR)
-    at: datetime = field("When it was decided.")
-    kind: str = field(KIND)
-    decision: UUID = field("Identifier of the decision on record.", name="decisionId")
+class TransferEvent(_Event):
     transfer: Transfer = field("The transfer as it is now.")
 
 
 @strawberry.type(description="A plan was adopted, or an owner answered one.")
-class PlanEvent:
-    cursor: str = field(CURSOR)
-    at: datetime = field("When it was decided.")
-    kind: str = field(KIND)
-    decision: UUID = field("Identifier of the decision on record.", name="decisionId")
+class PlanEvent(_Event):
     allocation: Allocation = field("The run as it is now.")
 
 
 @strawberry.type(description="Something that somebody should look at; what it is about is in the one field not null.")
-class AlertEvent:
-    cursor: str = field(CURSOR)
-    at: datetime = field("When it was decided.")
-    kind: str = field(KIND)
-    decision: UUID = field("Identifier of the decision on record.", name="decisionId")
+class AlertEvent(_Event):
     institution: UUID | None = field("The institution it is about, where it is about one.", name="institutionId")
     surge: SurgeMode | None = field("Surge mode that was declared, or ended.")
     deviation: Deviation | None = field("What was done otherwise than adopted.")
