@@ -17,7 +17,7 @@ from sharewell.domain.capacity import camel
 from sharewell.domain.errors import Invalid
 from sharewell.domain.remarks import MOST_CHARACTERS
 from sharewell.domain.subjects import Person
-from sharewell.services.office import Done
+from sharewell.services.act import Done
 from sharewell.store.answered import Wish
 
 LONGEST_KEY = 200

@@ -22,7 +22,7 @@ from sharewell.domain.audit import Decision, parse_entry, parse_time
 from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.forecast import fingerprint, fingerprint_of_sums, line_of
 from sharewell.domain.trial import TrialOutcome, verdict
-from sharewell.services.office import new_id
+from sharewell.services.ids import new_id
 from sharewell.wiring import worker_caller
 from sharewell_workers.challenge import Challenge, challenge, recipe_of
 from sharewell_workers.forecasting.model import FittedModel

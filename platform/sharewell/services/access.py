@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sharewell.domain.audit import ALLOWED, REFUSED, Decision, Json
-from sharewell.services.office import Office, new_id, new_salt
+from sharewell.services.ids import new_id, new_salt
+from sharewell.services.office import Office
 
 ANONYMOUS = "anonymous"  #: the actor where nothing was proven
 

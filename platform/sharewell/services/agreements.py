@@ -10,7 +10,9 @@ from sharewell.domain.agreements import Agreement, SharedDetail, Shown
 from sharewell.domain.errors import NotFound
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
-from sharewell.services.office import Done, Office, new_id
+from sharewell.services.act import Done
+from sharewell.services.ids import new_id
+from sharewell.services.office import Office
 from sharewell.store.answered import Wish
 from sharewell.store.database import Transaction
 from sharewell.store.paging import Page

@@ -39,8 +39,10 @@ from sharewell.domain.snapshot import OfferRow, RequestRow, Standing, build_inst
 from sharewell.domain.surges import SurgeMode, hold
 from sharewell.domain.transfers import Transfer, TransferState
 from sharewell.domain.visibility import ENTITLED
+from sharewell.services.act import Act, Done
 from sharewell.services.consents import confirm_by_consent
-from sharewell.services.office import Act, Done, Office, new_id
+from sharewell.services.ids import new_id
+from sharewell.services.office import Office
 from sharewell.store.allocations import Allocation, VeiledAllocation
 from sharewell.store.artifacts import keep_artifact, read_artifact
 from sharewell.store.database import Transaction

@@ -11,8 +11,10 @@ from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.domain.remarks import Remark
 from sharewell.domain.transfers import Transfer
+from sharewell.services.act import Done
 from sharewell.services.allocations import reads_documents
-from sharewell.services.office import Done, Office, new_salt
+from sharewell.services.ids import new_salt
+from sharewell.services.office import Office
 from sharewell.services.transfers import take_step
 from sharewell.store.answered import Wish
 

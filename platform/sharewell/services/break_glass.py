@@ -15,7 +15,9 @@ from sharewell.domain.policy import Action, Target
 from sharewell.domain.policy_versions import PolicyVersion, Weight, in_force
 from sharewell.domain.principals import Caller
 from sharewell.domain.remarks import Remark
-from sharewell.services.office import Act, Done, Office, new_id, new_salt
+from sharewell.services.act import Act, Done
+from sharewell.services.ids import new_id, new_salt
+from sharewell.services.office import Office
 from sharewell.services.policies import PolicyService
 from sharewell.services.policy_versions import own_files, person_of
 from sharewell.store.answered import Wish

@@ -12,8 +12,10 @@ from sharewell.domain.errors import Invalid, SharewellError
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.domain.visibility import ENTITLED, RegionCapacity, VeiledReport, region_totals
+from sharewell.services.act import Act, Done
 from sharewell.services.agreements import shown_to
-from sharewell.services.office import Act, Done, Office, new_id
+from sharewell.services.ids import new_id
+from sharewell.services.office import Office
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page
 

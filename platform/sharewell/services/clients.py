@@ -15,7 +15,9 @@ from sharewell.domain.errors import Conflict, Invalid
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller, Role
 from sharewell.domain.scopes import INTERNAL_SCOPES
-from sharewell.services.office import Act, Done, Office, new_id
+from sharewell.services.act import Act, Done
+from sharewell.services.ids import new_id
+from sharewell.services.office import Office
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page
 

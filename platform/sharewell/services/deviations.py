@@ -13,7 +13,9 @@ from sharewell.domain.errors import Invalid
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.domain.transfers import Transfer
-from sharewell.services.office import Act, Done, Office, new_id
+from sharewell.services.act import Act, Done
+from sharewell.services.ids import new_id
+from sharewell.services.office import Office
 from sharewell.store.answered import Wish
 from sharewell.store.deviations import OperatorTally
 from sharewell.store.overrides import OverrideCount

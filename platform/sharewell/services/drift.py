@@ -10,7 +10,8 @@ from uuid import UUID
 from sharewell.domain.drift import ALARM, Outcome, Watch, WatchState, judge, judgeable
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
-from sharewell.services.office import Act, Office
+from sharewell.services.act import Act
+from sharewell.services.office import Office
 from sharewell.store.drift import OpenOutcome
 from sharewell.store.paging import Page
 

@@ -24,7 +24,9 @@ from sharewell.domain.policy import MANY, Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.exchange import formats
 from sharewell.exchange.feed import REPORT_SCHEMA, Feed, FeedRefused, midnight
-from sharewell.services.office import Act, Office, new_id
+from sharewell.services.act import Act
+from sharewell.services.ids import new_id
+from sharewell.services.office import Office
 from sharewell.store.feeds import FeedRecord
 from sharewell.store.paging import Page
 

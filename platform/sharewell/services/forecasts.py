@@ -14,8 +14,10 @@ from sharewell.domain.errors import StaleSnapshot
 from sharewell.domain.forecast import Forecast, ForecastSum, fingerprint, fingerprint_of_sums
 from sharewell.domain.policy import MANY, Action, Target
 from sharewell.domain.principals import Caller
+from sharewell.services.act import Done
 from sharewell.services.agreements import shown_to
-from sharewell.services.office import Done, Office, new_id
+from sharewell.services.ids import new_id
+from sharewell.services.office import Office
 from sharewell.store.capacity import SeriesPoint
 from sharewell.store.database import Transaction
 from sharewell.store.forecasts import ForecastRun

@@ -27,7 +27,8 @@ from sharewell.domain.grants import (
 )
 from sharewell.domain.people import PREFIX, Person
 from sharewell.services.access import about_a_credential
-from sharewell.services.office import Office, new_id
+from sharewell.services.ids import new_id
+from sharewell.services.office import Office
 from sharewell.services.people import hashed
 from sharewell.store.database import Transaction
 from sharewell.store.grants import Underway

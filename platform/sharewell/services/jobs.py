@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
-from sharewell.services.office import Done, Office, new_id
+from sharewell.services.act import Done
+from sharewell.services.ids import new_id
+from sharewell.services.office import Office
 from sharewell.store.answered import Wish
 from sharewell.store.queue import SetAside, Underway
 

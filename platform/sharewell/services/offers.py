@@ -10,7 +10,9 @@ from sharewell.domain.errors import Forbidden
 from sharewell.domain.offers import Offer, OfferDraft
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
-from sharewell.services.office import Done, Office, new_id
+from sharewell.services.act import Done
+from sharewell.services.ids import new_id
+from sharewell.services.office import Office
 from sharewell.store.answered import Wish
 from sharewell.store.offers import OfferList
 from sharewell.store.paging import Page

@@ -6,56 +6,32 @@ what is another institution's. No answer is given where that cannot be recorded.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from asyncpg import PostgresError
-from pydantic import TypeAdapter
-from uuid_utils.compat import uuid7
 
-from sharewell.audit.erasure import Opened, Vault
+from sharewell.audit.erasure import Vault
 from sharewell.authz import Authorizer, PolicyError
-from sharewell.domain.audit import ALLOWED, REFUSED, Decision, Json
-from sharewell.domain.code import code_version
-from sharewell.domain.errors import ChangedSince, Forbidden, NotFound, Unavailable
-from sharewell.domain.inquiry import ASKED
+from sharewell.domain.audit import ALLOWED, Decision, Json
+from sharewell.domain.errors import Forbidden, NotFound, Unavailable
 from sharewell.domain.policy import BETWEEN, MANY, Action, Ruling, Target
 from sharewell.domain.predicate import NOTHING, Predicate
 from sharewell.domain.principals import Caller, Role
 from sharewell.domain.reader import PLATFORM, reader_of
-from sharewell.domain.remarks import Remark
 from sharewell.domain.resources import Resource
-from sharewell.domain.subjects import FIELD, Person
+from sharewell.services.act import UNRECORDED, Act
 from sharewell.services.rulebook import Rulebook
+from sharewell.services.traces import decided, parties, readings, refusals
 from sharewell.store.answered import Wish
 from sharewell.store.database import Database, Transaction
 
 Subject = TypeVar("Subject")
 Key = TypeVar("Key", bound=Hashable)
-
-MOST_NAMED = 1000  #: ids in the entry of one reading
-UNRECORDED = "this cannot be put on record just now, so nothing is done and nothing is answered."
-
-#: Kinds of target that are some institution's own; the catalogue, the members, the rules and the jobs are nobody's.
-OWNED = frozenset({
-    "capacity", "offer", "request", "transfer", "override", "deviation", "consent", "forecast", "allocation", "receipt",
-    "client", "agreement",
-})  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Done(Generic[Subject]):
-    """What a write leaves: the thing as it is now, and the decision that is on record for it."""
-
-    subject: Subject
-    decision: UUID
-    at: datetime
 
 
 class OfARegion(Protocol):
@@ -72,88 +48,6 @@ class Extent:
 
     seen: Predicate  #: which of its rows
     recorded: bool  #: the list is on record as it is; else what is shown of others must be, see `Office.shown`
-
-
-@dataclass(kw_only=True)
-class Act:
-    """One act inside its transaction."""
-
-    tx: Transaction
-    caller: Caller
-    action: Action
-    ruling: Ruling | None  #: None where it was refused before the policies were asked
-    at: datetime
-    vault: Vault
-    wish: Wish | None = None
-    repeated: Any = field(default=None)  #: the answer given before to the same idempotency key
-    person: Opened | None = None  #: the key of the person on whose behalf the caller acts, once something was sealed
-
-    async def record(
-        self, kind: str, subject_kind: str, subject_id: object, details: Mapping[str, Json], *,
-        institution: UUID | None = None,
-    ) -> UUID:  # fmt: skip
-        """Stage the entry of this decision in the log, in this very transaction; return the decision's id.
-
-        On whose behalf the caller acts is sealed in it. Raises `Unavailable` where the database refuses the entry.
-        """
-        owner = institution or self.caller.institution
-        return await self._stage(kind, ALLOWED, (subject_kind, str(subject_id)), details, owner)
-
-    def check_as_read(self, changed_by: UUID | None) -> None:
-        """Raise `ChangedSince` where the caller read the thing before `changed_by`, the last decision about it.
-
-        Call it with the thing locked: of two who read the same, one changes it and the other is told.
-        """
-        if self.wish is not None and self.wish.if_changed_by not in (None, changed_by):
-            raise ChangedSince(field="ifChangedBy")
-
-    async def refused(self, target: Target) -> None:
-        """Stage the entry that says it was refused."""
-        await self._stage("access.refused", REFUSED, (target.kind, target.id), {}, self.caller.institution)
-
-    async def _stage(
-        self, kind: str, outcome: str, subject: tuple[str, str], details: Mapping[str, Json], institution: UUID | None
-    ) -> UUID:
-        id = new_id()  # noqa: A001
-        person = self.wish.on_behalf_of if self.wish else None
-        if person is not None:
-            details = {**details, FIELD: await self._sealed(person, id)}
-        decision = _decision(
-            kind=kind, outcome=outcome, at=self.at, caller=self.caller, action=self.action, ruling=self.ruling,
-            institution=institution, subject=subject, details=details, id=id,
-        )  # fmt: skip
-        try:
-            await self.tx.audit.record(decision)
-        except PostgresError as error:
-            raise Unavailable(UNRECORDED) from error
-        return decision.id
-
-    async def keep_remark(self, decision: UUID, remark: Remark | None) -> None:
-        """Keep what was typed beside `decision`; it goes with the person who typed it."""
-        await self.tx.remarks.add(decision, remark, self.person.subject if self.person else None)
-
-    async def _sealed(self, person: Person, entry: UUID) -> Json:
-        if self.person is None:
-            self.person = await self.vault.hold(
-                self.tx.subjects, person, self.caller.institution, self.caller.principal, self.at
-            )
-        return self.person.seal(person, entry).to_json()
-
-    async def done(self, subject: Subject, decision: UUID) -> Done[Subject]:
-        """Keep the answer under the idempotency key, if there is one, and return it; it says what changed it last."""
-        subject = _as_left_by(decision, subject)
-        if self.wish is not None:
-            answer = {"subject": subject, "decision": decision, "at": self.at}
-            await self.tx.answered.keep(self.caller.principal, self.wish, answer)
-        return Done(subject, decision, self.at)
-
-    def again(self, kind: Any) -> Done[Any]:
-        """The very answer that was given before."""
-        return Done(
-            _adapter(kind).validate_python(self.repeated["subject"]),
-            UUID(self.repeated["decision"]),
-            datetime.fromisoformat(self.repeated["at"]),
-        )
 
 
 class Office:
@@ -300,7 +194,7 @@ class Office:
         """
         if extent.recorded:
             return
-        others = {id: target for id, target in targets.items() if caller.institution not in _parties(target)}  # noqa: A001
+        others = {id: target for id, target in targets.items() if caller.institution not in parties(target)}  # noqa: A001
         if await self.seen(caller, action, others) != set(others):
             raise PolicyError(f"a list filtered for {action} shows what the policies do not permit")
 
@@ -360,8 +254,8 @@ class Office:
             named = read if ruling.allowed else barred
             named.setdefault(replace(target, id=MANY), (ruling, []))[1].append(target.id)
         await self.record_alone([
-            *_readings(self.now(), caller, action, [(target, ruling, ids) for target, (ruling, ids) in read.items()]),
-            *_refusals(self.now(), caller, action, [(target, ruling, ids) for target, (ruling, ids) in barred.items()]),
+            *readings(self.now(), caller, action, [(target, ruling, ids) for target, (ruling, ids) in read.items()]),
+            *refusals(self.now(), caller, action, [(target, ruling, ids) for target, (ruling, ids) in barred.items()]),
         ])  # fmt: skip
         return refused
 
@@ -373,7 +267,7 @@ class Office:
 
     async def placed(self, targets: Collection[Target]) -> dict[Target, Target]:
         """The targets, each with where its parties are."""
-        regions = await self._regions([who for target in targets for who in _parties(target) if who is not None])
+        regions = await self._regions([who for target in targets for who in parties(target) if who is not None])
         return {
             target: replace(
                 target, region=target.region or _found(regions, target.owner),
@@ -407,14 +301,14 @@ class Office:
     async def _record_readings(
         self, caller: Caller, action: Action, read: list[tuple[Target, Ruling, list[str]]]
     ) -> None:
-        await self.record_alone(_readings(self.now(), caller, action, read))
+        await self.record_alone(readings(self.now(), caller, action, read))
 
     async def record_reading(
         self, kind: str, caller: Caller, action: Action, target: Target, ruling: Ruling, details: Mapping[str, Json]
     ) -> None:
         """Put a reading on record that is of a kind of its own. Raises `Unavailable`."""
         await self.record_alone([
-            _decision(
+            decided(
                 kind=kind, outcome=ALLOWED, at=self.now(), caller=caller, action=action, ruling=ruling,
                 institution=target.owner or target.giver or caller.institution, subject=(target.kind, target.id),
                 details=details,
@@ -434,45 +328,6 @@ class Office:
             raise Unavailable(UNRECORDED) from error
 
 
-def _readings(
-    at: datetime, caller: Caller, action: Action, read: list[tuple[Target, Ruling, list[str]]]
-) -> list[Decision]:
-    """Whoever is read of finds the reading among the decisions about itself."""
-    return [
-        _decision(
-            kind="data.read", outcome=ALLOWED, at=at, caller=caller, action=action, ruling=ruling,
-            institution=target.owner or target.giver or caller.institution, subject=(target.kind, target.id),
-            details={**_parties_of(target), **_named(ids)},
-        )
-        for target, ruling, ids in read if _leaves_a_trace(caller, action, target)
-    ]  # fmt: skip
-
-
-def _refusals(
-    at: datetime, caller: Caller, action: Action, barred: list[tuple[Target, Ruling, list[str]]]
-) -> list[Decision]:
-    return [
-        _decision(
-            kind="access.refused", outcome=REFUSED, at=at, caller=caller, action=action, ruling=ruling,
-            institution=caller.institution, subject=(target.kind, target.id), details=_named(ids),
-        )
-        for target, ruling, ids in barred
-    ]  # fmt: skip
-
-
-def _named(ids: list[str]) -> dict[str, Json]:
-    return {"ids": ids[:MOST_NAMED], "count": len(ids)} if ids else {}
-
-
-def _leaves_a_trace(caller: Caller, action: Action, target: Target) -> bool:
-    """Whether a reading is recorded: all of regulators and auditors, and an institution's of what is not its own."""
-    if action.writes:
-        return False
-    if not caller.roles.isdisjoint({Role.REGULATOR, Role.AUDITOR}):
-        return True
-    return caller.institution is not None and target.kind in OWNED and caller.institution not in _parties(target)
-
-
 def own_list(caller: Caller, action: Action) -> Target:
     """The list of what is the caller's own institution's."""
     own = caller.institution
@@ -481,20 +336,8 @@ def own_list(caller: Caller, action: Action) -> Target:
     return Target.list(action.kind, owner=own)
 
 
-def _parties(target: Target) -> set[UUID | None]:
-    return {target.owner, target.giver, target.receiver}
-
-
 def _found(regions: Mapping[UUID, str], institution: UUID | None) -> str | None:
     return None if institution is None else regions.get(institution)
-
-
-def _parties_of(target: Target) -> dict[str, Json]:
-    told = {
-        "owner": target.owner, "giver": target.giver, "receiver": target.receiver,
-        "region": target.region or target.giver_region,
-    }  # fmt: skip
-    return {name: str(party) for name, party in told.items() if party is not None}
 
 
 async def _standing(tx: Transaction, caller: Caller, action: Action) -> str | None:
@@ -510,38 +353,3 @@ def _context(caller: Caller, action: Action, standing: str | None) -> dict[str, 
     if standing is None:
         raise Forbidden("the client's institution is not registered.")
     return {"callerStatus": standing}
-
-
-def _decision(
-    *, kind: str, outcome: str, at: datetime, caller: Caller, action: Action, ruling: Ruling | None,
-    institution: UUID | None, subject: tuple[str, str], details: Mapping[str, Json], id: UUID | None = None,  # noqa: A002
-) -> Decision:  # fmt: skip
-    if ruling is not None and ruling.inquiry is not None:
-        details = {**details, ASKED: {**ruling.inquiry.to_json(), "code": code_version()}}
-    return Decision(
-        id=id or new_id(), kind=kind, at=at, actor=caller.principal, institution=institution, action=action,
-        outcome=outcome, policy_set=ruling.policy_set if ruling else "", policies=ruling.policies if ruling else (),
-        subject_kind=subject[0], subject_id=subject[1], details=details, request_id=caller.request_id,
-        nonce=new_salt(),
-    )  # fmt: skip
-
-
-def _as_left_by(decision: UUID, subject: Any) -> Any:
-    if is_dataclass(subject) and any(each.name == "changed_by" for each in fields(subject)):
-        return replace(subject, changed_by=decision)  # type: ignore[type-var]
-    return subject
-
-
-def new_salt() -> str:
-    """16 random bytes in hex, for a hash from which nobody can guess what was hashed."""
-    return secrets.token_hex(16)
-
-
-def new_id() -> UUID:
-    """A UUID version 7 (RFC 9562): ids made later sort later, so keyset pages follow time."""
-    return uuid7()
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)

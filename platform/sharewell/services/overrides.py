@@ -13,7 +13,9 @@ from sharewell.domain.remarks import Remark
 from sharewell.domain.requests import Request
 from sharewell.domain.surges import hold
 from sharewell.domain.transfers import Transfer, TransferState
-from sharewell.services.office import Act, Done, Office, new_id, new_salt
+from sharewell.services.act import Act, Done
+from sharewell.services.ids import new_id, new_salt
+from sharewell.services.office import Office
 from sharewell.services.transfers import store_step
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page

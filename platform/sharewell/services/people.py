@@ -24,7 +24,8 @@ from sharewell.domain.people import INVITATION_LIFE, Person, PersonDraft, Person
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.services.access import Refusal, about_a_credential
-from sharewell.services.office import Act, Done, Office
+from sharewell.services.act import Act, Done
+from sharewell.services.office import Office
 from sharewell.services.passkeys import PasskeyService, Site
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page

@@ -14,7 +14,8 @@ from sharewell.domain.errors import Unavailable
 from sharewell.domain.policy import MANY, Action, Target
 from sharewell.domain.policy_versions import PolicyVersion, VersionOrigin, VersionState, Weight
 from sharewell.domain.principals import Caller
-from sharewell.services.office import Act, Office
+from sharewell.services.act import Act
+from sharewell.services.office import Office
 from sharewell.store.audit import DecisionFilter
 from sharewell.vetting.findings import findings_of
 

@@ -26,7 +26,9 @@ from sharewell.domain.policy_versions import (
 from sharewell.domain.principals import Caller
 from sharewell.domain.remarks import Remark
 from sharewell.domain.simulation import Counts, Simulation
-from sharewell.services.office import Act, Done, Office, new_salt
+from sharewell.services.act import Act, Done
+from sharewell.services.ids import new_salt
+from sharewell.services.office import Office
 from sharewell.services.policies import PolicyService
 from sharewell.services.simulations import SimulationService
 from sharewell.store.answered import Wish

@@ -6,7 +6,8 @@ from sharewell.domain.errors import Forbidden
 from sharewell.domain.policy import MANY, Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.domain.resources import Resource, catalogue
-from sharewell.services.office import Done, Office
+from sharewell.services.act import Done
+from sharewell.services.office import Office
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page
 

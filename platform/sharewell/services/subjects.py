@@ -9,7 +9,8 @@ from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.policy import MANY, Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.domain.subjects import ERASED, Ground, Person, Sealed
-from sharewell.services.office import Act, Done, Office
+from sharewell.services.act import Act, Done
+from sharewell.services.office import Office
 from sharewell.store.answered import Wish
 from sharewell.store.subjects import SubjectKey
 

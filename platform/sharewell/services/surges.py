@@ -10,7 +10,9 @@ from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.domain.remarks import Remark
 from sharewell.domain.surges import SHORT_HOLD, SurgeDraft, SurgeEnding, SurgeMode
-from sharewell.services.office import Act, Done, Office, new_id, new_salt
+from sharewell.services.act import Act, Done
+from sharewell.services.ids import new_id, new_salt
+from sharewell.services.office import Office
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page
 

@@ -17,8 +17,10 @@ from sharewell.domain.remarks import Remark
 from sharewell.domain.requests import Request
 from sharewell.domain.transfers import DeclineReason, Transfer, TransferState
 from sharewell.domain.visibility import ENTITLED, for_the_receiver
+from sharewell.services.act import Act, Done
 from sharewell.services.deviations import record_deviations
-from sharewell.services.office import Act, Done, Office, new_id, new_salt
+from sharewell.services.ids import new_id, new_salt
+from sharewell.services.office import Office
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page
 from sharewell.store.transfers import TransferList, TransferStep

@@ -13,8 +13,10 @@ from sharewell.domain.audit import format_time
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.domain.trial import ForecastTrial, TrialOutcome, verdict
+from sharewell.services.act import Act, Done
 from sharewell.services.forecasts import History, still_whole
-from sharewell.services.office import Act, Done, Office, new_id
+from sharewell.services.ids import new_id
+from sharewell.services.office import Office
 from sharewell.store.artifacts import keep_artifact, read_artifact
 from sharewell.store.paging import Page
 

@@ -8,7 +8,8 @@ from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.domain.trusted_documents import TrustedDocuments
 from sharewell.services.access import AccessService, Refusal
-from sharewell.services.office import Done, Office
+from sharewell.services.act import Done
+from sharewell.services.office import Office
 from sharewell.store.answered import Wish
 
 

@@ -22,6 +22,7 @@ from sharewell.domain.principals import Caller
 from sharewell.domain.requests import Request, RequestStatus
 from sharewell.domain.snapshot import RequestRow, Standing, build_instance
 from sharewell.domain.urgent import RULE, UrgentQuestion, check_urgent, narrowed
+from sharewell.services.act import Done
 from sharewell.services.allocations import (
     UNLOCATED_METRES,
     bind,
@@ -30,7 +31,8 @@ from sharewell.services.allocations import (
     read_standings,
     request_row,
 )
-from sharewell.services.office import Done, Office, new_id
+from sharewell.services.ids import new_id
+from sharewell.services.office import Office
 from sharewell.store.allocations import Allocation
 from sharewell.store.artifacts import keep_artifact
 from sharewell.store.database import Transaction
