@@ -27,8 +27,9 @@ from sharewell.store.server import open_database_server
 from sharewell_workers.runner import LOST_DATABASE
 
 #: Uses the server, says so, and waits; TERM has its default effect, so nothing of ours gets to clean up.
+# Whoever runs the tests under nohup ignores hang-ups, and so would what they start.
 USER = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from sharewell.settings import Settings
 from sharewell.store.server import open_database_server
@@ -39,6 +40,7 @@ async def main():
         print("ready", flush=True)
         await asyncio.sleep(600)
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 asyncio.run(main())
 """
 User = Callable[[], "subprocess.Popen[str]"]
