@@ -73,7 +73,7 @@ class Office:
 
         Raises `Forbidden` (recorded), `IdempotencyConflict`, or `Unavailable`.
         """
-        target = (await self._placed(caller, [target]))[target]
+        target = (await self.placed_for(caller, [target]))[target]
         try:
             async with self.database.transaction(reader=reader_of(caller)) as tx:
                 at, repeated = self.now(), None
@@ -123,7 +123,7 @@ class Office:
         Raises `Forbidden` once the refusal is on record, `Unavailable` if it cannot be.
         """
         try:
-            return self.authz.decide(caller, action, (await self._placed(caller, [target]))[target])
+            return self.authz.decide(caller, action, (await self.placed_for(caller, [target]))[target])
         except Forbidden as refusal:
             await self._record_refusal(caller, action, target, refusal)
             raise
@@ -229,7 +229,7 @@ class Office:
         Leaving something out is no refusal. Each target is the list of its owner's things; one entry for each owner.
         Raises `Unavailable`.
         """
-        placed = await self._placed(caller, set(targets.values()))
+        placed = await self.placed_for(caller, set(targets.values()))
         asked = {target: self.authz.ask(caller, action, there) for target, there in placed.items()}
         seen = {id for id, target in targets.items() if asked[target].allowed}  # noqa: A001
         named: dict[Target, list[str]] = {}
@@ -246,7 +246,7 @@ class Office:
         refused: dict[Key, Forbidden] = {}
         read: dict[Target, tuple[Ruling, list[str]]] = {}
         barred: dict[Target, tuple[Ruling, list[str]]] = {}
-        placed = await self._placed(caller, set(targets.values()))
+        placed = await self.placed_for(caller, set(targets.values()))
         for key, target in targets.items():
             ruling = self.authz.ask(caller, action, placed[target])
             if not ruling.allowed:
@@ -259,7 +259,7 @@ class Office:
         ])  # fmt: skip
         return refused
 
-    async def _placed(self, caller: Caller, targets: Collection[Target]) -> dict[Target, Target]:
+    async def placed_for(self, caller: Caller, targets: Collection[Target]) -> dict[Target, Target]:
         """The targets, each with where its parties are, if that matters to who asks."""
         if not caller.jurisdiction:
             return {target: target for target in targets}

@@ -147,7 +147,7 @@ def _parties(thing: Any) -> list[UUID]:
 
 async def told_to(office: Office, caller: Caller, things: Mapping[Key, Any]) -> dict[Key, Any]:
     """The things as lists tell them to the caller: numbers that it may not know are left out or coarse."""
-    moves = transfers.told_to(office, caller, [each for (sort, _), each in things.items() if sort == "transfer"])
+    moves = await transfers.told_to(office, caller, [each for (sort, _), each in things.items() if sort == "transfer"])
     runs = await allocations.told_to(
         office, caller, [each for (sort, _), each in things.items() if sort == "allocation"]
     )

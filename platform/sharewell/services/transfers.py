@@ -96,7 +96,7 @@ class TransferService:
 
     async def get(self, caller: Caller, id: UUID) -> Transfer:  # noqa: A002
         found = await self._office.found(caller, Action.VIEW_TRANSFER, lambda tx: tx.transfers.get(id), _target)
-        return self._told(caller, [found])[0]
+        return (await self._told(caller, [found]))[0]
 
     async def by_ids(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Transfer]:
         """Several at once, for lists that name them; those the caller may not see are left out."""
@@ -107,7 +107,7 @@ class TransferService:
         told, refused = await self._office.named(
             caller, Action.VIEW_TRANSFER, ids, lambda tx, ids: tx.transfers.by_ids(ids), _target
         )
-        return {each.id: each for each in self._told(caller, told.values())} | refused
+        return {each.id: each for each in await self._told(caller, told.values())} | refused
 
     async def steps(self, caller: Caller, id: UUID) -> list[TransferStep]:  # noqa: A002
         """Every step the transfer took, oldest first."""
@@ -128,7 +128,7 @@ class TransferService:
             page = await tx.transfers.page(seen=extent.seen, **asked)
         targets = {each.id: _list_between(each.giver, each.receiver) for each in page.items}
         await self._office.shown(caller, Action.VIEW_TRANSFER, extent, targets)
-        return Page(self._told(caller, page.items), page.has_more)
+        return Page(await self._told(caller, page.items), page.has_more)
 
     async def write_page(self, caller: Caller, wanted: Wanted, **asked: Unpack[TransferList]) -> Written:
         """The same, written; permitted, and on record, as `page` is."""
@@ -146,10 +146,10 @@ class TransferService:
             found = await tx.transfers.by_ids(ids)
         targets = {id: _list_between(t.giver, t.receiver) for id, t in found.items()}  # noqa: A001
         seen = await self._office.seen(caller, Action.VIEW_TRANSFER, targets)
-        return {each.id: each for each in self._told(caller, [found[id] for id in seen])}  # noqa: A001
+        return {each.id: each for each in await self._told(caller, [found[id] for id in seen])}  # noqa: A001
 
-    def _told(self, caller: Caller, transfers: Iterable[Transfer]) -> tuple[Transfer, ...]:
-        return told_to(self._office, caller, transfers)
+    async def _told(self, caller: Caller, transfers: Iterable[Transfer]) -> tuple[Transfer, ...]:
+        return await told_to(self._office, caller, transfers)
 
     async def _step(
         self, caller: Caller, id: UUID, action: Action, wish: Wish | None,  # noqa: A002
@@ -158,28 +158,26 @@ class TransferService:
         async with self._office.act(caller, action, _target(await self._find(id)), wish) as act:
             if act.repeated:
                 done: Done[Transfer] = act.again(Transfer)
-                return replace(done, subject=self._told(caller, [done.subject])[0])
+                return replace(done, subject=(await self._told(caller, [done.subject]))[0])
             before = await act.tx.transfers.get(id, lock=True)
             act.check_as_read(before.changed_by)
             after = step(before, act.at)
             decision = await take_step(act, before, after, Remark.write(remark, salt=new_salt()))
             done = await act.done(after, decision)
-            return replace(done, subject=self._told(caller, [done.subject])[0])
+            return replace(done, subject=(await self._told(caller, [done.subject]))[0])
 
     async def _find(self, id: UUID) -> Transfer:  # noqa: A002
         async with self._office.looking() as tx:
             return await tx.transfers.get(id)
 
 
-def told_to(office: Office, caller: Caller, transfers: Iterable[Transfer]) -> tuple[Transfer, ...]:
+async def told_to(office: Office, caller: Caller, transfers: Iterable[Transfer]) -> tuple[Transfer, ...]:
     """A reason speaks of what the giver has, which is for the giver, and for whoever sees its counts exactly."""
     transfers, act = tuple(transfers), ENTITLED["Transfer"].act
-    exact = {
-        giver: office.may(caller, act, Target.list("capacity", owner=giver))
-        for giver in {transfer.giver for transfer in transfers}
-    }
+    placed = await office.placed_for(caller, {Target.list("capacity", owner=each.giver) for each in transfers})
+    exact = {target.owner for target, there in placed.items() if office.may(caller, act, there)}
     return tuple(
-        each if exact[each.giver] else replace(each, reason=for_the_receiver(each.reason)) for each in transfers
+        each if each.giver in exact else replace(each, reason=for_the_receiver(each.reason)) for each in transfers
     )
 
 

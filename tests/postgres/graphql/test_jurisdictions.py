@@ -9,6 +9,7 @@ import pytest
 from tests.postgres.graphql.conftest import Api
 
 from sharewell.domain.principals import Role
+from sharewell.domain.visibility import KEEPS
 
 REQUESTS = "query ($of: UUID) { requests(institution: $of) { nodes { id institutionId } } }"
 REQUEST = "query ($id: UUID!) { request(id: $id) { id } }"
@@ -47,12 +48,14 @@ async def test_one_thing_is_read_where_its_owner_is_of_its_regions(api: Api, coa
 
 async def test_a_transfer_is_read_where_either_party_is_of_its_regions(api: Api) -> None:
     transfer = await api.held_transfer()
-    query = "query ($id: UUID!) { transfer(id: $id) { id } transfers { nodes { id } } }"
+    query = "query ($id: UUID!) { transfer(id: $id) { id reason } transfers { nodes { id } } }"
     for regions, seen in (({"us-nj"}, True), ({"us-ny"}, False)):
         api.callers["some"] = replace(api.callers["regulator"], principal="some", jurisdiction=frozenset(regions))
         answer = await api.send("some", query, {"id": transfer})
         assert (answer.body["data"]["transfer"] is not None) == seen
         assert len(answer.body["data"]["transfers"]["nodes"]) == seen
+        if seen:  # what the giver has is for a regulator of the giver's region, too
+            assert KEEPS in answer.body["data"]["transfer"]["reason"]
 
 
 async def test_what_is_nobodys_is_open_to_it(api: Api, coast: dict[str, str]) -> None:
