@@ -26,8 +26,11 @@ log = structlog.stdlib.get_logger("sharewell.graphql")
 
 
 def tell(errors: Sequence[GraphQLError]) -> list[dict[str, Any]]:
-    """The errors as a client sees them, at most `MOST_TOLD`; crashes are logged on the way."""
-    return [_tell(error) for error in errors[:MOST_TOLD]]
+    """The errors as a client sees them, at most `MOST_TOLD`; crashes are logged on the way.
+
+    Those of whole fields come first, then by place: which are told is then no matter of which field failed first.
+    """
+    return [_tell(error) for error in sorted(errors, key=_place)[:MOST_TOLD]]
 
 
 def unavailable(errors: Sequence[GraphQLError]) -> Unavailable | None:
@@ -50,6 +53,11 @@ def _tell(error: GraphQLError) -> dict[str, Any]:
     told = _formatted(error, "Something went wrong here. Tell the operator this id.", INTERNAL, INTERNAL, None)
     told["extensions"]["id"] = crash_id
     return told
+
+
+def _place(error: GraphQLError) -> tuple[int, list[str | int]]:
+    path = error.path or []
+    return len(path), path
 
 
 def _formatted(error: GraphQLError, message: str, code: str, kind: str, field: str | None) -> dict[str, Any]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from graphql import GraphQLError
 
 from sharewell.domain.errors import Unavailable
 from sharewell.services.offers import OfferService
 from sharewell.services.resources import ResourceService
 from sharewell.store.requests import RequestRepository
 from sharewell_schema import view
+from sharewell_schema.errors import tell
 
 if TYPE_CHECKING:
     from tests.postgres.graphql.conftest import Api
@@ -185,6 +188,14 @@ async def test_at_most_ten_errors_are_told(api: Api) -> None:
     assert len(answer.body["data"]) == 30
     fields = " ".join(f"nothing{n}" for n in range(30))
     assert len((await api.send("planner", f"{{ {fields} }}")).body["errors"]) <= 11
+
+
+def test_errors_of_whole_fields_are_told_first_in_whichever_order_they_came() -> None:
+    errors = [GraphQLError("No.", path=["offers", "nodes", n, "institution"]) for n in range(20)]
+    errors += [GraphQLError("No.", path=[name]) for name in ("transfers", "requests")]
+    orders = [errors, errors[::-1], Random(1).sample(errors, len(errors))]
+    first = [["requests"], ["transfers"], *(["offers", "nodes", n, "institution"] for n in range(8))]
+    assert [[error["path"] for error in tell(order)] for order in orders] == [first] * 3
 
 
 async def test_nothing_is_suggested_to_who_guesses(api: Api) -> None:
