@@ -96,8 +96,14 @@ def _view(
     return Json(view(Shown(parse_entry(entry), entry, self.log_index, origin), words))
 
 
-async def _bundle(self: Any, info: strawberry.Info[Any, None]) -> str:
-    bundle: bytes = await info.context.services.audit.bundle(info.context.caller, self.id)
+async def _bundle(
+    self: Any,
+    info: strawberry.Info[Any, None],
+    cosigned: Annotated[
+        bool, argument("With every signature under the log's head, its witnesses' too: verify it with a trust policy.")
+    ] = False,
+) -> str:
+    bundle: bytes = await info.context.services.audit.bundle(info.context.caller, self.id, cosigned=cosigned)
     return bundle.decode()
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sharewell.audit.proofs import NotSealedYet, log_signed, read_checkpoint, read_nodes
+from sharewell.audit.proofs import NotSealedYet, carried_note, read_checkpoint, read_nodes
 from sharewell.audit.seal import LogDamaged
 from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.merkle import ProofFailed, hash_leaf
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     import asyncpg
 
 
-async def period_of(conn: asyncpg.Connection[Any], since: datetime, until: datetime) -> Period:
-    """All sealed entries decided from `since` on and before `until`, and those between them, under the newest head.
+async def period_of(
+    conn: asyncpg.Connection[Any], since: datetime, until: datetime, *, cosigned: bool = False
+) -> Period:
+    """All sealed entries decided from `since` on and before `until`, and those between them, under the newest head;
+    `cosigned`, with every line under it.
 
     Raises `NotSealedYet` where nothing is signed, `NotFound` where nothing was decided then, `Invalid` for more entries
     than a file may have, `LogDamaged` where what is stored would not convince anyone.
@@ -54,7 +57,7 @@ async def period_of(conn: asyncpg.Connection[Any], since: datetime, until: datet
         raise LogDamaged(f"Entries {first} to {end - 1} of the log do not lead to the signed head.") from why
     return Period(
         origin=checkpoint.origin, since=since, until=until, first=first, entries=tuple(entries), proof=proof,
-        checkpoint=log_signed(signed.note), keys=tuple(await log.keys()),
+        checkpoint=await carried_note(log, signed, cosigned=cosigned), keys=tuple(await log.keys()),
         policies=await policy_files(conn, await log.policy_sets(first, end)),
     )  # fmt: skip
 

@@ -43,9 +43,9 @@ class NotSealedYet(Conflict):
 
 
 async def bundle_of(
-    conn: asyncpg.Connection[Any], decision_id: UUID, *, rechecks: Rechecks = RECHECKS
-) -> bytes:  # fmt: skip
-    """The bundle file of one decision, under the newest checkpoint.
+    conn: asyncpg.Connection[Any], decision_id: UUID, *, cosigned: bool = False, rechecks: Rechecks = RECHECKS
+) -> bytes:
+    """The bundle file of one decision, under the newest checkpoint; `cosigned`, with every line under it.
 
     Raises `NotFound`, `NotSealedYet`, or `LogDamaged` where what is stored would not convince anyone.
     """
@@ -65,7 +65,7 @@ async def bundle_of(
         origin=checkpoint.origin,
         entry=recorded.entry,
         proof=InclusionProof(index=index, path=tuple(path)),
-        checkpoint=log_signed(signed.note),
+        checkpoint=await carried_note(log, signed, cosigned=cosigned),
         attachments=await _attachments(conn, recorded.decision, rechecks),
     ).encode()
 
@@ -85,9 +85,14 @@ async def tlog_proof_of(log: LogRepository, index: int | None) -> bytes | None:
     return format_tlog_proof(InclusionProof(index=index, path=tuple(path)), await published_note(log, signed))
 
 
-def log_signed(note: bytes) -> bytes:
-    """The checkpoint with the first of its lines only, which is the log's own in Ed25519: what bundles carry."""
-    text, lines = split_note(note)
+async def carried_note(log: LogRepository, signed: SignedHead, *, cosigned: bool) -> bytes:
+    """The checkpoint for a file that is taken away: all of it, or with the log's own line in Ed25519 only.
+
+    That line comes first, and is all that a reader with the log's key alone can check; no other may then stand there.
+    """
+    if cosigned:
+        return await published_note(log, signed)
+    text, lines = split_note(signed.note)
     return f"{text}\n{lines[0].line()}".encode()
 
 

@@ -22,6 +22,9 @@ def period(
     since: Annotated[str, typer.Option("--from", help="First day or moment, such as 2026-03-01; UTC unless it says.")],
     until: Annotated[str, typer.Option("--to", help="Day or moment that it ends before, such as 2026-04-01.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Where to put the file.", show_default=False)],
+    cosigned: Annotated[
+        bool, typer.Option("--cosigned", help="With every signature under the head, to check with a trust policy.")
+    ] = False,
     view: Annotated[
         View | None, typer.Option(help="One line a decision in these words, without proof.", show_default=False)
     ] = None,
@@ -34,6 +37,8 @@ def period(
     log take shorter periods. The reading is put on record.
     """
     asked = {"since": _moment(since, "--from"), "until": _moment(until, "--to")}
+    if cosigned:
+        asked["cosigned"] = "true"
     if view is not None:
         asked["view"] = view.value
 

@@ -141,16 +141,19 @@ def read_period(path: Path) -> Period:
     return period
 
 
-def verify_period(period: Period, trust: str | TrustPolicy) -> VerifiedPeriod:
+def verify_period(
+    period: Period, trust: str | TrustPolicy, mldsa44: notes.Mldsa44 | None = None
+) -> VerifiedPeriod:
     """Check that `period` holds entries of a log that `trust` (a trust policy, or a log's key) names, unchanged.
 
     Raises `PeriodNotVerified`, and `MalformedNote` if `trust` is a text that is no key. **Not** shown: that the log
-    shows everyone the same tree, or that no decision of the period stands before or after these entries.
+    shows everyone the same tree, but for the quorum of the trust policy, or that no decision of the period stands
+    before or after these entries.
     """
     policy = trust if isinstance(trust, TrustPolicy) else trust_keys([notes.parse_vkey(trust.strip())])
     held: list[str] = []
     with _refused():
-        trusted = _signed(period, policy)
+        trusted = _signed(period, policy, mldsa44)
         checkpoint = trusted.checkpoint
         held.append(describe(trusted))
         end = period.first + len(period.entries)
@@ -169,8 +172,8 @@ def verify_period(period: Period, trust: str | TrustPolicy) -> VerifiedPeriod:
     return VerifiedPeriod(period=period, checkpoint=checkpoint, decisions=decisions, checks=tuple(held))
 
 
-def _signed(period: Period, policy: TrustPolicy) -> TrustedCheckpoint:
-    trusted = open_checkpoint(period.checkpoint, policy)
+def _signed(period: Period, policy: TrustPolicy, mldsa44: notes.Mldsa44 | None) -> TrustedCheckpoint:
+    trusted = open_checkpoint(period.checkpoint, policy, mldsa44)
     refuse_stray_lines(trusted)
     if not set(trusted.signed_by) & set(map(notes.parse_vkey, period.keys)):
         raise PeriodNotVerified(f"{KEYS} does not list the key that signed the checkpoint.")

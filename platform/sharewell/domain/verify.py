@@ -138,7 +138,7 @@ def _check_bundle(asked: Asked, answer: Answer) -> None:
 
 
 def _check_period(asked: Asked, answer: Answer) -> None:
-    found = verify_period(read_period(asked.file), _policy(asked))
+    found = verify_period(read_period(asked.file), _policy(asked), asked.mldsa44)
     answer.held += found.checks
     period = found.period
     answer.facts |= {

@@ -28,7 +28,7 @@ _MEDIA = {View.FHIR: "application/fhir+ndjson", View.CLOUDEVENTS: "application/x
 
 
 def period_route(bearer: Bearer, inspection: InspectionService) -> Route:
-    """`GET /log/period?since=&until=[&view=]`, for whoever may take the proofs of all decisions away."""
+    """`GET /log/period?since=&until=[&cosigned=true][&view=]`, for whoever may take all decisions' proofs away."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -44,7 +44,9 @@ def period_route(bearer: Bearer, inspection: InspectionService) -> Route:
 
 async def _answer(request: Request, caller: Caller, inspection: InspectionService) -> Response:
     words = _words(request.query_params.get("view"))
-    period = await inspection.period(caller, _time(request, "since"), _time(request, "until"))
+    period = await inspection.period(
+        caller, _time(request, "since"), _time(request, "until"), cosigned=_whether(request, "cosigned")
+    )
     if words is None:
         headers = {"Content-Disposition": 'attachment; filename="period.zip"', "Cache-Control": "no-store"}
         return Response(await run_in_threadpool(period.encode), media_type="application/zip", headers=headers)
@@ -70,6 +72,13 @@ def _time(request: Request, name: str) -> datetime:
     if moment is None or moment.tzinfo is None:
         raise Invalid(f"{name} must be a time with its offset, such as 2026-03-01T00:00:00Z.", field=name)
     return moment
+
+
+def _whether(request: Request, name: str) -> bool:
+    text = request.query_params.get(name, "false")
+    if text not in {"true", "false"}:
+        raise Invalid(f"{name} must be true or false, or left out.", field=name)
+    return text == "true"
 
 
 def _words(text: str | None) -> View | None:

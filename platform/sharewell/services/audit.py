@@ -61,11 +61,14 @@ class AuditService:
             await act.record("audit.read", "decision", id, {})
             return recorded
 
-    async def bundle(self, caller: Caller, id: UUID) -> bytes:  # noqa: A002
-        """The file that proves one decision to a stranger. Raises `NotFound` or `NotSealedYet`."""
+    async def bundle(self, caller: Caller, id: UUID, *, cosigned: bool = False) -> bytes:  # noqa: A002
+        """The file that proves one decision to a stranger; `cosigned`, with the witnesses' lines too.
+
+        Raises `NotFound` or `NotSealedYet`.
+        """
         target = target_of(await self._find(id))
         async with self._office.act(caller, Action.READ_DECISION_BUNDLE, target) as act:
-            bundle = await bundle_of(act.tx.conn, id)
+            bundle = await bundle_of(act.tx.conn, id, cosigned=cosigned)
             await act.record("audit.bundle_read", "decision", id, {})
             return bundle
 

@@ -122,12 +122,12 @@ class InspectionService:
             prunable_below=min([size, *(row.first_kept for row in held if row.first_kept is not None)]),
         )  # fmt: skip
 
-    async def period(self, caller: Caller, since: datetime, until: datetime) -> Period:
+    async def period(self, caller: Caller, since: datetime, until: datetime, *, cosigned: bool = False) -> Period:
         """The entries of a period with their proof; see `period_of` for what it raises."""
         if since >= until:
             raise Invalid("the period must begin before it ends.", field="until")
         async with self._office.act(caller, Action.READ_DECISION_BUNDLE, Target.list("decision")) as act:
-            period = await period_of(act.tx.conn, since, until)
+            period = await period_of(act.tx.conn, since, until, cosigned=cosigned)
             taken: dict[str, Json] = {
                 "since": format_time(since), "until": format_time(until), "first": period.first,
                 "end": period.first + len(period.entries),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -26,6 +27,7 @@ from sharewell.audit.witnesses import client
 from sharewell.domain.checkpoint import Checkpoint
 from sharewell.domain.merkle import hash_leaf, root_hash
 from sharewell.domain.notes import add_signatures, open_note, parse_signatures, parse_vkey, sign_note
+from sharewell.domain.principals import Role
 from sharewell.domain.trust import open_checkpoint, parse_policy
 from sharewell.domain.witnessing import SIZE_TYPE, AddCheckpoint, parse_add_checkpoint
 from sharewell.gateway.server import serve
@@ -84,6 +86,37 @@ async def test_two_nodes_witness_each_other_as_their_logs_grow(nodes: Nodes, a_d
             key = node.place.keys.signer.key
             assert open_note(kept, [key])[0] == open_note(served, [key])[0]
             assert await looks(node) == 2  # the witness and the folder
+
+
+async def test_evidence_that_is_taken_away_satisfies_a_quorum_where_that_is_asked_for(
+    nodes: Nodes, a_decision: Make, verify: Callable[..., Awaitable[str]]
+) -> None:
+    here, there = allied(nodes, "here", "there")
+    decision, trusted = a_decision(), nodes.folder / "trusted"
+    asked = "query ($id: UUID!) { decision(id: $id) { bundle cosigned: bundle(cosigned: true) } }"
+    async with nodes.running(here) as node, nodes.running(there):
+        await node.record(decision)
+        await node.seal()
+        await node.publish()
+        regulator = await node.client(Role.REGULATOR)
+        policy = here.settings.log_policy
+        assert policy is not None
+        trusted.write_text(policy.read_text() + f"log {here.keys.vkeys[1]}\n")
+        bundles = (await regulator.graphql(asked, {"id": str(decision.id)}))["decision"]
+        day = decision.at.date()
+        period = {"since": f"{day}T00:00:00Z", "until": f"{day + timedelta(days=1)}T00:00:00Z"}
+        files = {
+            "plain.json": bundles["bundle"].encode(), "cosigned.json": bundles["cosigned"].encode(),
+            "plain.zip": await regulator.download("/log/period", period),
+            "cosigned.zip": await regulator.download("/log/period", {**period, "cosigned": "true"}),
+        }  # fmt: skip
+    for name, data in files.items():
+        (nodes.folder / name).write_bytes(data)
+        kept = name.startswith("cosigned")
+        said = await verify(nodes.folder / name, "--policy", trusted, status=0 if kept else 1)
+        assert ("cosigned by there" if kept else "The quorum others is not met") in said
+        alone = await verify(nodes.folder / name, "--key", here.keys.vkeys[0], status=1 if kept else 0)
+        assert not kept or "under keys you did not give" in alone
 
 
 async def test_the_seal_worker_does_all_of_it_by_itself(nodes: Nodes, a_decision: Make) -> None:
