@@ -67,7 +67,7 @@ def configure(level: str = "info", form: str = "json", *, stream: TextIO | None 
     handler.setFormatter(_Line(shared, rendering))
     # No line says which thread, process or line of code it comes from, so none need find that out.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None  # type: ignore[attr-defined]  # as the manual of `logging` has it, under "Optimization"
+    logging._srcfile = None  # noqa: SLF001  as the manual of `logging` has it, under "Optimization"
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

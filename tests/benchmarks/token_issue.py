@@ -3,8 +3,10 @@
 All go through ASGI in this process and check what they are shown against PostgreSQL, on a connection of the same pool.
 The one by hand does what must be done for the grant and nothing for the house: it reads the client as it is registered
 now, verifies signature and claims, uses the assertion up for good, and signs; two statements, each a transaction of its
-own. It keeps no rates, has no other grants, and leaves no line in the log. Housed, it is a route of our gateway, and
-what every request passes there is around it, so that between it and ours is the authorization server alone. Every request has an assertion of its own, made before the clock runs. The variants take turns; a ratio is the median of
+own. It keeps no rates, knows no other grant and leaves no line in the log. Housed, it is a route of our gateway, and
+what every request passes there is around it, so that between it and ours is the authorization server alone.
+
+Every request has an assertion of its own, made before the clock runs. The variants take turns; a ratio is the median of
 those of the rounds.
 """
 

@@ -78,11 +78,11 @@ class Registered(ClientMixin):  # type: ignore[misc]  # Authlib ships no types
         return bool(self.record.redirect_uris) and grant_type in _OF_PEOPLE
 
 
-def admitted(record: Client | None, *, at: datetime, edition: int | None = None) -> Registered:
+def admitted(record: Client | None, *, at: datetime) -> Registered:
     """Raises `Refused` for a client that is unknown or may not act: to a stranger these look alike."""
     if record is None or not record.usable(at=at):
         raise Refused("unknown_client", "The client is not known here, or is not active.")
-    return Registered(record, edition)
+    return Registered(record)
 
 
 class Signers(PrivateKeyJwt):
@@ -106,7 +106,7 @@ class Signers(PrivateKeyJwt):
         return self._audiences
 
     def signer(self, query_client: Any, request: Any) -> Any:  # noqa: ARG002 - it is asked for more than that knows
-        """The client, by what is remembered if that lets it in, else by what is registered."""
+        """The client, by what is remembered of it if that lets it in, else by what is registered now."""
         try:
             return super().signer(self._remembered, request)
         except Refused:
@@ -116,7 +116,7 @@ class Signers(PrivateKeyJwt):
         def look(client_id: str) -> Registered:
             nonlocal found
             found = bridge.wait(self._clients.edition(client_id))
-            return admitted(found and found.client, at=self._now())
+            return admitted(None if found is None else found.client, at=self._now())
 
         client = super().signer(look, request)
         if found is not None:  # only who has proven to be a client is remembered
