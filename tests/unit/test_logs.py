@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sharewell import logs
 
@@ -50,6 +52,22 @@ def test_secrets_are_cut_out_wherever_they_stand(log_stream: io.StringIO, fields
     structlog.stdlib.get_logger("sharewell").info("something", **fields)
     assert "something" in log_stream.getvalue()
     assert "opaque-secret" not in log_stream.getvalue()
+
+
+SECRETS = (
+    JWT, "Bearer opaque-secret", "basic\topaque-secret", "DPoP\u00a0opaque-secret", "postgresql://gateway:secret@db",
+    "-----BEGIN EC PRIVATE KEY-----x-----END EC PRIVATE KEY-----", "\nDETAIL: opaque-secret",
+)  # fmt: skip
+
+
+@given(st.text(max_size=12), st.sampled_from(SECRETS), st.text(max_size=12))
+def test_the_quick_look_passes_by_no_secret(before: str, secret: str, after: str) -> None:
+    text = f"{before} {secret} {after}"
+    thorough = text
+    for pattern, instead in logs._SECRETS:
+        thorough = pattern.sub(instead, thorough)
+    assert logs._clean_text(text) == thorough
+    assert logs._clean_text(secret) != secret
 
 
 def test_a_traceback_shows_the_way_but_no_local_variables(log_stream: io.StringIO) -> None:

@@ -166,6 +166,14 @@ class Client:
         return replace(self, status=ClientStatus.DISABLED)
 
 
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """A registration as it was read, and a number that is another after every change."""
+
+    client: Client
+    number: int
+
+
 def is_client_id(text: str) -> bool:
     """Whether `text` could name a client at all."""
     return _CLIENT_ID.fullmatch(text) is not None

@@ -10,7 +10,7 @@ from joserfc.jwk import import_key
 
 from sharewell.domain.addresses import origin_of
 from sharewell.domain.audit import Json
-from sharewell.domain.clients import Client, ClientDraft, is_client_id, thumbprint
+from sharewell.domain.clients import Client, ClientDraft, Edition, is_client_id, thumbprint
 from sharewell.domain.errors import Conflict, Invalid
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller, Role
@@ -93,10 +93,20 @@ class ClientService:
         async with self._office.looking() as tx:
             return await tx.clients.find(client_id)
 
-    async def burn(self, client_id: str, jti: str, until: datetime) -> bool:
-        """Use an assertion up, in a transaction of its own that nothing undoes: True the first time only."""
-        async with self._office.database.transaction() as tx:
-            return await tx.clients.burn(client_id, jti, until)
+    async def edition(self, client_id: str) -> Edition | None:
+        """The same, with what tells whether it changed since."""
+        if not is_client_id(client_id):
+            return None
+        async with self._office.database.at_once() as tx:
+            return await tx.clients.edition(client_id)
+
+    async def burn(self, client_id: str, jti: str, until: datetime, edition: int | None = None) -> bool:
+        """Use an assertion up, in a transaction of its own that nothing undoes: True the first time only.
+
+        With `edition`, only if the client is registered as it was then; whether it is, is read by the same statement.
+        """
+        async with self._office.database.at_once() as tx:
+            return await tx.clients.burn(client_id, jti, until, edition)
 
     def _check_keys_can_be_had(self, draft: ClientDraft) -> None:
         if draft.jwks_uri is not None and origin_of(draft.jwks_uri) not in self._key_origins:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncpg import UniqueViolationError
 
-from sharewell.domain.clients import Client, ClientStatus, Purpose, RateClass
+from sharewell.domain.clients import Client, ClientStatus, Edition, Purpose, RateClass
 from sharewell.domain.errors import Conflict, NotFound
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.principals import Role
@@ -28,6 +28,8 @@ insert into oauth.client ({_COLUMNS}, decision_id)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 """
 BY_ID = f"select {_COLUMNS} from oauth.client where client_id = $1"
+#: PostgreSQL gives a row another xmin with every change, whoever makes it.
+EDITION = f"select {_COLUMNS}, xmin as number from oauth.client where client_id = $1"
 PAGE = f"select {_COLUMNS} from oauth.client where client_id > $1 and {SEEN} order by client_id limit $2"
 #: Those that people use, with which a person can come.
 APPS = f"""
@@ -50,7 +52,9 @@ BURN = """
 with turn as materialized (select pg_try_advisory_xact_lock(hashtextextended('sharewell.oauth.jti', 0)) as ours),
      old as (select client_id, jti from oauth.jti, turn where ours and exp < now() order by exp limit 8),
      swept as (delete from oauth.jti as j using old where j.client_id = old.client_id and j.jti = old.jti)
-insert into oauth.jti (client_id, jti, exp) values ($1, $2, $3) on conflict do nothing returning true
+insert into oauth.jti (client_id, jti, exp)
+select client_id, $2, $3 from oauth.client where client_id = $1 and ($4::xid is null or xmin = $4)
+    on conflict do nothing returning true
 """
 
 
@@ -77,6 +81,10 @@ class ClientRepository:
         row = await self._conn.fetchrow(BY_ID, client_id)
         return None if row is None else _client(row)
 
+    async def edition(self, client_id: str) -> Edition | None:
+        row = await self._conn.fetchrow(EDITION, client_id)
+        return None if row is None else Edition(_client(row), row["number"])
+
     async def get(self, client_id: str) -> Client:
         client = await self.find(client_id)
         if client is None:
@@ -102,9 +110,12 @@ class ClientRepository:
         await self._conn.execute(LOCK_ADMINS)
         return bool(await self._conn.fetchval(HAS_ADMIN, at))
 
-    async def burn(self, client_id: str, jti: str, until: datetime) -> bool:
-        """Use an assertion up: True the first time, False ever after (until `until`, when it expires anyway)."""
-        return bool(await self._conn.fetchval(BURN, client_id, jti, until))
+    async def burn(self, client_id: str, jti: str, until: datetime, edition: int | None = None) -> bool:
+        """Use an assertion up: True the first time, False ever after (until `until`, when it expires anyway).
+
+        With `edition`, it is used up only if that is still how the client is registered; False otherwise.
+        """
+        return bool(await self._conn.fetchval(BURN, client_id, jti, until, edition))
 
 
 def _client(row: asyncpg.Record) -> Client:

@@ -275,6 +275,9 @@ class _AtOnce:
     async def fetchrow(self, query: str, *values: object) -> asyncpg.Record | None:
         return await self._conn.fetchrow(_read_at_once(query, len(values) + 1), *values, self._reader)
 
+    async def fetchval(self, query: str, *values: object) -> object:
+        return await self._conn.fetchval(query, *values)
+
     async def execute(self, query: str, *values: object) -> str:
         return await self._conn.execute(query, *values)
 

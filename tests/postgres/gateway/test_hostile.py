@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
@@ -156,7 +157,10 @@ def assert_on_record(decision: Decision, reason: str, credential: str, name: str
     assert credential[-24:] not in entry, name
 
 
-async def test_hostile_assertions_are_refused_and_recorded(door: FrontDoor, ward: Program) -> None:
+@pytest.mark.parametrize("known", [False, True], ids=["never seen", "remembered"])
+async def test_hostile_assertions_are_refused_and_recorded(door: FrontDoor, ward: Program, known: bool) -> None:
+    if known:
+        await ward.token()
     for name, (reason, forge) in ASSERTIONS.items():
         assertion = forge if isinstance(forge, str) else forge(ward)
         answer = await ward.post(assertion)

@@ -17,7 +17,7 @@ from authlib.oauth2.rfc6749 import InvalidClientError
 from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import Key, import_key
+from joserfc.jwk import Key
 
 ALGORITHMS = ("ES384", "RS384")  # SMART App Launch 2.2, "Authenticating to the Token endpoint"
 MAX_LIFE = timedelta(minutes=5)  # ibidem: "no more than five minutes in the future"
@@ -42,17 +42,21 @@ class PrivateKeyJwt(JWTBearerClientAssertion):  # type: ignore[misc]  # Authlib 
         """The moment to judge by."""
         raise NotImplementedError
 
-    def burn(self, client_id: str, jti: str, until: datetime) -> bool:
-        """Use an assertion up: True the first time, False ever after."""
+    def burn(self, client: Any, jti: str, until: datetime) -> bool:
+        """Use an assertion of `client` up: True the first time, False ever after."""
         raise NotImplementedError
 
     def __call__(self, query_client: Any, request: Any) -> Any:
         """The client that signed, or None if there is no assertion."""
-        client = super().__call__(query_client, request)
+        client = self.signer(query_client, request)
         if client is not None and request.payload.client_id not in (None, client.get_client_id()):
             # RFC 7521, 4.2: client_id is optional, but must name the same client.
             raise Refused("client_id_mismatch", "client_id is not the one the client_assertion speaks for.")
         return client
+
+    def signer(self, query_client: Any, request: Any) -> Any:
+        """The client that signed, as `query_client` knows it. Its assertion is used up then, and nothing refused."""
+        return super().__call__(query_client, request)
 
     def extract_assertion(self, assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Header and claims, unverified. Authlib's own lets deep nesting through as a crash."""
@@ -68,7 +72,15 @@ class PrivateKeyJwt(JWTBearerClientAssertion):  # type: ignore[misc]  # Authlib 
         return parts.headers(), claims
 
     def resolve_client_public_key(self, client: Any) -> Any:
-        """Hand Authlib the lookup; it is made when header and client are both known."""
+        """Hand Authlib the client in the place of its key, which is looked up when the header is known as well."""
+        return client
+
+    def key_of(self, client: Any, header: Mapping[str, Any]) -> Key | None:
+        """The public key of `client` that the header names."""
+        raise NotImplementedError
+
+    def process_assertion_claims(self, assertion: str, client: Any) -> dict[str, Any]:
+        """Verify the signature, then the claims. Authlib's own would refuse ES384 and RS384."""
 
         def find(unverified: Any) -> Key:
             key = self.key_of(client, unverified.headers())
@@ -76,29 +88,16 @@ class PrivateKeyJwt(JWTBearerClientAssertion):  # type: ignore[misc]  # Authlib 
                 raise Refused("unknown_key", "The header of the client_assertion names no registered key in kid.")
             return key
 
-        return find
-
-    def key_of(self, client: Any, header: Mapping[str, Any]) -> Key | None:
-        """The public key of `client` that the header names."""
-        key = client.record.key(header.get("kid"))
-        return None if key is None else import_key(key)
-
-    def process_assertion_claims(self, assertion: str, resolve_key: Any) -> dict[str, Any]:
-        """Verify the signature, then the claims. Authlib's own would refuse ES384 and RS384."""
         try:
-            token = jwt.decode(assertion, resolve_key, algorithms=ALGORITHMS)
+            token = jwt.decode(assertion, find, algorithms=ALGORITHMS)
         except (JoseError, ValueError):
             # Which of the checks failed is nobody's business who could not sign.
             raise Refused("bad_signature", "The client_assertion is not signed by a key of the client.") from None
-        self.verify_claims(token.claims)
-        return dict(token.claims)
-
-    def verify_claims(self, claims: Mapping[str, Any]) -> None:
-        """Check every claim, and use the assertion up if all hold."""
-        until = check_claims(claims, self.get_audiences(), at=self.now())
+        until = check_claims(token.claims, self.get_audiences(), at=self.now())
         # Only now: a stranger must not be able to use up what the client has yet to send.
-        if not self.burn(claims["sub"], digest(claims["jti"]), until):
+        if not self.burn(client, digest(token.claims["jti"]), until):
             raise Refused("replayed", "This client_assertion was used before; make a new one with a new jti.")
+        return token.claims
 
 
 def check_claims(claims: Mapping[str, Any], audiences: Sequence[str], *, at: datetime) -> datetime:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
 import greenlet
@@ -41,3 +41,8 @@ async def run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
             handed = inside.switch(result)
     answer: T = handed
     return answer
+
+
+async def awaited(work: Awaitable[T]) -> T:
+    """`work` as the coroutine that `wait` takes."""
+    return await work

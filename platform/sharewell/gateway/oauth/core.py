@@ -6,14 +6,13 @@ transactions of their own, before anything is answered: a refusal later on does 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any
 from uuid import UUID
 
 from authlib.oauth2.rfc6749 import (
     AuthorizationServer,
-    ClientMixin,
     InvalidGrantError,
     InvalidScopeError,
     OAuth2Error,
@@ -21,31 +20,16 @@ from authlib.oauth2.rfc6749 import (
     grants,
 )
 from authlib.oauth2.rfc7636 import CodeChallenge
-from joserfc.jwk import Key
 
-from sharewell.domain.clients import Client, narrow
+from sharewell.domain.clients import narrow
 from sharewell.domain.grants import Family, Verdict
 from sharewell.domain.people import Person
 from sharewell.gateway.oauth import bridge
-from sharewell.gateway.oauth.assertions import PrivateKeyJwt, Refused
 from sharewell.gateway.oauth.forms import Asked, TooMany, answer
 from sharewell.gateway.oauth.proofs import ProofRefused
+from sharewell.gateway.oauth.signers import NONE, SIGNED, ClientStore, Registered, Signers, admitted
 from sharewell.gateway.rates import Buckets, Knock
 from sharewell.services.grants import GrantService, Redeemed
-
-T = TypeVar("T")
-SIGNED = PrivateKeyJwt.CLIENT_AUTH_METHOD
-NONE = "none"  # RFC 7591, 2: an app on people's own devices
-
-
-class ClientStore(Protocol):
-    """What the server needs to know of clients; `services.clients` knows it."""
-
-    async def find(self, client_id: str) -> Client | None:
-        """The client as it is registered now."""
-
-    async def burn(self, client_id: str, jti: str, until: datetime) -> bool:
-        """Use an assertion up for good, whatever becomes of the request: True the first time only."""
 
 
 class RefusedGrant(InvalidGrantError):  # type: ignore[misc]  # Authlib ships no types
@@ -62,28 +46,6 @@ class ProofError(OAuth2Error):  # type: ignore[misc]  # Authlib ships no types
     def __init__(self, reason: str, description: str, error: str = ProofRefused.error) -> None:
         super().__init__(error=error, description=description)
         self.reason = reason
-
-
-class Registered(ClientMixin):  # type: ignore[misc]  # Authlib ships no types
-    """A client as Authlib wants to see it."""
-
-    def __init__(self, record: Client) -> None:
-        self.record = record
-
-    def get_client_id(self) -> str:
-        return self.record.client_id
-
-    def get_allowed_scope(self, scope: str | None) -> str | None:
-        """Requested ∩ registered, for a program that acts for itself; None if nothing is left."""
-        return " ".join(narrow((scope or "").split(), self.record.scopes)) or None
-
-    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:  # noqa: ARG002
-        return method == (NONE if self.record.public else SIGNED)
-
-    def check_grant_type(self, grant_type: str) -> bool:
-        if grant_type == ClientCredentials.GRANT_TYPE:
-            return self.record.acts_for_itself
-        return bool(self.record.redirect_uris) and grant_type in {Code.GRANT_TYPE, Refresh.GRANT_TYPE}
 
 
 class ClientCredentials(grants.ClientCredentialsGrant):  # type: ignore[misc]  # Authlib ships no types
@@ -187,34 +149,6 @@ class Refresh(grants.RefreshTokenGrant):  # type: ignore[misc]  # Authlib ships 
         """It was used up when its successor was made."""
 
 
-class Assertion(PrivateKeyJwt):
-    """Looks clients, their keys and used-up assertions up, from inside Authlib's synchronous core."""
-
-    def __init__(
-        self,
-        clients: ClientStore,
-        audiences: list[str],
-        now: Callable[[], datetime],
-        keys_at: Callable[[str, str], Awaitable[Key | None]],
-    ) -> None:
-        super().__init__()
-        self._clients, self._audiences, self._now, self._keys_at = clients, audiences, now, keys_at
-
-    def now(self) -> datetime:
-        return self._now()
-
-    def burn(self, client_id: str, jti: str, until: datetime) -> bool:
-        return bridge.wait(self._clients.burn(client_id, jti, until))
-
-    def get_audiences(self) -> list[str]:
-        return self._audiences
-
-    def key_of(self, client: Registered, header: Mapping[str, Any]) -> Key | None:
-        if client.record.jwks_uri is None:
-            return super().key_of(client, header)
-        return bridge.wait(_awaited(self._keys_at(client.record.jwks_uri, str(header.get("kid")))))
-
-
 class Core(AuthorizationServer):  # type: ignore[misc]  # Authlib ships no types
     """Authlib's server over our clients and grants."""
 
@@ -224,24 +158,21 @@ class Core(AuthorizationServer):  # type: ignore[misc]  # Authlib ships no types
         clients: ClientStore,
         grant_service: GrantService,
         find_person: Callable[[UUID], Awaitable[Person | None]],
-        assertion: Assertion,
+        signers: Signers,
         now: Callable[[], datetime],
         knocks: Buckets,
     ) -> None:
         super().__init__()
         self._clients, self._find_person, self._now, self._knocks = clients, find_person, now, knocks
         self.grants = grant_service
-        self.register_client_auth_method(SIGNED, assertion)
+        self.register_client_auth_method(SIGNED, signers)
         self.register_grant(ClientCredentials)
         self.register_grant(Code, [CodeChallenge(required=True)])
         self.register_grant(Refresh)
 
     def query_client(self, client_id: str) -> Registered:
         """Raises `Refused` for a client that is unknown or may not act: to a stranger these look alike."""
-        record = bridge.wait(self._clients.find(client_id))
-        if record is None or not record.usable(at=self._now()):
-            raise Refused("unknown_client", "The client is not known here, or is not active.")
-        return Registered(record)
+        return admitted(bridge.wait(self._clients.find(client_id)), at=self._now())
 
     def authenticate_client(self, request: Asked, methods: list[str], endpoint: str = "token") -> Registered:
         """The client that asks, if it does not ask too often. Raises `OAuth2Error`.
@@ -258,7 +189,7 @@ class Core(AuthorizationServer):  # type: ignore[misc]  # Authlib ships no types
 
     def person(self, id: UUID) -> Person | None:  # noqa: A002
         """The person, if it may act now."""
-        person = bridge.wait(_awaited(self._find_person(id)))
+        person = bridge.wait(bridge.awaited(self._find_person(id)))
         return person if person is not None and person.usable(at=self._now()) else None
 
     def create_oauth2_request(self, request: Asked) -> Asked:
@@ -287,8 +218,3 @@ def _adopt(asked: Asked, family: Family) -> None:
 
 def _within(asked: str, granted: tuple[str, ...]) -> bool:
     return set(narrow(asked.split(), granted, "user")) == set(narrow(asked.split(), asked.split(), "user"))
-
-
-async def _awaited(work: Awaitable[T]) -> T:
-    """The bridge takes coroutines."""
-    return await work

@@ -38,7 +38,7 @@ class Asked(OAuth2Request):  # type: ignore[misc]  # Authlib ships no types
         super().__init__("POST", uri, headers={})
         self._form = form
         self.payload = BasicOAuth2Payload(form)
-        self.path, self.request_id = request.url.path, str(request.state.request_id)
+        self.request_id = str(request.state.request_id)
         self.peer: str = request.state.peer  #: the address that it came from
         self.allowance: Allowance | None = None  #: what the client has left of its rate, once it is known
         self.proofs = request.headers.getlist("dpop")

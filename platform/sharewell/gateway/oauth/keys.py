@@ -43,37 +43,38 @@ class SigningKeys:
             raise KeyFileError("there is no signing key; delete the file to have a new one made.")
         self._keys = sorted(keys, key=_made, reverse=True)
         self._by_kid = {key.thumbprint(): key for key in self._keys}
+        self._made = [(kid, _made(key)) for kid, key in self._by_kid.items()]
         self._now = now
 
     @property
     def kid(self) -> str:
         """Name of the key that signs: its RFC 7638 thumbprint."""
-        return self._signer().thumbprint()
+        return self._signer()
 
     @property
     def private(self) -> Sequence[ECKey]:
         """Every key, newest first."""
         return self._keys
 
-    def _signer(self) -> ECKey:
-        """The newest key that has been published for long enough; without a clock, the newest."""
+    def _signer(self) -> str:
+        """Name of the newest key that has been published for long enough; without a clock, of the newest."""
         if self._now is None:
-            return self._keys[0]
+            return self._made[0][0]
         latest = int((self._now() - LEAD).timestamp())
-        return next((key for key in self._keys if _made(key) <= latest), self._keys[-1])
+        return next((kid for kid, made in self._made if made <= latest), self._made[-1][0])
 
     def sign(self, claims: Mapping[str, object], *, type: str) -> str:  # noqa: A002 - the header is called typ
         """`claims` as a compact JWS of the given `typ`."""
-        signer = self._signer()
-        header = {"alg": ALGORITHM, "typ": type, "kid": signer.thumbprint()}
-        return jwt.encode(header, dict(claims), signer, algorithms=[ALGORITHM])
+        kid = self._signer()
+        header = {"alg": ALGORITHM, "typ": type, "kid": kid}
+        return jwt.encode(header, dict(claims), self._by_kid[kid], algorithms=[ALGORITHM])
 
     def secrets(self, purpose: str) -> Sequence[bytes]:
         """32 bytes for another purpose than signing, of each key, that of the signing one first.
 
         HMAC-SHA256 keyed with the private key, which nobody else has: what comes out tells nothing of it.
         """
-        signer = self._signer()
+        signer = self._by_kid[self._signer()]
         keys = [signer, *(key for key in self._keys if key is not signer)]
         return [_derived(key, purpose) for key in keys]
 
@@ -94,7 +95,7 @@ class KeyFile(SigningKeys):
         self._looked, self._changed = now(), path.stat().st_mtime_ns
         super().__init__(load(path).private, now)
 
-    def _signer(self) -> ECKey:
+    def _signer(self) -> str:
         self._look()
         return super()._signer()
 

@@ -28,7 +28,7 @@ from sharewell.gateway.bearer import Issuer, Token, TokenRefused, verify
 from sharewell.gateway.directory import CalledBack
 from sharewell.gateway.oauth import bridge
 from sharewell.gateway.oauth.assertions import Refused, digest
-from sharewell.gateway.oauth.core import NONE, SIGNED, Assertion, ClientStore, Core, ProofError, Registered
+from sharewell.gateway.oauth.core import Core, ProofError
 from sharewell.gateway.oauth.forms import NO_STORE, Asked, TooMany, answer, read_form, too_many
 from sharewell.gateway.oauth.keys import SigningKeys
 from sharewell.gateway.oauth.metadata import INTROSPECTION_PATH, PUSH_PATH, REVOCATION_PATH, TOKEN_PATH
@@ -36,6 +36,7 @@ from sharewell.gateway.oauth.nonces import HEADER as NONCE_HEADER
 from sharewell.gateway.oauth.nonces import Nonces
 from sharewell.gateway.oauth.proofs import ProofRefused, check_proof
 from sharewell.gateway.oauth.requests import REQUEST_URI, check_purpose, check_request
+from sharewell.gateway.oauth.signers import NONE, SIGNED, ClientStore, Registered, Signers
 from sharewell.gateway.rates import Buckets
 from sharewell.services.access import Refusal
 from sharewell.services.grants import GrantService
@@ -71,7 +72,7 @@ class TokenServer:
         audiences = [us.issuer + TOKEN_PATH, us.issuer, *(us.issuer + path for path in paths[1:])]
         self._core = Core(
             clients=us.clients, grant_service=us.grants, find_person=us.person, now=us.now, knocks=us.knocks,
-            assertion=Assertion(us.clients, audiences, us.now, us.keys_at),
+            signers=Signers(us.clients, audiences, us.now, us.keys_at),
         )  # fmt: skip
         self._core.register_token_generator("default", self._make)
 
