@@ -92,10 +92,10 @@ def connection(kind: type[Item], page: Page[Any], after: str | None, key: Callab
     return shown(Connection[kind], Slice(page.items, page.has_more, after is not None, key))  # type: ignore[valid-type]
 
 
-def how_many(first: int) -> int:
+def how_many(first: int, most: int = MOST) -> int:
     """The size of a page, if it is one."""
-    if not 1 <= first <= MOST:
-        raise Invalid(f"first is {first}; it must be 1 to {MOST}.", field="first")
+    if not 1 <= first <= most:
+        raise Invalid(f"first is {first}; it must be 1 to {most}.", field="first")
     return first
 
 

@@ -21,6 +21,8 @@ from sharewell_schema.paging import FIRST, After, Connection, First, bad_cursor,
 from sharewell_schema.policies import Policy, shown_policy
 from sharewell_schema.roles import Role
 
+MOST_LINES = 100  #: of a page of an access review: each is some hundred questions to the policies
+
 described(
     Holder, "What has access.", "AccessHolder",
     client="A program, by its client id.", person="A person who signs in, by the person's identifier.",
@@ -143,8 +145,8 @@ class ReviewQueries:
         return _permitted(await info.context.services.reviews.what_can(info.context.caller, client_id))
 
     @query(
-        "Everybody with access as of a day, and what each can do. On record, each page. For admins, auditors and "
-        "regulators.", weight=COUNTS,
+        "Everybody with access as of a day, and what each can do; at most 100 a page, each on record. For admins, "
+        "auditors and regulators.", weight=COUNTS,
     )  # fmt: skip
     async def access_review(
         self, info: Info,
@@ -156,7 +158,7 @@ class ReviewQueries:
             raise Invalid("dormantDays must be 1 to 3650.", field="dormantDays")
         page = await info.context.services.reviews.page(
             info.context.caller, at=at, dormant_after=timedelta(days=dormant_days), after=_read_place(after),
-            first=how_many(first),
+            first=how_many(first, MOST_LINES),
         )  # fmt: skip
         lines = Page(tuple(_line(each) for each in page.items), page.has_more)
         return connection(AccessReviewLine, lines, after, _place)

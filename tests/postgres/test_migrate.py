@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from importlib.resources import files
@@ -99,11 +100,41 @@ async def test_an_edited_file_is_refused_before_anything_happens(conn: Connectio
     assert await conn.fetchval("select count(*) from s.counted") == 1
 
 
-async def test_an_unknown_migration_in_the_database_is_refused(conn: Connection, folder: Path) -> None:
+async def test_an_unknown_migration_before_known_ones_is_refused(conn: Connection, folder: Path) -> None:
+    await migrate(conn, folder)
+    (folder / "0001_first.sql").unlink()
+    for look in (migrate, pending):
+        with pytest.raises(MigrationError, match=r"The database has 0001_first\.sql, which this release does not know"):
+            await look(conn, folder)
+
+
+async def test_a_release_goes_on_where_a_later_one_has_migrated(
+    conn: Connection, folder: Path, log_stream: io.StringIO
+) -> None:
     await migrate(conn, folder)
     (folder / "0002_second.sql").unlink()
-    with pytest.raises(MigrationError, match=r"The database has 0002_second\.sql, which this release does not know"):
-        await migrate(conn, folder)
+    assert await pending(conn, folder) == []
+    assert "ahead" not in log_stream.getvalue()
+    assert await migrate(conn, folder) == []
+    assert "the database is ahead of this release" in log_stream.getvalue()
+
+
+async def test_a_release_stops_where_a_later_one_broke_with_it(conn: Connection, folder: Path) -> None:
+    later = folder / "0003_later.sql"
+    later.write_text("-- breaking: counted has no numbers any more\nalter table s.counted drop column n;")
+    await migrate(conn, folder)
+    assert await migrate(conn, folder) == []
+    later.unlink()
+    for look in (migrate, pending):
+        with pytest.raises(MigrationError, match=r"0003_later\.sql, which this release does not know; use the release"):
+            await look(conn, folder)
+
+
+async def test_a_table_of_migrations_from_before_any_could_break_is_read(conn: Connection, folder: Path) -> None:
+    await migrate(conn, folder)
+    await conn.execute("alter table migration.applied drop column breaking")
+    assert await pending(conn, folder) == []
+    assert await migrate(conn, folder) == []
 
 
 async def test_a_file_numbered_before_an_applied_one_is_refused(conn: Connection, folder: Path) -> None:

@@ -42,11 +42,9 @@ BROKEN_GLASS: Final = frozenset({"policy.glass_broken", "policy.glass_ended", "p
 #: The kinds of entry that each topic is about. Readings are in none: to be told of something is a reading itself, and
 #: a stream must not feed on its own traces.
 KINDS_OF: Final[Mapping[Topic, frozenset[str]]] = {
-    Topic.OFFERS: frozenset({"offer.published", "offer.withdrawn", "offer.expired"}),
+    Topic.OFFERS: frozenset({"offer.published", "offer.withdrawn"}),
     # Steps of transfers too: what does not come is asked for anew, and what arrives closes a request.
-    Topic.REQUESTS: _ADOPTED | _STEPS | {
-        "request.opened", "request.approved", "request.refused", "request.cancelled", "request.expired",
-    },
+    Topic.REQUESTS: _ADOPTED | _STEPS | {"request.opened", "request.cancelled", "request.expired"},
     Topic.TRANSFERS: _ADOPTED | _STEPS,
     Topic.PLANS: _ADOPTED | {"plan.answered"},
     Topic.ALERTS: BROKEN_GLASS | {

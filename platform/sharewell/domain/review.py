@@ -69,7 +69,7 @@ class Registration:
     expires_at: datetime | None
     disabled_at: datetime | None
     last_entry: datetime | None  #: when it last did something that is on record; what is its own is read without
-    invited: bool  #: a person that never signed in
+    invited: bool  #: a person that had not signed in by then
     sender_constrained: bool
     purposes: tuple[Purpose, ...]
     jurisdiction: tuple[str, ...]  #: of a regulator: the regions it reads of; none: all

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -102,10 +103,11 @@ class ReviewService:
             apps = await tx.clients.apps(at=at)
             while len(found) <= first and (rows := await _registrations(tx, after, at, AT_ONCE)):
                 standings = await _standings(tx, rows)
-                found.extend(
-                    able for row in rows if row.state(at) is AccessState.ACTIVE
-                    and (able := _able(questions, row, apps, action, target, standings)) is not None
-                )  # fmt: skip
+                for row in rows:
+                    if row.state(at) is AccessState.ACTIVE:
+                        able = _able(questions, row, apps, action, target, standings)
+                        found += [] if able is None else [able]
+                    await asyncio.sleep(0)
                 after = rows[-1].holder, rows[-1].id
         return Page.of(found, first)
 
@@ -151,14 +153,14 @@ class ReviewService:
             apps = await tx.clients.apps(at=now)
             rows = await _registrations(tx, after or (Holder.CLIENT, ""), at, first + 1)
             standings = await _standings(tx, rows)
-        reviewed = [
-            Reviewed(
-                registration=row, state=row.state(at), dormant=row.dormant(at, dormant_after),
-                permitted=permitted(questions, _ways(row, apps), standings.get(row.institution))
-                if row.state(at) is AccessState.ACTIVE else (),
-            )
-            for row in rows
-        ]  # fmt: skip
+        reviewed = []
+        for row in rows:
+            active = row.state(at) is AccessState.ACTIVE
+            can = permitted(questions, _ways(row, apps), standings.get(row.institution)) if active else ()
+            reviewed.append(Reviewed(
+                registration=row, state=row.state(at), dormant=row.dormant(at, dormant_after), permitted=can
+            ))  # fmt: skip
+            await asyncio.sleep(0)  # a line is some hundred questions, in which others want to be answered
         return Page.of(reviewed, first)
 
     async def _recorded(self, caller: Caller, asked: Mapping[str, Json]) -> None:
@@ -191,15 +193,30 @@ class ReviewService:
 
 def permitted(questions: Questions, ways: list[Caller], standing: str | None) -> tuple[Permitted, ...]:
     """What can be done in any of these ways, each act as widely as it is permitted."""
-    found = []
-    for action in Action:
-        for reach, targets in reaches(ways[0], action) if ways else ():
-            policies = _by(questions, ways, action, targets, standing)
-            if policies is not None:
-                found.append(Permitted(action=action, reach=reach, policies=policies))
-                if reach is Reach.ALL:
-                    break
-    return tuple(found)
+    return tuple(
+        Permitted(action=action, reach=reach, policies=policies)
+        for action in Action
+        for reach, policies in _reached(questions, ways, action, standing).items()
+    )
+
+
+def _reached(
+    questions: Questions, ways: list[Caller], action: Action, standing: str | None
+) -> dict[Reach, tuple[str, ...]]:
+    """The reaches that are permitted in one of the ways, and the policies that do so; where it is all, only that.
+
+    Ways differ in what can be reached at all: through one app a person has its regions, through another none.
+    """
+    found: dict[Reach, tuple[str, ...]] = {}
+    for way in ways:
+        for reach, targets in reaches(way, action):
+            policies = None if reach in found else _by(questions, [way], action, targets, standing)
+            if policies is None:
+                continue
+            if reach is Reach.ALL:
+                return {reach: policies}
+            found[reach] = policies
+    return {reach: found[reach] for reach in Reach if reach in found}
 
 
 def _by(

@@ -24,8 +24,13 @@ select l.log_index as index, d.id as decision, d.kind, d.at, d.institution, d.su
 TRANSFERS = """
 select distinct decision_id, transfer_id as id from sharewell.transfer_step where decision_id = any ($1::uuid[])
 """
-#: Requests whose newest change is by these decisions.
-REQUESTS = "select decision_id, id from sharewell.request where decision_id = any ($1::uuid[])"
+#: Requests whose newest change is by these decisions, and those that steps by them gave units to or took some from.
+REQUESTS = """
+select decision_id, id from sharewell.request where decision_id = any ($1::uuid[])
+union
+select s.decision_id, t.request_id from sharewell.transfer_step s join sharewell.transfer t on t.id = s.transfer_id
+ where s.decision_id = any ($1::uuid[]) and s.state in ('held', 'declined', 'expired', 'cancelled', 'received')
+"""
 RUNS = "select decision_id, id from sharewell.allocation where decision_id = any ($1::uuid[])"
 DEVIATIONS = "select decision_id, id from sharewell.deviation where decision_id = any ($1::uuid[])"
 
@@ -50,7 +55,7 @@ class HappeningRepository:
         return [(row["decision_id"], row["id"]) for row in await self._conn.fetch(TRANSFERS, decisions)]
 
     async def requests(self, decisions: Sequence[UUID]) -> list[tuple[UUID, UUID]]:
-        """Decision and request, where the one was the newest change of the other."""
+        """Decision and request, where the one changed the other. Of what a plan left empty only its newest change."""
         return [(row["decision_id"], row["id"]) for row in await self._conn.fetch(REQUESTS, decisions)]
 
     async def runs(self, decisions: Sequence[UUID]) -> list[tuple[UUID, UUID]]:

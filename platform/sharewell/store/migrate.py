@@ -2,6 +2,9 @@
 
 A file `0007_name.sql` runs in a transaction of its own. One that opens with `-- no-transaction` holds a single
 statement that PostgreSQL allows outside of one only, such as `create index concurrently if not exists`.
+
+A release goes on serving, and starts again, where a later one has migrated already: so that no user waits while
+gateways are replaced, and there is a way back. A migration that code from before it cannot work with opens with `-- breaking`.
 """
 
 from __future__ import annotations
@@ -16,12 +19,14 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 import asyncpg
+import structlog
 
 from sharewell.domain.errors import SharewellError
 
 LOCK = 0x5348_4152_4557_4C02
 POLL_SECONDS = 0.1
 NO_TRANSACTION = "-- no-transaction"
+BREAKING = "-- breaking"
 RECORD = """
 create schema if not exists migration;
 create table if not exists migration.applied (
@@ -30,9 +35,13 @@ create table if not exists migration.applied (
   sha256 text not null,
   applied_at timestamptz not null default now()
 );
+alter table migration.applied add column if not exists breaking boolean not null default false;
 grant usage on schema migration to public;
 grant select on migration.applied to public;
 """
+
+
+log = structlog.stdlib.get_logger("sharewell.migrate")
 
 
 class MigrationError(SharewellError):
@@ -50,6 +59,11 @@ class Migration:
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    @property
+    def breaking(self) -> bool:
+        """Whether code from before it cannot work with what it leaves."""
+        return self.sql.startswith(BREAKING)
 
 
 def migrations(folder: Traversable) -> list[Migration]:
@@ -73,7 +87,8 @@ async def migrate(
     """Apply what is not applied yet and return it; `applied` is called after each one.
 
     Any number of processes may do this at once: one works, and the others find nothing left to do.
-    Raises `MigrationError`, before anything is changed, where a file was edited or is missing.
+    Raises `MigrationError`, before anything is changed, where a file was edited or is missing, or a later release made
+    a change that this one cannot work with.
     """
     files = migrations(folder)
     async with _alone(conn):
@@ -82,6 +97,9 @@ async def migrate(
         for migration in waiting:
             await _apply(conn, migration)
             applied(migration)
+        newest = await conn.fetchrow("select number, name from migration.applied order by number desc limit 1")
+        if newest and newest["number"] > files[-1].number:
+            log.warning("the database is ahead of this release", newest=newest["name"], known=files[-1].name)
     return waiting
 
 
@@ -106,11 +124,14 @@ async def _alone(conn: asyncpg.Connection[Any]) -> AsyncIterator[None]:
 
 
 async def _waiting(conn: asyncpg.Connection[Any], files: list[Migration]) -> list[Migration]:
-    done = {row["number"]: row for row in await conn.fetch("select number, name, sha256 from migration.applied")}
-    unknown = set(done) - {file.number for file in files}
-    if unknown:
-        name = done[min(unknown)]["name"]
-        raise MigrationError(f"The database has {name}, which this release does not know; use the release that does.")
+    # All columns, since a release from before `breaking` may have made the table.
+    done = {row["number"]: row for row in await conn.fetch("select * from migration.applied order by number")}
+    newest = max((file.number for file in files), default=0)
+    for number in set(done) - {file.number for file in files}:
+        if number < newest or done[number].get("breaking"):
+            raise MigrationError(
+                f"The database has {done[number]['name']}, which this release does not know; use the release that does."
+            )
     for file in files:
         if file.number in done and file.sha256 != done[file.number]["sha256"]:
             raise MigrationError(f"{file.name} was changed after it was applied; undo that and add a new migration.")
@@ -136,8 +157,6 @@ async def _apply(conn: asyncpg.Connection[Any], migration: Migration) -> None:
 
 async def _record(conn: asyncpg.Connection[Any], migration: Migration) -> None:
     await conn.execute(
-        "insert into migration.applied (number, name, sha256) values ($1, $2, $3)",
-        migration.number,
-        migration.name,
-        migration.sha256,
-    )
+        "insert into migration.applied (number, name, sha256, breaking) values ($1, $2, $3, $4)",
+        migration.number, migration.name, migration.sha256, migration.breaking,
+    )  # fmt: skip

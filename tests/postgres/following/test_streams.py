@@ -10,6 +10,7 @@ from collections import Counter
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -110,6 +111,26 @@ async def test_an_institution_hears_of_its_own_requests_and_transfers_and_of_nob
     assert given[0]["transfer"]["giverId"] == str(giver)
     assert not from_afar.done()
     from_afar.cancel()
+
+
+async def test_who_comes_late_hears_each_change_of_a_request_that_others_followed(
+    region: Region, gateway: Gateway
+) -> None:
+    await region.institution("giver")
+    await region.institution("receiver", beds=5, occupied=5)
+    token = region.token("receiver")
+    start = {"after": await follow_from(gateway.url, token)}
+    await region.pledge("giver", 3)
+    asked = await region.ask("receiver", 2)
+    await region.allocate()
+    (moved,) = await told(gateway.url, token, TRANSFERS, start, most=1)
+    transfers, transfer = region.services.transfers, UUID(moved["transfer"]["id"])
+    await transfers.confirm(region.callers["giver"], transfer)
+    await transfers.dispatch(region.callers["giver"], transfer)
+    await transfers.receive(region.callers["receiver"], transfer)
+    events = await told(gateway.url, token, REQUESTS, start, most=3)
+    assert [event["kind"] for event in events] == ["request.opened", "plan.adopted", "transfer.received"]
+    assert {event["request"]["id"] for event in events} == {str(asked.id)}
 
 
 async def test_what_a_regulator_hears_is_on_record_and_is_never_told_itself(region: Region, gateway: Gateway) -> None:

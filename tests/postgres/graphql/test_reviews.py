@@ -234,6 +234,23 @@ async def test_a_regulator_of_some_regions_can_do_there_what_it_can_do_nowhere_e
     assert {line["id"]: line["jurisdiction"] for line in lines} == {"national": [], "regional": ["nowhere", "us-nj"]}
 
 
+@pytest.mark.parametrize("names", [("a-board", "b-desk"), ("b-board", "a-desk")])
+async def test_a_person_can_do_what_any_of_its_apps_lets_it_do(api: Api, names: tuple[str, str]) -> None:
+    app = {"scopes": ["user/*.cruds"], "redirectUris": ["https://app.example/cb"], "jwks": None}
+    board, desk = names
+    made = await api.done(
+        "admin", "registerPerson", "person { id }", login="reg", name="Reg", roles=["REGULATOR"], jurisdiction=["us-nj"]
+    )
+    await enrolled(api, made["person"]["id"])
+    lines = []
+    for name, role in ((desk, "REGULATOR"), (board, "INSTITUTION")):
+        await registered(api, name, [role], None, **app)
+        lines += [one for one in (await api.ask("admin", REVIEW))["accessReview"]["nodes"] if one["holder"] == "PERSON"]
+    through_desk, through_both = ({(can["action"], can["reach"]) for can in line["permitted"]} for line in lines)
+    assert ("viewTransfer", "REGIONS") in through_desk
+    assert through_desk <= through_both
+
+
 async def test_a_regulator_hears_that_its_regions_are_why_and_that_really_is_so(api: Api) -> None:
     far = await api.institution("far", region="elsewhere")
     regional = replace(api.callers["regulator"], principal="regional", jurisdiction=frozenset({"us-nj"}))
@@ -311,6 +328,20 @@ async def test_a_review_of_an_earlier_day_tells_what_was_so_then(api: Api) -> No
     now = (await api.ask("admin", REVIEW))["accessReview"]["nodes"]
     assert [(row["id"], row["state"]) for row in now] == [("first", "DISABLED"), ("second", "ACTIVE")]
     assert (await api.send("admin", REVIEW, {"at": text(NOON + timedelta(days=11))})).refusal[2] == "at"
+
+
+async def test_a_review_of_a_day_before_a_person_signed_in_goes_on_telling_that_it_was_invited(api: Api) -> None:
+    made = await api.done("admin", "registerPerson", "person { id }", login="late", name="Late", roles=["AUDITOR"])
+    api.at = NOON + timedelta(days=100)
+    before = await api.ask("admin", REVIEW, at=text(NOON + timedelta(days=95)))
+    await enrolled(api, made["person"]["id"])
+    assert await api.ask("admin", REVIEW, at=text(NOON + timedelta(days=95))) == before
+    states = [before, await api.ask("admin", REVIEW)]
+    assert [each["accessReview"]["nodes"][0]["state"] for each in states] == ["INVITED", "ACTIVE"]
+
+
+async def test_a_page_of_a_review_has_a_hundred_lines_at_most(api: Api) -> None:
+    assert (await api.send("admin", REVIEW, {"first": 101})).refusal == ("INVALID", "Invalid", "first")
 
 
 async def test_a_review_is_paged_and_each_page_is_on_record(api: Api) -> None:
