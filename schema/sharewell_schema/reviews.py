@@ -129,7 +129,7 @@ class ReviewQueries:
         known = _action(action)
         page = await info.context.services.reviews.who_can(
             info.context.caller, known, _target(known, id or "any", owner, giver, receiver), after=_read_place(after),
-            first=how_many(first),
+            first=how_many(info, first),
         )  # fmt: skip
         return connection(AbleHolder, page, after, _place)
 
@@ -156,7 +156,7 @@ class ReviewQueries:
             raise Invalid("dormantDays must be 1 to 3650.", field="dormantDays")
         page = await info.context.services.reviews.page(
             info.context.caller, at=at, dormant_after=timedelta(days=dormant_days), after=_read_place(after),
-            first=how_many(first),
+            first=how_many(info, first),
         )  # fmt: skip
         lines = Page(tuple(_line(each) for each in page.items), page.has_more)
         return connection(AccessReviewLine, lines, after, _place)
