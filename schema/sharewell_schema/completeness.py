@@ -8,7 +8,7 @@ from uuid import UUID
 import strawberry
 
 from sharewell.services.completeness import Reconciled
-from sharewell.store.paging import NEWEST, Page
+from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info
 from sharewell_schema.describe import field, query
 from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
@@ -41,7 +41,7 @@ class CompletenessQueries:
         page = await info.context.services.completeness.page(
             info.context.caller, before=read_id(after, NEWEST), first=how_many(info, first)
         )
-        made = Page(tuple(map(_reconciliation, page.items)), page.has_more)
+        made = page.told(map(_reconciliation, page.items))
         return connection(Reconciliation, made, after, id_key)
 
 

@@ -17,14 +17,7 @@ from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import strawberry
-from graphql import (
-    FieldNode,
-    FragmentSpreadNode,
-    GraphQLIncludeDirective,
-    GraphQLResolveInfo,
-    GraphQLSkipDirective,
-    get_directive_values,
-)
+from graphql import FieldNode, FragmentSpreadNode, GraphQLResolveInfo, VariableNode
 from strawberry.federation.schema_directives import Cost
 
 from sharewell.domain.errors import Invalid
@@ -160,12 +153,18 @@ def _counts(raw: GraphQLResolveInfo[Any], above: Any) -> bool:
 
 
 def _included(raw: GraphQLResolveInfo[Any], node: Any) -> bool:
-    skip, include = (get_directive_values(each, node, raw.variable_values) for each in _CONDITIONS)
-    return not (skip and skip["if"]) and bool(include is None or include["if"])
+    """As `@skip` and `@include` say."""
+    for directive in node.directives:
+        if (wanted := _INCLUDED_IF.get(directive.name.value)) is not None:
+            given = directive.arguments[0].value
+            said = raw.variable_values.get(given.name.value) if isinstance(given, VariableNode) else given.value
+            if said is not wanted:
+                return False
+    return True
 
 
 _TOTALS: Final = frozenset({"totalCount", "totalCountRelation"})
-_CONDITIONS: Final = (GraphQLSkipDirective, GraphQLIncludeDirective)
+_INCLUDED_IF: Final = {"include": True, "skip": False}
 
 
 def write_cursor(key: bytes) -> str:

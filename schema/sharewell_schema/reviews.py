@@ -13,7 +13,6 @@ from sharewell.domain.errors import Invalid
 from sharewell.domain.policy import BETWEEN, Action, Target
 from sharewell.domain.review import AccessState, Holder, Permitted, Reach, Reviewed
 from sharewell.services.reviews import Place
-from sharewell.store.paging import Page
 from sharewell_schema.context import Info
 from sharewell_schema.costs import COUNTS
 from sharewell_schema.describe import argument, described, field, query
@@ -158,7 +157,7 @@ class ReviewQueries:
             info.context.caller, at=at, dormant_after=timedelta(days=dormant_days), after=_read_place(after),
             first=how_many(info, first),
         )  # fmt: skip
-        lines = Page(tuple(_line(each) for each in page.items), page.has_more)
+        lines = page.told(map(_line, page.items))
         return connection(AccessReviewLine, lines, after, _place)
 
 

@@ -86,7 +86,7 @@ SORTS: Final[Mapping[str, Sort]] = {
     "published": IN_TURN,
     "available_until": Sort("available_until", "timestamptz", "available_until"),
     "quantity": Sort("quantity", "integer", "quantity"),
-    "expires_on": Sort("coalesce(expires_on, 'infinity')", "date", "expires_on"),
+    "expires_on": Sort("case when expires_on is null then 'infinity' else expires_on end", "date", "expires_on"),
 }
 
 
