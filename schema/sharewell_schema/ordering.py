@@ -69,7 +69,7 @@ class _Told(NamedTuple):
     sort: Sort
 
     def key(self, item: Any) -> bytes:
-        prefix = self.order.encode() + b"\0" + item.id.bytes
+        prefix: bytes = self.order.encode() + b"\0" + item.id.bytes
         if not self.sort.kind:
             return prefix
         return prefix + _KINDS[self.sort.kind].write(attrgetter(self.sort.attribute)(item)).encode()

@@ -154,10 +154,11 @@ def _counts(raw: GraphQLResolveInfo[Any], above: Any) -> bool:
 
 def _included(raw: GraphQLResolveInfo[Any], node: Any) -> bool:
     """As `@skip` and `@include` say."""
+    values: Any = raw.variable_values  # strawberry hands on the mapping of coerced values
     for directive in node.directives:
         if (wanted := _INCLUDED_IF.get(directive.name.value)) is not None:
             given = directive.arguments[0].value
-            said = raw.variable_values.get(given.name.value) if isinstance(given, VariableNode) else given.value
+            said = values.get(given.name.value) if isinstance(given, VariableNode) else given.value
             if said is not wanted:
                 return False
     return True

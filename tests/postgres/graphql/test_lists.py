@@ -253,7 +253,7 @@ async def test_parties_and_institutions_narrow_a_list_and_reach_behind_no_wall(
     api: Api, houses: dict[str, str]
 ) -> None:
     north, south = houses["north"], houses["south"]
-    theirs = {"filter": {"institutions": [south]}}
+    theirs: dict[str, Any] = {"filter": {"institutions": [south]}}
     everything = {row["id"] for row in (await walked(api, "requests", first=1000))[0]}
     of_south, totals = await walked(api, "requests", first=1000, **theirs)
     assert 0 < len(of_south) < len(everything)
@@ -344,10 +344,11 @@ async def test_nothing_is_counted_unless_the_total_is_selected(api: Api, monkeyp
     for selected, times in {
         "pageInfo { endCursor }": 0, "totalCount @skip(if: $yes)": 0, "... @skip(if: $yes) { totalCount }": 0,
         "totalCount": 1, "n: totalCount m: totalCountRelation": 1, "... { totalCountRelation }": 1,
-        "totalCount @include(if: $yes)": 1,
+        "totalCount @include(if: $yes)": 1, "...named": 1, "...named @include(if: false)": 0,
     }.items():  # fmt: skip
         counted.clear()
-        await api.ask("clinic", part % selected)
+        named = " fragment named on OfferConnection { pageInfo { endCursor } totalCount }" if "named" in selected else ""
+        await api.ask("clinic", part % selected + named)
         assert len(counted) == times, selected
 
 
@@ -405,9 +406,10 @@ async def test_a_list_with_filter_order_and_total_leaves_the_trace_that_the_list
 ) -> None:
     async def traces(query: str) -> int:
         counted = '{ decisions(actor: "coastal") { totalCount } }'
-        before = (await api.ask("regulator", counted))["decisions"]["totalCount"]
+        before: int = (await api.ask("regulator", counted))["decisions"]["totalCount"]
         await api.ask("coast", query)
-        return int((await api.ask("regulator", counted))["decisions"]["totalCount"]) - before
+        after: int = (await api.ask("regulator", counted))["decisions"]["totalCount"]
+        return after - before
 
     asked = "orderBy: {by: URGENCY}, filter: {urgencyAtLeast: 2}"
     usual = await traces("{ requests(first: 1) { nodes { id } } }")
