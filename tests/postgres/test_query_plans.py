@@ -496,6 +496,10 @@ QUERIES: Mapping[str, Query] = {
     "persons whose time is over": Query(subjects.DUE, (NOW + timedelta(hours=20), 500), 100, WORKER),
     "keys under an old key": Query(subjects.UNDER, (["old"], 500), 200),
     "decisions": Query(audit.PAGE, (*decided(), NEWEST, 51), 200),
+    "decisions, counted": Query(counting(audit.PAGE), (*decided(), NEWEST, 10_001), 21_000),
+    "decisions, one's own, counted": as_seen(
+        SMALL, Action.READ_AUDIT, counting(audit.PAGE), audit.OWNER, (*decided(), NEWEST, 10_001), 200
+    ),
     "decisions, far down": Query(audit.PAGE, (*decided(), an_id(9, 30_000), 51), 200),
     "decisions of one": Query(audit.PAGE, (*decided(institution=HOUSE), NEWEST, 51), 200),
     "decisions by actor": Query(audit.PAGE, (*decided(actor="client-7"), NEWEST, 51), 200),

@@ -347,8 +347,8 @@ async def test_nothing_is_counted_unless_the_total_is_selected(api: Api, monkeyp
         "totalCount @include(if: $yes)": 1, "...named": 1, "...named @include(if: false)": 0,
     }.items():  # fmt: skip
         counted.clear()
-        named = " fragment named on OfferConnection { pageInfo { endCursor } totalCount }" if "named" in selected else ""
-        await api.ask("clinic", part % selected + named)
+        fragment = "fragment named on OfferConnection { pageInfo { endCursor } totalCount }"
+        await api.ask("clinic", f"{part % selected} {fragment if 'named' in selected else ''}")
         assert len(counted) == times, selected
 
 
