@@ -9,12 +9,13 @@ from uuid import UUID
 import strawberry
 
 from sharewell.domain.agreements import SharedDetail
+from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
-from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
 
 described(
     SharedDetail, "What a sharing agreement shows beside what every institution sees.",
@@ -96,7 +97,7 @@ class AgreementQueries:
     ) -> Connection[Agreement] | None:  # fmt: skip
         page = await info.context.services.agreements.page(
             info.context.caller, before=read_id(after, NEWEST), party=party or info.context.caller.institution,
-            only_in_force=only_in_force, first=how_many(first),
+            only_in_force=only_in_force, first=how_many(info, first),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
         return connection(Agreement, page, after, id_key)

@@ -13,12 +13,13 @@ from sharewell.domain.answers import PlanState
 from sharewell.domain.instance import Rule
 from sharewell.domain.urgent import RULE as URGENT
 from sharewell.services.horizons import RULE as HORIZON
+from sharewell.store.paging import NEWEST
 from sharewell.store.receipts import MOST_OF_A_RUN
 from sharewell_schema.choices import FairnessRule, ReserveCategory
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, query
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.receipts import RunReceipt, ShortBy, Unfilled
 
 described(
@@ -210,7 +211,7 @@ class AllocationQueries:
         page = await info.context.services.allocations.page(
             info.context.caller, before=read_id(after, NEWEST),
             region=None if region is None else checks.code(region, "region"),
-            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(first),
+            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, first),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
         return connection(Allocation, page, after, id_key)

@@ -15,9 +15,10 @@ from sharewell.domain.capacity import camel
 from sharewell.domain.errors import Invalid
 from sharewell.domain.views import Shown, View, view
 from sharewell.store.audit import DecisionFilter, RecordedDecision
+from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info
 from sharewell_schema.describe import argument, described, field, query
-from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.scalars import Json
 
 
@@ -187,7 +188,7 @@ class AuditQueries:
             subject_id=subject_id, since=since, until=until, action=action, resource=resource, policy_set=policy_set,
         )  # fmt: skip
         page = await info.context.services.audit.page(
-            info.context.caller, before=read_id(after, NEWEST), matching=matching, first=how_many(first)
+            info.context.caller, before=read_id(after, NEWEST), matching=matching, first=how_many(info, first)
         )
         return connection(DecisionHeader, page, after, id_key)
 

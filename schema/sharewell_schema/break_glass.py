@@ -9,11 +9,12 @@ from uuid import UUID
 import strawberry
 
 from sharewell.domain.break_glass import GlassDraft, GlassEnding, GlassReason
+from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import REMARK, OnBehalfOf, Receipt, key_field, paid, person_field, wish
-from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
 
 described(
     GlassReason, "Why the glass is broken; a closed list, so that they can be counted.",
@@ -89,7 +90,7 @@ class BreakGlassQueries:
         first: First = FIRST, after: After = None,
     ) -> Connection[BrokenGlass] | None:  # fmt: skip
         page = await info.context.services.break_glass.page(
-            info.context.caller, before=read_id(after, NEWEST), only_current=only_current, first=how_many(first)
+            info.context.caller, before=read_id(after, NEWEST), only_current=only_current, first=how_many(info, first)
         )
         await fetch_edges(info, page.items, EDGES)
         return connection(BrokenGlass, page, after, id_key)

@@ -11,12 +11,15 @@ import strawberry
 
 from sharewell.domain import checks
 from sharewell.domain.capacity import MEASURES, CapacityDraft, Mark
+from sharewell.store.capacity import SORTS
+from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
-from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.ordering import Direction, Ordering
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_id
 from sharewell_schema.resources import Resource
 
 Measure = StrEnum("Measure", {name.upper(): name for name in MEASURES})  # type: ignore[misc]  # the domain's list
@@ -173,6 +176,25 @@ class ReportCapacityPayload:
     decision: Receipt = field("The decision on record.")
 
 
+class CapacityReportSort(StrEnum):
+    """What capacity reports can be ordered by: nothing that is told to some as a range."""
+
+    RECORDED = "recorded"
+    AS_OF = "as_of"
+
+
+described(
+    CapacityReportSort, "What capacity reports can be ordered by. Their numbers are no order, for its sequence would "
+    "tell what is withheld.", recorded="When they were put on record.", as_of="The moment they speak of.",
+)  # fmt: skip
+
+
+@strawberry.input(description="What reports are ordered by; those that are alike in it go by their identifiers.")
+class CapacityReportOrderInput:
+    by: CapacityReportSort = field("What they are ordered by.")
+    direction: Direction = field("Which end comes first.", default=Direction.ASC)
+
+
 @strawberry.type
 class CapacityQueries:
     @query("What institutions reported, newest record first.")
@@ -181,15 +203,19 @@ class CapacityQueries:
         institution: Annotated[UUID | None, argument("Only of this institution.")] = None,
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
         exact: Annotated[bool, argument("Refuse, rather than withhold, what you may not see exactly.")] = False,
+        order_by: Annotated[
+            CapacityReportOrderInput | None, argument("In which order; by default the newest record first.")
+        ] = None,
         first: First = FIRST, after: After = None,
     ) -> Connection[CapacityReport] | None:  # fmt: skip
+        ordering = Ordering.read(order_by, after, SORTS, ("recorded", Direction.DESC))
         page = await info.context.services.capacity.page(
-            info.context.caller, before=read_id(after, NEWEST), institution=institution,
-            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(first),
-            exact=exact,
+            info.context.caller, before=read_id(ordering.usual(after), NEWEST), institution=institution,
+            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, first),
+            exact=exact, place=ordering.place,
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(CapacityReport, page, after, id_key)
+        return connection(CapacityReport, page, after, ordering.key)
 
     @query("What a region has of each resource, by the newest reports of all that report, in order of the codes.")
     async def region_capacity(

@@ -13,10 +13,11 @@ from sharewell.domain.capacity import camel
 from sharewell.domain.choices import ChoiceDraft, ChosenReserve
 from sharewell.domain.errors import Invalid
 from sharewell.domain.instance import Fairness, Rule
+from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
-from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
 
 DEFAULT = Fairness()
 described(
@@ -114,7 +115,7 @@ class ChoiceQueries:
         page = await info.context.services.choices.page(
             info.context.caller, before=read_id(after, NEWEST),
             region=None if region is None else checks.code(region, "region"),
-            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(first),
+            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, first),
         )  # fmt: skip
         return connection(FairnessChoice, page, after, id_key)
 

@@ -179,7 +179,7 @@ class ClientQueries:
     @query("The programs that have or had access, by client id. For admins.")
     async def clients(self, info: Info, first: First = FIRST, after: After = None) -> Connection[Client] | None:
         page = await info.context.services.clients.page(
-            info.context.caller, after=read_code(after), first=how_many(first)
+            info.context.caller, after=read_code(after), first=how_many(info, first)
         )
         await fetch_edges(info, page.items, EDGES)
         return connection(Client, page, after, _client_key)

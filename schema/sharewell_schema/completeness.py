@@ -8,10 +8,10 @@ from uuid import UUID
 import strawberry
 
 from sharewell.services.completeness import Reconciled
-from sharewell.store.paging import Page
+from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info
 from sharewell_schema.describe import field, query
-from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
 
 
 @strawberry.type(description="Something that is missing in the log, or in the tables beside it.")
@@ -39,9 +39,9 @@ class CompletenessQueries:
         self, info: Info, first: First = FIRST, after: After = None
     ) -> Connection[Reconciliation] | None:
         page = await info.context.services.completeness.page(
-            info.context.caller, before=read_id(after, NEWEST), first=how_many(first)
+            info.context.caller, before=read_id(after, NEWEST), first=how_many(info, first)
         )
-        made = Page(tuple(map(_reconciliation, page.items)), page.has_more)
+        made = page.told(map(_reconciliation, page.items))
         return connection(Reconciliation, made, after, id_key)
 
 

@@ -8,12 +8,13 @@ from uuid import UUID
 
 import strawberry
 
+from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
-from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.receipts import EDGES, institution_edge
 
 
@@ -69,7 +70,7 @@ class ConsentQueries:
         page = await info.context.services.consents.page(
             info.context.caller, before=read_id(after, NEWEST),
             institution=institution, only_standing=only_standing,
-            first=how_many(first),
+            first=how_many(info, first),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
         return connection(Consent, page, after, id_key)

@@ -12,6 +12,7 @@ from sharewell.domain import control
 from sharewell.domain.control import Limits, Signal
 from sharewell.domain.deviations import DeviationKind, Unplanned
 from sharewell.services.deviations import DeviationRates
+from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info, shown
 from sharewell_schema.costs import COUNTS
 from sharewell_schema.describe import argument, described, field, mutation, query
@@ -19,7 +20,7 @@ from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.overrides import OverrideCount
-from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.receipts import USUAL, institution_edge
 from sharewell_schema.transfers import Transfer
 
@@ -145,7 +146,7 @@ class DeviationQueries:
         page = await info.context.services.deviations.page(
             info.context.caller, before=read_id(after, NEWEST),
             institution=institution, kind=kind, transfer=transfer,
-            first=how_many(first),
+            first=how_many(info, first),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
         return connection(Deviation, page, after, id_key)

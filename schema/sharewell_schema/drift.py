@@ -10,11 +10,12 @@ import strawberry
 
 from sharewell.domain import checks
 from sharewell.domain.drift import ALARM, WatchState
+from sharewell.store.paging import OLDEST
 from sharewell_schema.context import Info
 from sharewell_schema.describe import argument, described, field, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.paging import FIRST, OLDEST, After, Connection, First, bad_cursor, connection, how_many, read_code
+from sharewell_schema.paging import FIRST, After, Connection, First, bad_cursor, connection, how_many, read_code
 from sharewell_schema.resources import Resource
 
 EDGES = {"institution": ("institutions", "institution"), "resourceLine": ("resources", "resource")}
@@ -83,7 +84,7 @@ class DriftQueries:
         page = await info.context.services.drift.drifting(
             caller, institution=institution,
             resource=None if resource is None else checks.code(resource, "resource"),
-            after=read_watch(after), first=how_many(first),
+            after=read_watch(after), first=how_many(info, first),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
         return connection(ForecastWatch, page, after, watch_key)

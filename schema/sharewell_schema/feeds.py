@@ -9,9 +9,10 @@ from uuid import UUID
 import strawberry
 
 from sharewell.domain import checks
+from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, field, query
-from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.scalars import Json
 
 
@@ -56,6 +57,6 @@ class FeedQueries:
     ) -> Connection[Feed] | None:  # fmt: skip
         page = await info.context.services.feeds.page(
             info.context.caller, before=read_id(after, NEWEST),
-            format=None if format is None else checks.code(format, "format"), first=how_many(first),
+            format=None if format is None else checks.code(format, "format"), first=how_many(info, first),
         )  # fmt: skip
         return connection(Feed, page, after, id_key)

@@ -10,6 +10,7 @@ import strawberry
 
 from sharewell.domain import checks
 from sharewell.domain.forecast import MILLI
+from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info
 from sharewell_schema.describe import argument, field, query
 from sharewell_schema.drift import ForecastWatch
@@ -17,7 +18,6 @@ from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.paging import (
     FIRST,
-    NEWEST,
     After,
     Connection,
     First,
@@ -139,7 +139,7 @@ class ForecastQueries:
         page = await info.context.services.forecasts.page(
             info.context.caller, institution=info.context.acting_for(institution),
             resource=None if resource is None else checks.code(resource, "resource"), since=since,
-            after=read_code_and_day(after), first=how_many(first),
+            after=read_code_and_day(after), first=how_many(info, first),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
         return connection(Forecast, page, after, forecast_key)
@@ -156,7 +156,7 @@ class ForecastQueries:
     ) -> Connection[RegionForecast] | None:  # fmt: skip
         page = await info.context.services.forecasts.sums(
             info.context.caller, resource=checks.code(resource, "resource"), region=_region(region), since=since,
-            after=read_code_and_day(after), first=how_many(first),
+            after=read_code_and_day(after), first=how_many(info, first),
         )  # fmt: skip
         return connection(RegionForecast, page, after, region_key)
 
@@ -168,7 +168,7 @@ class ForecastQueries:
     ) -> Connection[ForecastRun] | None:  # fmt: skip
         page = await info.context.services.forecasts.runs(
             info.context.caller, before=read_id(after, NEWEST),
-            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(first),
+            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, first),
         )  # fmt: skip
         await fetch_edges(info, page.items, RUN_EDGES)
         return connection(ForecastRun, page, after, id_key)

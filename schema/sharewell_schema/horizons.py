@@ -14,11 +14,12 @@ from sharewell.domain.horizon_records import MOST_DAYS, MOST_RESOURCES, Terms
 from sharewell.domain.schedule import Cause
 from sharewell.services.horizons import MOST_SECONDS
 from sharewell.store.horizons import MOST_ROWS, HorizonUnmet
+from sharewell.store.paging import NEWEST
 from sharewell_schema.allocations import Allocation
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
-from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
 
 MILLI = 1000
 Only = Annotated[str | None, argument("Only of the resource with this code.")]
@@ -277,7 +278,7 @@ class HorizonQueries:
     ) -> Connection[Horizon] | None:  # fmt: skip
         page = await info.context.services.horizons.page(
             info.context.caller, before=read_id(after, NEWEST),
-            region=None if region is None else checks.code(region, "region"), first=how_many(first),
+            region=None if region is None else checks.code(region, "region"), first=how_many(info, first),
         )  # fmt: skip
         return connection(Horizon, page, after, id_key)
 

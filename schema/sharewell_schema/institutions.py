@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
@@ -10,11 +11,14 @@ import strawberry
 
 from sharewell.domain import checks
 from sharewell.domain.institutions import InstitutionDraft, InstitutionKind, InstitutionStatus
-from sharewell.store.institutions import WRITTEN, InstitutionList
+from sharewell.store.institutions import SORTS, WRITTEN, InstitutionFilter, InstitutionList
+from sharewell.store.paging import OLDEST
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
+from sharewell_schema.filters import codes, some
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
-from sharewell_schema.paging import FIRST, OLDEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.ordering import Direction, Ordering
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_id
 from sharewell_schema.plain import plain
 
 described(
@@ -44,6 +48,43 @@ class Institution:
     registered_at: datetime = field("When it was taken in.")
     changed_by: UUID = field("Identifier of the decision that took it in or changed its standing last.",
                              name="changedById")  # fmt: skip
+
+
+class InstitutionSort(StrEnum):
+    """What institutions can be ordered by."""
+
+    REGISTERED = "registered"
+    NAME = "name"
+    CODE = "code"
+
+
+described(
+    InstitutionSort, "What institutions can be ordered by.", registered="When they were taken in.",
+    name="Their name, letter by letter; capitals come before all other letters.", code="Their code.",
+)  # fmt: skip
+
+
+@strawberry.input(description="Which institutions a list has: those that fulfil all that is said.")
+class InstitutionFilterInput:
+    regions: list[str] | None = field("Of one of these regions, up to 100.", default=None)
+    kinds: list[InstitutionKind] | None = field("Of one of these kinds.", default=None)
+    statuses: list[InstitutionStatus] | None = field("With one of these standings.", default=None)
+    codes: list[str] | None = field("With one of these codes, up to 100.", default=None)
+    text: str | None = field("With this in the name or the code, in capitals or not.", default=None)
+
+    def read(self) -> InstitutionFilter:
+        """What of it is asked for, checked."""
+        return InstitutionFilter(
+            regions=codes(self.regions, "regions"), kinds=some(self.kinds, "kinds"),
+            statuses=some(self.statuses, "statuses"), codes=codes(self.codes, "codes"),
+            text=None if self.text is None else checks.text(self.text, "text"),
+        )
+
+
+@strawberry.input(description="What institutions are ordered by; those that are alike in it go by their identifiers.")
+class InstitutionOrderInput:
+    by: InstitutionSort = field("What they are ordered by.")
+    direction: Direction = field("Which end comes first.", default=Direction.ASC)
 
 
 @strawberry.input(description="A new institution.")
@@ -93,17 +134,23 @@ class InstitutionQueries:
     async def institutions(
         self, info: Info,
         region: Annotated[str | None, argument("Only those of this region.")] = None,
+        filter: Annotated[InstitutionFilterInput | None, argument("Only those that fulfil all of this.")] = None,  # noqa: A002
+        order_by: Annotated[
+            InstitutionOrderInput | None, argument("In which order; by default as they were taken in.")
+        ] = None,
         first: First = FIRST, after: After = None,
     ) -> Connection[Institution] | None:  # fmt: skip
+        ordering = Ordering.read(order_by, after, SORTS, ("registered", Direction.ASC))
         asked = InstitutionList(
-            after=read_id(after, OLDEST), region=None if region is None else checks.code(region, "region"),
-            first=how_many(first),
+            after=read_id(ordering.usual(after), OLDEST),
+            region=None if region is None else checks.code(region, "region"), first=how_many(info, first),
+            matching=(filter or InstitutionFilterInput()).read(), place=ordering.place,
         )  # fmt: skip
-        if (selected := plain(info, WRITTEN)) is not None:
+        if ordering.place is None and (selected := plain(info, WRITTEN)) is not None:
             written = await info.context.services.institutions.write_page(info.context.caller, selected.wanted, **asked)
             return selected.told(written, continued=after is not None)
         page = await info.context.services.institutions.page(info.context.caller, **asked)
-        return connection(Institution, page, after, id_key)
+        return connection(Institution, page, after, ordering.key)
 
 
 @strawberry.type

@@ -61,7 +61,7 @@ class LogQueries:
         first: First = FIRST, after: After = None,
     ) -> Connection[WitnessRefusal] | None:  # fmt: skip
         page = await info.context.services.witness.refusals(
-            info.context.caller, before=_number(after), origin=word(origin, "origin"), first=how_many(first)
+            info.context.caller, before=_number(after), origin=word(origin, "origin"), first=how_many(info, first)
         )
         return connection(WitnessRefusal, page, after, lambda refusal: refusal.id.to_bytes(8, "big"))
 

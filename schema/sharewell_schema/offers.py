@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
@@ -10,13 +11,16 @@ import strawberry
 
 from sharewell.domain import checks
 from sharewell.domain.offers import OfferDraft, OfferStatus
-from sharewell.store.offers import WRITTEN, OfferList
+from sharewell.store.offers import SORTS, WRITTEN, OfferFilter, OfferList
+from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
+from sharewell_schema.filters import codes, some
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
-from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.ordering import Direction, Ordering
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_id
 from sharewell_schema.plain import plain
 from sharewell_schema.resources import Resource
 
@@ -24,6 +28,7 @@ described(
     OfferStatus, "Whether units of an offer may still be promised.",
     open="Until its window ends, what remains may be promised.", withdrawn="No further unit is promised.",
 )  # fmt: skip
+LONGEST = timedelta(days=100 * 366)  #: of a window that is asked for
 EDGES = {"institution": ("institutions", "institution"), "resourceLine": ("resources", "resource")}
 
 
@@ -53,6 +58,61 @@ class Offer:
     published_at: datetime = field("When it was published.")
     changed_by: UUID = field("Identifier of the decision that changed it, or what is promised of it, last.",
                              name="changedById")  # fmt: skip
+
+
+class OfferSort(StrEnum):
+    """What offers can be ordered by."""
+
+    PUBLISHED = "published"
+    AVAILABLE_UNTIL = "available_until"
+    QUANTITY = "quantity"
+    EXPIRES_ON = "expires_on"
+
+
+described(
+    OfferSort, "What offers can be ordered by.", published="When they were published.",
+    available_until="When the last transfer may leave.", quantity="Units pledged.",
+    expires_on="When the lot expires; what does not expire counts as later than all that does.",
+)  # fmt: skip
+
+
+@strawberry.input(description="A stretch of time.")
+class WithinInput:
+    since: datetime = field("Its first instant.")
+    until: datetime = field("Its last instant.")
+
+
+@strawberry.input(description="Which offers a list has: those that fulfil all that is said.")
+class OfferFilterInput:
+    resources: list[str] | None = field("Of one of the resources with these codes, up to 100.", default=None)
+    institutions: list[UUID] | None = field("Of one of these institutions, up to 100.", default=None)
+    region: str | None = field("Of institutions of this region.", default=None)
+    status: OfferStatus | None = field("That stand so.", default=None)
+    available_at: datetime | None = field("Whose window has this instant.", default=None)
+    available_within: WithinInput | None = field("Whose window has some instant of this.", default=None)
+    expires_before: date | None = field("Whose lot expires before this day.", default=None)
+    remaining_at_least: int | None = field("With as many units that may still be promised, 1 or more.", default=None)
+
+    def read(self) -> OfferFilter:
+        """What of it is asked for, checked."""
+        within = self.available_within
+        if within is not None:
+            checks.window(within.since, within.until, ("since", "until"), most=LONGEST)
+        return OfferFilter(
+            resources=codes(self.resources, "resources"), institutions=some(self.institutions, "institutions"),
+            region=None if self.region is None else checks.code(self.region, "region"), status=self.status,
+            available_at=None if self.available_at is None else checks.moment(self.available_at, "availableAt"),
+            available_within=None if within is None else (within.since, within.until),
+            expires_before=self.expires_before,
+            remaining_at_least=None if self.remaining_at_least is None
+            else checks.units(self.remaining_at_least, "remainingAtLeast", least=1),
+        )  # fmt: skip
+
+
+@strawberry.input(description="What offers are ordered by; those that are alike in it go by their identifiers.")
+class OfferOrderInput:
+    by: OfferSort = field("What they are ordered by.")
+    direction: Direction = field("Which end comes first.", default=Direction.ASC)
 
 
 @strawberry.input(description="Units an institution pledges to others.")
@@ -101,19 +161,25 @@ class OfferQueries:
         institution: Annotated[UUID | None, argument("Only of this institution.")] = None,
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
         only_open: Annotated[bool, argument("Only those with units left that may still be promised.")] = False,
+        filter: Annotated[OfferFilterInput | None, argument("Only those that fulfil all of this.")] = None,  # noqa: A002
+        order_by: Annotated[
+            OfferOrderInput | None, argument("In which order; by default the newest first.")
+        ] = None,
         first: First = FIRST, after: After = None,
     ) -> Connection[Offer] | None:  # fmt: skip
+        ordering = Ordering.read(order_by, after, SORTS, ("published", Direction.DESC))
         asked = OfferList(
-            before=read_id(after, NEWEST), institution=institution,
+            before=read_id(ordering.usual(after), NEWEST), institution=institution,
             resource=None if resource is None else checks.code(resource, "resource"), only_open=only_open,
-            first=how_many(first),
+            first=how_many(info, first),
+            matching=(filter or OfferFilterInput()).read(), place=ordering.place,
         )  # fmt: skip
-        if (selected := plain(info, WRITTEN)) is not None:
+        if ordering.place is None and (selected := plain(info, WRITTEN)) is not None:
             written = await info.context.services.offers.write_page(info.context.caller, selected.wanted, **asked)
             return selected.told(written, continued=after is not None)
         page = await info.context.services.offers.page(info.context.caller, **asked)
         await fetch_edges(info, page.items, EDGES)
-        return connection(Offer, page, after, id_key)
+        return connection(Offer, page, after, ordering.key)
 
 
 @strawberry.type

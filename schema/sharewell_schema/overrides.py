@@ -9,11 +9,12 @@ from uuid import UUID
 import strawberry
 
 from sharewell.domain.overrides import OverrideCode, OverrideDraft, OverrideKind
+from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import REMARK, OnBehalfOf, Receipt, key_field, paid, person_field, wish
-from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.transfers import Transfer
 
 described(
@@ -107,7 +108,7 @@ class OverrideQueries:
     ) -> Connection[Override] | None:  # fmt: skip
         page = await info.context.services.overrides.page(
             info.context.caller, before=read_id(after, NEWEST),
-            institution=institution, code=code, first=how_many(first),
+            institution=institution, code=code, first=how_many(info, first),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
         return connection(Override, page, after, id_key)

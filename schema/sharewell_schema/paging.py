@@ -1,31 +1,37 @@
 """Keyset connections: pages by the key of their last item, so that none is skipped or seen twice, however deep.
 
 The shape is that of Relay's cursor connections, forwards only. A cursor is the key of an item in base64url, opaque to
-clients: send back the `endCursor` you were given.
+clients: send back the `endCursor` you were given. The total is counted where it is selected, and nowhere else.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any, Generic, NamedTuple, TypeVar
+from enum import StrEnum
+from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import strawberry
+from graphql import FieldNode, FragmentSpreadNode, GraphQLResolveInfo, VariableNode
+from strawberry.federation.schema_directives import Cost
 
 from sharewell.domain.errors import Invalid
-from sharewell.store.paging import MOST, Page
-from sharewell_schema.context import shown
+from sharewell.store.paging import COUNTED, MOST, AndCounted, Page, Total
+from sharewell_schema.context import Info, shown
+from sharewell_schema.costs import COUNTS
+from sharewell_schema.describe import described
 
 Item = TypeVar("Item")
 
 FIRST = 50  #: items on a page where nothing is asked
-LONGEST_CURSOR = 200
-OLDEST = UUID(int=0)
-NEWEST = UUID(int=2**128 - 1)
+LONGEST_CURSOR = 1_200
+USUAL: Final = "the usual order"
+_ORDER = re.compile(rb"([A-Z_]+ (?:ASC|DESC))\0", re.ASCII)  #: begins the key of an item in a list in this order
 
 First = Annotated[int, strawberry.argument(description=f"How many items the page may have, 1 to {MOST}.")]
 After = Annotated[
@@ -51,11 +57,33 @@ class Edge(Generic[Item]):
     node: Item = strawberry.field(description="The item itself.")
 
 
+class CountRelation(StrEnum):
+    """How a count compares with what there is."""
+
+    EXACT = "exact"
+    AT_LEAST = "at_least"
+
+
+described(
+    CountRelation, "How `totalCount` compares with the number of items that there are.",
+    exact="There are just so many.", at_least=f"There are more; they are counted up to {COUNTED:,}.",
+)  # fmt: skip
+
+
 @strawberry.type(description="A page of a list that is read forwards, by cursor.")
 class Connection(Generic[Item]):
     edges: list[Edge[Item]] = strawberry.field(description="The items with their cursors.")
     nodes: list[Item] = strawberry.field(description="The items alone; shorter to ask for and quicker to read.")
     page_info: PageInfo = strawberry.field(description="How to get the next page.")
+    total_count: int | None = strawberry.field(
+        description=f"How many items the list has for you on all its pages under these filters, counted up to "
+        f"{COUNTED:,}; counted only where you select it. Null for lists whose items are worked out one by one.",
+        directives=[Cost(weight=COUNTS)],
+    )
+    total_count_relation: CountRelation | None = strawberry.field(
+        description="Whether `totalCount` is exact, or there are more. Null where the total is.",
+        directives=[Cost(weight=COUNTS)],
+    )
 
 
 class Edged(NamedTuple):
@@ -73,6 +101,17 @@ class Slice(Generic[Item]):
     has_more: bool
     continued: bool
     key: Callable[[Item], bytes]
+    total: Total | None
+
+    @property
+    def total_count(self) -> int | None:
+        return None if self.total is None else self.total.count
+
+    @property
+    def total_count_relation(self) -> CountRelation | None:
+        if self.total is None:
+            return None
+        return CountRelation.EXACT if self.total.exact else CountRelation.AT_LEAST
 
     @property
     def edges(self) -> list[Edged]:
@@ -89,14 +128,44 @@ class Slice(Generic[Item]):
 
 def connection(kind: type[Item], page: Page[Any], after: str | None, key: Callable[[Any], bytes]) -> Connection[Item]:
     """The page, whose items stand in for the GraphQL type `kind`."""
-    return shown(Connection[kind], Slice(page.items, page.has_more, after is not None, key))  # type: ignore[valid-type]
+    return shown(Connection[kind], Slice(page.items, page.has_more, after is not None, key, page.total))  # type: ignore[valid-type]
 
 
-def how_many(first: int, most: int = MOST) -> int:
-    """The size of a page, if it is one."""
+def how_many(info: Info, first: int, most: int = MOST) -> int:
+    """The size of a page, if it is one; with the wish that the list be counted, if its total is selected."""
     if not 1 <= first <= most:
         raise Invalid(f"first is {first}; it must be 1 to {most}.", field="first")
-    return first
+    raw: GraphQLResolveInfo[Any] = info._raw_info  # noqa: SLF001 - strawberry's own view costs far more
+    return AndCounted(first) if any(_counts(raw, node) for node in raw.field_nodes) else first
+
+
+def _counts(raw: GraphQLResolveInfo[Any], above: Any) -> bool:
+    """Whether the total is selected of a connection, in fragments or not."""
+    for node in above.selection_set.selections if above.selection_set else ():
+        if node.directives and not _included(raw, node):
+            continue
+        if isinstance(node, FieldNode):
+            if node.name.value in _TOTALS:
+                return True
+        elif _counts(raw, raw.fragments[node.name.value] if isinstance(node, FragmentSpreadNode) else node):
+            return True
+    return False
+
+
+def _included(raw: GraphQLResolveInfo[Any], node: Any) -> bool:
+    """As `@skip` and `@include` say."""
+    values: Any = raw.variable_values  # strawberry hands on the mapping of coerced values
+    for directive in node.directives:
+        if (wanted := _INCLUDED_IF.get(directive.name.value)) is not None:
+            given = directive.arguments[0].value
+            said = values.get(given.name.value) if isinstance(given, VariableNode) else given.value
+            if said is not wanted:
+                return False
+    return True
+
+
+_TOTALS: Final = frozenset({"totalCount", "totalCountRelation"})
+_INCLUDED_IF: Final = {"include": True, "skip": False}
 
 
 def write_cursor(key: bytes) -> str:
@@ -114,8 +183,25 @@ def read_cursor(cursor: str) -> bytes:
     return key
 
 
-def bad_cursor() -> Invalid:
+def bad_cursor(key: bytes = b"") -> Invalid:
+    """Why `key` is no place in a list that is in its usual order."""
+    if (order := order_of(key)) is not None:
+        return other_order(order, USUAL)
     return Invalid("after is no cursor of this list; send the endCursor of the page before.", field="after")
+
+
+def other_order(there: str, here: str) -> Invalid:
+    """Why a cursor that was given under one order is no place under another."""
+    return Invalid(
+        f"after is a cursor of {there}, and what you ask for is {here}; send the orderBy under which it was given, or "
+        "begin without a cursor.", field="after",
+    )  # fmt: skip
+
+
+def order_of(key: bytes) -> str | None:
+    """The order that a cursor's key is of; None where it names none."""
+    found = _ORDER.match(key)
+    return None if found is None else found[1].decode()
 
 
 def id_key(item: Any) -> bytes:
@@ -130,7 +216,7 @@ def read_id(after: str | None, start: UUID) -> UUID:
         return start
     key = read_cursor(after)
     if len(key) != 16:
-        raise bad_cursor()
+        raise bad_cursor(key)
     return UUID(bytes=key)
 
 

@@ -89,7 +89,7 @@ class PersonQueries:
     @query("The people who may or might sign in, in no order that means anything. For admins.")
     async def people(self, info: Info, first: First = FIRST, after: After = None) -> Connection[Person] | None:
         page = await info.context.services.people.page(
-            info.context.caller, after=read_id(after, START), first=how_many(first)
+            info.context.caller, after=read_id(after, START), first=how_many(info, first)
         )
         await fetch_edges(info, page.items, EDGES)
         return connection(Person, page, after, id_key)

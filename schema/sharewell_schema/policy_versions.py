@@ -220,7 +220,7 @@ class PolicyVersionQueries:
         first: First = FIRST, after: After = None,
     ) -> Connection[PolicyVersion] | None:  # fmt: skip
         page = await info.context.services.policy_versions.page(
-            info.context.caller, before=_read_number(after), state=state, first=how_many(first)
+            info.context.caller, before=_read_number(after), state=state, first=how_many(info, first)
         )
         await fetch_edges(info, page.items, EDGES)
         return connection(PolicyVersion, page, after, _number_key)

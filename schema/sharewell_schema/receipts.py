@@ -10,12 +10,13 @@ import strawberry
 
 from sharewell.domain import checks
 from sharewell.domain.plan import Reason
+from sharewell.store.paging import OLDEST
 from sharewell_schema.context import Info
 from sharewell_schema.costs import COUNTS
 from sharewell_schema.describe import argument, described, field, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.paging import FIRST, OLDEST, After, Connection, First, connection, how_many, read_id
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_id
 
 USUAL = timedelta(days=90)  #: the window of a ledger or chart where none is asked for
 
@@ -121,7 +122,7 @@ class ReceiptQueries:
         page = await context.services.receipts.ledger(
             context.caller, after=read_id(after, OLDEST), institution=institution,
             since=since or ends - USUAL, until=ends,
-            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(first),
+            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, first),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
         return connection(GiveAndTake, page, after, ledger_key)

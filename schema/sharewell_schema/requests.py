@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
@@ -10,13 +11,16 @@ import strawberry
 
 from sharewell.domain import checks
 from sharewell.domain.requests import RaiseReason, RequestDraft, RequestReason, RequestStatus
-from sharewell.store.requests import WRITTEN, RequestList
+from sharewell.store.paging import NEWEST
+from sharewell.store.requests import SORTS, WRITTEN, RequestFilter, RequestList
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
+from sharewell_schema.filters import codes, some
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
-from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.ordering import Direction, Ordering
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_id
 from sharewell_schema.plain import plain
 from sharewell_schema.receipts import Unfilled
 from sharewell_schema.resources import Resource
@@ -107,6 +111,48 @@ class OpenRequestInput:
     raise_reason: RaiseReason | None = field("Why; required where units are raised, and only there.", default=None)
 
 
+class RequestSort(StrEnum):
+    """What requests can be ordered by."""
+
+    OPENED = "opened"
+    NEEDED_BY = "needed_by"
+    URGENCY = "urgency"
+
+
+described(
+    RequestSort, "What requests can be ordered by.", opened="When they were opened.",
+    needed_by="When the units are needed.", urgency="How urgent they are.",
+)  # fmt: skip
+
+
+@strawberry.input(description="Which requests a list has: those that fulfil all that is said.")
+class RequestFilterInput:
+    resources: list[str] | None = field("For one of the resources with these codes, up to 100.", default=None)
+    institutions: list[UUID] | None = field("Of one of these institutions, as far as you see theirs.", default=None)
+    region: str | None = field("Of institutions of this region.", default=None)
+    statuses: list[RequestStatus] | None = field("That have come just this far.", default=None)
+    reasons: list[RequestReason] | None = field("For one of these reasons.", default=None)
+    urgency_at_least: int | None = field("As urgent as this, 1 to 5, or more.", default=None)
+    needed_before: datetime | None = field("Whose units are needed before this instant.", default=None)
+
+    def read(self) -> RequestFilter:
+        """What of it is asked for, checked."""
+        urgency = self.urgency_at_least
+        return RequestFilter(
+            resources=codes(self.resources, "resources"), institutions=some(self.institutions, "institutions"),
+            region=None if self.region is None else checks.code(self.region, "region"),
+            statuses=some(self.statuses, "statuses"), reasons=some(self.reasons, "reasons"),
+            urgency_at_least=None if urgency is None else checks.units(urgency, "urgencyAtLeast", least=1, most=5),
+            needed_before=None if self.needed_before is None else checks.moment(self.needed_before, "neededBefore"),
+        )  # fmt: skip
+
+
+@strawberry.input(description="What requests are ordered by; those that are alike in it go by their identifiers.")
+class RequestOrderInput:
+    by: RequestSort = field("What they are ordered by.")
+    direction: Direction = field("Which end comes first.", default=Direction.ASC)
+
+
 @strawberry.type(description="What became of openRequest.")
 class OpenRequestPayload:
     request: Request = field("The request as it stands.")
@@ -141,19 +187,25 @@ class RequestQueries:
         ] = None,
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
         status: Annotated[RequestStatus | None, argument("Only those that have come this far.")] = None,
+        filter: Annotated[RequestFilterInput | None, argument("Only those that fulfil all of this.")] = None,  # noqa: A002
+        order_by: Annotated[
+            RequestOrderInput | None, argument("In which order; by default the newest first.")
+        ] = None,
         first: First = FIRST, after: After = None,
     ) -> Connection[Request] | None:  # fmt: skip
+        ordering = Ordering.read(order_by, after, SORTS, ("opened", Direction.DESC))
         asked = RequestList(
-            before=read_id(after, NEWEST), institution=institution,
+            before=read_id(ordering.usual(after), NEWEST), institution=institution,
             resource=None if resource is None else checks.code(resource, "resource"), status=status,
-            first=how_many(first),
+            first=how_many(info, first),
+            matching=(filter or RequestFilterInput()).read(), place=ordering.place,
         )  # fmt: skip
-        if (selected := plain(info, WRITTEN)) is not None:
+        if ordering.place is None and (selected := plain(info, WRITTEN)) is not None:
             written = await info.context.services.requests.write_page(info.context.caller, selected.wanted, **asked)
             return selected.told(written, continued=after is not None)
         page = await info.context.services.requests.page(info.context.caller, **asked)
         await fetch_edges(info, page.items, EDGES)
-        return connection(Request, page, after, id_key)
+        return connection(Request, page, after, ordering.key)
 
 
 @strawberry.type

@@ -72,7 +72,7 @@ class ResourceQueries:
     @query("The catalogue of what can be shared, by code.")
     async def resources(self, info: Info, first: First = FIRST, after: After = None) -> Connection[Resource] | None:
         page = await info.context.services.resources.page(
-            info.context.caller, after=read_code(after), first=how_many(first)
+            info.context.caller, after=read_code(after), first=how_many(info, first)
         )
         return connection(Resource, page, after, code_key)
 

@@ -13,7 +13,6 @@ from sharewell.domain.errors import Invalid
 from sharewell.domain.policy import BETWEEN, Action, Target
 from sharewell.domain.review import AccessState, Holder, Permitted, Reach, Reviewed
 from sharewell.services.reviews import Place
-from sharewell.store.paging import Page
 from sharewell_schema.context import Info
 from sharewell_schema.costs import COUNTS
 from sharewell_schema.describe import argument, described, field, query
@@ -131,7 +130,7 @@ class ReviewQueries:
         known = _action(action)
         page = await info.context.services.reviews.who_can(
             info.context.caller, known, _target(known, id or "any", owner, giver, receiver), after=_read_place(after),
-            first=how_many(first),
+            first=how_many(info, first),
         )  # fmt: skip
         return connection(AbleHolder, page, after, _place)
 
@@ -158,9 +157,9 @@ class ReviewQueries:
             raise Invalid("dormantDays must be 1 to 3650.", field="dormantDays")
         page = await info.context.services.reviews.page(
             info.context.caller, at=at, dormant_after=timedelta(days=dormant_days), after=_read_place(after),
-            first=how_many(first, MOST_LINES),
+            first=how_many(info, first, MOST_LINES),
         )  # fmt: skip
-        lines = Page(tuple(_line(each) for each in page.items), page.has_more)
+        lines = page.told(map(_line, page.items))
         return connection(AccessReviewLine, lines, after, _place)
 
 

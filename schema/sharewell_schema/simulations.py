@@ -166,7 +166,7 @@ class SimulationQueries:
     ) -> Connection[ChangedDecision] | None:
         page = await info.context.services.simulations.changes(
             info.context.caller, read_files(files), since=since, until=until, after=_read_place(after),
-            first=how_many(first),
+            first=how_many(info, first),
         )  # fmt: skip
         return connection(ChangedDecision, page, after, _place)
 

@@ -10,11 +10,12 @@ import strawberry
 
 from sharewell.domain import checks
 from sharewell.domain.surges import LONGEST, SHORT_HOLD, SurgeDraft, SurgeEnding, SurgeReason
+from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import REMARK, OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
-from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
 
 HOURS = LONGEST.total_seconds() / 3600
 
@@ -99,7 +100,7 @@ class SurgeQueries:
         page = await info.context.services.surges.page(
             info.context.caller, before=read_id(after, NEWEST),
             region=None if region is None else checks.code(region, "region"), only_current=only_current,
-            first=how_many(first),
+            first=how_many(info, first),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
         return connection(SurgeMode, page, after, id_key)

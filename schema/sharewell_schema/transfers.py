@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
 import strawberry
 
+from sharewell.domain import checks
 from sharewell.domain.transfers import DeclineReason, TransferState
-from sharewell.store.transfers import WRITTEN, TransferList
+from sharewell.store.paging import NEWEST
+from sharewell.store.transfers import SORTS, WRITTEN, TransferFilter, TransferList
 from sharewell_schema.allocations import Allocation
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
+from sharewell_schema.filters import codes, some
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import REMARK, OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
 from sharewell_schema.offers import Offer
-from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.ordering import Direction, Ordering
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_id
 from sharewell_schema.plain import plain
 from sharewell_schema.requests import Request
 from sharewell_schema.resources import Resource
@@ -152,6 +157,43 @@ class ReturnTransferInput:
     transfer: UUID = field("Which transfer; it must be RECEIVED or RETURN_DUE, and no consumable.")
 
 
+class TransferSort(StrEnum):
+    """What transfers can be ordered by."""
+
+    PROPOSED = "proposed"
+    CHANGED = "changed"
+    QUANTITY = "quantity"
+
+
+described(
+    TransferSort, "What transfers can be ordered by.", proposed="When they were proposed.",
+    changed="When they came to where they stand.", quantity="Units.",
+)  # fmt: skip
+
+
+@strawberry.input(description="Which transfers a list has: those that fulfil all that is said.")
+class TransferFilterInput:
+    resources: list[str] | None = field("Of one of the resources with these codes, up to 100.", default=None)
+    states: list[TransferState] | None = field("That stand at one of these.", default=None)
+    giver: UUID | None = field("That this institution gives.", default=None)
+    receiver: UUID | None = field("That this institution receives.", default=None)
+    changed_since: datetime | None = field("That came to where they stand at this instant or later.", default=None)
+
+    def read(self) -> TransferFilter:
+        """What of it is asked for, checked."""
+        since = self.changed_since
+        return TransferFilter(
+            resources=codes(self.resources, "resources"), states=some(self.states, "states"), giver=self.giver,
+            receiver=self.receiver, changed_since=None if since is None else checks.moment(since, "changedSince"),
+        )
+
+
+@strawberry.input(description="What transfers are ordered by; those that are alike in it go by their identifiers.")
+class TransferOrderInput:
+    by: TransferSort = field("What they are ordered by.")
+    direction: Direction = field("Which end comes first.", default=Direction.ASC)
+
+
 @strawberry.type(description="What became of a step of a transfer.")
 class TransferPayload:
     transfer: Transfer = field("The transfer as it is now.")
@@ -173,18 +215,24 @@ class TransferQueries:
         ] = None,
         state: Annotated[TransferState | None, argument("Only those that stand here.")] = None,
         allocation: Annotated[UUID | None, argument("Only those this run proposed.")] = None,
+        filter: Annotated[TransferFilterInput | None, argument("Only those that fulfil all of this.")] = None,  # noqa: A002
+        order_by: Annotated[
+            TransferOrderInput | None, argument("In which order; by default the newest first.")
+        ] = None,
         first: First = FIRST, after: After = None,
     ) -> Connection[Transfer] | None:  # fmt: skip
+        ordering = Ordering.read(order_by, after, SORTS, ("proposed", Direction.DESC))
         asked = TransferList(
-            before=read_id(after, NEWEST), party=party, state=state, allocation=allocation,
-            first=how_many(first),
+            before=read_id(ordering.usual(after), NEWEST), party=party, state=state, allocation=allocation,
+            first=how_many(info, first),
+            matching=(filter or TransferFilterInput()).read(), place=ordering.place,
         )  # fmt: skip
-        if (selected := plain(info, WRITTEN)) is not None:
+        if ordering.place is None and (selected := plain(info, WRITTEN)) is not None:
             written = await info.context.services.transfers.write_page(info.context.caller, selected.wanted, **asked)
             return selected.told(written, continued=after is not None)
         page = await info.context.services.transfers.page(info.context.caller, **asked)
         await fetch_edges(info, page.items, EDGES)
-        return connection(Transfer, page, after, id_key)
+        return connection(Transfer, page, after, ordering.key)
 
 
 @strawberry.type

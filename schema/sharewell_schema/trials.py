@@ -12,9 +12,10 @@ import strawberry
 from sharewell.domain import checks
 from sharewell.domain.forecast import NAIVE
 from sharewell.domain.trial import CHALLENGER, IN_FORCE, TrialOutcome
+from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info
 from sharewell_schema.describe import argument, described, field, query
-from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.scalars import Json
 
 described(
@@ -101,6 +102,6 @@ class TrialQueries:
     ) -> Connection[ForecastTrial] | None:  # fmt: skip
         page = await info.context.services.trials.page(
             info.context.caller, before=read_id(after, NEWEST),
-            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(first),
+            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, first),
         )  # fmt: skip
         return connection(ForecastTrial, page, after, id_key)

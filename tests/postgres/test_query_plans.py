@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import asyncpg
 import pytest
 
 from sharewell.authz import Authorizer
+from sharewell.domain.offers import OfferStatus
 from sharewell.domain.policy import Action
 from sharewell.domain.principals import Caller, Role
 from sharewell.domain.reader import PLATFORM, reader_of
@@ -50,7 +51,7 @@ from sharewell.store import (
     trials,
 )
 from sharewell.store.database import Database
-from sharewell.store.paging import Places, narrowed
+from sharewell.store.paging import Condition, Listed, Place, Places, counting, narrowed
 from sharewell.store.pools import open_pool
 
 if TYPE_CHECKING:
@@ -261,6 +262,18 @@ def as_seen(
     return Query(narrow, (*arguments, *seen.values), most, reader=reader_of(caller))
 
 
+def in_order(module: Any, name: str, arguments: tuple[Any, ...], behind: tuple[Any, UUID] | None, most: int) -> Query:
+    """A list in another order than its usual one, behind a row or from its start; the later or larger first."""
+    listed = Listed(module.PAGE, arguments).ordered(Place(module.SORTS[name], descending=True, behind=behind))
+    return Query(listed.statement, listed.values, most)
+
+
+def those(statement: str, arguments: tuple[Any, ...], conditions: Iterable[Condition], most: int) -> Query:
+    """The rows of a list that a filter asks for."""
+    listed = Listed(statement, arguments).where(conditions)
+    return Query(listed.statement, listed.values, most)
+
+
 AUTHORIZER = Authorizer.load()
 HOUSE = an_id(1, 7 * IN_A_REGION + 3)
 SMALL = Caller(
@@ -282,6 +295,8 @@ def decided(**asked: Any) -> tuple[Any, ...]:
 A_DAY = {"since": NOW - timedelta(days=10), "until": NOW - timedelta(days=9)}
 AN_OLD_SET = hashlib.md5(b"7", usedforsecurity=False).hexdigest() + hashlib.md5(b"", usedforsecurity=False).hexdigest()
 
+ALL_OFFERS, ALL_REQUESTS = (NEWEST, None, None, False, NOW, 51), (NEWEST, None, None, None, 51)
+ALL_TRANSFERS = ALL_REQUESTS
 QUERIES: Mapping[str, Query] = {
     "decisions of a window, to be decided anew": Query(
         simulations.REPLAY, (NOW - timedelta(days=10), UUID(int=0), NOW - timedelta(days=9), 200), 900
@@ -297,6 +312,44 @@ QUERIES: Mapping[str, Query] = {
     "offers of one": Query(offers.PAGE, (NEWEST, HOUSE, None, False, NOW, 51), 200),
     "offers of a resource": Query(offers.PAGE, (NEWEST, None, BEDS, False, NOW, 51), 400),
     "offers that are open": Query(offers.PAGE, (NEWEST, None, BEDS, True, NOW, 51), 1_000),
+    "offers by the end of their window": in_order(offers, "available_until", ALL_OFFERS, None, 100),
+    "offers by the end of their window, far down": in_order(
+        offers, "available_until", ALL_OFFERS, (NOW - timedelta(days=100), an_id(3, 9_000)), 200
+    ),
+    "offers by quantity, far down": in_order(offers, "quantity", ALL_OFFERS, (5, an_id(3, 9_000)), 200),
+    "offers by expiry, far down": in_order(offers, "expires_on", ALL_OFFERS, ("infinity", an_id(3, 9_000)), 200),
+    "offers that a filter asks for": those(
+        offers.PAGE, ALL_OFFERS,
+        offers.OfferFilter(resources=[BEDS], status=OfferStatus.OPEN, remaining_at_least=3).conditions(), 1_000,
+    ),
+    "offers of a region that a filter asks for": those(
+        offers.PAGE, ALL_OFFERS, offers.OfferFilter(region=REGION).conditions(), 3_000
+    ),
+    "offers, counted": Query(counting(offers.PAGE), (NEWEST, None, None, False, NOW, 10_001), 10_500),
+    "requests by need, far down": in_order(
+        requests, "needed_by", ALL_REQUESTS, (NOW - timedelta(days=100), an_id(4, 9_000)), 200
+    ),
+    "requests by urgency, far down": in_order(requests, "urgency", ALL_REQUESTS, (3, an_id(4, 9_000)), 200),
+    "requests by need, one's own": as_seen(
+        SMALL, Action.VIEW_REQUEST,
+        Listed(requests.PAGE, ALL_REQUESTS).ordered(Place(requests.SORTS["needed_by"], descending=False)).statement,
+        requests.OWNER, ALL_REQUESTS, 200,
+    ),
+    "requests, counted": Query(counting(requests.PAGE), (NEWEST, None, None, None, 10_001), 10_500),
+    "requests, one's own, counted": as_seen(
+        SMALL, Action.VIEW_REQUEST, counting(requests.PAGE), requests.OWNER, (NEWEST, None, None, None, 10_001), 200
+    ),
+    "transfers by change, far down": in_order(
+        transfers, "changed", ALL_TRANSFERS, (NOW, an_id(5, 9_000)), 200
+    ),
+    "transfers by quantity, far down": in_order(transfers, "quantity", ALL_TRANSFERS, (3, an_id(5, 9_000)), 200),
+    "transfers that somebody gives": those(
+        transfers.PAGE, ALL_TRANSFERS, transfers.TransferFilter(giver=HOUSE).conditions(), 200
+    ),
+    "capacity by the moment, far down": in_order(
+        capacity, "as_of", (NEWEST, None, None, 51), (NOW - timedelta(days=10), an_id(2, 209_000)), 200
+    ),
+    "capacity, counted": Query(counting(capacity.PAGE), (NEWEST, None, None, 10_001), 10_500),
     "offers of a region": Query(offers.OPEN_IN_REGION, (REGION, [BEDS], NOW), 1_000, WORKER),
     "offers of a plan": Query(offers.LOCK_THESE, ([an_id(3, n) for n in range(100, 120)],), 100, WORKER),
     "requests": Query(requests.PAGE, (NEWEST, None, None, None, 51), 100),
@@ -443,6 +496,10 @@ QUERIES: Mapping[str, Query] = {
     "persons whose time is over": Query(subjects.DUE, (NOW + timedelta(hours=20), 500), 100, WORKER),
     "keys under an old key": Query(subjects.UNDER, (["old"], 500), 200),
     "decisions": Query(audit.PAGE, (*decided(), NEWEST, 51), 200),
+    "decisions, counted": Query(counting(audit.PAGE), (*decided(), NEWEST, 10_001), 21_000),
+    "decisions, one's own, counted": as_seen(
+        SMALL, Action.READ_AUDIT, counting(audit.PAGE), audit.OWNER, (*decided(), NEWEST, 10_001), 200
+    ),
     "decisions, far down": Query(audit.PAGE, (*decided(), an_id(9, 30_000), 51), 200),
     "decisions of one": Query(audit.PAGE, (*decided(institution=HOUSE), NEWEST, 51), 200),
     "decisions by actor": Query(audit.PAGE, (*decided(actor="client-7"), NEWEST, 51), 200),

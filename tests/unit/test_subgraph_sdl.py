@@ -102,7 +102,8 @@ def test_deeds_count_and_solving_cost_more_than_a_row(sdl: DocumentNode) -> None
         "whatWouldRelieve",
     }  # fmt: skip
     assert {at[1] for at, weight in weights.items() if weight == costs.COUNTS} == {
-        "accessReview", "case", "decisionFacets", "deviationRates", "giveAndTake", "whatCan", "whoCan",
+        "accessReview", "case", "decisionFacets", "deviationRates", "giveAndTake", "totalCount", "totalCountRelation",
+        "whatCan", "whoCan",
     }  # fmt: skip
 
 

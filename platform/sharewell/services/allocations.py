@@ -175,7 +175,7 @@ class AllocationService:
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
         async with self._office.reading(caller) as tx:
             page = await tx.allocations.page(before=before, region=region, resource=resource, first=first)
-        return Page(await told_to(self._office, caller, page.items), page.has_more)
+        return page.told(await told_to(self._office, caller, page.items))
 
     async def _document(self, caller: Caller, id: UUID, hash_of: str) -> bytes:  # noqa: A002
         """A document of a run, which speaks of everybody in it."""

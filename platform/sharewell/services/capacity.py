@@ -17,7 +17,7 @@ from sharewell.services.agreements import shown_to
 from sharewell.services.ids import new_id
 from sharewell.services.office import Office
 from sharewell.store.answered import Wish
-from sharewell.store.paging import Page
+from sharewell.store.paging import Page, Place
 
 MOST_AT_ONCE = 50
 
@@ -61,9 +61,9 @@ class CapacityService:
 
     async def page(
         self, caller: Caller, *, before: UUID, institution: UUID | None, resource: str | None, first: int,
-        exact: bool = False,
+        exact: bool = False, place: Place | None = None,
     ) -> Page[CapacityReport | VeiledReport]:  # fmt: skip
-        """Newest record first; with `exact`, refused where not all of it is exact for the caller."""
+        """Newest record first, or as `place` says; with `exact`, refused where not all is exact for the caller."""
         shown = await shown_to(self._office, caller, SharedDetail.COUNTS, institution)
         if exact:
             target = Target.list("capacity", owner=institution, shared_with=shown.to(institution, resource))
@@ -71,11 +71,12 @@ class CapacityService:
         extent = await self._office.extent(caller, Action.VIEW_CAPACITY, Target.list("capacity", owner=institution))
         async with self._office.reading(caller) as tx:
             page = await tx.capacity.page(
-                before=before, institution=institution, resource=resource, first=first, seen=extent.seen
+                before=before, institution=institution, resource=resource, first=first, seen=extent.seen,
+                place=place,
             )
         targets = {each.id: Target.list("capacity", owner=each.institution) for each in page.items}
         await self._office.shown(caller, Action.VIEW_CAPACITY, extent, targets)
-        return Page(page.items if exact else await self._told(caller, page.items, shown), page.has_more)
+        return page.told(page.items if exact else await self._told(caller, page.items, shown))
 
     async def of_region(self, caller: Caller, region: str, resource: str | None) -> list[RegionCapacity]:
         """What the newest reports of a region add up to, by resource, as far as the caller sees each of them."""

@@ -52,7 +52,7 @@ class CompletenessService:
         async with self._office.act(caller, Action.READ_AUDIT, target) as act:
             await act.record("audit.read", "decision", MANY, {"kind": "audit.reconciled"})
             page = await act.tx.audit.reconciled(before=before, first=first)
-            return Page(tuple(_reconciled(each.decision) for each in page.items), page.has_more)
+            return page.told(_reconciled(each.decision) for each in page.items)
 
 
 def _reconciled(decision: Decision) -> Reconciled:

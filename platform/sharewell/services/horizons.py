@@ -185,7 +185,7 @@ class HorizonService:
         await self._office.allow(caller, Action.VIEW_ALLOCATION, Target.list("allocation"))
         async with self._office.reading(caller) as tx:
             page = await tx.horizons.page(before=before, region=region, first=first)
-        return Page(self._told(caller, page.items), page.has_more)
+        return page.told(self._told(caller, page.items))
 
     def _told(self, caller: Caller, runs: Sequence[HorizonRun]) -> tuple[HorizonRun, ...]:
         """Without the totals over institutions, where the caller may not read the schedules themselves."""

@@ -43,7 +43,7 @@ from sharewell.services.office import Office
 from sharewell.services.simulations import Questions, set_of_then
 from sharewell.store.audit import RecordedDecision
 from sharewell.store.database import Transaction
-from sharewell.store.paging import Page
+from sharewell.store.paging import AndCounted, Page
 from sharewell.store.reviews import ReviewRepository
 
 AT_ONCE: Final = 200  #: registrations looked at in one go
@@ -153,6 +153,7 @@ class ReviewService:
             apps = await tx.clients.apps(at=now)
             rows = await _registrations(tx, after or (Holder.CLIENT, ""), at, first + 1)
             standings = await _standings(tx, rows)
+            total = await ReviewRepository(tx.conn).total(at) if isinstance(first, AndCounted) else None
         reviewed = []
         for row in rows:
             active = row.state(at) is AccessState.ACTIVE
@@ -161,7 +162,7 @@ class ReviewService:
                 registration=row, state=row.state(at), dormant=row.dormant(at, dormant_after), permitted=can
             ))  # fmt: skip
             await asyncio.sleep(0)  # a line is some hundred questions, in which others want to be answered
-        return Page.of(reviewed, first)
+        return replace(Page.of(reviewed, first), total=total)
 
     async def _recorded(self, caller: Caller, asked: Mapping[str, Json]) -> None:
         async with self._office.act(caller, Action.REVIEW_ACCESS, Target.list("client")) as act:

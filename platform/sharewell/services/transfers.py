@@ -128,7 +128,7 @@ class TransferService:
             page = await tx.transfers.page(seen=extent.seen, **asked)
         targets = {each.id: _list_between(each.giver, each.receiver) for each in page.items}
         await self._office.shown(caller, Action.VIEW_TRANSFER, extent, targets)
-        return Page(await self._told(caller, page.items), page.has_more)
+        return page.told(await self._told(caller, page.items))
 
     async def write_page(self, caller: Caller, wanted: Wanted, **asked: Unpack[TransferList]) -> Written:
         """The same, written; permitted, and on record, as `page` is."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sharewell.domain.agreements import Agreement, SharedDetail
 from sharewell.domain.errors import NotFound
 from sharewell.domain.predicate import EVERYTHING, Predicate
-from sharewell.store.paging import SEEN, Page, narrowed, of_parties
+from sharewell.store.paging import LIMIT, NEWEST, SEEN, From, Listed, Page, of_parties
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -78,9 +78,9 @@ class AgreementRepository:
         seen: Predicate = EVERYTHING,
     ) -> Page[Agreement]:  # fmt: skip
         """Newest first."""
-        statement = narrowed(PAGE, seen, [of_parties("giver_id", "receiver_id")], 5)
-        rows = await self._conn.fetch(statement, before, institution, only_in_force, at, first + 1, *seen.values)
-        return Page.of([_agreement(row) for row in rows], first)
+        every = Listed(PAGE, (From(before, NEWEST), institution, only_in_force, at, LIMIT))
+        asked = every.seen(seen, [of_parties("giver_id", "receiver_id")])
+        return await asked.page(self._conn, _agreement, first)
 
 
 def _agreement(row: asyncpg.Record) -> Agreement:

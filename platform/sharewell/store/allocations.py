@@ -11,7 +11,7 @@ import orjson
 
 from sharewell.domain.errors import NotFound, StaleSnapshot
 from sharewell.domain.visibility import coarse
-from sharewell.store.paging import Page
+from sharewell.store.paging import LIMIT, NEWEST, From, Listed, Page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -164,8 +164,8 @@ class AllocationRepository:
         self, *, before: UUID, region: str | None, resource: str | None, first: int
     ) -> Page[Allocation]:
         """Newest first."""
-        rows = await self._conn.fetch(PAGE, before, region, resource, first + 1)
-        return Page.of([_allocation(row) for row in rows], first)
+        asked = Listed(PAGE, (From(before, NEWEST), region, resource, LIMIT))
+        return await asked.page(self._conn, _allocation, first)
 
 
 def _allocation(row: asyncpg.Record) -> Allocation:

@@ -12,7 +12,7 @@ from sharewell.domain.audit import KINDS, Decision, parse_entry
 from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.store.entries import entry_of
-from sharewell.store.paging import SEEN, Page, narrowed, of_owner
+from sharewell.store.paging import LIMIT, NEWEST, SEEN, From, Listed, Page, of_owner
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -130,9 +130,8 @@ class AuditRepository:
     ) -> Page[DecisionHeader]:
         """Newest first, from the one decided before the decision `before` on."""
         await self._conn.execute(PLAN_FOR_THE_FILTERS)
-        statement = narrowed(PAGE, seen, OWNER, 13)
-        rows = await self._conn.fetch(statement, *matching.values(), before, first + 1, *seen.values)
-        return Page.of([DecisionHeader(**row) for row in rows], first)
+        asked = Listed(PAGE, (*matching.values(), From(before, NEWEST), LIMIT)).seen(seen, OWNER)
+        return await asked.page(self._conn, lambda row: DecisionHeader(**row), first)
 
     async def get(self, id: UUID) -> RecordedDecision:  # noqa: A002
         """One decision, read from its entry. Raises `NotFound`."""
@@ -143,8 +142,8 @@ class AuditRepository:
 
     async def reconciled(self, *, before: UUID, first: int) -> Page[RecordedDecision]:
         """Results of reconciliations with ids below `before`, newest first."""
-        rows = await self._conn.fetch(RECONCILED, before, first + 1)
-        return Page.of([_recorded(row) for row in rows], first)
+        asked = Listed(RECONCILED, (From(before, NEWEST), LIMIT))
+        return await asked.page(self._conn, _recorded, first)
 
 
 def _recorded(row: asyncpg.Record) -> RecordedDecision:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sharewell.domain.break_glass import BrokenGlass, GlassEnding, GlassReason
 from sharewell.domain.errors import NotFound
-from sharewell.store.paging import Page
+from sharewell.store.paging import LIMIT, NEWEST, From, Listed, Page
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -64,8 +64,8 @@ class BreakGlassRepository:
 
     async def page(self, *, before: UUID, only_current: bool, at: datetime, first: int) -> Page[BrokenGlass]:
         """Newest first."""
-        rows = await self._conn.fetch(PAGE, before, only_current, at, first + 1)
-        return Page.of([_glass(row) for row in rows], first)
+        asked = Listed(PAGE, (From(before, NEWEST), only_current, at, LIMIT))
+        return await asked.page(self._conn, _glass, first)
 
     async def remarks(self, ids: list[UUID]) -> dict[UUID, str]:
         """What was written beside the reason, by broken glass."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import orjson
@@ -13,7 +14,7 @@ from asyncpg import UniqueViolationError
 from sharewell.domain.capacity import CapacityReport, Mark
 from sharewell.domain.errors import Conflict, NotFound
 from sharewell.domain.predicate import EVERYTHING, Predicate
-from sharewell.store.paging import SEEN, Page, narrowed, of_owner
+from sharewell.store.paging import IN_TURN, LIMIT, NEWEST, SEEN, From, Listed, Page, Place, Sort, of_owner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,8 @@ select {COLUMNS} from sharewell.capacity_report
  order by id desc limit $4
 """
 OWNER = [of_owner("institution_id")]
+#: What reports can be ordered by: nothing of their numbers, which most readers are not told exactly.
+SORTS: Final[Mapping[str, Sort]] = {"recorded": IN_TURN, "as_of": Sort("as_of", "timestamptz", "as_of")}
 #: People who lie in another institution's place, as known at $2: the giver's guests from the moment they came, missing
 #: at the receiver from the moment they left, until their stay ends; at the latest when the need they moved for does.
 _STAYS = """
@@ -180,12 +183,11 @@ class CapacityRepository:
 
     async def page(
         self, *, before: UUID, institution: UUID | None, resource: str | None, first: int,
-        seen: Predicate = EVERYTHING,
+        seen: Predicate = EVERYTHING, place: Place | None = None,
     ) -> Page[CapacityReport]:  # fmt: skip
-        """Newest first."""
-        statement = narrowed(PAGE, seen, OWNER, 4)
-        rows = await self._conn.fetch(statement, before, institution, resource, first + 1, *seen.values)
-        return Page.of([read_report(row) for row in rows], first)
+        """Newest record first, or in the order of `place`."""
+        every = Listed(PAGE, (From(before, NEWEST), institution, resource, LIMIT))
+        return await every.seen(seen, OWNER).page(self._conn, read_report, first, place)
 
 
 def read_report(row: asyncpg.Record) -> CapacityReport:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sharewell.domain.choices import Choice, ChosenReserve, read_fairness, read_reserve
-from sharewell.store.paging import Page
+from sharewell.store.paging import LIMIT, NEWEST, From, Listed, Page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,8 +57,8 @@ class ChoiceRepository:
 
     async def page(self, *, before: UUID, region: str | None, resource: str | None, first: int) -> Page[Choice]:
         """Newest first."""
-        rows = await self._conn.fetch(PAGE, before, region, resource, first + 1)
-        return Page.of([_choice(row) for row in rows], first)
+        asked = Listed(PAGE, (From(before, NEWEST), region, resource, LIMIT))
+        return await asked.page(self._conn, _choice, first)
 
 
 def _members(row: ChosenReserve) -> dict[str, Any]:

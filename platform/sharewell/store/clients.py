@@ -11,7 +11,7 @@ from sharewell.domain.clients import Client, ClientStatus, Edition, Purpose, Rat
 from sharewell.domain.errors import Conflict, NotFound
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.principals import Role
-from sharewell.store.paging import SEEN, Page, narrowed, of_owner
+from sharewell.store.paging import LIMIT, SEEN, From, Listed, Page, of_owner
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -92,9 +92,8 @@ class ClientRepository:
         return client
 
     async def page(self, *, after: str, first: int, seen: Predicate = EVERYTHING) -> Page[Client]:
-        statement = narrowed(PAGE, seen, [of_owner("client.institution")], 2)
-        rows = await self._conn.fetch(statement, after, first + 1, *seen.values)
-        return Page.of([_client(row) for row in rows], first)
+        asked = Listed(PAGE, (From(after, ""), LIMIT)).seen(seen, [of_owner("client.institution")])
+        return await asked.page(self._conn, _client, first)
 
     async def apps(self, *, at: datetime) -> list[Client]:
         """All that people can use."""

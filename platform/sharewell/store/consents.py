@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sharewell.domain.consents import Consent
 from sharewell.domain.errors import NotFound
 from sharewell.domain.predicate import EVERYTHING, Predicate
-from sharewell.store.paging import SEEN, Page, narrowed, of_owner
+from sharewell.store.paging import LIMIT, NEWEST, SEEN, From, Listed, Page, of_owner
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -66,9 +66,8 @@ class ConsentRepository:
         seen: Predicate = EVERYTHING,
     ) -> Page[Consent]:  # fmt: skip
         """Newest first."""
-        statement = narrowed(PAGE, seen, OWNER, 5)
-        rows = await self._conn.fetch(statement, before, institution, only_standing, at, first + 1, *seen.values)
-        return Page.of([_consent(row) for row in rows], first)
+        asked = Listed(PAGE, (From(before, NEWEST), institution, only_standing, at, LIMIT)).seen(seen, OWNER)
+        return await asked.page(self._conn, _consent, first)
 
 
 def _consent(row: asyncpg.Record) -> Consent:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sharewell.domain.deviations import OF_THE_GIVER, Deviation, DeviationKind
 from sharewell.domain.predicate import EVERYTHING, Predicate
-from sharewell.store.paging import SEEN, Page, narrowed, of_owner
+from sharewell.store.paging import LIMIT, NEWEST, SEEN, From, Listed, Page, of_owner
 
 if TYPE_CHECKING:
     import asyncpg
@@ -91,9 +91,8 @@ class DeviationRepository:
         seen: Predicate = EVERYTHING,
     ) -> Page[Deviation]:  # fmt: skip
         """Newest first."""
-        statement = narrowed(PAGE, seen, EITHER, 5)
-        rows = await self._conn.fetch(statement, before, party, kind, transfer, first + 1, *seen.values)
-        return Page.of([_deviation(row) for row in rows], first)
+        asked = Listed(PAGE, (From(before, NEWEST), party, kind, transfer, LIMIT)).seen(seen, EITHER)
+        return await asked.page(self._conn, _deviation, first)
 
     async def tallies(self, since: datetime, until: datetime) -> list[OperatorTally]:
         """Every operator that answered transfers in the window."""

@@ -9,7 +9,7 @@ from uuid import UUID
 from sharewell.domain.drift import Outcome, Watch, WatchState
 from sharewell.domain.forecast import MILLI
 from sharewell.domain.predicate import EVERYTHING, Predicate
-from sharewell.store.paging import SEEN, Page, narrowed, of_owner
+from sharewell.store.paging import LIMIT, OLDEST, SEEN, Listed, Page, begins, of_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -113,9 +113,9 @@ class DriftRepository:
         seen: Predicate = EVERYTHING,
     ) -> Page[Watch]:  # fmt: skip
         """Series that drift, by resource and institution."""
-        statement = narrowed(DRIFTING, seen, [of_owner("institution_id")], 5)
-        rows = await self._conn.fetch(statement, institution, resource, *after, first + 1, *seen.values)
-        return Page.of([_watch(row) for row in rows], first)
+        every = Listed(DRIFTING, (institution, resource, *begins(after, ("", OLDEST)), LIMIT))
+        asked = every.seen(seen, [of_owner("institution_id")])
+        return await asked.page(self._conn, _watch, first)
 
 
 def _watch(row: asyncpg.Record) -> Watch:

@@ -13,7 +13,7 @@ import orjson
 from sharewell.domain.capacity import MEASURES
 from sharewell.domain.errors import NotFound
 from sharewell.store.bulk import add_rows
-from sharewell.store.paging import Page
+from sharewell.store.paging import LIMIT, NEWEST, From, Listed, Page
 
 if TYPE_CHECKING:
     import asyncpg
@@ -116,8 +116,8 @@ class FeedRepository:
 
     async def page(self, *, before: UUID, format: str | None, first: int) -> Page[FeedRecord]:  # noqa: A002
         """Newest first."""
-        rows = await self._conn.fetch(PAGE, before, format, first + 1)
-        return Page.of([_feed(row) for row in rows], first)
+        asked = Listed(PAGE, (From(before, NEWEST), format, LIMIT))
+        return await asked.page(self._conn, _feed, first)
 
     async def add(self, feed: FeedRecord) -> None:
         f = feed

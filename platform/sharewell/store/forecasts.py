@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sharewell.domain.forecast import MILLI, Forecast, ForecastSum
 from sharewell.store.bulk import add_rows
-from sharewell.store.paging import Page
+from sharewell.store.paging import LIMIT, NEWEST, From, Listed, Page, begins
 
 if TYPE_CHECKING:
     import asyncpg
@@ -128,8 +128,8 @@ class ForecastRepository:
         self, *, resource: str, region: str | None, since: date, after: tuple[str, date], first: int
     ) -> Page[ForecastSum]:
         """The newest of each region ("": all together; None: of each) and day from `since` on, in that order."""
-        rows = await self._conn.fetch(SUMS, resource, region, since, *after, first + 1)
-        return Page.of([_sum(row) for row in rows], first)
+        asked = Listed(SUMS, (resource, region, since, *begins(after, ("", date.min)), LIMIT))
+        return await asked.page(self._conn, _sum, first)
 
     async def run_on(self, resource: str, data_sha256: str) -> ForecastRun | None:
         """The run that learned from exactly this data, if there is one."""
@@ -152,8 +152,8 @@ class ForecastRepository:
 
     async def runs(self, *, before: UUID, resource: str | None, first: int) -> Page[ForecastRun]:
         """Newest first."""
-        rows = await self._conn.fetch(RUNS, before, resource, first + 1)
-        return Page.of([ForecastRun(**row) for row in rows], first)
+        asked = Listed(RUNS, (From(before, NEWEST), resource, LIMIT))
+        return await asked.page(self._conn, lambda row: ForecastRun(**row), first)
 
     async def newest_for(self, region: str, resource: str, day: date) -> dict[UUID, Forecast]:
         """By institution, what is expected of `day`."""
@@ -169,8 +169,8 @@ class ForecastRepository:
         self, *, institution: UUID, resource: str | None, since: date, after: tuple[str, date], first: int
     ) -> Page[Forecast]:
         """Newest forecast of each resource and day from `since` on, in that order."""
-        rows = await self._conn.fetch(PAGE, institution, resource, since, *after, first + 1)
-        return Page.of([read_forecast(row) for row in rows], first)
+        asked = Listed(PAGE, (institution, resource, since, *begins(after, ("", date.min)), LIMIT))
+        return await asked.page(self._conn, read_forecast, first)
 
 
 def read_forecast(row: asyncpg.Record) -> Forecast:

@@ -20,7 +20,7 @@ from sharewell.store.bulk import add_rows
 from sharewell.store.capacity import COLUMNS as REPORT
 from sharewell.store.capacity import STANDS, read_report
 from sharewell.store.forecasts import FORECAST, read_forecast
-from sharewell.store.paging import SEEN, Page, narrowed, of_owner
+from sharewell.store.paging import LIMIT, NEWEST, SEEN, From, Listed, Page, narrowed, of_owner
 
 if TYPE_CHECKING:
     import asyncpg
@@ -273,7 +273,8 @@ class HorizonRepository:
 
     async def page(self, *, before: UUID, region: str | None, first: int) -> Page[HorizonRun]:
         """Newest first."""
-        return Page.of([_run(row) for row in await self._conn.fetch(PAGE, before, region, first + 1)], first)
+        asked = Listed(PAGE, (From(before, NEWEST), region, LIMIT))
+        return await asked.page(self._conn, _run, first)
 
     async def runs(self, id: UUID) -> list[UUID]:  # noqa: A002
         """The runs that day 0 of a schedule is, one for each resource with requests."""

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict, Unpack
 from uuid import UUID
 
 from asyncpg import UniqueViolationError
 
 from sharewell.domain.errors import Conflict, NotFound
 from sharewell.domain.institutions import Institution, InstitutionKind, InstitutionStatus
-from sharewell.store.paging import Page
+from sharewell.store.paging import (
+    IN_TURN,
+    LIMIT,
+    OLDEST,
+    SEEN,
+    Condition,
+    From,
+    Listed,
+    Page,
+    Place,
+    Sort,
+    any_of,
+)
 from sharewell.store.written import Columns, Wanted, Written, degrees, moment, named, optional, text, uuid, write_page
 
 if TYPE_CHECKING:
@@ -29,7 +43,7 @@ STANDING = "select status from sharewell.institution where id = $1"
 SET_STATUS = "update sharewell.institution set status = $2, decision_id = $3 where id = $1 returning true"
 PAGE = f"""
 select {_COLUMNS} from sharewell.institution
- where id > $1 and ($2::text is null or region = $2) order by id limit $3
+ where id > $1 and {SEEN} and ($2::text is null or region = $2) order by id limit $3
 """
 WRITTEN = Columns({
     "id": uuid("id"), "code": text("code"), "name": text("name"), "kind": named("kind", InstitutionKind),
@@ -39,12 +53,40 @@ WRITTEN = Columns({
 }, parties=())  # fmt: skip
 
 
+SORTS: Final[Mapping[str, Sort]] = {
+    "registered": IN_TURN,
+    "name": Sort("name", "text", "name"),
+    "code": Sort("code", "text", "code"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstitutionFilter:
+    """Which institutions are wanted; None: all."""
+
+    regions: Sequence[str] | None = None
+    kinds: Sequence[InstitutionKind] | None = None
+    statuses: Sequence[InstitutionStatus] | None = None
+    codes: Sequence[str] | None = None
+    text: str | None = None  #: in the name or the code, in capitals or not
+
+    def conditions(self) -> Iterator[Condition]:
+        yield from any_of("region", "text", self.regions)
+        yield from any_of("kind", "text", self.kinds)
+        yield from any_of("status", "text", self.statuses)
+        yield from any_of("code", "text", self.codes)
+        if self.text is not None:
+            yield Condition("strpos(lower(name || e'\\n' || code), lower({0}::text)) > 0", (self.text,))
+
+
 class InstitutionList(TypedDict):
     """Which institutions, from where on, and how many."""
 
     after: UUID
     region: str | None
     first: int
+    matching: NotRequired[InstitutionFilter]
+    place: NotRequired[Place | None]  #: in another order than that of being taken in; then `after` says nothing
 
 
 class InstitutionRepository:
@@ -93,17 +135,20 @@ class InstitutionRepository:
             raise NotFound(f"no institution has the id {id}.", field="institution")
 
     async def page(self, **asked: Unpack[InstitutionList]) -> Page[Institution]:
-        """In the order they were taken in."""
-        rows = await self._conn.fetch(PAGE, *_values(asked))
-        return Page.of([_institution(row) for row in rows], asked["first"])
+        """In the order they were taken in, or in that of the place asked for."""
+        return await _listed(asked).page(self._conn, _institution, asked["first"], asked.get("place"))
 
     async def write_page(self, wanted: Wanted, **asked: Unpack[InstitutionList]) -> Written:
-        """The same, written."""
-        return await write_page(self._conn, WRITTEN, wanted, PAGE, _values(asked), limit=3, told=False)
+        """The same, in the order they were taken in, written."""
+        listed = _listed(asked)
+        return await write_page(
+            self._conn, WRITTEN, wanted, listed.statement, listed.given(asked["first"]), limit=3, told=False
+        )
 
 
-def _values(asked: InstitutionList) -> tuple[object, ...]:
-    return asked["after"], asked["region"], asked["first"] + 1
+def _listed(asked: InstitutionList) -> Listed:
+    values = From(asked["after"], OLDEST), asked["region"], LIMIT
+    return Listed(PAGE, values).where(asked.get("matching", InstitutionFilter()).conditions())
 
 
 def _institution(row: asyncpg.Record) -> Institution:

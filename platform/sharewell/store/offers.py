@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict, Unpack
 from uuid import UUID
 
 from sharewell.domain.errors import NotFound
 from sharewell.domain.offers import Offer, OfferStatus
 from sharewell.domain.predicate import EVERYTHING, Predicate
-from sharewell.store.paging import SEEN, Page, narrowed, of_owner
+from sharewell.store.paging import (
+    IN_TURN,
+    LIMIT,
+    NEWEST,
+    SEEN,
+    Condition,
+    From,
+    Listed,
+    Page,
+    Place,
+    Sort,
+    any_of,
+    in_region,
+    of_owner,
+)
 from sharewell.store.written import (
     Columns,
     Wanted,
@@ -24,7 +40,7 @@ from sharewell.store.written import (
 )
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
 
     import asyncpg
 
@@ -65,6 +81,47 @@ WRITTEN = Columns({
 }, parties=("institution_id",))  # fmt: skip
 
 
+#: What offers can be ordered by. Whoever sees an offer is told all its numbers exactly.
+SORTS: Final[Mapping[str, Sort]] = {
+    "published": IN_TURN,
+    "available_until": Sort("available_until", "timestamptz", "available_until"),
+    "quantity": Sort("quantity", "integer", "quantity"),
+    "expires_on": Sort("case when expires_on is null then 'infinity' else expires_on end", "date", "expires_on"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferFilter:
+    """Which offers are wanted; None: all."""
+
+    resources: Sequence[str] | None = None
+    institutions: Sequence[UUID] | None = None
+    region: str | None = None
+    status: OfferStatus | None = None
+    available_at: datetime | None = None
+    available_within: tuple[datetime, datetime] | None = None  #: at some moment from the one to the other
+    expires_before: date | None = None
+    remaining_at_least: int | None = None
+
+    def conditions(self) -> Iterator[Condition]:
+        yield from any_of("resource", "text", self.resources)
+        yield from any_of("institution_id", "uuid", self.institutions)
+        yield from in_region("institution_id", self.region)
+        yield from any_of("status", "text", None if self.status is None else [self.status])
+        if self.available_at is not None:
+            yield _within(self.available_at, self.available_at)
+        if self.available_within is not None:
+            yield _within(*self.available_within)
+        if self.expires_before is not None:
+            yield Condition("expires_on < {0}::date", (self.expires_before,))
+        if self.remaining_at_least is not None:
+            yield Condition("status = 'open' and quantity - promised >= {0}::integer", (self.remaining_at_least,))
+
+
+def _within(start: datetime, end: datetime) -> Condition:
+    return Condition("available_from <= {1}::timestamptz and available_until >= {0}::timestamptz", (start, end))
+
+
 class OfferList(TypedDict):
     """Which offers, from where on, and how many."""
 
@@ -73,6 +130,8 @@ class OfferList(TypedDict):
     resource: str | None
     only_open: bool
     first: int
+    matching: NotRequired[OfferFilter]
+    place: NotRequired[Place | None]  #: in another order than newest first; then `before` says nothing
 
 
 class OfferRepository:
@@ -108,22 +167,22 @@ class OfferRepository:
         return {row["id"]: _offer(row) for row in await self._conn.fetch(LOCK_THESE, ids)}
 
     async def page(self, *, at: datetime, seen: Predicate = EVERYTHING, **asked: Unpack[OfferList]) -> Page[Offer]:
-        """Newest first."""
-        rows = await self._conn.fetch(narrowed(PAGE, seen, OWNER, 6), *_values(asked, at), *seen.values)
-        return Page.of([_offer(row) for row in rows], asked["first"])
+        """Newest first, or in the order of the place asked for."""
+        return await _listed(asked, at).seen(seen, OWNER).page(self._conn, _offer, asked["first"], asked.get("place"))
 
     async def write_page(
         self, wanted: Wanted, *, at: datetime, seen: Predicate, told: bool, **asked: Unpack[OfferList]
     ) -> Written:
-        """The same, written."""
-        values = (*_values(asked, at), *seen.values)
+        """The same, newest first, written."""
+        listed = _listed(asked, at).seen(seen, OWNER)
         return await write_page(
-            self._conn, WRITTEN, wanted, narrowed(PAGE, seen, OWNER, 6), values, limit=6, told=told
+            self._conn, WRITTEN, wanted, listed.statement, listed.given(asked["first"]), limit=6, told=told
         )
 
 
-def _values(asked: OfferList, at: datetime) -> tuple[object, ...]:
-    return asked["before"], asked["institution"], asked["resource"], asked["only_open"], at, asked["first"] + 1
+def _listed(asked: OfferList, at: datetime) -> Listed:
+    values = From(asked["before"], NEWEST), asked["institution"], asked["resource"], asked["only_open"], at, LIMIT
+    return Listed(PAGE, values).where(asked.get("matching", OfferFilter()).conditions())
 
 
 def _offer(row: asyncpg.Record) -> Offer:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sharewell.domain.errors import NotFound
 from sharewell.domain.overrides import Override, OverrideCode, OverrideKind
 from sharewell.domain.predicate import EVERYTHING, Predicate
-from sharewell.store.paging import SEEN, Page, narrowed, of_owner
+from sharewell.store.paging import LIMIT, NEWEST, SEEN, From, Listed, Page, of_owner
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -79,9 +79,8 @@ class OverrideRepository:
         self, *, before: UUID, party: UUID | None, code: str | None, first: int, seen: Predicate = EVERYTHING
     ) -> Page[Override]:
         """Newest first."""
-        statement = narrowed(PAGE, seen, EITHER, 4)
-        rows = await self._conn.fetch(statement, before, party, code, first + 1, *seen.values)
-        return Page.of([_override(row) for row in rows], first)
+        asked = Listed(PAGE, (From(before, NEWEST), party, code, LIMIT)).seen(seen, EITHER)
+        return await asked.page(self._conn, _override, first)
 
     async def remarks(self, ids: list[UUID]) -> dict[UUID, str]:
         """What was written about these, by override; those without a remark are left out."""

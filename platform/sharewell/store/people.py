@@ -11,7 +11,7 @@ from sharewell.domain.errors import Conflict, NotFound
 from sharewell.domain.people import Person, PersonStatus
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.principals import Role
-from sharewell.store.paging import SEEN, Page, narrowed, of_owner
+from sharewell.store.paging import LIMIT, OLDEST, SEEN, From, Listed, Page, of_owner
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -102,9 +102,8 @@ class PersonRepository:
         return person
 
     async def page(self, *, after: UUID, first: int, seen: Predicate = EVERYTHING) -> Page[Person]:
-        statement = narrowed(PAGE, seen, [of_owner("person.institution")], 2)
-        rows = await self._conn.fetch(statement, after, first + 1, *seen.values)
-        return Page.of([_person(row) for row in rows], first)
+        asked = Listed(PAGE, (From(after, OLDEST), LIMIT)).seen(seen, [of_owner("person.institution")])
+        return await asked.page(self._conn, _person, first)
 
     async def invited(self, invitation: bytes, *, at: datetime) -> Person | None:
         """Whoever was sent this invitation, if it still holds; locked until the transaction ends."""

@@ -21,7 +21,7 @@ from sharewell.domain.policy_versions import (
     Weight,
 )
 from sharewell.store.artifacts import keep_artifact
-from sharewell.store.paging import Page
+from sharewell.store.paging import LIMIT, From, Listed, Page
 
 if TYPE_CHECKING:
     import asyncpg
@@ -141,8 +141,8 @@ class PolicyVersionRepository:
 
     async def page(self, *, before: int, state: VersionState | None, first: int) -> Page[PolicyVersion]:
         """Newest first."""
-        rows = await self._conn.fetch(PAGE, before, state, first + 1)
-        return Page.of([_version(row) for row in rows], first)
+        asked = Listed(PAGE, (From(before, 2**31 - 1), state, LIMIT))
+        return await asked.page(self._conn, _version, first)
 
     async def newest_shipped(self) -> PolicyVersion | None:
         row = await self._conn.fetchrow(NEWEST_SHIPPED)

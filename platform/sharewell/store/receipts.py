@@ -10,7 +10,7 @@ from sharewell.domain.fairness import Receipt
 from sharewell.domain.plan import Reason
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.visibility import SMALL
-from sharewell.store.paging import SEEN, Page, narrowed, of_owner
+from sharewell.store.paging import LIMIT, OLDEST, SEEN, From, Listed, Page, narrowed, of_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -198,11 +198,9 @@ class ReceiptRepository:
         first: int, seen: Predicate = EVERYTHING,
     ) -> Page[GiveAndTake]:  # fmt: skip
         """Give and take by institution, in order of their ids."""
-        statement = narrowed(LEDGER, seen, [of_owner("i.id")], 6)
-        rows = await self._conn.fetch(
-            statement, after, institution, since, until, resource, first + 1, *seen.values
-        )
-        return Page.of([GiveAndTake(**row) for row in rows], first)
+        every = Listed(LEDGER, (From(after, OLDEST), institution, since, until, resource, LIMIT))
+        asked = every.seen(seen, [of_owner("i.id")])
+        return await asked.page(self._conn, lambda row: GiveAndTake(**row), first)
 
 
 def _left_open(row: asyncpg.Record) -> LeftOpen:

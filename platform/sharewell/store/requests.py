@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict, Unpack
 from uuid import UUID
 
 from sharewell.domain.errors import NotFound
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.requests import RaiseReason, Request, RequestReason, RequestStatus
-from sharewell.store.paging import SEEN, Page, narrowed, of_owner
+from sharewell.store.paging import (
+    IN_TURN,
+    LIMIT,
+    NEWEST,
+    SEEN,
+    Condition,
+    From,
+    Listed,
+    Page,
+    Place,
+    Sort,
+    any_of,
+    in_region,
+    of_owner,
+)
 from sharewell.store.written import Columns, Wanted, Written, moment, named, number, optional, text, uuid, write_page
 
 if TYPE_CHECKING:
@@ -56,6 +72,38 @@ WRITTEN = Columns({
 }, parties=("institution_id",))  # fmt: skip
 
 
+#: What requests can be ordered by. Whoever sees a request is told all its numbers exactly.
+SORTS: Final[Mapping[str, Sort]] = {
+    "opened": IN_TURN,
+    "needed_by": Sort("needed_by", "timestamptz", "needed_by"),
+    "urgency": Sort("urgency", "smallint", "urgency"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFilter:
+    """Which requests are wanted; None: all."""
+
+    resources: Sequence[str] | None = None
+    institutions: Sequence[UUID] | None = None
+    region: str | None = None
+    statuses: Sequence[RequestStatus] | None = None
+    reasons: Sequence[RequestReason] | None = None
+    urgency_at_least: int | None = None
+    needed_before: datetime | None = None
+
+    def conditions(self) -> Iterator[Condition]:
+        yield from any_of("resource", "text", self.resources)
+        yield from any_of("institution_id", "uuid", self.institutions)
+        yield from in_region("institution_id", self.region)
+        yield from any_of("status", "text", self.statuses)
+        yield from any_of("reason", "text", self.reasons)
+        if self.urgency_at_least is not None:
+            yield Condition("urgency >= {0}::smallint", (self.urgency_at_least,))
+        if self.needed_before is not None:
+            yield Condition("needed_by < {0}::timestamptz", (self.needed_before,))
+
+
 class RequestList(TypedDict):
     """Which requests, from where on, and how many."""
 
@@ -64,6 +112,8 @@ class RequestList(TypedDict):
     resource: str | None
     status: str | None
     first: int
+    matching: NotRequired[RequestFilter]
+    place: NotRequired[Place | None]  #: in another order than newest first; then `before` says nothing
 
 
 class RequestRepository:
@@ -105,22 +155,22 @@ class RequestRepository:
         return [_request(row) for row in await self._conn.fetch(ENDED, at)]
 
     async def page(self, *, seen: Predicate = EVERYTHING, **asked: Unpack[RequestList]) -> Page[Request]:
-        """Newest first."""
-        rows = await self._conn.fetch(narrowed(PAGE, seen, OWNER, 5), *_values(asked), *seen.values)
-        return Page.of([_request(row) for row in rows], asked["first"])
+        """Newest first, or in the order of the place asked for."""
+        return await _listed(asked).seen(seen, OWNER).page(self._conn, _request, asked["first"], asked.get("place"))
 
     async def write_page(
         self, wanted: Wanted, *, seen: Predicate, told: bool, **asked: Unpack[RequestList]
     ) -> Written:
-        """The same, written."""
-        values = (*_values(asked), *seen.values)
+        """The same, newest first, written."""
+        listed = _listed(asked).seen(seen, OWNER)
         return await write_page(
-            self._conn, WRITTEN, wanted, narrowed(PAGE, seen, OWNER, 5), values, limit=5, told=told
+            self._conn, WRITTEN, wanted, listed.statement, listed.given(asked["first"]), limit=5, told=told
         )
 
 
-def _values(asked: RequestList) -> tuple[object, ...]:
-    return asked["before"], asked["institution"], asked["resource"], asked["status"], asked["first"] + 1
+def _listed(asked: RequestList) -> Listed:
+    values = From(asked["before"], NEWEST), asked["institution"], asked["resource"], asked["status"], LIMIT
+    return Listed(PAGE, values).where(asked.get("matching", RequestFilter()).conditions())
 
 
 def _request(row: asyncpg.Record) -> Request:

@@ -8,7 +8,7 @@ from asyncpg import UniqueViolationError
 
 from sharewell.domain.errors import Conflict, NotFound
 from sharewell.domain.resources import Resource, ResourceKind
-from sharewell.store.paging import Page
+from sharewell.store.paging import LIMIT, From, Listed, Page
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -52,7 +52,8 @@ class ResourceRepository:
         return {row["code"]: _resource(row) for row in await self._conn.fetch(BY_CODES, codes)}
 
     async def page(self, *, after: str, first: int) -> Page[Resource]:
-        return Page.of([_resource(row) for row in await self._conn.fetch(PAGE, after, first + 1)], first)
+        asked = Listed(PAGE, (From(after, ""), LIMIT))
+        return await asked.page(self._conn, _resource, first)
 
 
 def _resource(row: asyncpg.Record) -> Resource:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sharewell.domain.clients import Purpose
 from sharewell.domain.principals import Role
 from sharewell.domain.review import Holder, Registration
+from sharewell.store.paging import COUNTED, OLDEST, Total, counting
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -54,6 +55,12 @@ class ReviewRepository:
     async def people(self, after: UUID, at: datetime, first: int) -> list[Registration]:
         """At most `first`, by their random ids."""
         return [_registration(row) for row in await self._conn.fetch(PEOPLE, after, at, first)]
+
+    async def total(self, at: datetime) -> Total:
+        """How many clients and people there were."""
+        clients = await self._conn.fetchval(counting(CLIENTS), "", at, COUNTED + 1)
+        people = await self._conn.fetchval(counting(PEOPLE), OLDEST, at, COUNTED + 1)
+        return Total.of(clients + people)
 
 
 def _registration(row: asyncpg.Record) -> Registration:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sharewell.domain.errors import NotFound
 from sharewell.domain.surges import SurgeEnding, SurgeMode, SurgeReason
-from sharewell.store.paging import Page
+from sharewell.store.paging import LIMIT, NEWEST, From, Listed, Page
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -100,8 +100,8 @@ class SurgeRepository:
         self, *, before: UUID, region: str | None, only_current: bool, at: datetime, first: int
     ) -> Page[SurgeMode]:
         """Newest first."""
-        rows = await self._conn.fetch(PAGE, before, region, only_current, at, first + 1)
-        return Page.of([_surge(row) for row in rows], first)
+        asked = Listed(PAGE, (From(before, NEWEST), region, only_current, at, LIMIT))
+        return await asked.page(self._conn, _surge, first)
 
     async def remarks(self, ids: list[UUID]) -> dict[UUID, str]:
         """What was written about their declaration, by surge mode."""

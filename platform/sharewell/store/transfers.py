@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict, Unpack
 from uuid import UUID
 
 from sharewell.domain.answers import PlanAnswers
 from sharewell.domain.errors import NotFound
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.transfers import DeclineReason, Transfer, TransferState
-from sharewell.store.paging import SEEN, Page, narrowed, of_parties
+from sharewell.store.paging import (
+    IN_TURN,
+    LIMIT,
+    NEWEST,
+    SEEN,
+    Condition,
+    From,
+    Listed,
+    Page,
+    Place,
+    Sort,
+    any_of,
+    of_parties,
+)
 from sharewell.store.written import Columns, Wanted, Written, moment, named, number, optional, text, uuid, write_page
 
 if TYPE_CHECKING:
@@ -119,6 +133,36 @@ WRITTEN = Columns({
 }, parties=("giver_id", "receiver_id"))  # fmt: skip
 
 
+#: What transfers can be ordered by. Both parties are told the units exactly; a reason, of which they are not told
+#: everything, is nothing to order or to search by.
+SORTS: Final[Mapping[str, Sort]] = {
+    "proposed": IN_TURN,
+    "changed": Sort("changed_at", "timestamptz", "changed_at"),
+    "quantity": Sort("quantity", "integer", "quantity"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferFilter:
+    """Which transfers are wanted; None: all."""
+
+    resources: Sequence[str] | None = None
+    states: Sequence[TransferState] | None = None
+    giver: UUID | None = None
+    receiver: UUID | None = None
+    changed_since: datetime | None = None
+
+    def conditions(self) -> Iterator[Condition]:
+        yield from any_of("resource", "text", self.resources)
+        yield from any_of("state", "text", self.states)
+        if self.giver is not None:
+            yield Condition("giver_id = {0}::uuid", (self.giver,))
+        if self.receiver is not None:
+            yield Condition("receiver_id = {0}::uuid", (self.receiver,))
+        if self.changed_since is not None:
+            yield Condition("changed_at >= {0}::timestamptz", (self.changed_since,))
+
+
 class TransferList(TypedDict):
     """Which transfers, from where on, and how many."""
 
@@ -127,6 +171,8 @@ class TransferList(TypedDict):
     state: str | None
     allocation: UUID | None
     first: int
+    matching: NotRequired[TransferFilter]
+    place: NotRequired[Place | None]  #: in another order than newest first; then `before` says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,22 +279,22 @@ class TransferRepository:
         return {row["id"]: _transfer(row) for row in await self._conn.fetch(BY_IDS, ids)}
 
     async def page(self, *, seen: Predicate = EVERYTHING, **asked: Unpack[TransferList]) -> Page[Transfer]:
-        """Newest first."""
-        rows = await self._conn.fetch(narrowed(PAGE, seen, PARTIES, 5), *_values(asked), *seen.values)
-        return Page.of([_transfer(row) for row in rows], asked["first"])
+        """Newest first, or in the order of the place asked for."""
+        return await _listed(asked).seen(seen, PARTIES).page(self._conn, _transfer, asked["first"], asked.get("place"))
 
     async def write_page(
         self, wanted: Wanted, *, seen: Predicate, told: bool, **asked: Unpack[TransferList]
     ) -> Written:
-        """The same, written; nothing can be wanted of the reason."""
-        values = (*_values(asked), *seen.values)
+        """The same, newest first, written; nothing can be wanted of the reason."""
+        listed = _listed(asked).seen(seen, PARTIES)
         return await write_page(
-            self._conn, WRITTEN, wanted, narrowed(PAGE, seen, PARTIES, 5), values, limit=5, told=told
+            self._conn, WRITTEN, wanted, listed.statement, listed.given(asked["first"]), limit=5, told=told
         )
 
 
-def _values(asked: TransferList) -> tuple[object, ...]:
-    return asked["before"], asked["party"], asked["state"], asked["allocation"], asked["first"] + 1
+def _listed(asked: TransferList) -> Listed:
+    values = From(asked["before"], NEWEST), asked["party"], asked["state"], asked["allocation"], LIMIT
+    return Listed(PAGE, values).where(asked.get("matching", TransferFilter()).conditions())
 
 
 def _transfer(row: asyncpg.Record) -> Transfer:

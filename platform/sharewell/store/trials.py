@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sharewell.domain.trial import ForecastTrial, TrialOutcome
-from sharewell.store.paging import Page
+from sharewell.store.paging import LIMIT, From, Listed, Page
+from sharewell.store.paging import NEWEST as LAST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +74,8 @@ class TrialRepository:
 
     async def page(self, *, before: UUID, resource: str | None, first: int) -> Page[ForecastTrial]:
         """Newest first."""
-        return Page.of([_trial(row) for row in await self._conn.fetch(PAGE, before, resource, first + 1)], first)
+        asked = Listed(PAGE, (From(before, LAST_ID), resource, LIMIT))
+        return await asked.page(self._conn, _trial, first)
 
 
 def _one(row: asyncpg.Record | None) -> ForecastTrial | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sharewell.store.paging import Page
+from sharewell.store.paging import LIMIT, From, Listed, Page
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -85,5 +85,5 @@ class WitnessRepository:
 
     async def refusals(self, *, before: int, origin: str | None, first: int) -> Page[Refusal]:
         """Newest first, with ids below `before`."""
-        rows = await self._conn.fetch(REFUSALS, before, origin, first + 1)
-        return Page.of([Refusal(**row) for row in rows], first)
+        asked = Listed(REFUSALS, (From(before, 2**63 - 1), origin, LIMIT))
+        return await asked.page(self._conn, lambda row: Refusal(**row), first)

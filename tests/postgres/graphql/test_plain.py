@@ -48,6 +48,27 @@ FIELDS = {
     "Institution": "id code name kind region latitude longitude equityGroup status registeredAt",
 }  # fmt: skip
 LISTS = {"offers": "Offer", "requests": "Request", "transfers": "Transfer", "institutions": "Institution"}
+SORTS = {
+    "offers": "PUBLISHED AVAILABLE_UNTIL QUANTITY EXPIRES_ON", "requests": "OPENED NEEDED_BY URGENCY",
+    "transfers": "PROPOSED CHANGED QUANTITY", "institutions": "REGISTERED NAME CODE",
+}  # fmt: skip
+MOMENT = '"2026-03-01T12:00:00.1Z"'
+FILTERS = {
+    "offers": [
+        'resources: ["bed.adult", "ventilator"]', "resources: []", "status: OPEN", f"availableAt: {MOMENT}",
+        'availableWithin: {since: "2026-01-01T00:00:00Z", until: "2026-03-01T00:00:00Z"}', 'region: "us-nj"',
+        'expiresBefore: "2026-02-28"', "remainingAtLeast: 2", "remainingAtLeast: 0",
+    ],
+    "requests": [
+        "statuses: [OPEN, EXPIRED]", "reasons: [SURGE]", "urgencyAtLeast: 5", "urgencyAtLeast: 6",
+        f"neededBefore: {MOMENT}", 'region: "coast"', 'resources: ["bed.adult"]',
+    ],
+    "transfers": ["states: [DECLINED, RETURN_DUE]", f"changedSince: {MOMENT}", 'resources: ["ventilator"]'],
+    "institutions": [
+        'regions: ["us-nj", "coast"]', "kinds: [HOSPITAL]", "statuses: [ACTIVE, OBSERVED]", 'codes: ["hard-1"]',
+        'text: "HARD"', 'text: "%"', 'text: " "',
+    ],
+}  # fmt: skip
 PAGE_INFO = "hasNextPage hasPreviousPage startCursor endCursor e: endCursor __typename"
 NO_COLUMNS = {
     "Offer": "institution { code }", "Request": "resourceLine { name }", "Transfer": "reason",
@@ -56,7 +77,7 @@ NO_COLUMNS = {
 STORED = "select body from audit.entry order by staged_id"
 
 
-async def _fill(dsn: str, houses: Mapping[str, str]) -> dict[str, list[str]]:
+async def fill(dsn: str, houses: Mapping[str, str]) -> dict[str, list[str]]:
     """Rows as they would never be made, behind every check but those of the tables themselves; their ids by noun."""
     conn = await asyncpg.connect(dsn)
     chance = Random("rows")
@@ -148,6 +169,8 @@ class Queries:
         parts = self._chance.sample(
             ["nodes", "nodes", "edges", "pageInfo", "again: nodes", "__typename"], self._chance.randint(1, 4)
         )
+        if self._chance.random() < 0.1:
+            parts.append(self._chance.choice(["totalCount totalCountRelation", "n: totalCount @include(if: $yes)"]))
         below = " ".join(self._part(part, kind) for part in parts)
         return f"{name}{self._arguments(name)} {{ {below} }}"
 
@@ -160,6 +183,8 @@ class Queries:
                 return f"edges {{ {told} node {{ {self._columns(kind)} }} }}"
             case "__typename":
                 return "__typename"
+            case _ if "totalCount" in part:
+                return part
             case _:
                 return f"{part} {{ {self._columns(kind)} }}"
 
@@ -187,7 +212,18 @@ class Queries:
         told["first"] = f"first: {chance.choice([1, 2, 3, 39, 40, 50, 200] * 3 + [0])}"
         if chance.random() < 0.4:
             told["after"] = f'after: "{after}"'
+        if chance.random() < 0.3:
+            told["filter"] = f"filter: {{{', '.join(self._matching(name, house))}}}"
+        if chance.random() < 0.15:
+            direction = chance.choice(["", ", direction: DESC", ", direction: ASC"])
+            told["orderBy"] = f"orderBy: {{by: {chance.choice(SORTS[name].split())}{direction}}}"
         return f"({', '.join(told.values())})"
+
+    def _matching(self, name: str, house: str) -> Iterator[str]:
+        """Some members of a filter, each once."""
+        whose = {"offers": "institutions: [{}]", "requests": "institutions: [{}]", "transfers": "giver: {}"}
+        possible = [*FILTERS[name], *([whose[name].format(house)] if name in whose else ())]
+        yield from {one.split(":")[0]: one for one in self._chance.sample(possible, 2)}.values()
 
     @staticmethod
     def _fragments(roots: str) -> str:
@@ -244,7 +280,7 @@ async def test_what_postgresql_writes_is_what_the_stock_executor_says_and_leaves
 ) -> None:
     regions = {"north": "coast", "south": "us-nj", "east": "inland"}
     houses = {name: await api.institution(name, region=region) for name, region in regions.items()}
-    queries = Queries(await _fill(admin_dsn, houses), houses)
+    queries = Queries(await fill(admin_dsn, houses), houses)
     written = itertools.count()
     told = plain.Plain.told
     monkeypatch.setattr(plain.Plain, "told", lambda *args, **more: (next(written), told(*args, **more))[1])
