@@ -102,6 +102,13 @@ def test_details_may_be_as_deep_as_the_domain_admits_and_no_deeper() -> None:
         entry_of(a_decision(details={"in": nested}))
 
 
+@pytest.mark.parametrize("name", ["actor", "action", "subject_kind", "subject_id", "request_id", "policies"])
+@pytest.mark.parametrize("text", ["a\0", "\ud800", "u\u0308"])
+def test_no_field_holds_text_outside_the_profile(name: str, text: str) -> None:
+    with pytest.raises(NotCanonical, match=name):
+        entry_of(a_decision(**{name: (text,) if name == "policies" else text}))
+
+
 def entry_or_why(write: Callable[[Decision], bytes], decision: Decision) -> bytes | tuple[str, str | None]:
     try:
         return write(decision)
