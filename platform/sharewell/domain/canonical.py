@@ -95,11 +95,11 @@ def _check(value: object, depth: int) -> None:
     elif isinstance(value, int):
         if not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
             raise _Outside("is a number of 2**53 or more; write it as text")
+    elif isinstance(value, (list, tuple)):  # asked first, since to ask for a Mapping takes long where it is none
+        _check_items(enumerate(value), depth)
     elif isinstance(value, (dict, Mapping)):
         _check_keys(value)
         _check_items(value.items(), depth)
-    elif isinstance(value, (list, tuple)):
-        _check_items(enumerate(value), depth)
     elif value is not None:
         kind = type(value).__name__
         raise _Outside(f"is of type {kind}; the log takes text, whole numbers, true, false, null, lists and objects")
