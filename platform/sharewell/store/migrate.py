@@ -4,7 +4,8 @@ A file `0007_name.sql` runs in a transaction of its own. One that opens with `--
 statement that PostgreSQL allows outside of one only, such as `create index concurrently if not exists`.
 
 A release goes on serving, and starts again, where a later one has migrated already: so that no user waits while
-gateways are replaced, and there is a way back. A migration that code from before it cannot work with opens with `-- breaking`.
+gateways are replaced, and there is a way back. A migration that code from before it cannot work with opens with
+`-- breaking`.
 """
 
 from __future__ import annotations
