@@ -42,6 +42,20 @@ def invite(
     typer.echo(done["invitation"])
 
 
+@app.command("invite-again")
+def invite_again(
+    person: Annotated[UUID, typer.Argument(help="Id of the person.", show_default=False)], credential: CredentialFile
+) -> None:
+    """Invite a person again who lost the invitation or the second factor, and print the new invitation.
+
+    Password, second factor, passkeys and tokens of the person are dead at once.
+    """
+    with explained("person"):
+        done = do(credential, "invitePersonAgain", {"person": str(person)}, "person { id } invitation")
+    typer.echo(f"{person} is invited again. The invitation:", err=True)
+    typer.echo(done["invitation"])
+
+
 @app.command()
 def disable(
     person: Annotated[UUID, typer.Argument(help="Id of the person.", show_default=False)], credential: CredentialFile

@@ -293,6 +293,23 @@ async def test_nobody_approves_through_an_admin_of_their_own_making(office: Api,
     assert done["state"] == "APPROVED"
 
 
+async def test_whoever_invites_a_person_again_could_be_that_person_and_is_no_second_one(office: Api) -> None:
+    asked = {"login": "smurfette", "name": "Smurfette", "roles": ["ADMIN"]}
+    made = await office.done("second", "registerPerson", "person { id } invitation", **asked)
+    person = made["person"]["id"]
+    office.callers["person"] = replace(office.callers["second"], principal=f"person/{person}")
+    again = await office.done("author", "invitePersonAgain", "person { status } invitation", person=person)
+    assert again["person"] == {"status": "INVITED"}
+    assert again["invitation"] not in {None, made["invitation"]}
+    version = await drafted(office)
+    await simulated(office, version)
+    refused = await office.do("person", "approvePolicies", version=version["number"], sha256=version["sha256"])
+    assert refused.refusal[0] == "CONFLICT"
+    await office.done("second", "invitePersonAgain", person=person)  # for good: who has both lines is of both
+    refused = await office.do("person", "approvePolicies", version=version["number"], sha256=version["sha256"])
+    assert refused.refusal[0] == "CONFLICT"
+
+
 async def test_an_admin_registered_by_another_line_after_the_draft_is_a_second_person(office: Api) -> None:
     version = await drafted(office)
     await simulated(office, version)
