@@ -71,6 +71,20 @@ class RegisterPersonPayload:
     decision: Receipt = field("The decision on record.")
 
 
+@strawberry.input(description="A person to invite again.")
+class InvitePersonAgainInput:
+    idempotency_key: str = key_field()
+    person: UUID = field("Which person.")
+    on_behalf_of: OnBehalfOf | None = person_field()
+
+
+@strawberry.type(description="What became of invitePersonAgain.")
+class InvitePersonAgainPayload:
+    person: Person = field("The person as it is now.")
+    invitation: str | None = field("As of registerPerson: told once, and good for three days.")
+    decision: Receipt = field("The decision on record.")
+
+
 @strawberry.input(description="A person to disable.")
 class DisablePersonInput:
     idempotency_key: str = key_field()
@@ -110,6 +124,18 @@ class PersonMutations:
         )
         person = shown(Person, done.subject)
         return paid(RegisterPersonPayload, done, person=person, invitation=invitation)
+
+    @mutation(
+        "Invite a person again who lost the invitation or the second factor: password, second factor, passkeys and "
+        "tokens are dead at once. For admins."
+    )
+    async def invite_person_again(
+        self, info: Info, input: Annotated[InvitePersonAgainInput, argument("Which person.")]  # noqa: A002
+    ) -> InvitePersonAgainPayload | None:
+        done, invitation = await info.context.services.people.invite_again(
+            info.context.caller, input.person, wish("invitePersonAgain", input)
+        )
+        return paid(InvitePersonAgainPayload, done, person=shown(Person, done.subject), invitation=invitation)
 
     @mutation("Take a person's access away, tokens that apps hold for it included. For admins.")
     async def disable_person(

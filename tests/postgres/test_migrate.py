@@ -191,6 +191,32 @@ alter table sharewell.transfer enable always trigger needs_entry_insert;
 """
 
 
+#: Admins from before lines: two that the operator let in; one's client and person, and whom that person registered.
+REGISTERED_BEFORE = """
+set session_replication_role = replica;
+alter table oauth.client disable trigger needs_entry_insert;
+alter table oauth.person disable trigger needs_entry_insert;
+create temp table named as
+  select n, gen_random_uuid() as id, who, actor
+    from (values (1, 'first', 'operator'), (2, 'second', 'operator'), (3, 'made', 'first'), (4, 'smurfette', 'made'),
+                 (5, 'grandchild', 'person/00000000-0000-4000-8000-000000000004'), (6, 'outside', 'north-id/u-1'))
+         u (n, who, actor);
+insert into audit.staged (id, staged_id) select id, n from named;
+insert into audit.header (id, staged_id, kind, at, actor, action, outcome, policy_set, subject_kind, subject_id,
+                          request_id)
+  select id, n, 'client.registered', now(), actor, 'registerClient', 'allowed', repeat('0', 64), 'client', who, 'r'
+    from named;
+insert into oauth.client (client_id, name, roles, scopes, jwks, created_at, decision_id)
+  select who, who, '{admin}', '{system/Client.cruds}', '{"keys": [{}]}', now() + n * interval '1 s', id
+    from named where n <> 4;
+insert into oauth.person (id, login, name, roles, status, invitation_hash, invitation_until, created_at, decision_id)
+  select '00000000-0000-4000-8000-000000000004', who, who, '{admin}', 'invited', sha256('x'), now(),
+         now() + n * interval '1 s', id from named where n = 4;
+alter table oauth.client enable always trigger needs_entry_insert;
+alter table oauth.person enable always trigger needs_entry_insert;
+"""
+
+
 async def upgraded_over(
     rows: str, name: str, database_server: TestServer, database: str, conn: Connection, folder: Path
 ) -> None:
@@ -229,6 +255,21 @@ async def test_offers_from_before_are_changed_by_what_promised_their_units_or_pu
         await admin.close()
     assert [tuple(row) for row in rows] == [(1, True), (3, False)]
     assert still_guarded
+
+
+async def test_whoever_was_registered_before_there_were_lines_is_of_the_line_of_whom_the_operator_let_in(
+    database_server: TestServer, empty_database_name: str, conn: Connection, tmp_path: Path
+) -> None:
+    await upgraded_over(
+        REGISTERED_BEFORE, "0031_lines_of_admins.sql", database_server, empty_database_name, conn, tmp_path
+    )
+    found = await conn.fetch(
+        "select client_id, lines from oauth.client union all select login, lines from oauth.person"
+    )
+    assert {row["client_id"]: row["lines"] for row in found} == {
+        "first": ["first"], "made": ["first"], "smurfette": ["first"], "grandchild": ["first"],
+        "second": ["second"], "outside": ["north-id/u-1"],
+    }  # fmt: skip
 
 
 async def test_what_moved_before_it_was_counted_counts_as_adopted(

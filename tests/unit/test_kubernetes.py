@@ -16,7 +16,9 @@ import pytest
 import typer
 import yaml
 
+from sharewell.audit.trust import own_policy, read_witnessed
 from sharewell.cli.main import app
+from sharewell.gateway.oauth.issuers import load as load_issuers
 from sharewell.settings import Settings
 from sharewell_workers.worker import NAMES
 
@@ -29,8 +31,9 @@ else:
     spec.loader.exec_module(kustomize)
 
 K8S = Path(__file__).parents[2] / "k8s"
-FOLDERS = ["base", "postgres", "cluster", "overlays/dev", "overlays/prod"]
-OVERLAYS = ["overlays/dev", "overlays/prod"]
+OVERLAYS = ["overlays/dev", "overlays/dev-outside", "overlays/prod", "overlays/prod-outside"]
+FOLDERS = ["base", "postgres", "cluster", *OVERLAYS]
+MOUNTED = "/etc/sharewell/outside/"
 VERSIONS = ["1.30", kubernetes_validate.latest_version()]  #: the oldest that is promised, and the newest known
 
 #: Kinds of operators, which the Kubernetes schemas do not cover, with the fields of `spec` that we may use.
@@ -154,10 +157,12 @@ def test_a_process_that_stays_is_probed_on_a_port_it_names(document: Any, pod: A
 
 @each_workload
 def test_a_workload_is_closed_to_the_network_but_for_what_is_named(document: Any, pod: Any, containers: Any) -> None:
-    folder = f"overlays/{'dev' if document['metadata']['namespace'].endswith('dev') else 'prod'}"
+    stem = f"overlays/{'dev' if document['metadata']['namespace'].endswith('dev') else 'prod'}"
     labels = document["spec"]["template"]["metadata"]["labels"].items()
     policies = [
         policy["spec"]
+        for folder in OVERLAYS
+        if folder.startswith(stem)
         for policy in of_kind(folder, "NetworkPolicy")
         if policy["spec"]["podSelector"]["matchLabels"].items() <= labels
     ]
@@ -246,10 +251,58 @@ def test_the_settings_are_ones_the_platform_knows_and_accepts(folder: str) -> No
             asked.add(name)
             return super().get(name, default)
 
-    (settings,) = of_kind(folder, "ConfigMap")
+    settings = next(each for each in of_kind(folder, "ConfigMap") if key(each)[1] == "sharewell-settings")
     read = Settings.from_environment(Watched(settings["data"]))
     assert read.host == "0.0.0.0"
     assert settings["data"].keys() <= asked
+
+
+def test_in_production_the_pods_of_the_ingress_are_believed_and_no_other_network_is() -> None:
+    settings = next(each for each in of_kind("overlays/prod", "ConfigMap") if key(each)[1] == "sharewell-settings")
+    (believed,) = Settings.from_environment(settings["data"]).trusted_proxies
+    assert believed.is_private
+    assert believed.prefixlen >= 16
+
+
+@pytest.mark.parametrize("folder", [folder for folder in OVERLAYS if folder.endswith("-outside")])
+def test_what_a_gateway_or_sequencer_needs_of_the_world_outside_is_mounted_and_can_be_read(
+    folder: str, tmp_path: Path
+) -> None:
+    lists = next(each for each in of_kind(folder, "ConfigMap") if key(each)[1] == "sharewell-outside")["data"]
+    for name, text in lists.items():
+        (tmp_path / name).write_text(text)
+    named: set[str] = set()
+    for document in of_kind(folder, "Deployment"):
+        pod = document["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        given = {each["name"]: each["value"] for each in container["env"] if "value" in each}
+        here = {name: value.replace(MOUNTED, f"{tmp_path}/") for name, value in given.items()}
+        files = {value.removeprefix(MOUNTED) for value in given.values() if value.startswith(MOUNTED)}
+        mounted = [each["mountPath"] for each in container["volumeMounts"] if each["name"] == "outside"]
+        assert mounted == ([MOUNTED.rstrip("/")] if files else [])
+        read = Settings.from_environment(here)
+        assert (read.issuers_file is None) or load_issuers(read.issuers_file)
+        assert own_policy(read.log_policy, tmp_path).quorum_met([]) == (read.log_policy is None)
+        assert bool(read_witnessed(read.witness_logs)) == (read.witness_logs is not None)
+        named |= files
+    assert named == lists.keys()
+
+
+@pytest.mark.parametrize("folder", [folder for folder in OVERLAYS if folder.endswith("-outside")])
+def test_whoever_fetches_from_outside_has_a_way_out_and_nobody_else_has(folder: str) -> None:
+    asks = {"SHAREWELL_ISSUERS": "gateway", "SHAREWELL_EGRESS": "gateway", "SHAREWELL_LOG_POLICY": "sequencer"}
+    given = {
+        (variable["name"], document["metadata"]["labels"]["app.kubernetes.io/component"])
+        for document in of_kind(folder, "Deployment")
+        for variable in document["spec"]["template"]["spec"]["containers"][0]["env"]
+    }
+    wanted = {component for name, component in asks.items() if (name, component) in given}
+    opened = {
+        policy["spec"]["podSelector"]["matchLabels"].get("app.kubernetes.io/component")
+        for policy in of_kind(folder, "NetworkPolicy")
+        if any("ipBlock" in peer for rule in policy["spec"].get("egress", []) for peer in rule.get("to", []))
+    }
+    assert opened == wanted
 
 
 @pytest.mark.parametrize("folder", OVERLAYS)

@@ -62,6 +62,7 @@ CHANGES: Final[Mapping[str, Sequence[str]]] = {
     "sharewell.consent": ["consent.given", "consent.withdrawn"],
     "sharewell.institution": ["institution.registered", "institution.updated"],
     "sharewell.offer": ["offer.withdrawn"],
+    "oauth.person": ["person.invited_again"],
     "sharewell.request": ["request.opened", "request.cancelled", "request.expired"],
 }
 # offset 0 keeps the entry from being parsed once for each of its keys

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import json
@@ -14,8 +13,8 @@ from uuid import UUID
 
 import typer
 
+from sharewell.cli.asking import ask, every
 from sharewell.cli.client import CredentialFile, explained
-from sharewell.client import ApiClient, Credential
 
 app = typer.Typer(no_args_is_help=True, help="See who can do what, why somebody was refused, and review all access.")
 
@@ -150,26 +149,10 @@ def _cell(value: Any) -> str:
 
 
 def _all(credential: Path, query: str, name: str, variables: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every item of a paged list."""
-
-    async def fetch() -> list[dict[str, Any]]:
-        found, after = list[dict[str, Any]](), None
-        async with ApiClient.of(Credential.load(credential), patience=10.0, timeout=60.0) as client:
-            while True:
-                page = (await client.graphql(query, {**variables, "after": after}))[name]
-                found.extend(page["nodes"])
-                if not page["pageInfo"]["hasNextPage"]:
-                    return found
-                after = page["pageInfo"]["endCursor"]
-
     with explained("access"):
-        return asyncio.run(fetch())
+        return every(credential, query, name, variables)
 
 
 def _ask(credential: Path, query: str, variables: dict[str, Any]) -> dict[str, Any]:
-    async def ask() -> dict[str, Any]:
-        async with ApiClient.of(Credential.load(credential), patience=10.0) as client:
-            return await client.graphql(query, variables)
-
     with explained("access"):
-        return asyncio.run(ask())
+        return ask(credential, query, variables)

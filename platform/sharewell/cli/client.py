@@ -74,7 +74,7 @@ def register(
     ] = None,
     credential: Annotated[Path | None, typer.Option("--credential", "-c", help="Credential file of an admin.")] = None,
     bootstrap: Annotated[
-        bool, typer.Option("--bootstrap", help="Let the first admin in, on the machine of the platform itself.")
+        bool, typer.Option("--bootstrap", help="Let a first admin of a line in, on the machine of the platform itself.")
     ] = False,
 ) -> None:
     """Register a program, and write its credential file, which holds its private key, or take the key it has.
@@ -82,8 +82,9 @@ def register(
     With --out the key is made here and never leaves this machine; the platform gets its public half. With --jwks or
     --jwks-uri its owner made the key and keeps it; an app with --public has none. Then the client id is printed, which
     is all that its owner needs to hear. An admin registers over
-    GraphQL (--credential). The very first admin is let in by the operator, with --bootstrap and the settings of
-    `sharewell serve`; that works while no admin client can act, and is recorded like every registration.
+    GraphQL (--credential). The very first admins are let in by the operator, with --bootstrap and the settings of
+    `sharewell serve`; that works while no admin client can act, or no two of whom one could approve what the other
+    wrote, and is recorded like every registration.
     """
     if bootstrap == (credential is not None):
         raise typer.BadParameter("give either --credential of an admin, or --bootstrap.", param_hint="--credential")

@@ -32,6 +32,8 @@ COMMANDS: Final = {
     "schema": ("sharewell.cli.schema", "Print the schema of the API, or of our part of a federated graph."),
     "person": ("sharewell.cli.person", "Invite people to sign in, and take their access away."),
     "policy": ("sharewell.cli.policy", "Draft, try, approve and roll back policies; break the glass."),
+    "agreement": ("sharewell.cli.agreement", "Show a partner more of one's numbers: propose, accept, end."),
+    "document": ("sharewell.cli.document", "Say which GraphQL documents a client may send, and no other."),
     "key": ("sharewell.cli.key", "Bring a new key for access tokens into use."),
     "ide": ("sharewell.cli.ide", "Put a page to ask the API from beside the gateway."),
     "allocate": ("sharewell.cli.allocate", "Check a plan against its instance, without a solver."),

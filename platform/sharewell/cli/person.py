@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import secrets
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import typer
 
+from sharewell.cli.asking import do
 from sharewell.cli.client import CredentialFile, explained
-from sharewell.client import ApiClient, Credential
 from sharewell.domain.principals import Role
 
 app = typer.Typer(no_args_is_help=True, help="Invite people to sign in, and take their access away.")
-
-REGISTER_PERSON = """
-mutation ($input: RegisterPersonInput!) { registerPerson(input: $input) { person { id } invitation } }
-"""
-DISABLE_PERSON = "mutation ($input: DisablePersonInput!) { disablePerson(input: $input) { person { id status } } }"
 
 
 @app.command()
@@ -44,8 +37,22 @@ def invite(
         "institution": str(institution) if institution else None, "jurisdiction": sorted(jurisdiction or ()),
     }  # fmt: skip
     with explained("person"):
-        done = asyncio.run(_ask(credential, REGISTER_PERSON, asked))["registerPerson"]
+        done = do(credential, "registerPerson", asked, "person { id } invitation")
     typer.echo(f"{done['person']['id']} is invited. The invitation:", err=True)
+    typer.echo(done["invitation"])
+
+
+@app.command("invite-again")
+def invite_again(
+    person: Annotated[UUID, typer.Argument(help="Id of the person.", show_default=False)], credential: CredentialFile
+) -> None:
+    """Invite a person again who lost the invitation or the second factor, and print the new invitation.
+
+    Password, second factor, passkeys and tokens of the person are dead at once.
+    """
+    with explained("person"):
+        done = do(credential, "invitePersonAgain", {"person": str(person)}, "person { id } invitation")
+    typer.echo(f"{person} is invited again. The invitation:", err=True)
     typer.echo(done["invitation"])
 
 
@@ -55,11 +62,5 @@ def disable(
 ) -> None:
     """Take a person's access away; tokens that apps hold for it stop working within seconds."""
     with explained("person"):
-        asyncio.run(_ask(credential, DISABLE_PERSON, {"person": str(person)}))
+        do(credential, "disablePerson", {"person": str(person)}, "person { id }")
     typer.echo(f"{person} is disabled.", err=True)
-
-
-async def _ask(credential: Any, mutation: str, asked: dict[str, Any]) -> dict[str, Any]:
-    key = f"person {secrets.token_hex(8)}"
-    async with ApiClient.of(Credential.load(credential), patience=10.0) as client:
-        return await client.graphql(mutation, {"input": {"idempotencyKey": key, **asked}})

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,8 +11,8 @@ from uuid import UUID
 
 import typer
 
+from sharewell.cli.asking import ask, do
 from sharewell.cli.client import CredentialFile, explained
-from sharewell.client import ApiClient, Credential
 from sharewell.domain.break_glass import GlassReason
 
 _LINE = "number state origin author approvedBy effectiveFrom why"
@@ -54,7 +52,7 @@ def list_(
 ) -> None:
     """Print the versions, newest first: number, state, author, who approved it, from when, why."""
     with explained("policy"):
-        for node in _query(credential, LIST, {"first": first})["policyVersions"]["nodes"]:
+        for node in ask(credential, LIST, {"first": first})["policyVersions"]["nodes"]:
             approved = f", approved by {node['approvedBy']}" if node["approvedBy"] else ""
             since = f", from {node['effectiveFrom']}" if node["effectiveFrom"] else ""
             line = f"{node['number']}  {node['state']}  by {node['author']}{approved}{since}  {node['why'] or ''}"
@@ -67,7 +65,7 @@ def show(
 ) -> None:  # fmt: skip
     """Print a version as JSON, or write its files into a folder to edit them there."""
     with explained("policy"):
-        found = _query(credential, SHOW, {"number": number})["policyVersion"]
+        found = ask(credential, SHOW, {"number": number})["policyVersion"]
         files = found.pop("files")
         if out is not None:
             _write(out, files)
@@ -80,7 +78,7 @@ def diff(
 ) -> None:  # fmt: skip
     """Print what a version changes: its hash, each policy with its sentences, and a unified diff of each file."""
     with explained("policy"):
-        version = _query(credential, DIFF, {"number": number, "base": base})["policyVersion"]
+        version = ask(credential, DIFF, {"number": number, "base": base})["policyVersion"]
     found = version["changes"]
     typer.echo(f"Version {number}, {version['sha256']}, against version {found['base']}:")
     for change in found["policies"] or ():
@@ -202,29 +200,19 @@ def end_break_glass(
     typer.echo("It is over.", err=True)
 
 
-def _query(credential: Path, text: str, variables: dict[str, Any]) -> dict[str, Any]:
-    async def ask() -> dict[str, Any]:
-        async with ApiClient.of(Credential.load(credential), patience=10.0) as client:
-            return await client.graphql(text, variables)
-
-    return asyncio.run(ask())
-
-
 def _do(
     credential: Path, name: str, asked: dict[str, Any], select: str = _AFTER, noun: str = "version"
 ) -> dict[str, Any]:
-    text = f"mutation ($input: {name[0].upper()}{name[1:]}Input!) {{ {name}(input: $input) {{ {select} }} }}"
-    given = {"input": {"idempotencyKey": f"policy {secrets.token_hex(8)}", **asked}}
-    done: dict[str, Any] = _query(credential, text, given)[name][noun]
+    done: dict[str, Any] = do(credential, name, asked, select)[noun]
     return done
 
 
 def _before(credential: Path, number: int | None) -> dict[str, Any]:
     """The version whose files are changed: the one in force, where none is named."""
     if number is not None:
-        found: dict[str, Any] = _query(credential, FILES, {"number": number})["policyVersion"]
+        found: dict[str, Any] = ask(credential, FILES, {"number": number})["policyVersion"]
         return found
-    (in_force,) = _query(credential, IN_FORCE, {})["policyVersions"]["nodes"]
+    (in_force,) = ask(credential, IN_FORCE, {})["policyVersions"]["nodes"]
     return dict(in_force)
 
 

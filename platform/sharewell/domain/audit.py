@@ -94,6 +94,7 @@ KINDS: Final[Mapping[str, str]] = {
     "client.disabled": "A program's access was taken away.",
     "documents.trusted": "It was said which GraphQL documents a program may send.",
     "person.registered": "A person was invited to sign in.",
+    "person.invited_again": "A person was invited once more; password, second factor, passkeys and tokens are dead.",
     "person.enrolled": "A person set password and second factor, and can sign in.",
     "person.password_changed": "A person set another password.",
     "person.disabled": "A person's access was taken away.",

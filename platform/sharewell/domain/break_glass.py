@@ -85,18 +85,21 @@ class BrokenGlass:
 
 
 def check_breaks(
-    last: BrokenGlass | None, *, version: PolicyVersion, by: str, person: UUID | None, approved_since: bool,
+    last: BrokenGlass | None, *, version: PolicyVersion, by: str, person: UUID | None, same_line: bool,
+    approved_since: bool,
 ) -> None:  # fmt: skip
     """Raise `Conflict` where `by` cannot break the glass after `last`, or `version` is not fit for it.
 
+    `same_line`: whether `by` and who broke `last` have a line in common, so that one may have made the other.
     `approved_since`: whether a second person approved some version after `last` was broken.
     """
     if last is not None and last.ended_at is None:
         raise Conflict("a glass is broken already; end that one first.", field="version")
     if version.state in (VersionState.DRAFT, VersionState.WITHDRAWN):
         raise Conflict(f"version {version.number} is {version.state}; it cannot be in force.", field="version")
-    same = last is not None and (last.client == by or (person is not None and last.person == person))
+    same = last is not None and (last.client == by or same_line or (person is not None and last.person == person))
     if same and not approved_since:
         raise Conflict(
-            "you broke the last glass; somebody else breaks the next, or a second person approves a version first."
+            "you broke the last glass, or an admin of your line did; one of another line breaks the next, or a second "
+            "person approves a version first."
         )

@@ -56,6 +56,7 @@ class Person:
     status: PersonStatus
     created_at: datetime
     jurisdiction: tuple[str, ...] = ()  #: of a regulator: the regions the person reads of; none: all
+    invited_by: UUID | None = None  #: the decision by which the person was invited again, the latest if several
 
     @classmethod
     def invite(cls, draft: PersonDraft, *, id: UUID, at: datetime) -> Person:  # noqa: A002
@@ -82,6 +83,12 @@ class Person:
     def usable(self, *, at: datetime) -> bool:  # noqa: ARG002 - as of clients, which end
         """Whether the person may act."""
         return self.status is PersonStatus.ACTIVE
+
+    def invite_again(self) -> Person:
+        """The same person, who has yet to set password and second factor; what there was of these is dead."""
+        if self.status is PersonStatus.DISABLED:
+            raise Conflict("this person is disabled; register whoever it is anew, under another login.", field="person")
+        return replace(self, status=PersonStatus.INVITED)
 
     def disable(self) -> Person:
         """The same person, refused from now on."""

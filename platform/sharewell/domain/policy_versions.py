@@ -66,6 +66,33 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """By whose word the author of a version and whoever is to approve it have their access.
+
+    A line is named by the admin with whom it begins, whom the operator let in; see docs/policies.md.
+    """
+
+    author: frozenset[str]
+    approver: frozenset[str]
+    another: bool  #: whether any admin has no line in common with the author
+
+    def check(self) -> None:
+        """Raise `Conflict` where one may have made the other: that is no second person."""
+        if not self.author & self.approver:
+            return
+        if self.another:
+            raise Conflict(
+                "you and its author have your access by the word of the same admin; an admin of another line approves.",
+                field="version",
+            )
+        raise Conflict(
+            "there is no second person: all admins have their access by the word of the same one as its author. The "
+            "operator lets another in (sharewell client register --bootstrap); until then, the glass can be broken.",
+            field="version",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyVersion:
     """One version of the whole set of policies."""
 
@@ -117,7 +144,7 @@ class PolicyVersion:
 
     def approved(
         self, *, by: str, person: UUID | None, policy_set: str, effective_from: datetime, at: datetime,
-        replaces: int | None,
+        replaces: int | None, lines: Lines,
     ) -> PolicyVersion:  # fmt: skip
         """Approved by a second person who read `policy_set`; `replaces` would be in force at that time without it.
 
@@ -130,6 +157,7 @@ class PolicyVersion:
         self._must_be(frozenset(ripe), "approved")
         if by == self.author or (person is not None and person == self.author_person):
             raise Conflict("whoever wrote a version does not approve it; a second person does.", field="version")
+        lines.check()
         if policy_set != self.policy_set:
             raise Conflict("the version was edited since; read it again.", field="sha256")
         checks.moment(effective_from, "effectiveFrom")

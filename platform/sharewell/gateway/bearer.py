@@ -301,6 +301,7 @@ def _from_outside(proven: Token, vouched: Vouched) -> Caller:
     return Caller(
         principal=vouched.principal, roles=vouched.roles, institution=vouched.institution,
         scopes=frozenset(vouched.scopes), purpose=_purpose(proven), proof_required=proven.proof_required,
+        jurisdiction=vouched.jurisdiction,
     )  # fmt: skip
 
 

@@ -50,7 +50,10 @@ class BreakGlassService:
             person = await person_of(act)
             last = await act.tx.break_glass.last()
             since = last is not None and await act.tx.policy_versions.approved_since(last.broken_at)
-            check_breaks(last, version=version, by=caller.principal, person=person, approved_since=since)
+            check_breaks(
+                last, version=version, by=caller.principal, person=person, approved_since=since,
+                same_line=last is not None and await _same_line(act, last.client),
+            )  # fmt: skip
             await _check_fit(act, version)
             glass = await _broken(act, draft, version, person)
             done = await act.done(glass, glass.decision)
@@ -86,6 +89,12 @@ class BreakGlassService:
         await self._office.allow(caller, Action.VIEW_POLICY_VERSION, Target.list("policy"))
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.break_glass.remarks(ids)
+
+
+async def _same_line(act: Act, other: str) -> bool:
+    """Whether one of the two may have made the other."""
+    clients = act.tx.clients
+    return bool(await clients.lines_of(act.caller.principal) & await clients.lines_of(other))
 
 
 async def _check_fit(act: Act, version: PolicyVersion) -> None:

@@ -41,10 +41,11 @@ class ClientService:
             return await _register(act, draft, client_id)
 
     async def bootstrap_admin(self, draft: ClientDraft, *, request_id: str) -> Done[Client]:
-        """Register the first admin, for the operator at the machine itself.
+        """Register the first admins, for the operator at the machine itself.
 
-        Allowed while no admin client can act, so it is also the way back in when all are disabled or expired; like
-        every registration it is permitted by the policies and recorded. Raises `Conflict` otherwise.
+        Allowed while no admin client can act, so it is also the way back in when all are disabled or expired, and while
+        no two admins can act of whom one could approve what the other wrote, for nobody but the operator begins a line.
+        Like every registration it is permitted by the policies and recorded. Raises `Conflict` otherwise.
         """
         if Role.ADMIN not in draft.roles:
             raise Invalid("roles must hold admin; other clients are registered by an admin.", field="roles")
@@ -57,8 +58,8 @@ class ClientService:
         client_id = draft.client_id or str(new_id())
         target = Target(kind="client", id=client_id, owner=draft.institution)
         async with self._office.act(operator, Action.REGISTER_CLIENT, target) as act:
-            if await act.tx.clients.has_admin(at=act.at):
-                raise Conflict("an admin client exists; let it register further clients.")
+            if await act.tx.clients.has_admin(at=act.at) and await act.tx.clients.has_two_lines(at=act.at):
+                raise Conflict("admins of two lines exist; let them register further clients.")
             return await _register(act, draft, client_id)
 
     async def disable(self, caller: Caller, client_id: str, wish: Wish | None = None) -> Done[Client]:

@@ -27,9 +27,8 @@ from sharewell.domain.grants import (
 )
 from sharewell.domain.people import PREFIX, Person
 from sharewell.services.access import about_a_credential
-from sharewell.services.ids import new_id
+from sharewell.services.ids import hashed, new_id
 from sharewell.services.office import Office
-from sharewell.services.people import hashed
 from sharewell.store.database import Transaction
 from sharewell.store.grants import Underway
 
@@ -198,6 +197,13 @@ class GrantService:
         if found is None or not bound or not hmac.compare_digest(found.browser_hash or b"", hashed(browser)):
             raise NotFound("this sign-in is over, or was begun in another browser; go back to the app and begin anew.")
         return found
+
+
+async def end_all_of(tx: Transaction, person: UUID, *, at: datetime, actor: str, request_id: str) -> None:
+    """End all that apps hold of a person, and what is under way, for the person is invited again."""
+    await tx.grants.drop_of(person)
+    for family in await tx.grants.open_families(person):
+        await _end(tx, family, "invited_again", at=at, actor=actor, request_id=request_id)
 
 
 async def _end(tx: Transaction, family: UUID, reason: str, *, at: datetime, actor: str, request_id: str) -> None:

@@ -7,7 +7,6 @@ that is locked. The log tells them apart, by the person's random id.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import secrets
 from dataclasses import replace
@@ -25,6 +24,8 @@ from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.services.access import Refusal, about_a_credential
 from sharewell.services.act import Act, Done
+from sharewell.services.grants import end_all_of
+from sharewell.services.ids import hashed
 from sharewell.services.office import Office
 from sharewell.services.passkeys import PasskeyService, Site
 from sharewell.store.answered import Wish
@@ -72,6 +73,25 @@ class PersonService:
             decision = await act.record("person.registered", "person", id, details, institution=person.institution)
             await act.tx.people.add(person, hashed(invitation), act.at + INVITATION_LIFE, decision)
             return await _done(act, person, decision), invitation
+
+    async def invite_again(
+        self, caller: Caller, id: UUID, wish: Wish | None = None  # noqa: A002
+    ) -> tuple[Done[Person], str | None]:
+        """A new invitation, told once; password, second factor, passkeys and tokens of the person are dead at once.
+
+        Raises `NotFound`, or `Conflict` for a person who is disabled.
+        """
+        target, invitation = await self._target(id), secrets.token_urlsafe(24)
+        async with self._office.act(caller, Action.REGISTER_PERSON, target, wish) as act:
+            if act.repeated:
+                return await _again(act), None
+            person = (await act.tx.people.get(id)).invite_again()
+            decision = await act.record("person.invited_again", "person", id, {}, institution=person.institution)
+            await act.tx.people.invite_again(id, hashed(invitation), act.at + INVITATION_LIFE, decision)
+            await act.tx.passkeys.remove_all(id)
+            await act.tx.people.forget(hashed(person.login))
+            await end_all_of(act.tx, id, at=act.at, actor=caller.principal, request_id=caller.request_id)
+            return await _done(act, replace(person, invited_by=decision), decision), invitation
 
     async def disable(self, caller: Caller, id: UUID, wish: Wish | None = None) -> Done[Person]:  # noqa: A002
         """Refuse the person from now on; tokens apps hold for it stop working within seconds."""
@@ -218,11 +238,6 @@ async def _again(act: Act) -> Done[Person]:
     given: Done[Person] = act.again(Person)
     person = await act.tx.people.get(given.subject.id)
     return replace(given, subject=replace(given.subject, login=person.login, name=person.name))
-
-
-def hashed(secret: str) -> bytes:
-    """SHA-256 of a secret with entropy of its own, for storing; or of a login, for counting."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def _matches(password_hash: str, password: str) -> bool:

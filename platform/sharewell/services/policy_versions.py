@@ -15,6 +15,7 @@ from sharewell.domain.errors import Conflict, Invalid
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.policy_versions import (
     Finding,
+    Lines,
     PolicyVersion,
     VersionOrigin,
     VersionState,
@@ -128,7 +129,7 @@ class PolicyVersionService:
             start = effective_from or act.at
             version = before.approved(
                 by=caller.principal, person=await person_of(act), policy_set=policy_set, effective_from=start,
-                at=act.at, replaces=await self._replaced(act.tx, start),
+                at=act.at, replaces=await self._replaced(act.tx, start), lines=await _lines(act, before.author),
             )  # fmt: skip
             said: dict[str, Json] = {"effective_from": start.isoformat(), "author": version.author}
             decision = await act.record("policy.approved", "policy", number, _told(version) | said)
@@ -270,6 +271,15 @@ async def person_of(act: Act) -> UUID | None:
     if person is None:
         return None
     return (await act.vault.hold(act.tx.subjects, person, None, EVERYBODY, act.at)).subject
+
+
+async def _lines(act: Act, author: str) -> Lines:
+    """Of the author and of whoever acts, as they are now: lines are only ever added."""
+    wrote = await act.tx.clients.lines_of(author)
+    return Lines(
+        author=wrote, approver=await act.tx.clients.lines_of(act.caller.principal),
+        another=await act.tx.clients.has_admin_apart(wrote, at=act.at),
+    )  # fmt: skip
 
 
 async def own_files(tx: Transaction, version: PolicyVersion) -> dict[str, bytes]:

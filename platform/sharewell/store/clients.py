@@ -46,6 +46,9 @@ HAS_ADMIN = """
 select exists (select from oauth.client
                 where 'admin' = any (roles) and status = 'active' and (expires_at is null or expires_at > $1))
 """
+LINES_OF = "select oauth.lines_of($1)"
+HAS_ADMIN_APART = "select oauth.has_admin_apart($1, $2)"
+HAS_TWO_LINES = "select oauth.has_two_lines($1)"
 # Each assertion used up sweeps away a few that are too old to count, so the table stays as small as its traffic.
 # Whoever finds another sweeping leaves it alone: two sweeps could wait for each other's rows.
 BURN = """
@@ -108,6 +111,18 @@ class ClientRepository:
         """Whether any admin can act. Until the transaction ends, nobody else gets an answer."""
         await self._conn.execute(LOCK_ADMINS)
         return bool(await self._conn.fetchval(HAS_ADMIN, at))
+
+    async def has_two_lines(self, *, at: datetime) -> bool:
+        """Whether one of two admins who can act could approve what the other wrote."""
+        return bool(await self._conn.fetchval(HAS_TWO_LINES, at))
+
+    async def lines_of(self, principal: str) -> frozenset[str]:
+        """With which admins, whom the operator let in, the access of a client or person begins."""
+        return frozenset(await self._conn.fetchval(LINES_OF, principal))
+
+    async def has_admin_apart(self, lines: frozenset[str], *, at: datetime) -> bool:
+        """Whether some admin who can act has none of these lines."""
+        return bool(await self._conn.fetchval(HAS_ADMIN_APART, sorted(lines), at))
 
     async def burn(self, client_id: str, jti: str, until: datetime, edition: int | None = None) -> bool:
         """Use an assertion up: True the first time, False ever after (until `until`, when it expires anyway).

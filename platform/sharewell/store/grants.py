@@ -38,6 +38,8 @@ insert into oauth.family ({_FAMILY}, decision_id) values ($1, $2, $3, $4, $5, $6
 """
 FAMILY = f"select {_FAMILY}, revoked_by is not null as revoked from oauth.family where id = $1 for update"
 END_FAMILY = "update oauth.family set revoked_by = $2 where id = $1 and revoked_by is null returning true"
+OPEN_FAMILIES = "select id from oauth.family where person = $1 and revoked_by is null"
+DROP_OF = "delete from oauth.authorization where person = $1"
 # What is older than any family can be is of no more use.
 ADD_REFRESH = """
 with turn as materialized (select pg_try_advisory_xact_lock(hashtextextended('sharewell.oauth.refresh', 0)) as ours),
@@ -124,6 +126,13 @@ class GrantRepository:
         """Locked until the transaction ends."""
         row = await self._conn.fetchrow(FAMILY, id)
         return None if row is None else _family(row)
+
+    async def open_families(self, person: UUID) -> list[UUID]:
+        return [row["id"] for row in await self._conn.fetch(OPEN_FAMILIES, person)]
+
+    async def drop_of(self, person: UUID) -> None:
+        """Forget what the person signed in to and did not finish."""
+        await self._conn.execute(DROP_OF, person)
 
     async def end_family(self, id: UUID, decision: UUID) -> bool:  # noqa: A002
         return bool(await self._conn.fetchval(END_FAMILY, id, decision))

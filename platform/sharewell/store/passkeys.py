@@ -24,6 +24,7 @@ COUNT = """
 update oauth.passkey set sign_count = $2
  where id = $1 and (sign_count < $2 or (sign_count = 0 and $2 = 0)) returning true
 """
+REMOVE_ALL = "delete from oauth.passkey where person = $1"
 ASK = """
 with old as (select hash from oauth.challenge where exp < $2 order by exp limit 8),
      swept as (delete from oauth.challenge c using old where c.hash = old.hash)
@@ -63,6 +64,9 @@ class PasskeyRepository:
     async def count(self, id: bytes, sign_count: int) -> bool:  # noqa: A002
         """Note how often it signed; False where it signed as often, or more often, before."""
         return bool(await self._conn.fetchval(COUNT, id, sign_count))
+
+    async def remove_all(self, person: UUID) -> None:
+        await self._conn.execute(REMOVE_ALL, person)
 
     async def ask(self, hash: bytes, *, at: datetime, until: datetime) -> None:  # noqa: A002
         """A challenge is out."""

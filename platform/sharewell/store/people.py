@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-_COLUMNS = "id, login, name, roles, institution, status, created_at, jurisdiction"
+_STORED = "id, login, name, roles, institution, status, created_at, jurisdiction"
+_COLUMNS = f"{_STORED}, invited_by"
 ADD = f"""
-insert into oauth.person ({_COLUMNS}, invitation_hash, invitation_until, decision_id)
+insert into oauth.person ({_STORED}, invitation_hash, invitation_until, decision_id)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 BY_ID = f"select {_COLUMNS} from oauth.person where id = $1"
@@ -46,6 +47,11 @@ DISABLE = """
 update oauth.person set status = 'disabled', disabled_by = $2, invitation_hash = null, password_hash = null,
        totp_secret = null
  where id = $1 and status <> 'disabled' returning true
+"""
+INVITE_AGAIN = """
+update oauth.person set status = 'invited', invited_by = $2, invitation_hash = $3, invitation_until = $4,
+       password_hash = null, totp_secret = null, totp_step = 0
+ where id = $1
 """
 # A try is counted before the password is looked at, so that many at once cannot all try; no row, no try. A lock is set
 # in the same transaction, before the next one gets its turn.
@@ -136,6 +142,10 @@ class PersonRepository:
         if not await self._conn.fetchval(DISABLE, id, decision):
             raise Conflict("this person is disabled already.", field="id")
 
+    async def invite_again(self, id: UUID, invitation: bytes, until: datetime, decision: UUID) -> None:  # noqa: A002
+        """What signed in before does so no more; the new invitation does."""
+        await self._conn.execute(INVITE_AGAIN, id, decision, invitation, until)
+
     async def try_once(self, login_hash: bytes, *, at: datetime, forget_at: datetime) -> int | None:
         """Count one try; how many there were in a row, or None while the login is locked."""
         found: int | None = await self._conn.fetchval(TRY, login_hash, at, forget_at)
@@ -153,5 +163,5 @@ def _person(row: asyncpg.Record) -> Person:
     return Person(
         id=row["id"], login=row["login"], name=row["name"], roles=frozenset(map(Role, row["roles"])),
         institution=row["institution"], status=PersonStatus(row["status"]), created_at=row["created_at"],
-        jurisdiction=tuple(row["jurisdiction"]),
+        jurisdiction=tuple(row["jurisdiction"]), invited_by=row["invited_by"],
     )  # fmt: skip

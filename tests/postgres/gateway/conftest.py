@@ -78,7 +78,7 @@ async def who_calls(scope: Scope, receive: Receive, send: Send) -> None:
         "institution": str(caller.institution) if caller.institution else None,
         "scopes": sorted(caller.scopes),
         "request_id": caller.request_id,
-    }
+    } | ({"jurisdiction": sorted(caller.jurisdiction)} if caller.jurisdiction else {})
     await JSONResponse(document)(scope, receive, send)
 
 

@@ -90,14 +90,15 @@ async def test_from_the_first_admin_to_a_query(run: Run, tmp_path: Path) -> None
     assert json.loads(err)["errors"][0]["extensions"]["code"] == "NOT_FOUND"
 
 
-async def test_a_second_first_admin_is_refused_and_leaves_no_file(run: Run, tmp_path: Path) -> None:
-    one, two = tmp_path / "one.json", tmp_path / "two.json"
-    assert (await run("register", "One", "--role", "admin", "--bootstrap", "--out", one))[0] == 0
-    status, _, said = await run("register", "Two", "--role", "admin", "--bootstrap", "--out", two)
+async def test_a_third_first_admin_is_refused_and_leaves_no_file(run: Run, tmp_path: Path) -> None:
+    one, two, three = tmp_path / "one.json", tmp_path / "two.json", tmp_path / "three.json"
+    for name, out in (("One", one), ("Two", two)):
+        assert (await run("register", name, "--role", "admin", "--bootstrap", "--out", out))[0] == 0
+    status, _, said = await run("register", "Three", "--role", "admin", "--bootstrap", "--out", three)
     assert status == 1
-    assert "an admin client exists" in said
-    assert not two.exists()
-    status, _, said = await run("register", "Two", "--role", "admin", "--bootstrap", "--out", one)
+    assert "admins of two lines exist" in said
+    assert not three.exists()
+    status, _, said = await run("register", "Three", "--role", "admin", "--bootstrap", "--out", one)
     assert status == 1
     assert "exists already" in said
 

@@ -157,6 +157,39 @@ async def test_what_the_list_does_not_vouch_for_is_refused_and_recorded(outside:
         assert (await ask(http, outside.keycloak())).status_code == 200, "after all that, a good one still passes"
 
 
+JURISDICTIONS = {"coast": ["us-nj", "us-ny"], "inland": ["us-pa"], "federal": "*"}
+
+
+@pytest.mark.parametrize(
+    ("said", "regions"),
+    [
+        ("coast", ["us-nj", "us-ny"]), (["inland", "coast", "abroad"], ["us-nj", "us-ny", "us-pa"]),
+        (["coast", "federal"], []), ("abroad", None), (None, None), ([], None), ("*", None), ("us-nj", None),
+        ({"coast": True}, None),
+    ],
+)  # fmt: skip
+async def test_a_regulator_reads_of_the_regions_that_the_list_gives_it_and_without_any_is_refused(
+    outside: Outside, open_to: OpenTo, said: Any, regions: list[str] | None
+) -> None:
+    entry = outside.entry(roles={"watch": "regulator"}, jurisdictions=JURISDICTIONS)
+    async with open_to(entry) as http:
+        answer = await ask(http, outside.keycloak(realm_access={"roles": ["watch"]}, jurisdiction=said))
+    if regions is None:
+        assert answer.status_code == 401
+        assert (await open_to.door.refusals())[-1].details["reason"] == "no_jurisdiction"
+    else:
+        assert (answer.status_code, answer.json().get("jurisdiction", [])) == (200, regions)
+
+
+async def test_a_regulator_of_an_issuer_without_jurisdictions_is_refused_and_others_need_none(
+    outside: Outside, open_to: OpenTo
+) -> None:
+    async with open_to(outside.entry(roles={"watch": "regulator", "clinic": "institution"})) as http:
+        regulator = await ask(http, outside.keycloak(realm_access={"roles": ["watch", "clinic"]}, jurisdiction="coast"))
+        clinic = await ask(http, outside.keycloak())
+    assert (regulator.status_code, clinic.status_code) == (401, 200)
+
+
 async def test_an_issuer_without_a_listing_is_nobody(outside: Outside, door: FrontDoor) -> None:
     assert (await door.ask(outside.keycloak())).status_code == 401
 
@@ -226,6 +259,10 @@ async def test_only_what_was_listed_is_fetched_and_nothing_it_points_to(
         ({"roles": {}}, "roles"),
         ({"roles": {"x": "king"}}, "king"),
         ({"institutions": {"north": "north"}}, "UUID"),
+        ({"jurisdictions": ["coast"]}, "jurisdictions"),
+        ({"jurisdictions": {"coast": []}}, "jurisdictions"),
+        ({"jurisdictions": {"coast": "us-nj"}}, "jurisdictions"),
+        ({"jurisdictions": {"coast": ["*"]}}, "jurisdiction"),
         ({"audiense": "x"}, "audiense"),
     ],
 )

@@ -62,10 +62,10 @@ async def test_a_change_of_the_policies_from_a_folder_to_two_replicas_and_back(
 
 
 async def _change(platform: Platform, replica: Platform, home: Path) -> None:
-    names = ("author.json", "second.json", "there.json", "regulator.json", "policies")
-    author, second, elsewhere, regulator, folder = (home / name for name in names)
+    names = ("author.json", "second.json", "puppet.json", "there.json", "regulator.json", "policies")
+    author, second, puppet, elsewhere, regulator, folder = (home / name for name in names)
     await platform.run("client", "register", "Author", "--role", "admin", "--bootstrap", "--out", author)
-    await said("client", "register", "Second", "--role", "admin", "-c", author, "--out", second)
+    await said("client", "register", "Puppet", "--role", "admin", "-c", author, "--out", puppet)
     await said("client", "register", "Regulator", "--role", "regulator", "-c", author, "--out", regulator)
     elsewhere.write_text(json.dumps(json.loads(author.read_text()) | {"base_url": replica.url}))
     elsewhere.chmod(0o600)
@@ -77,8 +77,8 @@ async def _change(platform: Platform, replica: Platform, home: Path) -> None:
     found = await said("policy", "validate", folder)
     assert "warning  case_differs: admin lists offers: allowed by admins-see-offers" in found
     assert await said("policy", "draft", folder, "-c", author, "--why", "Admins answer the telephone.") == "2"
-    told = await said("policy", "diff", "2", "-c", second)
-    read = await _hash(second, 2)
+    told = await said("policy", "diff", "2", "-c", author)
+    read = await _hash(author, 2)
     assert told.startswith(f"Version 2, {read}, against version 1:")
     assert "added    admins-see-offers\n       + An admin sees what is pledged." in told
     assert "+++ b/extra.cedar" in told
@@ -87,6 +87,11 @@ async def _change(platform: Platform, replica: Platform, home: Path) -> None:
     assert "1 newly allowed" in await said("policy", "try", "2", "-c", author)
     own = await run("policy", "approve", "2", read, "-c", author)
     assert (own.exit_code, "Whoever wrote a version" in own.output) == (1, True)
+    alone = await run("policy", "approve", "2", read, "-c", puppet)
+    assert (alone.exit_code, "there is no second person" in alone.output) == (1, True)
+    await platform.run("client", "register", "Second", "--role", "admin", "--bootstrap", "--out", second)
+    made = await run("policy", "approve", "2", read, "-c", puppet)
+    assert (made.exit_code, "an admin of another line approves" in made.output) == (1, True)
     edited = await run("policy", "approve", "2", "0" * 64, "-c", second)
     assert (edited.exit_code, "was edited since; read it again" in edited.output) == (1, True)
     await said("policy", "approve", "2", read, "-c", second)

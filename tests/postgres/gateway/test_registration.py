@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -131,8 +132,16 @@ async def test_the_first_admin_comes_in_without_one(door: FrontDoor) -> None:
     async with door.database.transaction(read_only=True) as tx:
         decision = (await tx.audit.get(done.decision)).decision
     assert (decision.kind, decision.actor, decision.request_id) == ("client.registered", "operator", "start")
-    with pytest.raises(Conflict, match="admin client exists"):
-        await door.clients.bootstrap_admin(an_admin(client_id="second"), request_id="start")
+
+
+async def test_the_operator_lets_a_second_person_in_and_no_third(door: FrontDoor) -> None:
+    await door.clients.bootstrap_admin(an_admin(client_id="first"), request_id="start")
+    await door.clients.register(replace(ADMIN, principal="first"), an_admin(client_id="made-by-first"))
+    await door.clients.bootstrap_admin(an_admin(client_id="second"), request_id="start")
+    with pytest.raises(Conflict, match="admins of two lines exist"):
+        await door.clients.bootstrap_admin(an_admin(client_id="third"), request_id="start")
+    await door.clients.disable(operator(), "second")
+    await door.clients.bootstrap_admin(an_admin(client_id="third"), request_id="start")
 
 
 async def test_only_an_admin_is_let_in_that_way(door: FrontDoor) -> None:
@@ -141,12 +150,12 @@ async def test_only_an_admin_is_let_in_that_way(door: FrontDoor) -> None:
     assert refused.value.field == "roles"
 
 
-async def test_of_two_first_admins_at_once_one_is_let_in(door: FrontDoor) -> None:
+async def test_of_four_first_admins_at_once_two_are_let_in(door: FrontDoor) -> None:
     drafts = [an_admin(client_id=f"admin-{number}") for number in range(4)]
     done = await asyncio.gather(
         *(door.clients.bootstrap_admin(draft, request_id="start") for draft in drafts), return_exceptions=True
     )
-    assert sorted(type(each).__name__ for each in done) == ["Conflict", "Conflict", "Conflict", "Done"]
+    assert sorted(type(each).__name__ for each in done) == ["Conflict", "Conflict", "Done", "Done"]
 
 
 async def test_when_no_admin_can_act_any_more_the_operator_lets_one_in_again(door: FrontDoor) -> None:

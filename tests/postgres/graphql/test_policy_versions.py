@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
+from joserfc.jwk import ECKey
 from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 from tests.postgres.graphql.conftest import EVERYTHING, text
 
 from sharewell.authz import SCHEMA, Authorizer, shipped_policies
-from sharewell.domain.errors import Unavailable
+from sharewell.domain.break_glass import GlassDraft, GlassReason
+from sharewell.domain.errors import Conflict, Unavailable
 from sharewell.domain.principals import Caller, Role
 from sharewell.gateway.health import Health
 from sharewell.settings import DatabaseRole, Settings
@@ -255,6 +257,95 @@ async def test_one_person_with_two_clients_is_not_two_persons(office: Api) -> No
     assert refused.refusal[0] == "CONFLICT"
     done = await office.done("second", "approvePolicies", VERSION, onBehalfOf={"identifier": "staff-2"}, **asked)
     assert done["version"]["state"] == "APPROVED"
+
+
+CLIENT = """mutation ($input: RegisterClientInput!) { registerClient(input: $input) { client { clientId } } }"""
+
+
+async def admin_by(api: Api, who: str, client_id: str) -> None:
+    """`who` registers one more admin, who may then call, too."""
+    key = ECKey.generate_key("P-384", {"kid": client_id}).as_dict(private=False)
+    asked = {
+        "idempotencyKey": client_id, "clientId": client_id, "name": client_id, "roles": ["ADMIN"],
+        "scopes": ["system/*.cruds"], "jwks": {"keys": [key]},
+    }  # fmt: skip
+    await api.ask(who, CLIENT, input=asked)
+    api.callers[client_id] = replace(api.callers[who], principal=client_id)
+
+
+@pytest.mark.parametrize(
+    ("author", "approver"),
+    [
+        ("author", "puppet"), ("puppet", "author"), ("author", "grandchild"), ("grandchild", "author"),
+        ("puppet", "sibling"), ("grandchild", "sibling"),
+    ],
+)  # fmt: skip
+async def test_nobody_approves_through_an_admin_of_their_own_making(office: Api, author: str, approver: str) -> None:
+    await admin_by(office, "author", "puppet")
+    await admin_by(office, "author", "sibling")
+    await admin_by(office, "puppet", "grandchild")
+    version = await drafted(office, who=author)
+    asked = {"version": version["number"], "since": text(office.at - timedelta(days=1))}
+    await office.done(author, "simulatePolicies", VERSION, **asked)
+    refused = await office.do(approver, "approvePolicies", version=version["number"], sha256=version["sha256"])
+    assert refused.refusal[:2] == ("CONFLICT", "Conflict")
+    done = await approved(office, version)
+    assert done["state"] == "APPROVED"
+
+
+async def test_whoever_invites_a_person_again_could_be_that_person_and_is_no_second_one(office: Api) -> None:
+    asked = {"login": "smurfette", "name": "Smurfette", "roles": ["ADMIN"]}
+    made = await office.done("second", "registerPerson", "person { id } invitation", **asked)
+    person = made["person"]["id"]
+    office.callers["person"] = replace(office.callers["second"], principal=f"person/{person}")
+    again = await office.done("author", "invitePersonAgain", "person { status } invitation", person=person)
+    assert again["person"] == {"status": "INVITED"}
+    assert again["invitation"] not in {None, made["invitation"]}
+    version = await drafted(office)
+    await simulated(office, version)
+    refused = await office.do("person", "approvePolicies", version=version["number"], sha256=version["sha256"])
+    assert refused.refusal[0] == "CONFLICT"
+    await office.done("second", "invitePersonAgain", person=person)  # for good: who has both lines is of both
+    refused = await office.do("person", "approvePolicies", version=version["number"], sha256=version["sha256"])
+    assert refused.refusal[0] == "CONFLICT"
+
+
+async def test_an_admin_registered_by_another_line_after_the_draft_is_a_second_person(office: Api) -> None:
+    version = await drafted(office)
+    await simulated(office, version)
+    await admin_by(office, "second", "colleague")
+    assert (await approved(office, version, "colleague"))["state"] == "APPROVED"
+
+
+async def test_the_database_refuses_an_approver_of_the_authors_line_whatever_the_program_says(
+    office: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sharewell.domain.policy_versions import Lines  # noqa: PLC0415
+
+    await admin_by(office, "author", "puppet")
+    version = await drafted(office)
+    await simulated(office, version)
+    monkeypatch.setattr(Lines, "check", lambda _: None)
+    asked = {"policy_set": version["sha256"], "effective_from": None}
+    with pytest.raises(Conflict, match="no line in common"):
+        await office.people.policy_versions.approve(office.callers["puppet"], version["number"], **asked)
+
+
+async def test_whoever_broke_the_last_glass_does_not_break_the_next_through_an_admin_of_their_own_making(
+    office: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await admin_by(office, "author", "puppet")
+    glass = await broken(office, 1)
+    await office.done("author", "endBreakGlass", glass=glass.data["breakGlass"]["glass"]["id"])
+    assert (await broken(office, 1, "puppet")).refusal[0] == "CONFLICT"
+    monkeypatch.setattr("sharewell.services.break_glass._same_line", _never)
+    draft = GlassDraft(version=1, reason=GlassReason.CARE_BLOCKED, until=office.at + timedelta(hours=1), remark="X")
+    with pytest.raises(Conflict, match="nor does anybody of their line"):
+        await office.people.break_glass.break_it(office.callers["puppet"], draft)
+
+
+async def _never(*_: object) -> bool:
+    return False
 
 
 async def test_a_draft_with_faults_goes_no_further(office: Api) -> None:

@@ -19,6 +19,7 @@ from sharewell.domain.policy_versions import (
     MOST_FILE_BYTES,
     MOST_FILES,
     Finding,
+    Lines,
     PolicyVersion,
     Scheduled,
     VersionOrigin,
@@ -48,10 +49,29 @@ def version(**said: Any) -> PolicyVersion:
     return PolicyVersion(**(usual | said))
 
 
+def lines(*approver: str, another: bool = True) -> Lines:
+    return Lines(author=frozenset({"a"}), approver=frozenset(approver), another=another)
+
+
 def approve(one: PolicyVersion, **said: Any) -> PolicyVersion:
     usual: dict[str, Any] = {"by": "second", "person": None, "policy_set": SET, "effective_from": NOON, "at": NOON,
-                             "replaces": 1}  # fmt: skip
+                             "replaces": 1, "lines": lines("b")}  # fmt: skip
     return one.approved(**(usual | said))
+
+
+def test_who_has_their_access_by_the_word_of_the_authors_admin_is_no_second_person() -> None:
+    ripe = simulated(version())
+    with pytest.raises(Conflict, match="an admin of another line approves"):
+        approve(ripe, lines=lines("a", "b"))
+    with pytest.raises(Conflict, match="there is no second person"):
+        approve(ripe, lines=lines("a", another=False))
+    assert approve(ripe, lines=lines("b", another=False)).state is VersionState.APPROVED
+
+
+def test_nobody_of_the_line_that_broke_the_last_glass_breaks_the_next() -> None:
+    with pytest.raises(Conflict, match="an admin of your line did"):
+        check_breaks(glass(), version=version(), by="puppet", person=None, same_line=True, approved_since=False)
+    check_breaks(glass(), version=version(), by="puppet", person=None, same_line=True, approved_since=True)
 
 
 def simulated(one: PolicyVersion) -> PolicyVersion:
@@ -246,24 +266,28 @@ def glass(**said: Any) -> BrokenGlass:
 
 def test_whoever_broke_the_last_glass_breaks_the_next_once_a_second_person_approved_something() -> None:
     with pytest.raises(Conflict, match="you broke the last glass"):
-        check_breaks(glass(), version=version(), by="author", person=None, approved_since=False)
+        check_breaks(glass(), version=version(), by="author", person=None, same_line=False, approved_since=False)
     with pytest.raises(Conflict, match="you broke the last glass"):
-        check_breaks(glass(person=SOMEBODY), version=version(), by="b", person=SOMEBODY, approved_since=False)
-    check_breaks(glass(), version=version(), by="author", person=None, approved_since=True)
-    check_breaks(glass(), version=version(), by="second", person=SOMEBODY, approved_since=False)
-    check_breaks(None, version=version(), by="author", person=None, approved_since=False)
+        check_breaks(
+            glass(person=SOMEBODY), version=version(), by="b", person=SOMEBODY, same_line=False, approved_since=False
+        )
+    check_breaks(glass(), version=version(), by="author", person=None, same_line=False, approved_since=True)
+    check_breaks(glass(), version=version(), by="second", person=SOMEBODY, same_line=False, approved_since=False)
+    check_breaks(None, version=version(), by="author", person=None, same_line=False, approved_since=False)
 
 
 @pytest.mark.parametrize("state", [VersionState.DRAFT, VersionState.WITHDRAWN])
 def test_what_is_faulty_or_withdrawn_comes_into_force_by_no_glass(state: VersionState) -> None:
     with pytest.raises(Conflict, match="cannot be in force"):
-        check_breaks(None, version=version(state=state), by="author", person=None, approved_since=False)
+        check_breaks(
+            None, version=version(state=state), by="author", person=None, same_line=False, approved_since=False
+        )
 
 
 def test_one_glass_is_broken_at_a_time_and_ends_once() -> None:
     lasting = glass(ended_at=None, ending=None, ended_by=None)
     with pytest.raises(Conflict, match="broken already"):
-        check_breaks(lasting, version=version(), by="second", person=None, approved_since=True)
+        check_breaks(lasting, version=version(), by="second", person=None, same_line=False, approved_since=True)
     lasting.check_ends(GlassEnding.ENDED, NOON)
     with pytest.raises(Conflict, match="lasts until"):
         lasting.check_ends(GlassEnding.EXPIRED, NOON)

@@ -169,7 +169,10 @@ class Authorization:
         passkey = None
         if self._site.takes_passkeys:
             passkey = await self._people.passkeys.options_to_enrol(self._site, person, invitation)
-        return pages.enrol_page(invitation, login=person.login, secret=secret, passkey=passkey, fault=fault)
+        return pages.enrol_page(
+            invitation, login=person.login, secret=secret, passkey=passkey, again=person.invited_by is not None,
+            fault=fault,
+        )
 
     async def password(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint's signature
         """Where a person changes the password."""

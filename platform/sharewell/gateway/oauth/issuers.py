@@ -22,6 +22,8 @@ import orjson
 
 from sharewell.domain.addresses import is_plain, origin_of
 from sharewell.domain.clients import narrow
+from sharewell.domain.errors import Invalid
+from sharewell.domain.jurisdictions import checked
 from sharewell.domain.principals import Role
 from sharewell.domain.scopes import grantable
 from sharewell.gateway.oauth.egress import PRIVATE, Egress, FetchFailed
@@ -37,11 +39,13 @@ TYPES: Final = {
     "entra": frozenset({"jwt", "at+jwt"}),
 }
 _ROLES: Final = {"rfc9068": "roles", "keycloak": "realm_access.roles", "entra": "roles"}
+EVERYWHERE: Final = "*"  #: in `jurisdictions`: all regions, which is never taken from silence
 _NAME = re.compile(r"[a-z][a-z0-9-]{1,30}")
 _SUBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{2,99}")  # no @: an address would put a person into the log
 _KNOWN: Final = frozenset(
     {"name", "issuer", "shape", "audience", "jwks_uri", "private", "algorithms", "roles_claim", "roles",
-     "institution_claim", "institutions", "scopes", "scopes_from", "sender_constrained"}
+     "institution_claim", "institutions", "jurisdiction_claim", "jurisdictions", "scopes", "scopes_from",
+     "sender_constrained"}
 )  # fmt: skip
 
 
@@ -65,6 +69,7 @@ class Vouched:
     roles: frozenset[Role]
     institution: UUID | None
     scopes: tuple[str, ...]
+    jurisdiction: frozenset[str] = frozenset()  #: as a regulator: the regions it reads of; empty: all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +85,8 @@ class External:
     roles: Mapping[str, Role]  #: what it calls a role -> ours
     institution_claim: Sequence[str] = ("institution",)
     institutions: Mapping[str, UUID] | None = None
+    jurisdiction_claim: Sequence[str] = ("jurisdiction",)
+    jurisdictions: Mapping[str, frozenset[str]] | None = None  #: what it calls one -> regions, or `EVERYWHERE`
     scopes_from_token: bool = True  #: else the list's scopes hold, for issuers whose tokens cannot name ours
     algorithms: tuple[str, ...] = ("RS256",)
     jwks_uri: str | None = None  #: None: as its metadata says
@@ -97,8 +104,9 @@ class External:
         if roles & {Role.INSTITUTION, Role.DEVICE} and institution is None:
             raise NotVouchedFor("no_institution", "The token names no institution that its issuer may speak for.")
         return Vouched(
-            principal=f"{self.name}/{subject}", roles=roles, institution=institution, scopes=self._scopes(claims)
-        )
+            principal=f"{self.name}/{subject}", roles=roles, institution=institution, scopes=self._scopes(claims),
+            jurisdiction=self._jurisdiction(claims) if Role.REGULATOR in roles else frozenset(),
+        )  # fmt: skip
 
     def client_id(self, claims: Mapping[str, Any]) -> str:
         """The program the token was given to, empty where it does not say."""
@@ -128,6 +136,15 @@ class External:
         if isinstance(said, list) and len(said) == 1:
             said = said[0]
         return (self.institutions or {}).get(said) if isinstance(said, str) else None
+
+    def _jurisdiction(self, claims: Mapping[str, Any]) -> frozenset[str]:
+        """The regions of all jurisdictions it names; empty for everywhere, and only where one of them is that."""
+        said = _at(claims, self.jurisdiction_claim)
+        names = [name for name in (said if isinstance(said, list) else [said]) if isinstance(name, str)]
+        regions = frozenset[str]().union(*((self.jurisdictions or {}).get(name, frozenset()) for name in names))
+        if not regions:
+            raise NotVouchedFor("no_jurisdiction", "The token names no jurisdiction that its issuer may speak for.")
+        return frozenset() if EVERYWHERE in regions else regions
 
     def _scopes(self, claims: Mapping[str, Any]) -> tuple[str, ...]:
         if not self.scopes_from_token:
@@ -195,16 +212,33 @@ def _entry(raw: Mapping[str, Any], place: int) -> External:
     need(scopes and ours, "scopes must be system/ scopes.")
     need(raw.get("scopes_from", "token") in {"token", "list"}, "scopes_from must be token or list.")
     need(raw.get("roles"), "roles must say what each role of the issuer is here.")
+    named = raw.get("jurisdictions", {})
+    need(isinstance(named, dict), 'jurisdictions must be an object, such as {"coast": ["us-nj"]}.')
+    jurisdictions = {name: _regions(said) for name, said in named.items()}
+    need(all(jurisdictions.values()), 'jurisdictions must name regions of each, such as ["us-nj"], or "*" for all.')
     return External(
         name=raw["name"], issuer=raw["issuer"], shape=shape, audience=raw["audience"], scopes=scopes,
         roles_claim=_path(raw.get("roles_claim", _ROLES[shape])),
         roles={name: Role(role) for name, role in raw["roles"].items()},
         institution_claim=_path(raw.get("institution_claim", "institution")),
         institutions={name: UUID(text) for name, text in raw.get("institutions", {}).items()},
+        jurisdiction_claim=_path(raw.get("jurisdiction_claim", "jurisdiction")), jurisdictions=jurisdictions,
         scopes_from_token=raw.get("scopes_from", "token") == "token", algorithms=algorithms,
         jwks_uri=raw.get("jwks_uri"), private=raw.get("private") is True,
         sender_constrained=raw.get("sender_constrained") is True,
     )  # fmt: skip
+
+
+def _regions(said: object) -> frozenset[str]:
+    """The regions of one jurisdiction, `EVERYWHERE` alone for all; empty where it is neither."""
+    if said == EVERYWHERE:
+        return frozenset({EVERYWHERE})
+    if not isinstance(said, list) or not all(isinstance(region, str) for region in said):
+        return frozenset()
+    try:
+        return frozenset(checked(said, {Role.REGULATOR}))
+    except Invalid as why:
+        raise ValueError(why.message) from why
 
 
 def _path(said: str | Sequence[str]) -> tuple[str, ...]:

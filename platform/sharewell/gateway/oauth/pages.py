@@ -132,14 +132,19 @@ def invitation_page(*, fault: str | None = None) -> HTMLResponse:
     return _page("Set up your access", body, status=400 if fault else 200)
 
 
+_AGAIN = """<p>An admin invited you again. Password, authenticator key and passkeys from before are dead, and
+your apps are signed out. If you did not ask for that, tell your auditor.</p>"""
+
+
 def enrol_page(
-    invitation: str, *, login: str, secret: str, passkey: Options | None, fault: str | None = None
+    invitation: str, *, login: str, secret: str, passkey: Options | None, again: bool = False, fault: str | None = None
 ) -> HTMLResponse:
     """Shows the secret of the second factor, and asks for a password and a first code."""
     spaced = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
     body = f"""
 <h1>Set up your access</h1>
 {_alert(fault) if fault else ""}
+{_AGAIN if again else ""}
 <p>Your login is <strong>{escape(login)}</strong>. Add this key to your authenticator app (time-based, 6 digits):</p>
 {_qr_code(login, secret)}
 <p><code>{escape(spaced)}</code></p>
