@@ -30,7 +30,7 @@ from joserfc.jwk import ECKey
 from side_by_side import Client, services_on  # type: ignore[import-not-found]
 
 from sharewell import logs
-from sharewell.cli.running import build_gateway, token_keys
+from sharewell.cli.running import build_connections, build_gateway, token_keys
 from sharewell.domain.clients import ClientDraft
 from sharewell.domain.principals import Caller, Role
 from sharewell.gateway.oauth.keys import KeyFile
@@ -74,7 +74,8 @@ async def _served(services: Services) -> AsyncIterator[tuple[int, Path]]:
         ready, stop, taken = asyncio.Event(), asyncio.Event(), bind("127.0.0.1", 0)
         with (Path(folder) / "log").open("w") as log:
             logs.configure(stream=log)
-            serving = asyncio.create_task(serve(build_gateway(services, keys), taken, stop, ready=ready))
+            gateway, connections = build_gateway(services, keys), build_connections(services.settings)
+            serving = asyncio.create_task(serve(gateway, taken, stop, ready=ready, connections=connections))
             await ready.wait()
             yield taken.getsockname()[1], job
             stop.set()
@@ -104,7 +105,8 @@ async def _loaded(port: int, job: Path, flood: int, seconds: float) -> dict[str,
     found, *flooded = await asyncio.gather(*(_process(port, job, *each, seconds) for each in asked))
     return {
         "benchmark": "gateway.load", "load": "beside a flood" if flood else "even", "clients": CLIENTS,
-        "seconds": seconds, **found, "flood_connections": flood, "flood_answers": flooded[0]["answers"] if flood else {},
+        "seconds": seconds, **found, "flood_connections": flood,
+        "flood_answers": flooded[0]["answers"] if flood else {},
         "gateway_cpu": round((time.process_time() - begun) / seconds, 2),
         "resident_mb_before": before, "resident_mb_after": _resident(told.read_text()),
     }  # fmt: skip
