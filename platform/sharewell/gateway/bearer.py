@@ -408,11 +408,13 @@ def too_many(allowance: Allowance) -> Answer:
 
 
 def _saying(headers: Mapping[str, str], send: Send) -> Send:
-    """`send`, with `headers` put before the answer."""
+    """`send`, with `headers` put before the answer, unless the answer itself says otherwise."""
 
     async def say(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(headers)
+            said = MutableHeaders(scope=message)
+            for name, value in headers.items():
+                said.setdefault(name, value)
         await send(message)
 
     return say

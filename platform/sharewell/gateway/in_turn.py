@@ -10,7 +10,7 @@ import asyncio
 import time
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sharewell.gateway.answers import Answer
@@ -20,22 +20,27 @@ LONG_SECONDS = 1.0
 
 
 @cache
-def _figure(registry: CollectorRegistry) -> Histogram:
+def _figures(registry: CollectorRegistry) -> tuple[Gauge, Histogram]:
     """A registry takes each figure once, however many applications a process builds."""
-    return Histogram("sharewell_http_waiting_seconds", "Time until a request had its turn.", registry=registry)
+    return (
+        Gauge("sharewell_http_waiting", "Requests that wait for their turn.", registry=registry),
+        Histogram("sharewell_http_waiting_seconds", "Time until a request had its turn.", registry=registry),
+    )
 
 
 class Pace:
     """The turns of one gateway, for all that is behind tokens."""
 
     def __init__(self, bounds: Bounds, registry: CollectorRegistry, *, long: float = LONG_SECONDS) -> None:
-        self.turns, self.long, self._figure = Turns(bounds), long, _figure(registry)
+        self.turns, self.long = Turns(bounds), long
+        self._waiting, self._seconds = _figures(registry)
 
     async def place(self, client: str) -> Place:
         """Wait for a turn. Raises `Crowded`."""
         begun = time.perf_counter()
-        place = await self.turns.take(client)
-        self._figure.observe(time.perf_counter() - begun)
+        with self._waiting.track_inprogress():
+            place = await self.turns.take(client)
+        self._seconds.observe(time.perf_counter() - begun)
         return place
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -112,7 +113,9 @@ class Turns:
         """Give free places to who may have them. Those passed over have their share, so they are few."""
         while (client := next(filter(self._may_have, self._ring), None)) is not None:
             queue = self._ring.pop(client)
-            queue.popleft().set_result(self._given(client))
+            turn = _first(queue)
+            if turn is not None:
+                turn.set_result(self._given(client))
             if queue:
                 self._ring[client] = queue  # behind all others
 
@@ -121,9 +124,19 @@ class Turns:
         if not turn.cancelled():
             turn.result().give_back()
             return
-        self._ring[client].remove(turn)
-        self._forget_if_empty(client)
+        with suppress(KeyError, ValueError):  # unless it was passed over in the meantime
+            self._ring[client].remove(turn)
+            self._forget_if_empty(client)
 
     def _forget_if_empty(self, client: str) -> None:
         if not self._ring[client]:
             del self._ring[client]
+
+
+def _first(queue: Queue) -> asyncio.Future[Place] | None:
+    """The first that still waits, taken out; whoever goes away may not have run since."""
+    while queue:
+        turn = queue.popleft()
+        if not turn.cancelled():
+            return turn
+    return None
