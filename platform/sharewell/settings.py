@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 
 Value = TypeVar("Value")
 
-LONGEST_HOLD = 5  #: seconds; shorter than a process that ends waits for its answers
+LONGEST_BRAKE = 5  #: seconds; shorter than a process that ends waits for its answers
 LARGEST_PORT = 65_535
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-TURNS = {"places": 16, "each": 4, "waiting": 64}  #: see gateway/turns
+TURNS = {"slots": 16, "each": 4, "waiting": 64}  #: see gateway/turns
 OAUTH_RATES = ("address", "sign-in", "client", "refused", "refusals")  #: see gateway/rates
 MOST_YEARS = 100  #: that decisions can be set to be kept
 MACHINE_WIDE = Path("/var/lib/sharewell")  #: where a system administrator's data goes
@@ -66,7 +66,7 @@ class Settings:
     dpop_nonces: bool = False  #: whether proofs of possession must hold a nonce of ours
     oauth_rates: Mapping[str, tuple[float, float]] = field(default_factory=dict)  #: a second, and at once; by name
     turns: Mapping[str, int] = field(default_factory=lambda: TURNS)  #: bounds of gateway/turns, by name
-    hold_seconds: float = 1.0  #: that answers of status 429 are held back, to whoever goes on; 0: they are not
+    brake_seconds: float = 1.0  #: that answers of status 429 are held back, to whoever goes on; 0: they are not
     connections: int = 1000  #: that one address may hold open; 0: as many as it likes
     log_origin: str = "127.0.0.1/sharewell"  #: name of the audit log, fixed for ever once it has entries
     log_export: Path | None = None  #: folder that the log is exported to after each checkpoint, and served from
@@ -106,7 +106,7 @@ class Settings:
             dpop_nonces=read.checked("DPOP_NONCES", "off", _one_of("off", "required")) == "required",
             oauth_rates=read.checked("OAUTH_RATES", "", _rates),
             turns=read.checked("TURNS", "", _turns),
-            hold_seconds=read.checked("HOLD_SECONDS", "1", _hold),
+            brake_seconds=read.checked("BRAKE_SECONDS", "1", _brake),
             connections=read.checked("CONNECTIONS", "1000", _connections),
             log_origin=read.checked("LOG_ORIGIN", f"{urlsplit(issuer).hostname}/sharewell", _log_origin),
             log_export=read.checked("LOG_EXPORT", "", _path),
@@ -274,14 +274,14 @@ def _turns(text: str) -> dict[str, int]:
             names = ", ".join(TURNS)
             raise ValueError(f"{each!r} is no bound; write NAME=NUMBER as in each=8, NAME being one of {names}.")
         found[match[1]] = int(match[2])
-    if not 1 <= found["each"] <= found["places"]:
-        raise ValueError(f"{text!r} leaves no way; places must be 1 or more, and each from 1 to places.")
+    if not 1 <= found["each"] <= found["slots"]:
+        raise ValueError(f"{text!r} leaves no way; slots must be 1 or more, and each from 1 to slots.")
     return found
 
 
-def _hold(text: str) -> float:
-    if not re.fullmatch(r"\d{1,2}(\.\d+)?", text) or float(text) > LONGEST_HOLD:
-        raise ValueError(f"{text!r} must be a number of seconds from 0 to {LONGEST_HOLD}.")
+def _brake(text: str) -> float:
+    if not re.fullmatch(r"\d{1,2}(\.\d+)?", text) or float(text) > LONGEST_BRAKE:
+        raise ValueError(f"{text!r} must be a number of seconds from 0 to {LONGEST_BRAKE}.")
     return float(text)
 
 

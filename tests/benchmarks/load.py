@@ -37,7 +37,7 @@ from sharewell.gateway.oauth.keys import KeyFile
 from sharewell.gateway.server import bind, serve
 from sharewell.wiring import Services, operator
 
-CLIENTS: Final = 200
+CLIENTS: Final = int(os.environ.get("SHAREWELL_LOAD_CLIENTS", "200"))
 SECONDS: Final = float(os.environ.get("SHAREWELL_LOAD_SECONDS", "60"))
 TURNS: Final = int(os.environ.get("SHAREWELL_LOAD_TURNS", "1"))
 FLOOD: Final = 20  #: connections of the one that floods, none of which ever pauses

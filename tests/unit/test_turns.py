@@ -1,4 +1,4 @@
-"""The queue in front of the work: bounds hold, no place stays empty, nobody starves, whatever comes and goes."""
+"""The queue in front of the work: bounds hold, no slot stays empty, nobody starves, whatever comes and goes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharewell.gateway.turns import Bounds, Crowded, Place, Turns
+from sharewell.gateway.turns import Bounds, Crowded, Slot, Turns
 
 CLIENTS = "abcd"
 #: What happens: a client asks; the n-th of those at work is done, or steps aside; the n-th that waits goes away.
@@ -20,7 +20,7 @@ HAPPENINGS = st.lists(
     ),
     max_size=60,
 )
-BOUNDS = st.integers(1, 5).flatmap(lambda places: st.builds(Bounds, st.just(places), st.integers(1, places), st.just(8)))
+BOUNDS = st.tuples(st.integers(1, 5), st.integers(1, 5)).map(lambda two: Bounds(max(two), min(two), 8))
 
 
 class Scene:
@@ -28,8 +28,8 @@ class Scene:
 
     def __init__(self, bounds: Bounds) -> None:
         self.turns, self.bounds = Turns(bounds), bounds
-        self.waiting: list[tuple[str, asyncio.Task[Place]]] = []
-        self.held: list[Place] = []
+        self.waiting: list[tuple[str, asyncio.Task[Slot]]] = []
+        self.held: list[Slot] = []
         self.order: list[str] = []
         self.crowded = 0
 
@@ -40,13 +40,13 @@ class Scene:
             _, task = self.waiting.pop(who % len(self.waiting))
             task.cancel()
         elif self.held:
-            place = self.held[who % len(self.held)]
+            slot = self.held[who % len(self.held)]
             if what == "aside":
-                place.step_aside()
+                slot.step_aside()
             else:
-                self.held.remove(place)
-                place.give_back()
-                place.give_back()  # which changes nothing
+                self.held.remove(slot)
+                slot.give_back()
+                slot.give_back()  # which changes nothing
         await self.settle()
 
     async def settle(self) -> None:
@@ -62,11 +62,11 @@ class Scene:
                 self.order.append(client)
 
     def check(self) -> None:
-        common = sum(place.common for place in self.held)
-        each = Counter(place.client for place in self.held)
-        assert common == self.turns.taken <= self.bounds.places
+        common = sum(slot.common for slot in self.held)
+        each = Counter(slot.client for slot in self.held)
+        assert common == self.turns.taken <= self.bounds.slots
         assert max(each.values(), default=0) <= self.bounds.each
-        if common < self.bounds.places:  # no place stays empty while somebody may have it
+        if common < self.bounds.slots:  # no slot stays empty while somebody may have it
             assert all(each[client] == self.bounds.each for client, _ in self.waiting)
         assert self.turns.waiting == len(self.waiting)
         assert max(Counter(client for client, _ in self.waiting).values(), default=0) <= self.bounds.waiting
@@ -82,7 +82,7 @@ class Scene:
 
 @settings(max_examples=150, deadline=None)
 @given(bounds=BOUNDS, happenings=HAPPENINGS)
-def test_bounds_hold_no_place_stays_empty_and_everybody_has_a_turn(
+def test_bounds_hold_no_slot_stays_empty_and_everybody_has_a_turn(
     bounds: Bounds, happenings: list[tuple[str, str | int]]
 ) -> None:
     async def play() -> None:
@@ -96,16 +96,16 @@ def test_bounds_hold_no_place_stays_empty_and_everybody_has_a_turn(
 
 
 @settings(max_examples=80, deadline=None)
-@given(places=st.integers(1, 4), asking=st.lists(st.sampled_from(CLIENTS), min_size=1, max_size=60))
-def test_between_two_turns_of_one_client_no_other_that_waits_is_passed_over(places: int, asking: list[str]) -> None:
+@given(slots=st.integers(1, 4), asking=st.lists(st.sampled_from(CLIENTS), min_size=1, max_size=60))
+def test_between_two_turns_of_one_client_no_other_that_waits_is_passed_over(slots: int, asking: list[str]) -> None:
     async def play() -> list[str]:
-        scene = Scene(Bounds(places, places, len(asking)))
-        for client in "z" * places:  # takes all places, so that the others queue up
+        scene = Scene(Bounds(slots, slots, len(asking)))
+        for client in "z" * slots:  # takes all slots, so that the others queue up
             await scene.happens("ask", client)
         for client in asking:
             await scene.happens("ask", client)
         await scene.run_dry()
-        return scene.order[places:]
+        return scene.order[slots:]
 
     order, left = asyncio.run(play()), Counter(asking)
     assert Counter(order) == left
@@ -117,7 +117,7 @@ def test_between_two_turns_of_one_client_no_other_that_waits_is_passed_over(plac
 
 
 async def test_a_flood_of_one_client_delays_another_by_one_turn_and_not_by_its_length() -> None:
-    scene = Scene(Bounds(places=2, each=2, waiting=50))
+    scene = Scene(Bounds(slots=2, each=2, waiting=50))
     for _ in range(40):
         await scene.happens("ask", "flood")
     await scene.happens("ask", "ward")
@@ -127,7 +127,7 @@ async def test_a_flood_of_one_client_delays_another_by_one_turn_and_not_by_its_l
 
 
 async def test_who_has_too_many_waiting_is_turned_away_and_others_are_not() -> None:
-    scene = Scene(Bounds(places=1, each=1, waiting=2))
+    scene = Scene(Bounds(slots=1, each=1, waiting=2))
     for _ in range(5):
         await scene.happens("ask", "flood")
     await scene.happens("ask", "ward")
@@ -136,7 +136,7 @@ async def test_who_has_too_many_waiting_is_turned_away_and_others_are_not() -> N
 
 
 async def test_long_work_leaves_its_place_to_others_but_not_to_its_own_client() -> None:
-    scene = Scene(Bounds(places=1, each=1, waiting=9))
+    scene = Scene(Bounds(slots=1, each=1, waiting=9))
     for client in ("slow", "slow", "ward"):
         await scene.happens("ask", client)
     await scene.happens("aside", 0)
@@ -148,7 +148,7 @@ async def test_long_work_leaves_its_place_to_others_but_not_to_its_own_client() 
 
 
 async def test_a_turn_that_comes_as_its_client_goes_is_given_to_the_next() -> None:
-    turns = Turns(Bounds(places=1, each=1, waiting=9))
+    turns = Turns(Bounds(slots=1, each=1, waiting=9))
     held = await turns.take("a")
     gone, stays = asyncio.create_task(turns.take("b")), asyncio.create_task(turns.take("c"))
     await asyncio.sleep(0)
@@ -159,7 +159,7 @@ async def test_a_turn_that_comes_as_its_client_goes_is_given_to_the_next() -> No
         await gone
 
 
-@pytest.mark.parametrize(("places", "each", "waiting"), [(0, 0, 0), (4, 5, 0), (4, 0, 0), (4, 4, -1)])
-def test_bounds_under_which_nothing_could_be_answered_are_refused(places: int, each: int, waiting: int) -> None:
-    with pytest.raises(ValueError, match="places must be"):
-        Bounds(places, each, waiting)
+@pytest.mark.parametrize(("slots", "each", "waiting"), [(0, 0, 0), (4, 5, 0), (4, 0, 0), (4, 4, -1)])
+def test_bounds_under_which_nothing_could_be_answered_are_refused(slots: int, each: int, waiting: int) -> None:
+    with pytest.raises(ValueError, match="slots must be"):
+        Bounds(slots, each, waiting)

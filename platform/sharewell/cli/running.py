@@ -78,7 +78,7 @@ def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
         allowed_origins=settings.allowed_origins, registry=REGISTRY, fault=services.policy_fault,
         proxies=settings.trusted_proxies,
         forwarded_header=settings.forwarded_header, dpop_nonces=settings.dpop_nonces,
-        turns=Bounds(**settings.turns), hold_seconds=settings.hold_seconds,
+        turns=Bounds(**settings.turns), brake_seconds=settings.brake_seconds,
         knocks={**KNOCKS, **{name: Rate(*rate) for name, rate in settings.oauth_rates.items()}},
     )  # fmt: skip
 

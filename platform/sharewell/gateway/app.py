@@ -28,7 +28,7 @@ from starlette.types import ASGIApp
 from sharewell.domain.rates import Allowance, Rate
 from sharewell.gateway.answers import Answer
 from sharewell.gateway.bearer import Bearer, Issuer, RequireBearer
-from sharewell.gateway.brake import Brake, HoldBack
+from sharewell.gateway.brake import Brake, Braked
 from sharewell.gateway.directory import CalledBack, Directory
 from sharewell.gateway.health import Health
 from sharewell.gateway.in_turn import Pace
@@ -70,6 +70,7 @@ from sharewell.services.access import AccessService
 from sharewell.services.clients import ClientService
 from sharewell.services.grants import GrantService
 from sharewell.services.people import PersonService
+from sharewell.settings import TURNS
 from sharewell.store.database import Database
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -105,8 +106,8 @@ class Parts:
     knocks: Mapping[str, Rate] = field(default_factory=lambda: KNOCKS)
     proxies: Sequence[Network] = ()  #: addresses of proxies of ours, whose word on where a request comes from counts
     forwarded_header: str = "x-forwarded-for"  #: the one header they say it in
-    turns: Bounds = field(default_factory=Bounds)  #: of requests that are worked on and wait
-    hold_seconds: float = 1.0  #: that answers of status 429 are held back, to whoever goes on; 0: they are not
+    turns: Bounds = field(default_factory=lambda: Bounds(**TURNS))  #: of requests that are worked on and wait
+    brake_seconds: float = 1.0  #: that answers of status 429 are held back, to whoever goes on; 0: they are not
 
 
 def build_app(
@@ -131,7 +132,7 @@ def build_app(
         now=parts.now,
     )  # fmt: skip
     check = _bearer(parts, called_back, refusals)
-    brake = Brake(parts.registry, seconds=parts.hold_seconds)
+    brake = Brake(parts.registry, seconds=parts.brake_seconds)
     health = Health(parts.database, parts.migrations, parts.registry, parts.fault)
     return Starlette(
         routes=[
@@ -147,7 +148,7 @@ def build_app(
         middleware=[
             Middleware(RequestId),
             Middleware(PeerAddress, proxies=parts.proxies, header=parts.forwarded_header),
-            Middleware(HoldBack, brake=brake),
+            Middleware(Braked, brake=brake),
             Middleware(Watch, registry=parts.registry),
             Middleware(SafeHeaders, https=parts.issuer.startswith("https:")),
             _cross_origin(parts.allowed_origins),

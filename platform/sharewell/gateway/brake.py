@@ -33,7 +33,7 @@ log = structlog.stdlib.get_logger("sharewell.gateway")
 @cache
 def _figure(registry: CollectorRegistry) -> Counter:
     """A registry takes each figure once, however many applications a process builds."""
-    return Counter("sharewell_http_held_back", "Answers of status 429 that were held back.", registry=registry)
+    return Counter("sharewell_http_braked", "Answers of status 429 that were held back.", registry=registry)
 
 
 class Brake:
@@ -49,20 +49,20 @@ class Brake:
         self._tally: Tally[tuple[str, str | None]] = Tally()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def hold(self, scope: Scope, message: Message) -> None:
-        """Wait, if whoever asked goes on too fast; `held` in the scope's state is for how many seconds."""
+    async def slow(self, scope: Scope, message: Message) -> None:
+        """Wait, if whoever asked goes on too fast; `braked` in the scope's state is for how many seconds."""
         state = scope["state"]
         if not self._seconds or not self._buckets.take(state["peer"], AT_ONCE).pause:
             return
         self._count(scope)
-        state["held"] = 0.0
+        state["braked"] = 0.0
         if self._held >= self._most:  # a client that has to connect again is slowed down by that
             MutableHeaders(scope=message)["Connection"] = "close"
             return
         self._held += 1
         try:
             await asyncio.sleep(self._seconds)
-            state["held"] = self._seconds
+            state["braked"] = self._seconds
         finally:
             self._held -= 1
 
@@ -82,7 +82,7 @@ class Brake:
             log.info("held back", route=route, client=client, status=429, times=times)
 
 
-class HoldBack:
+class Braked:
     """Puts the brake before answers of status 429."""
 
     def __init__(self, app: ASGIApp, brake: Brake) -> None:
@@ -91,7 +91,7 @@ class HoldBack:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def say(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == HTTPStatus.TOO_MANY_REQUESTS:
-                await self._brake.hold(scope, message)
+                await self._brake.slow(scope, message)
             await send(message)
 
         await self.app(scope, receive, say if scope["type"] == "http" else send)

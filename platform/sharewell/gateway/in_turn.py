@@ -1,7 +1,7 @@
 """Has requests of known clients wait for their turn before they are worked on.
 
-What a client takes its time over does not hold a place: its body is read before, and the answer is sent after. Work
-that lasts leaves its place to others; only its own client still has one less.
+What a client takes its time over does not hold a slot: its body is read before, and the answer is sent after. Work
+that lasts leaves its slot to others; only its own client still has one less.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sharewell.gateway.answers import Answer
-from sharewell.gateway.turns import Bounds, Crowded, Place, Turns
+from sharewell.gateway.turns import Bounds, Crowded, Slot, Turns
 
 LONG_SECONDS = 1.0
 
@@ -35,13 +35,13 @@ class Pace:
         self.turns, self.long = Turns(bounds), long
         self._waiting, self._seconds = _figures(registry)
 
-    async def place(self, client: str) -> Place:
+    async def slot(self, client: str) -> Slot:
         """Wait for a turn. Raises `Crowded`."""
         begun = time.perf_counter()
         with self._waiting.track_inprogress():
-            place = await self.turns.take(client)
+            slot = await self.turns.take(client)
         self._seconds.observe(time.perf_counter() - begun)
-        return place
+        return slot
 
 
 class InTurn:
@@ -55,21 +55,21 @@ class InTurn:
             return await self._app(scope, receive, send)
         receive = await _read(receive)
         try:
-            place = await self._pace.place(scope["state"]["principal"])
+            slot = await self._pace.slot(scope["state"]["principal"])
         except Crowded:
             return await _crowded(self._pace.turns.bounds)(scope, receive, send)
-        aside = asyncio.get_running_loop().call_later(self._pace.long, place.step_aside)
+        aside = asyncio.get_running_loop().call_later(self._pace.long, slot.step_aside)
 
         async def say(message: Message) -> None:
             if message["type"] == "http.response.start":
-                place.give_back()
+                slot.give_back()
             await send(message)
 
         try:
             return await self._app(scope, receive, say)
         finally:
             aside.cancel()
-            place.give_back()
+            slot.give_back()
 
 
 async def _read(receive: Receive) -> Receive:

@@ -92,7 +92,7 @@ class Watch:
             await self.app(scope, receive, look)
         finally:
             # What an answer was held back for is no work of ours.
-            seconds = self._clock() - begun - scope.get("state", {}).get("held", 0.0)
+            seconds = self._clock() - begun - scope.get("state", {}).get("braked", 0.0)
             if scope["type"] == "websocket" or streams:
                 client = scope.get("state", {}).get("principal")
                 log.info("stream", path=scope["path"], seconds=round(seconds, 1), client=client)
@@ -105,7 +105,7 @@ class Watch:
         self._seconds.labels(method, route, str(status)).observe(seconds)
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             self._crashes.inc()
-        if "held" in scope.get("state", {}):
+        if "braked" in scope.get("state", {}):
             return  # the brake counts these in a line of its own
         # Probes come every few seconds and say nothing as long as they are answered well.
         tell = log.debug if route in PROBES and status == HTTPStatus.OK else log.info

@@ -1,6 +1,6 @@
 """Whose request is worked on next: a bounded number at once, few of one client, and the clients in turn.
 
-A queue for each client stands in a ring; a free place goes to the first in the queue of the next client that does not
+A queue for each client stands in a ring; a free slot goes to the first in the queue of the next client that does not
 have its share already (round-robin fair queueing: Nagle, RFC 970). However much one client sends, another waits for the
 end of work that was begun and for one turn of each client, never for a queue that is not its own.
 """
@@ -18,20 +18,20 @@ from typing import Final
 class Bounds:
     """Of the requests in one gateway. Raises ValueError for bounds under which nothing could be answered."""
 
-    places: int = 16  #: worked on at once, of all clients together
-    each: int = 4  #: of them, of one client
-    waiting: int = 64  #: that one client may have in its queue
+    slots: int  #: worked on at once, of all clients together
+    each: int  #: of them, of one client
+    waiting: int  #: that one client may have in its queue
 
     def __post_init__(self) -> None:
-        if not 1 <= self.each <= self.places or self.waiting < 0:
-            raise ValueError("places must be 1 or more, each from 1 to places, and waiting 0 or more.")
+        if not 1 <= self.each <= self.slots or self.waiting < 0:
+            raise ValueError("slots must be 1 or more, each from 1 to slots, and waiting 0 or more.")
 
 
 class Crowded(Exception):
     """The client has as many in its queue as it may."""
 
 
-class Place:
+class Slot:
     """What one request holds while it is worked on; given back once, however often that is said."""
 
     __slots__ = ("_turns", "client", "common", "held")
@@ -39,10 +39,10 @@ class Place:
     def __init__(self, turns: Turns, client: str) -> None:
         self._turns, self.client = turns, client
         self.held = True
-        self.common = True  #: whether it counts among the places of all
+        self.common = True  #: whether it counts among the slots of all
 
     def step_aside(self) -> None:
-        """Leave the place to others, though the work is not done: it still counts against its client."""
+        """Leave the slot to others, though the work is not done: it still counts against its client."""
         if self.held and self.common:
             self.common = False
             self._turns.freed()
@@ -54,16 +54,16 @@ class Place:
             self._turns.left(self)
 
 
-Queue = deque[asyncio.Future[Place]]
+Queue = deque[asyncio.Future[Slot]]
 
 
 class Turns:
-    """The places of one gateway and the queues in front of them. Belongs to one event loop."""
+    """The slots of one gateway and the queues in front of them. Belongs to one event loop."""
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds: Final = bounds
-        self.taken = 0  #: of the common places
-        self._held: dict[str, int] = {}  #: places by client, also those that count among the common no more
+        self.taken = 0  #: of the common slots
+        self._held: dict[str, int] = {}  #: slots by client, also those that count among the common no more
         self._ring: dict[str, Queue] = {}  #: who waits; whoever is next comes first; no queue is empty
 
     @property
@@ -71,7 +71,7 @@ class Turns:
         """How many wait, of all clients."""
         return sum(map(len, self._ring.values()))
 
-    async def take(self, client: str) -> Place:
+    async def take(self, client: str) -> Slot:
         """Wait for a turn. Raises `Crowded` if too many of the client wait already."""
         if client not in self._ring and self._may_have(client):
             return self._given(client)
@@ -79,7 +79,7 @@ class Turns:
         if len(queue) >= self.bounds.waiting:
             self._forget_if_empty(client)
             raise Crowded
-        turn: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         queue.append(turn)
         try:
             return await turn
@@ -88,29 +88,29 @@ class Turns:
             raise
 
     def freed(self) -> None:
-        """One of the common places is free again."""
+        """One of the common slots is free again."""
         self.taken -= 1
         self._hand_out()
 
-    def left(self, place: Place) -> None:
-        """A client has one place less."""
-        self._held[place.client] -= 1
-        if not self._held[place.client]:
-            del self._held[place.client]
-        if place.common:
+    def left(self, slot: Slot) -> None:
+        """A client has one slot less."""
+        self._held[slot.client] -= 1
+        if not self._held[slot.client]:
+            del self._held[slot.client]
+        if slot.common:
             self.taken -= 1
         self._hand_out()
 
     def _may_have(self, client: str) -> bool:
-        return self.taken < self.bounds.places and self._held.get(client, 0) < self.bounds.each
+        return self.taken < self.bounds.slots and self._held.get(client, 0) < self.bounds.each
 
-    def _given(self, client: str) -> Place:
+    def _given(self, client: str) -> Slot:
         self.taken += 1
         self._held[client] = self._held.get(client, 0) + 1
-        return Place(self, client)
+        return Slot(self, client)
 
     def _hand_out(self) -> None:
-        """Give free places to who may have them. Those passed over have their share, so they are few."""
+        """Give free slots to who may have them. Those passed over have their share, so they are few."""
         while (client := next(filter(self._may_have, self._ring), None)) is not None:
             queue = self._ring.pop(client)
             turn = _first(queue)
@@ -119,7 +119,7 @@ class Turns:
             if queue:
                 self._ring[client] = queue  # behind all others
 
-    def _withdraw(self, client: str, turn: asyncio.Future[Place]) -> None:
+    def _withdraw(self, client: str, turn: asyncio.Future[Slot]) -> None:
         """Whoever waited is gone; its turn may have come at the same moment."""
         if not turn.cancelled():
             turn.result().give_back()
@@ -133,7 +133,7 @@ class Turns:
             del self._ring[client]
 
 
-def _first(queue: Queue) -> asyncio.Future[Place] | None:
+def _first(queue: Queue) -> asyncio.Future[Slot] | None:
     """The first that still waits, taken out; whoever goes away may not have run since."""
     while queue:
         turn = queue.popleft()

@@ -93,7 +93,7 @@ async def test_beside_a_flood_the_others_have_every_second_turn_and_the_bound_of
 ) -> None:
     flood, ward, pharmacy = await tokens(door, "flood", "ward", "pharmacy")
     work, registry = Work(), CollectorRegistry()
-    async with gateway(door, work, registry=registry, turns=Bounds(places=4, each=2, waiting=64)) as http:
+    async with gateway(door, work, registry=registry, turns=Bounds(slots=4, each=2, waiting=64)) as http:
         asked = [ask(http, flood) for _ in range(30)]
         await waiting(registry, 28)
         asked += [ask(http, token) for _ in range(6) for token in (ward, pharmacy)]
@@ -115,7 +115,7 @@ async def test_beyond_its_queue_a_client_is_told_so_in_the_documented_way_and_an
 ) -> None:
     flood, ward = await tokens(door, "flood", "ward")
     work, registry = Work(), CollectorRegistry()
-    async with gateway(door, work, registry=registry, turns=Bounds(places=2, each=1, waiting=2)) as http:
+    async with gateway(door, work, registry=registry, turns=Bounds(slots=2, each=1, waiting=2)) as http:
         asked = [ask(http, flood) for _ in range(4)]
         done, kept = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
         (refused,) = (task.result() for task in done)
@@ -137,7 +137,7 @@ async def test_beyond_its_queue_a_client_is_told_so_in_the_documented_way_and_an
         assert {answer.status_code for answer in await asyncio.gather(*kept)} == {200}
 
 
-async def test_a_client_that_sends_its_body_slowly_holds_no_place_meanwhile(door: FrontDoor) -> None:
+async def test_a_client_that_sends_its_body_slowly_has_no_slot_meanwhile(door: FrontDoor) -> None:
     slow, ward = await tokens(door, "slow", "ward")
     sending, go_on = asyncio.Event(), asyncio.Event()
 
@@ -155,7 +155,7 @@ async def test_a_client_that_sends_its_body_slowly_holds_no_place_meanwhile(door
     async def reads(scope: Any, receive: Any, send: Any) -> None:
         await PlainTextResponse(await Request(scope, receive).body() or b"-")(scope, receive, send)
 
-    app = build_app(replace(door.parts, turns=Bounds(places=1, each=1, waiting=0)), reads)
+    app = build_app(replace(door.parts, turns=Bounds(slots=1, each=1, waiting=0)), reads)
     headers = [(b"authorization", f"Bearer {slow}".encode()), (b"host", b"sharewell.example")]
     scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/graphql", "raw_path": b"/graphql",
              "query_string": b"", "root_path": "", "scheme": "https", "headers": headers, "client": ("192.0.2.1", 1),
@@ -186,12 +186,12 @@ async def test_who_goes_on_beyond_its_rate_waits_for_each_refusal_and_fills_no_l
     (flood,) = await tokens(door, "flood", rate_class=RateClass.LOW)
     (ward,) = await tokens(door, "ward")
     registry = CollectorRegistry()
-    async with gateway(door, who_calls, registry=registry, hold_seconds=3600.0) as http:
+    async with gateway(door, who_calls, registry=registry, brake_seconds=3600.0) as http:
         answers = [await ask(http, flood) for _ in range(23)]
         assert [answer.status_code for answer in answers] == [200] * 3 + [429] * 20
         assert answers[-1].headers["RateLimit-Policy"].startswith('"low";q=3')
         held = [ask(http, flood) for _ in range(5)]
-        while registry.get_sample_value("sharewell_http_held_back_total") != 5:
+        while registry.get_sample_value("sharewell_http_braked_total") != 5:
             await asyncio.sleep(0)
         assert (await ask(http, ward)).status_code == 200  # from the same address, as it happens
         assert not any(task.done() for task in held)
@@ -210,7 +210,7 @@ async def test_who_goes_on_beyond_its_rate_waits_for_each_refusal_and_fills_no_l
 
 async def test_refused_tokens_are_on_record_as_ever_while_their_answers_are_held_back(door: FrontDoor) -> None:
     limits = {**rates.KNOCKS, rates.Knock.REFUSED: Rate(0.001, 2)}
-    async with gateway(door, who_calls, knocks=limits, hold_seconds=0.001) as http:
+    async with gateway(door, who_calls, knocks=limits, brake_seconds=0.001) as http:
         answers = [await ask(http, f"bad.{n}") for n in range(40)]
         assert [answer.status_code for answer in answers] == [401] * 2 + [429] * 38
     entries = [refusal.details for refusal in await door.refusals()]
@@ -257,7 +257,7 @@ async def head(connection: Connection, path: str = "/healthz", *more: str) -> st
     return (await reader.readuntil(b"\r\n\r\n")).decode()
 
 
-async def test_one_address_holds_a_bounded_number_of_connections_and_has_its_place_back(door: FrontDoor) -> None:
+async def test_one_address_holds_a_bounded_number_of_connections_and_has_its_room_back(door: FrontDoor) -> None:
     registry = CollectorRegistry()
     connections = Connections(registry, most=2)
     async with AsyncExitStack() as stack:
