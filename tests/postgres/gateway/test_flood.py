@@ -172,7 +172,7 @@ async def test_a_client_that_sends_its_body_slowly_has_no_slot_meanwhile(door: F
 @pytest.fixture
 def low(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients of the class LOW may ask three times."""
-    monkeypatch.setitem(rates.RATES, RateClass.LOW, Rate(0.001, 3))  # type: ignore[arg-type]
+    monkeypatch.setitem(rates.RATES, RateClass.LOW, Rate(0.001, 3))
 
 
 async def who_calls(scope: Any, receive: Any, send: Any) -> None:
