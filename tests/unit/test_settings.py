@@ -118,4 +118,4 @@ def test_bounds_that_are_not_named_stay_as_they_are() -> None:
     settings = read(TURNS="each=8 waiting=0", BRAKE_SECONDS="0.5", CONNECTIONS="0")
     assert settings.turns == {"slots": 16, "each": 8, "waiting": 0}
     assert (settings.brake_seconds, settings.connections) == (0.5, 0)
-    assert read().turns == {"slots": 16, "each": 4, "waiting": 64}
+    assert read().turns == {"slots": 16, "each": 2, "waiting": 64}

@@ -1,7 +1,7 @@
 """Has requests of known clients wait for their turn before they are worked on.
 
 What a client takes its time over does not hold a slot: its body is read before, and the answer is sent after. Work
-that lasts leaves its slot to others; only its own client still has one less.
+that lasts leaves its slot to others, and a client has but a few such.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ end of work that was begun and for one turn of each client, never for a queue th
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +19,7 @@ class Bounds:
     """Of the requests in one gateway. Raises ValueError for bounds under which nothing could be answered."""
 
     slots: int  #: worked on at once, of all clients together
-    each: int  #: of them, of one client
+    each: int  #: of them, of one client; and as many of it again that last
     waiting: int  #: that one client may have in its queue
 
     def __post_init__(self) -> None:
@@ -42,10 +42,10 @@ class Slot:
         self.common = True  #: whether it counts among the slots of all
 
     def step_aside(self) -> None:
-        """Leave the slot to others, though the work is not done: it still counts against its client."""
+        """Leave the slot to others, though the work is not done: it lasts."""
         if self.held and self.common:
             self.common = False
-            self._turns.freed()
+            self._turns.stepped_aside(self)
 
     def give_back(self) -> None:
         """The work is done."""
@@ -63,7 +63,7 @@ class Turns:
     def __init__(self, bounds: Bounds) -> None:
         self.bounds: Final = bounds
         self.taken = 0  #: of the common slots
-        self._held: dict[str, int] = {}  #: slots by client, also those that count among the common no more
+        self._short, self._lasting = Counter[str](), Counter[str]()  #: by client, in common slots and no more
         self._ring: dict[str, Queue] = {}  #: who waits; whoever is next comes first; no queue is empty
 
     @property
@@ -87,26 +87,27 @@ class Turns:
             self._withdraw(client, turn)
             raise
 
-    def freed(self) -> None:
-        """One of the common slots is free again."""
+    def stepped_aside(self, slot: Slot) -> None:
+        """One of the common slots is free again, and its client has one more that lasts."""
         self.taken -= 1
+        _less(self._short, slot.client)
+        self._lasting[slot.client] += 1
         self._hand_out()
 
     def left(self, slot: Slot) -> None:
         """A client has one slot less."""
-        self._held[slot.client] -= 1
-        if not self._held[slot.client]:
-            del self._held[slot.client]
+        _less(self._short if slot.common else self._lasting, slot.client)
         if slot.common:
             self.taken -= 1
         self._hand_out()
 
     def _may_have(self, client: str) -> bool:
-        return self.taken < self.bounds.slots and self._held.get(client, 0) < self.bounds.each
+        short, each = self._short[client], self.bounds.each
+        return self.taken < self.bounds.slots and short < each and short + self._lasting[client] < 2 * each
 
     def _given(self, client: str) -> Slot:
         self.taken += 1
-        self._held[client] = self._held.get(client, 0) + 1
+        self._short[client] += 1
         return Slot(self, client)
 
     def _hand_out(self) -> None:
@@ -131,6 +132,12 @@ class Turns:
     def _forget_if_empty(self, client: str) -> None:
         if not self._ring[client]:
             del self._ring[client]
+
+
+def _less(held: Counter[str], client: str) -> None:
+    held[client] -= 1
+    if not held[client]:
+        del held[client]
 
 
 def _first(queue: Queue) -> asyncio.Future[Slot] | None:
