@@ -19,8 +19,10 @@ from urllib.parse import urlsplit
 
 Value = TypeVar("Value")
 
+LONGEST_BRAKE = 5  #: seconds; shorter than a process that ends waits for its answers
 LARGEST_PORT = 65_535
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+TURNS = {"slots": 16, "each": 2, "waiting": 64}  #: see gateway/turns
 OAUTH_RATES = ("address", "sign-in", "client", "refused", "refusals")  #: see gateway/rates
 MOST_YEARS = 100  #: that decisions can be set to be kept
 MACHINE_WIDE = Path("/var/lib/sharewell")  #: where a system administrator's data goes
@@ -63,6 +65,9 @@ class Settings:
     forwarded_header: str = "x-forwarded-for"  #: the one header they say it in
     dpop_nonces: bool = False  #: whether proofs of possession must hold a nonce of ours
     oauth_rates: Mapping[str, tuple[float, float]] = field(default_factory=dict)  #: a second, and at once; by name
+    turns: Mapping[str, int] = field(default_factory=lambda: TURNS)  #: bounds of gateway/turns, by name
+    brake_seconds: float = 1.0  #: that answers of status 429 are held back, to whoever goes on; 0: they are not
+    connections: int = 1000  #: that one address may hold open; 0: as many as it likes
     log_origin: str = "127.0.0.1/sharewell"  #: name of the audit log, fixed for ever once it has entries
     log_export: Path | None = None  #: folder that the log is exported to after each checkpoint, and served from
     log_policy: Path | None = None  #: trust policy of the log: its witnesses and their quorum
@@ -100,6 +105,9 @@ class Settings:
             ),
             dpop_nonces=read.checked("DPOP_NONCES", "off", _one_of("off", "required")) == "required",
             oauth_rates=read.checked("OAUTH_RATES", "", _rates),
+            turns=read.checked("TURNS", "", _turns),
+            brake_seconds=read.checked("BRAKE_SECONDS", "1", _brake),
+            connections=read.checked("CONNECTIONS", "1000", _connections),
             log_origin=read.checked("LOG_ORIGIN", f"{urlsplit(issuer).hostname}/sharewell", _log_origin),
             log_export=read.checked("LOG_EXPORT", "", _path),
             log_policy=read.checked("LOG_POLICY", "", _path),
@@ -256,6 +264,31 @@ def _rates(text: str) -> dict[str, tuple[float, float]]:
             )
         found[match[1]] = (float(match[2]), float(match[3]))
     return found
+
+
+def _turns(text: str) -> dict[str, int]:
+    found = dict(TURNS)
+    for each in text.split():
+        match = re.fullmatch(rf"({'|'.join(TURNS)})=(\d{{1,5}})", each)
+        if match is None:
+            names = ", ".join(TURNS)
+            raise ValueError(f"{each!r} is no bound; write NAME=NUMBER as in each=8, NAME being one of {names}.")
+        found[match[1]] = int(match[2])
+    if not 1 <= found["each"] <= found["slots"]:
+        raise ValueError(f"{text!r} leaves no way; slots must be 1 or more, and each from 1 to slots.")
+    return found
+
+
+def _brake(text: str) -> float:
+    if not re.fullmatch(r"\d{1,2}(\.\d+)?", text) or float(text) > LONGEST_BRAKE:
+        raise ValueError(f"{text!r} must be a number of seconds from 0 to {LONGEST_BRAKE}.")
+    return float(text)
+
+
+def _connections(text: str) -> int:
+    if not re.fullmatch(r"\d{1,6}", text):
+        raise ValueError(f"{text!r} must be a number from 0 to 999999, 0 for no bound.")
+    return int(text)
 
 
 def _database_url(text: str) -> str:

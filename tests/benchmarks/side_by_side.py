@@ -202,12 +202,18 @@ class Client:
 
     async def post(self, path: str, body: bytes) -> bytes:
         """The body of a good answer."""
-        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        status, told = await self.exchange(path, body)
+        assert status == 200, (status, told)
+        return told
+
+    async def exchange(self, path: str, body: bytes, more: str = "") -> tuple[int, bytes]:
+        """Status and body of the answer; `more` are header lines, each with its end."""
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{more}"
         self._writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         told = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
-        assert " 200 " in told.split("\r\n", 1)[0], told
-        fields = dict(line.split(": ", 1) for line in told.strip().split("\r\n")[1:])
-        return await self._reader.readexactly(int(fields["content-length"]))
+        line, *rest = told.strip().split("\r\n")
+        fields = dict(each.split(": ", 1) for each in rest)
+        return int(line.split()[1]), await self._reader.readexactly(int(fields["content-length"]))
 
 
 async def _in_turns(rounds: int, variants: Mapping[str, tuple[int, str, Any]]) -> dict[str, list[float]]:

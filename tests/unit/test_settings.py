@@ -63,6 +63,13 @@ def test_each_role_may_have_a_url_of_its_own() -> None:
         ("FORWARDED_HEADER", "X-Real-IP", "one of x-forwarded-for, forwarded"),
         ("OAUTH_RATES", "sign-in=0:5", "as in sign-in=2:100"),
         ("OAUTH_RATES", "token=2:5", "NAME being one of address, sign-in"),
+        ("TURNS", "each=many", "as in each=8"),
+        ("TURNS", "places=8", "NAME being one of slots, each, waiting"),
+        ("TURNS", "slots=2 each=3", "each from 1 to slots"),
+        ("TURNS", "each=0", "each from 1 to slots"),
+        ("BRAKE_SECONDS", "6", "from 0 to 5"),
+        ("BRAKE_SECONDS", "-1", "from 0 to 5"),
+        ("CONNECTIONS", "few", "0 for no bound"),
         ("KEEP_YEARS", "ten", "as in 10 access=2 plan=30"),
     ],
 )
@@ -105,3 +112,10 @@ def test_rates_can_be_set_for_all_that_is_counted_and_for_nothing_else() -> None
     settings = Settings.from_environment(given)
     assert settings.oauth_rates == {"sign-in": (0.5, 10)}
     assert [str(each) for each in settings.trusted_proxies] == ["::1/128"]
+
+
+def test_bounds_that_are_not_named_stay_as_they_are() -> None:
+    settings = read(TURNS="each=8 waiting=0", BRAKE_SECONDS="0.5", CONNECTIONS="0")
+    assert settings.turns == {"slots": 16, "each": 8, "waiting": 0}
+    assert (settings.brake_seconds, settings.connections) == (0.5, 0)
+    assert read().turns == {"slots": 16, "each": 2, "waiting": 64}

@@ -20,6 +20,7 @@ from sharewell.audit.keys import KeyProblem, load_or_create_key, load_vkey
 from sharewell.domain.rates import Rate
 from sharewell.gateway.app import Parts, build_app, machine_time
 from sharewell.gateway.bearer import Bearer
+from sharewell.gateway.connections import Connections
 from sharewell.gateway.health import Health
 from sharewell.gateway.log import log_routes
 from sharewell.gateway.oauth.egress import Egress
@@ -29,6 +30,7 @@ from sharewell.gateway.oauth.keys import KeyFile, SigningKeys, load_or_create
 from sharewell.gateway.periods import period_route
 from sharewell.gateway.rates import KNOCKS
 from sharewell.gateway.server import bind, serve
+from sharewell.gateway.turns import Bounds
 from sharewell.gateway.witness import witness_routes
 from sharewell.settings import DatabaseRole, Settings, SettingsError
 from sharewell.store.migrate import Migration, migrate
@@ -76,6 +78,7 @@ def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
         allowed_origins=settings.allowed_origins, registry=REGISTRY, fault=services.policy_fault,
         proxies=settings.trusted_proxies,
         forwarded_header=settings.forwarded_header, dpop_nonces=settings.dpop_nonces,
+        turns=Bounds(**settings.turns), brake_seconds=settings.brake_seconds,
         knocks={**KNOCKS, **{name: Rate(*rate) for name, rate in settings.oauth_rates.items()}},
     )  # fmt: skip
 
@@ -88,6 +91,13 @@ def build_gateway(services: Services, keys: SigningKeys) -> Starlette:
         ]
 
     return build_app(parts, graphql_app(services), more_routes=more_routes)
+
+
+def build_connections(settings: Settings) -> Connections | None:
+    """The bound on connections of one address, if there is one."""
+    if not settings.connections:
+        return None
+    return Connections(REGISTRY, most=settings.connections, proxies=settings.trusted_proxies)
 
 
 def _externals(settings: Settings) -> tuple[External, ...]:
@@ -123,7 +133,9 @@ async def run_gateway(
         log.info("gateway answers", host=settings.host, port=settings.port, issuer=settings.issuer)
         ending = asyncio.create_task(_end_streams(services, stop))
         try:
-            await serve(build_gateway(services, keys), taken, stop, ready=ready)
+            await serve(
+                build_gateway(services, keys), taken, stop, ready=ready, connections=build_connections(settings)
+            )
         finally:
             ending.cancel()
 

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from uuid import UUID
 
 from sharewell.domain import addresses, checks, jurisdictions
@@ -208,6 +209,7 @@ def _permissions(scopes: Iterable[str], context: str) -> frozenset[str]:
     return frozenset[str]().union(*(grants(scope) for scope in scopes if scope.startswith(f"{context}/")))
 
 
+@lru_cache(maxsize=256)  # asked for each request, and of few combinations
 def _written(permissions: frozenset[str], context: str) -> tuple[str, ...]:
     """Scopes for `permissions` such as `Offer.c`: one for every noun, then the nouns that have more."""
     letters = {noun: frozenset(one for one in LETTERS if f"{noun}.{one}" in permissions) for noun in NOUNS}

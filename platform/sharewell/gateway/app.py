@@ -28,8 +28,10 @@ from starlette.types import ASGIApp
 from sharewell.domain.rates import Allowance, Rate
 from sharewell.gateway.answers import Answer
 from sharewell.gateway.bearer import Bearer, Issuer, RequireBearer
+from sharewell.gateway.brake import Brake, Braked
 from sharewell.gateway.directory import CalledBack, Directory
 from sharewell.gateway.health import Health
+from sharewell.gateway.in_turn import Pace
 from sharewell.gateway.middleware import MAX_BODY, CrashMask, HeaderLimit, RequestId, SafeHeaders, Watch
 from sharewell.gateway.oauth.authorize import Authorization
 from sharewell.gateway.oauth.client_keys import ClientKeys
@@ -63,10 +65,12 @@ from sharewell.gateway.proxies import Network, PeerAddress
 from sharewell.gateway.rates import KNOCKS, Buckets, Knock
 from sharewell.gateway.refusals import Refusals
 from sharewell.gateway.sockets import GuardSocket
+from sharewell.gateway.turns import Bounds
 from sharewell.services.access import AccessService
 from sharewell.services.clients import ClientService
 from sharewell.services.grants import GrantService
 from sharewell.services.people import PersonService
+from sharewell.settings import TURNS
 from sharewell.store.database import Database
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -102,6 +106,8 @@ class Parts:
     knocks: Mapping[str, Rate] = field(default_factory=lambda: KNOCKS)
     proxies: Sequence[Network] = ()  #: addresses of proxies of ours, whose word on where a request comes from counts
     forwarded_header: str = "x-forwarded-for"  #: the one header they say it in
+    turns: Bounds = field(default_factory=lambda: Bounds(**TURNS))  #: of requests that are worked on and wait
+    brake_seconds: float = 1.0  #: that answers of status 429 are held back, to whoever goes on; 0: they are not
 
 
 def build_app(
@@ -126,6 +132,7 @@ def build_app(
         now=parts.now,
     )  # fmt: skip
     check = _bearer(parts, called_back, refusals)
+    brake = Brake(parts.registry, seconds=parts.brake_seconds)
     health = Health(parts.database, parts.migrations, parts.registry, parts.fault)
     return Starlette(
         routes=[
@@ -141,6 +148,7 @@ def build_app(
         middleware=[
             Middleware(RequestId),
             Middleware(PeerAddress, proxies=parts.proxies, header=parts.forwarded_header),
+            Middleware(Braked, brake=brake),
             Middleware(Watch, registry=parts.registry),
             Middleware(SafeHeaders, https=parts.issuer.startswith("https:")),
             _cross_origin(parts.allowed_origins),
@@ -149,12 +157,12 @@ def build_app(
             Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY),
         ],
         exception_handlers={HTTPException: _plain},
-        lifespan=_ending(refusals, lifespan),
+        lifespan=_ending(refusals, brake, lifespan),
     )
 
 
 def _ending(
-    refusals: Refusals, inner: Callable[[Starlette], AbstractAsyncContextManager[None]] | None
+    refusals: Refusals, brake: Brake, inner: Callable[[Starlette], AbstractAsyncContextManager[None]] | None
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     """What was counted and not recorded yet is recorded before the process ends."""
 
@@ -164,6 +172,7 @@ def _ending(
             try:
                 yield
             finally:
+                brake.tell()
                 await refusals.close()
 
     return lifespan
@@ -191,6 +200,7 @@ def _bearer(parts: Parts, called_back: CalledBack, refusals: Refusals) -> Bearer
         base_url=parts.issuer,
         nonces=_nonces(parts),
         buckets=Buckets(monotonic),
+        pace=Pace(parts.turns, parts.registry),
         refused=refusals.note,
         now=parts.now,
     )

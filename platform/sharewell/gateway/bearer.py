@@ -29,6 +29,7 @@ from sharewell.domain.principals import Admission, Caller
 from sharewell.domain.rates import Allowance
 from sharewell.gateway.answers import Answer
 from sharewell.gateway.directory import CalledBack, Directory
+from sharewell.gateway.in_turn import InTurn, Pace
 from sharewell.gateway.oauth.assertions import digest
 from sharewell.gateway.oauth.issuers import External, NotVouchedFor, Vouched
 from sharewell.gateway.oauth.keys import ALGORITHM
@@ -41,6 +42,7 @@ from sharewell.services.access import Refusal
 
 REALM = 'Bearer realm="sharewell"'
 MAX_BYTES = 8192
+MOST_SIGNATURES = 4096
 LEEWAY = timedelta(seconds=10)  # for clocks that differ; our own tokens come from the same clock
 
 
@@ -89,8 +91,54 @@ class Token:
     claims: Mapping[str, Any]
 
 
-async def verify(token: str, issuers: Mapping[str, Issuer], *, at: datetime) -> Token:
+async def verify(
+    token: str, issuers: Mapping[str, Issuer], *, at: datetime, known: Signatures | None = None
+) -> Token:
     """Check everything that can be checked without a database. Raises `TokenRefused`."""
+    signed = None if known is None else await known.holds(token)
+    if signed is None:
+        signed = await _signature(token, issuers)
+        if known is not None:
+            known.keep(token, signed)
+    return _check_claims(signed.claims, signed.issuer, at=at)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a token says, and the key by which it holds."""
+
+    claims: Mapping[str, Any]
+    issuer: Issuer
+    kid: str
+    key: Key
+
+
+class Signatures:
+    """Signatures that were found to hold; whoever asks often is not reckoned anew each time.
+
+    A signature holds for as long as its issuer publishes the very key. All else is looked at for each request: time,
+    audience, whether it was called back, the registration, the proof of possession.
+    """
+
+    def __init__(self, *, most: int = MOST_SIGNATURES) -> None:
+        self._most = most
+        self._held: dict[str, Signed] = {}  #: by the digest of the token, so that no token lies in memory
+
+    async def holds(self, token: str) -> Signed | None:
+        """What was found of the token, if it is still so."""
+        signed = self._held.get(digest(token))
+        if signed is None or await signed.issuer.keys.find(signed.kid) is not signed.key:
+            return None
+        return signed
+
+    def keep(self, token: str, signed: Signed) -> None:
+        """Remember it in place of the oldest."""
+        if len(self._held) >= self._most:
+            del self._held[next(iter(self._held))]
+        self._held[digest(token)] = signed
+
+
+async def _signature(token: str, issuers: Mapping[str, Issuer]) -> Signed:
     header, unverified = _parts(token)
     # (1) It claims to come from an issuer we take tokens from; whose it truly is, its key will show.
     issuer = issuers.get(str(unverified.get("iss")))
@@ -100,14 +148,15 @@ async def verify(token: str, issuers: Mapping[str, Issuer], *, at: datetime) -> 
     if str(header.get("typ")).lower() not in issuer.types:
         raise TokenRefused("wrong_type", "The token is not an access token (typ at+jwt).")
     # (3) It is signed by a key of that issuer, in a way we agreed on before.
-    key = await issuer.keys.find(str(header.get("kid")))
+    kid = str(header.get("kid"))
+    key = await issuer.keys.find(kid)
     if key is None:
         raise TokenRefused("unknown_key", "The token is signed by a key that is not known.")
     try:
         claims = jwt.decode(token, key, algorithms=issuer.algorithms).claims
     except (JoseError, ValueError):
         raise TokenRefused("bad_signature", "The signature of the token does not hold.") from None
-    return _check_claims(claims, issuer, at=at)
+    return Signed(claims, issuer, kid, key)
 
 
 def _check_claims(claims: Mapping[str, Any], issuer: Issuer, *, at: datetime) -> Token:
@@ -185,6 +234,7 @@ class Bearer:
         base_url: str,
         nonces: Nonces | None,
         buckets: Buckets,
+        pace: Pace,
         refused: Callable[[Refusal, str], Awaitable[Allowance | None]],
         now: Callable[[], datetime],
     ) -> None:
@@ -192,6 +242,7 @@ class Bearer:
         self._clients, self._people, self._called_back = clients, people, called_back
         self._burn_proof, self._base_url, self._buckets = burn_proof, base_url, buckets
         self._refused, self._now, self.nonces = refused, now, nonces
+        self._signatures, self.pace = Signatures(), pace
 
     async def admit(self, presented: Presented) -> Admission:
         """Whose token it is.
@@ -215,7 +266,7 @@ class Bearer:
             raise
 
     async def _admit(self, presented: Presented) -> Admission:
-        proven = await verify(presented.token, self._issuers, at=self._now())
+        proven = await verify(presented.token, self._issuers, at=self._now(), known=self._signatures)
         constrained = await self._possession(presented, proven)
 
         async def look() -> tuple[Caller, RateClass]:
@@ -309,7 +360,7 @@ class RequireBearer:
     """Lets requests with a good token through to `app`: `caller` and `admission` are in `scope["state"]`."""
 
     def __init__(self, app: ASGIApp, bearer: Bearer) -> None:
-        self._app, self._bearer = app, bearer
+        self._app, self._bearer = InTurn(app, bearer.pace), bearer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state, headers = scope.setdefault("state", {}), Headers(scope=scope)
@@ -332,11 +383,11 @@ class RequireBearer:
         except TokenRefused as refused:
             answer = _challenge(refused, presented.scheme) if refused.beyond is None else too_many(refused.beyond)
             return await answer(scope, receive, send)
+        state["principal"] = admission.caller.principal
         allowance = admission.take()
         if allowance.pause:
             return await too_many(allowance)(scope, receive, send)
         state["admission"], state["caller"] = admission, admission.caller
-        state["principal"] = admission.caller.principal
         return await self._app(scope, receive, _saying(allowance.headers, send))
 
 
@@ -358,11 +409,13 @@ def too_many(allowance: Allowance) -> Answer:
 
 
 def _saying(headers: Mapping[str, str], send: Send) -> Send:
-    """`send`, with `headers` put before the answer."""
+    """`send`, with `headers` put before the answer, unless the answer itself says otherwise."""
 
     async def say(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(headers)
+            said = MutableHeaders(scope=message)
+            for name, value in headers.items():
+                said.setdefault(name, value)
         await send(message)
 
     return say

@@ -91,7 +91,8 @@ class Watch:
         try:
             await self.app(scope, receive, look)
         finally:
-            seconds = self._clock() - begun
+            # What an answer was held back for is no work of ours.
+            seconds = self._clock() - begun - scope.get("state", {}).get("braked", 0.0)
             if scope["type"] == "websocket" or streams:
                 client = scope.get("state", {}).get("principal")
                 log.info("stream", path=scope["path"], seconds=round(seconds, 1), client=client)
@@ -104,6 +105,8 @@ class Watch:
         self._seconds.labels(method, route, str(status)).observe(seconds)
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             self._crashes.inc()
+        if "braked" in scope.get("state", {}):
+            return  # the brake counts these in a line of its own
         # Probes come every few seconds and say nothing as long as they are answered well.
         tell = log.debug if route in PROBES and status == HTTPStatus.OK else log.info
         # The path only: a query string may hold what somebody should not have put there.

@@ -34,21 +34,25 @@ class PeerAddress:
 
     def _peer(self, scope: Scope) -> str:
         address = (scope.get("client") or (NOWHERE, 0))[0]
-        if self._proxies and self._ours(address):
+        if within(address, self._proxies):
             # Whoever is nearest to us comes last; what lies behind the first stranger is that stranger's word.
             for hop in reversed(_hops(Headers(scope=scope), self._header)[-MOST_HOPS:]):
                 address = hop
-                if not self._ours(hop):
+                if not within(hop, self._proxies):
                     break
         return counted_as(address)
 
-    def _ours(self, text: str) -> bool:
-        try:
-            address = ip_address(text)
-        except ValueError:
-            return False
-        mapped = getattr(address, "ipv4_mapped", None) or address
-        return any(mapped in network for network in self._proxies)
+
+def within(text: str, networks: Sequence[Network]) -> bool:
+    """Whether an address lies in one of the networks; what is none lies nowhere."""
+    if not networks:
+        return False
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return any(mapped in network for network in networks)
 
 
 def counted_as(text: str) -> str:

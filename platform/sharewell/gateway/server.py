@@ -17,6 +17,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from sharewell.domain.errors import SharewellError
+from sharewell.gateway.connections import Connections
 
 GRACE_SECONDS = 10  # for requests that are being answered when the end comes
 MAX_MESSAGE = 1024 * 1024  # bytes of one over a WebSocket, as of a request's body
@@ -63,19 +64,25 @@ def bind(host: str, port: int) -> socket.socket:
     return taken
 
 
-async def serve(app: ASGIApp, taken: socket.socket, stop: asyncio.Event, *, ready: asyncio.Event | None = None) -> None:
+async def serve(
+    app: ASGIApp, taken: socket.socket, stop: asyncio.Event, *, ready: asyncio.Event | None = None,
+    connections: Connections | None = None,
+) -> None:  # fmt: skip
     """Answer requests on `taken` until `stop` is set, then finish those under way. Logging is left as it is.
 
-    `ready` is set once requests are answered. Raises `CannotServe` if the application does not start.
+    `connections` bounds those of one address. `ready` is set once requests are answered. Raises `CannotServe` if the
+    application does not start.
     """
+    http, websocket = connections.protocols() if connections else ("auto", "websockets-sansio")
     config = uvicorn.Config(
         app,
+        http=http,
         log_config=None,  # see sharewell.logs
         access_log=False,  # the application writes its own line
         server_header=False,
         proxy_headers=False,  # addresses are built from the issuer, never from what a request claims
         timeout_graceful_shutdown=GRACE_SECONDS,
-        ws="websockets-sansio",
+        ws=websocket,
         ws_max_size=MAX_MESSAGE,
         ws_per_message_deflate=False,  # a window of memory for each connection, and lengths that tell of what is inside
         lifespan="on",

@@ -1,0 +1,96 @@
+"""Has requests of known clients wait for their turn before they are worked on.
+
+What a client takes its time over does not hold a slot: its body is read before, and the answer is sent after. Work
+that lasts leaves its slot to others, and a client has but a few such.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import cache
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sharewell.gateway.answers import Answer
+from sharewell.gateway.turns import Bounds, Crowded, Slot, Turns
+
+LONG_SECONDS = 1.0
+
+
+@cache
+def _figures(registry: CollectorRegistry) -> tuple[Gauge, Histogram]:
+    """A registry takes each figure once, however many applications a process builds."""
+    return (
+        Gauge("sharewell_http_waiting", "Requests that wait for their turn.", registry=registry),
+        Histogram("sharewell_http_waiting_seconds", "Time until a request had its turn.", registry=registry),
+    )
+
+
+class Pace:
+    """The turns of one gateway, for all that is behind tokens."""
+
+    def __init__(self, bounds: Bounds, registry: CollectorRegistry, *, long: float = LONG_SECONDS) -> None:
+        self.turns, self.long = Turns(bounds), long
+        self._waiting, self._seconds = _figures(registry)
+
+    async def slot(self, client: str) -> Slot:
+        """Wait for a turn. Raises `Crowded`."""
+        begun = time.perf_counter()
+        with self._waiting.track_inprogress():
+            slot = await self.turns.take(client)
+        self._seconds.observe(time.perf_counter() - begun)
+        return slot
+
+
+class InTurn:
+    """Lets requests through to `app` when it is their client's turn; `principal` is in `scope["state"]`."""
+
+    def __init__(self, app: ASGIApp, pace: Pace) -> None:
+        self._app, self._pace = app, pace
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":  # a socket is bounded by its own streams
+            return await self._app(scope, receive, send)
+        receive = await _read(receive)
+        try:
+            slot = await self._pace.slot(scope["state"]["principal"])
+        except Crowded:
+            return await _crowded(self._pace.turns.bounds)(scope, receive, send)
+        aside = asyncio.get_running_loop().call_later(self._pace.long, slot.step_aside)
+
+        async def say(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                slot.give_back()
+            await send(message)
+
+        try:
+            return await self._app(scope, receive, say)
+        finally:
+            aside.cancel()
+            slot.give_back()
+
+
+async def _read(receive: Receive) -> Receive:
+    """`receive`, of which the body is here already. Its size is bounded further out."""
+    body: list[Message] = []
+    while not body or (body[-1]["type"] == "http.request" and body[-1].get("more_body", False)):
+        body.append(await receive())
+    here = iter(body)
+
+    async def receive_again() -> Message:
+        message = next(here, None)
+        return await receive() if message is None else message
+
+    return receive_again
+
+
+def _crowded(bounds: Bounds) -> Answer:
+    """RFC 6585, 4; the unit is that of draft-ietf-httpapi-ratelimit-headers-10, 3.1."""
+    headers = {
+        "RateLimit-Policy": f'"waiting";q={bounds.each + bounds.waiting};qu="concurrent-requests"',
+        "RateLimit": '"waiting";r=0', "Retry-After": "1",
+    }  # fmt: skip
+    why = f"{bounds.each + bounds.waiting} of your requests are not answered yet; go on when some are."
+    return Answer(429, "TOO_MANY_REQUESTS", why, headers=headers)

@@ -1,0 +1,56 @@
+"""The brake where it is off, and where no more answers can be held back."""
+
+from __future__ import annotations
+
+import httpx2
+from prometheus_client import CollectorRegistry
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from sharewell.gateway.brake import RATE, Brake, Braked
+from sharewell.gateway.proxies import PeerAddress
+
+
+async def too_many(scope: Scope, receive: Receive, send: Send) -> None:
+    status = 200 if Request(scope).url.path == "/fine" else 429
+    await PlainTextResponse("told", status_code=status)(scope, receive, send)
+
+
+def asking(brake: Brake, address: str = "192.0.2.1") -> httpx2.AsyncClient:
+    transport = httpx2.ASGITransport(PeerAddress(Braked(too_many, brake)), client=(address, 1))
+    return httpx2.AsyncClient(transport=transport, base_url="https://sharewell.example")
+
+
+async def answers(http: httpx2.AsyncClient, count: int) -> list[httpx2.Response]:
+    return [await http.get("/") for _ in range(count)]
+
+
+async def test_a_brake_that_is_off_holds_nothing_back() -> None:
+    registry = CollectorRegistry()
+    async with asking(Brake(registry, seconds=0.0, clock=lambda: 0.0)) as http:
+        assert {answer.status_code for answer in await answers(http, 3 * int(RATE.at_once))} == {429}
+    assert registry.get_sample_value("sharewell_http_braked_total") == 0
+
+
+async def test_beyond_what_can_be_held_back_the_connection_is_closed() -> None:
+    brake = Brake(CollectorRegistry(), seconds=3600.0, most=0, clock=lambda: 0.0)
+    async with asking(brake) as http:
+        told = await answers(http, int(RATE.at_once) + 3)
+        assert [answer.headers.get("connection") for answer in told] == [None] * int(RATE.at_once) + ["close"] * 3
+        assert (await http.get("/fine")).status_code == 200
+    async with asking(brake, "192.0.2.2") as http:
+        (first,) = await answers(http, 1)
+        assert "connection" not in first.headers
+    brake.tell()
+
+
+async def test_an_address_that_waits_is_answered_at_once_again() -> None:
+    now = 0.0
+    brake = Brake(CollectorRegistry(), seconds=3600.0, most=0, clock=lambda: now)
+    async with asking(brake) as http:
+        assert "connection" in (await answers(http, int(RATE.at_once) + 1))[-1].headers
+        now += 1 / RATE.each_second
+        again = await answers(http, 2)
+        assert ["connection" in answer.headers for answer in again] == [False, True]
+    brake.tell()
