@@ -15,7 +15,7 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
 from sharewell_schema.paging import FIRST, OLDEST, After, Connection, First, connection, how_many, id_key, read_id
-from sharewell_schema.plain import plain
+from sharewell_schema.plain import finished, plain, plain_one
 
 described(
     InstitutionKind, "What sort of place an institution is.",
@@ -87,6 +87,9 @@ class InstitutionQueries:
     async def institution(
         self, info: Info, id: Annotated[UUID, argument("Its identifier here.")]  # noqa: A002
     ) -> Institution | None:
+        if (selected := plain_one(info, WRITTEN)) is not None:
+            written = await info.context.services.institutions.write_one(info.context.caller, selected, id)
+            return finished(Institution, written)
         return shown(Institution, await info.context.services.institutions.get(info.context.caller, id))
 
     @query("Who takes part, in the order they were taken in.")

@@ -17,7 +17,7 @@ from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
 from sharewell_schema.paging import FIRST, NEWEST, After, Connection, First, connection, how_many, id_key, read_id
-from sharewell_schema.plain import plain
+from sharewell_schema.plain import finished, plain, plain_one
 from sharewell_schema.receipts import Unfilled
 from sharewell_schema.resources import Resource
 
@@ -131,6 +131,9 @@ class CancelRequestPayload:
 class RequestQueries:
     @query("One request.")
     async def request(self, info: Info, id: Annotated[UUID, argument("Its identifier.")]) -> Request | None:  # noqa: A002
+        if (selected := plain_one(info, WRITTEN)) is not None:
+            written = await info.context.services.requests.write_one(info.context.caller, selected, id)
+            return finished(Request, written)
         return shown(Request, await info.context.services.requests.get(info.context.caller, id))
 
     @query("What is asked for, newest first.")

@@ -10,7 +10,22 @@ from asyncpg import UniqueViolationError
 from sharewell.domain.errors import Conflict, NotFound
 from sharewell.domain.institutions import Institution, InstitutionKind, InstitutionStatus
 from sharewell.store.paging import Page
-from sharewell.store.written import Columns, Wanted, Written, degrees, moment, named, optional, text, uuid, write_page
+from sharewell.store.written import (
+    Columns,
+    Noun,
+    One,
+    Wanted,
+    WantedOne,
+    Written,
+    degrees,
+    moment,
+    named,
+    optional,
+    text,
+    uuid,
+    write_one,
+    write_page,
+)
 
 if TYPE_CHECKING:
     import asyncpg
@@ -35,8 +50,10 @@ WRITTEN = Columns({
     "id": uuid("id"), "code": text("code"), "name": text("name"), "kind": named("kind", InstitutionKind),
     "region": text("region"), "latitude": optional(degrees("latitude")), "longitude": optional(degrees("longitude")),
     "equity_group": text("equity_group"), "status": named("status", InstitutionStatus),
-    "registered_at": moment("registered_at"),
+    "registered_at": moment("registered_at"), "changed_by": uuid("decision_id"),
 }, parties=())  # fmt: skip
+#: As rows that name an institution write it.
+NAMED = Noun("institution", "sharewell.institution", "id", WRITTEN)
 
 
 class InstitutionList(TypedDict):
@@ -67,7 +84,7 @@ class InstitutionRepository:
     async def get(self, id: UUID, *, lock: bool = False) -> Institution:  # noqa: A002
         row = await self._conn.fetchrow(BY_ID_LOCKED if lock else BY_ID, id)
         if row is None:
-            raise NotFound(f"no institution has the id {id}.", field="institution")
+            raise _missing(id)
         return _institution(row)
 
     async def standing(self, id: UUID) -> str | None:  # noqa: A002
@@ -90,7 +107,7 @@ class InstitutionRepository:
 
     async def set_status(self, id: UUID, status: InstitutionStatus, decision: UUID) -> None:  # noqa: A002
         if not await self._conn.fetchval(SET_STATUS, id, status, decision):
-            raise NotFound(f"no institution has the id {id}.", field="institution")
+            raise _missing(id)
 
     async def page(self, **asked: Unpack[InstitutionList]) -> Page[Institution]:
         """In the order they were taken in."""
@@ -99,7 +116,18 @@ class InstitutionRepository:
 
     async def write_page(self, wanted: Wanted, **asked: Unpack[InstitutionList]) -> Written:
         """The same, written."""
-        return await write_page(self._conn, WRITTEN, wanted, PAGE, _values(asked), limit=3, told=False)
+        return await write_page(self._conn, WRITTEN, wanted, PAGE, _values(asked), limit=3, told=False, seen={})
+
+    async def write_one(self, wanted: WantedOne, id: UUID) -> One:  # noqa: A002
+        """The same as `get`, written."""
+        one = await write_one(self._conn, WRITTEN, wanted, BY_ID, id, {})
+        if one is None:
+            raise _missing(id)
+        return one
+
+
+def _missing(id: UUID) -> NotFound:  # noqa: A002
+    return NotFound(f"no institution has the id {id}.", field="institution")
 
 
 def _values(asked: InstitutionList) -> tuple[object, ...]:

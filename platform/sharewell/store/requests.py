@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from uuid import UUID
 
 from sharewell.domain.errors import NotFound
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.requests import RaiseReason, Request, RequestReason, RequestStatus
+from sharewell.store import institutions, resources
 from sharewell.store.paging import SEEN, Page, narrowed, of_owner
-from sharewell.store.written import Columns, Wanted, Written, moment, named, number, optional, text, uuid, write_page
+from sharewell.store.written import (
+    Columns,
+    Edge,
+    Noun,
+    One,
+    Wanted,
+    WantedOne,
+    Written,
+    moment,
+    named,
+    number,
+    optional,
+    text,
+    uuid,
+    write_one,
+    write_page,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -46,14 +65,22 @@ select {_COLUMNS} from sharewell.request
 
 
 OWNER = [of_owner("institution_id")]
-WRITTEN = Columns({
+_WRITTEN = Columns({
     "id": uuid("id"), "institution": uuid("institution_id"), "resource": text("resource"),
     "requested": number("requested"), "approved": number("approved"), "fulfilled": number("fulfilled"),
     "urgency": number("urgency"), "needed_by": moment("needed_by"), "needed_until": moment("needed_until"),
     "reason": named("reason", RequestReason), "status": named("status", RequestStatus),
     "remainder_of": optional(uuid("remainder_of")), "note": text("note"), "opened_at": moment("opened_at"),
     "raised": number("raised"), "raise_reason": optional(named("raise_reason", RaiseReason)),
+    "changed_by": uuid("decision_id"),
 }, parties=("institution_id",))  # fmt: skip
+#: As rows that name a request write it: without what it names itself.
+NAMED = Noun("request", "sharewell.request", "id", _WRITTEN, place=OWNER[0])
+WRITTEN = replace(_WRITTEN, edges={
+    "institution_edge": Edge("institution_id", institutions.NAMED),
+    "resource_edge": Edge("resource", resources.NAMED),
+    "remainder_of_edge": Edge("remainder_of", NAMED),
+})  # fmt: skip
 
 
 class RequestList(TypedDict):
@@ -87,7 +114,7 @@ class RequestRepository:
     async def get(self, id: UUID, *, lock: bool = False) -> Request:  # noqa: A002
         row = await self._conn.fetchrow(BY_ID_LOCKED if lock else BY_ID, id)
         if row is None:
-            raise NotFound(f"no request has the id {id}.", field="request")
+            raise _missing(id)
         return _request(row)
 
     async def by_ids(self, ids: list[UUID]) -> dict[UUID, Request]:
@@ -110,13 +137,26 @@ class RequestRepository:
         return Page.of([_request(row) for row in rows], asked["first"])
 
     async def write_page(
-        self, wanted: Wanted, *, seen: Predicate, told: bool, **asked: Unpack[RequestList]
+        self, wanted: Wanted, *, seen: Predicate, linked: Mapping[str, Predicate], told: bool,
+        **asked: Unpack[RequestList]
     ) -> Written:
-        """The same, written."""
+        """The same, written; `linked` says, by kind, what is seen of things that rows name."""
         values = (*_values(asked), *seen.values)
         return await write_page(
-            self._conn, WRITTEN, wanted, narrowed(PAGE, seen, OWNER, 5), values, limit=5, told=told
+            self._conn, WRITTEN, wanted, narrowed(PAGE, seen, OWNER, 5), values, limit=5, told=told,
+            seen=linked,
         )
+
+    async def write_one(self, wanted: WantedOne, id: UUID, linked: Mapping[str, Predicate]) -> One:  # noqa: A002
+        """The same as `get`, written; `linked` as above."""
+        one = await write_one(self._conn, WRITTEN, wanted, BY_ID, id, linked)
+        if one is None:
+            raise _missing(id)
+        return one
+
+
+def _missing(id: UUID) -> NotFound:  # noqa: A002
+    return NotFound(f"no request has the id {id}.", field="request")
 
 
 def _values(asked: RequestList) -> tuple[object, ...]:

@@ -1,4 +1,6 @@
-"""Pages that PostgreSQL itself writes as JSON: where a reader is shown columns as they are, no object is made of a row.
+"""What PostgreSQL itself writes as JSON: where a reader is shown columns as they are, no object is made of a row.
+
+A row may name others, one by each edge: they are joined, each as far as its reader may see it.
 
 What is written is what the API writes of the same values: times in UTC with six places or none, names of enumerations
 in capitals, identifiers and numbers as they are.
@@ -7,17 +9,20 @@ in capitals, identifiers and numbers as they are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+from sharewell.domain.predicate import Predicate
+
 if TYPE_CHECKING:
     import asyncpg
 
-#: The members of a JSON object, by name: an attribute of the row, or an object of its own. `Fixed` is the same for all.
-Members = tuple[tuple[str, "str | Fixed | Members"], ...]
+#: The members of a JSON object, by name: an attribute of the row, an object of its own, what an edge leads to, or a text
+#: that is the same for all.
+Members = tuple[tuple[str, "str | Fixed | Linked | Members"], ...]
 CURSOR: Final = "cursor"  #: the attribute that every row has: its place in the list
 _MOST_PARTS: Final = 80  #: of one text; PostgreSQL takes a hundred arguments
 _CURSOR_TEXT: Final = """'"' || translate(encode(uuid_send(id), 'base64'), '+/=', '-_') || '"'"""
@@ -31,11 +36,28 @@ class Fixed:
 
 
 @dataclass(frozen=True, slots=True)
+class Linked:
+    """What an edge leads to; null where there is none, or none that the reader may see."""
+
+    edge: Edge
+    members: Members
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """What is to be written of a page: each list with the members of its objects."""
 
     lists: tuple[Members, ...]
     ends: bool = False  #: also the ids of the first row and the last
+    links: tuple[Linked, ...] = ()  #: that stand in the lists, each once
+
+
+@dataclass(frozen=True, slots=True)
+class WantedOne:
+    """What is to be written of one thing."""
+
+    members: Members
+    links: tuple[Linked, ...] = ()  #: that stand in it, each once
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +76,18 @@ class Written:
     has_more: bool
     ends: tuple[UUID, UUID] | None  #: ids of its first row and its last; None where they were not wanted, or no row is
     shown: tuple[Shown, ...]  #: its rows, where they were asked for
+    rows: int = 0  #: how many it has, at least where it has none
+    linked: Mapping[str, Mapping[UUID, UUID]] = field(default_factory=dict)  #: see `One`
+
+
+@dataclass(frozen=True, slots=True)
+class One:
+    """One thing, written."""
+
+    text: str
+    parties: tuple[UUID, ...]
+    #: By kind, of things that edges led to and that have owners: the owner of each, by id.
+    linked: Mapping[str, Mapping[UUID, UUID]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +96,32 @@ class Columns:
 
     texts: Mapping[str, str]  #: by attribute, SQL that gives its JSON as a text and never null
     parties: tuple[str, ...]
+    edges: Mapping[str, Edge] = field(default_factory=dict)  #: by attribute
 
     def __hash__(self) -> int:  # there is one for each noun, and it stays
         return id(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Noun:
+    """A kind of thing that rows of others name."""
+
+    kind: str  #: as policies call it
+    table: str
+    key: str  #: the column it is named by
+    columns: Columns
+    place: Mapping[str, str] | None = None  #: where policies find its attributes; None where they judge all alike
+
+    def __hash__(self) -> int:  # as of its columns
+        return id(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A column that names one thing of another kind, or of the same, or none."""
+
+    column: str
+    noun: Noun
 
 
 def uuid(column: str) -> str:
@@ -103,28 +160,68 @@ def optional(written: str) -> str:
 
 async def write_page(
     conn: asyncpg.Connection[Any], columns: Columns, wanted: Wanted, statement: str, values: Sequence[Any], *,
-    limit: int, told: bool,
+    limit: int, told: bool, seen: Mapping[str, Predicate],
 ) -> Written:  # fmt: skip
     """The page of `statement`, whose value number `limit` is one more than the page may have.
 
-    With `told` also whose the rows are.
+    With `told` also whose the rows are. `seen` says, by kind, what the reader may see of the things that rows name.
     """
-    (row,) = await conn.fetch(written(columns, wanted, statement, limit, told=told), *values)
+    conditions = tuple(seen[link.edge.noun.kind] for link in wanted.links)
+    texts = tuple((each.text, len(each.values)) for each in conditions)
+    query = written(columns, wanted, statement, limit, len(values), texts, told=told)
+    (row,) = await conn.fetch(query, *values, *(value for each in conditions for value in each.values))
     whose = zip(row["ids"], *(row[f"all_{column}"] for column in columns.parties), strict=True) if told else ()
     return Written(
         lists=tuple(row[f"list_{number}"] for number in range(len(wanted.lists))),
         has_more=row["found"] == values[limit - 1],
         ends=(row["opening"], row["closing"]) if wanted.ends and row["found"] else None,
         shown=tuple(Shown(id, tuple(parties)) for id, *parties in whose),  # noqa: A001
+        rows=row["found"],
+        linked=_owners(wanted.links, row),
     )
 
 
+async def write_one(
+    conn: asyncpg.Connection[Any], columns: Columns, wanted: WantedOne, statement: str, id: UUID,  # noqa: A002
+    seen: Mapping[str, Predicate],
+) -> One | None:  # fmt: skip
+    """The thing that `statement` finds by its id, if there is one; `seen` as above."""
+    conditions = tuple(seen[link.edge.noun.kind] for link in wanted.links)
+    texts = tuple((each.text, len(each.values)) for each in conditions)
+    query = written_one(columns, wanted, statement, texts)
+    row = await conn.fetchrow(query, id, *(value for each in conditions for value in each.values))
+    if row is None:
+        return None
+    return One(row["told"], tuple(row[column] for column in columns.parties), _owners(wanted.links, row))
+
+
+def _owners(links: Sequence[Linked], row: Mapping[str, Any]) -> dict[str, dict[UUID, UUID]]:
+    found: dict[str, dict[UUID, UUID]] = {}
+    for number, link in enumerate(links):
+        if _is_owned(link.edge.noun):
+            pairs = zip(row[f"ids_{number}"], row[f"owners_{number}"], strict=True)
+            found.setdefault(link.edge.noun.kind, {}).update(pairs)
+    return found
+
+
+def _is_owned(noun: Noun) -> bool:
+    return noun.place is not None
+
+
+Texts = tuple[tuple[str, int], ...]  #: of a predicate for each link: its text, and how many values it has
+
+
 @lru_cache(maxsize=512)
-def written(columns: Columns, wanted: Wanted, statement: str, limit: int, *, told: bool) -> str:
-    """The statement that writes the page of `statement`. Rows are numbered, and put together, in its order."""
+def written(
+    columns: Columns, wanted: Wanted, statement: str, limit: int, given: int, seen: Texts, *, told: bool
+) -> str:
+    """The statement that writes the page of `statement`, which has `given` values; those of `seen` follow.
+
+    Rows are numbered, and put together, in its order.
+    """
     on_page = f"order by n) filter (where n < ${limit}"
     parts = [
-        f"coalesce(string_agg({_object(members, columns)}, ',' {on_page}), '') as list_{number}"
+        f"coalesce(string_agg({_object(members, columns, wanted.links)}, ',' {on_page}), '') as list_{number}"
         for number, members in enumerate(wanted.lists)
     ]
     parts.append("count(*)::integer as found")
@@ -134,18 +231,52 @@ def written(columns: Columns, wanted: Wanted, statement: str, limit: int, *, tol
     if told:
         parts.append(f"coalesce(array_agg(id {on_page}), '{{}}') as ids")
         parts.extend(f"coalesce(array_agg({each} {on_page}), '{{}}') as all_{each}" for each in columns.parties)
-    return f"select {', '.join(parts)} from (select *, row_number() over () as n from ({statement}) found) page"
+    for number, link in enumerate(wanted.links):
+        if _is_owned(link.edge.noun):
+            there = f"order by n) filter (where n < ${limit} and id_{number} is not null"
+            parts.extend(
+                f"coalesce(array_agg({each}_{number} {there}), '{{}}') as {each}s_{number}" for each in ("id", "owner")
+            )
+    page = f"(select *, row_number() over () as n from ({statement}) found) page"
+    return f"select {', '.join(parts)} from {page}{_joins(wanted.links, seen, given)}"
 
 
-def _object(members: Members, columns: Columns) -> str:
+@lru_cache(maxsize=512)
+def written_one(columns: Columns, wanted: WantedOne, statement: str, seen: Texts) -> str:
+    """The statement that writes what `statement` finds, which has one value; those of `seen` follow."""
+    parts = [f"{_object(wanted.members, columns, wanted.links)} as told", *columns.parties]
+    for number, link in enumerate(wanted.links):
+        if _is_owned(link.edge.noun):
+            parts.extend(f"array_remove(array[{each}_{number}], null) as {each}s_{number}" for each in ("id", "owner"))
+    return f"select {', '.join(parts)} from ({statement}) page{_joins(wanted.links, seen, 1)}"
+
+
+def _joins(links: Sequence[Linked], seen: Texts, given: int) -> str:
+    """What edges lead to, joined to `page`. Names of its own columns mean those, of no others."""
+    joins = []
+    for number, (link, (text, values)) in enumerate(zip(links, seen, strict=True)):
+        noun = link.edge.noun
+        marks = [f"${given + 1 + n}" for n in range(values)]
+        given += values
+        parts = [f"{_object(link.members, noun.columns, ())} as told_{number}"]
+        if _is_owned(noun):
+            parts.append(f"{noun.key} as id_{number}, {noun.columns.parties[0]} as owner_{number}")
+        found = f"{noun.key} = page.{link.edge.column} and {text.format(*marks, **(noun.place or {}))}"
+        joins.append(
+            f" left join lateral (select {', '.join(parts)} from {noun.table} where {found}) link_{number} on true"
+        )
+    return "".join(joins)
+
+
+def _object(members: Members, columns: Columns, links: Sequence[Linked]) -> str:
     """SQL that writes one object."""
-    parts = _joined([*_parts(members, columns)])
+    parts = _joined([*_parts(members, columns, links)])
     while len(parts) > _MOST_PARTS:
         parts = [_concat(parts[start : start + _MOST_PARTS]) for start in range(0, len(parts), _MOST_PARTS)]
     return _concat(parts)
 
 
-def _parts(members: Members, columns: Columns) -> Iterator[str | Fixed]:
+def _parts(members: Members, columns: Columns, links: Sequence[Linked]) -> Iterator[str | Fixed]:
     """What stands in an object: texts that are the same in every row, and the SQL of those that are not."""
     opening = "{"
     for name, value in members:
@@ -155,8 +286,10 @@ def _parts(members: Members, columns: Columns) -> Iterator[str | Fixed]:
                 yield Fixed(f'"{value.text}"')
             case str():
                 yield _CURSOR_TEXT if value == CURSOR else columns.texts[value]
+            case Linked():
+                yield optional(f"told_{links.index(value)}")
             case _:
-                yield from _parts(value, columns)
+                yield from _parts(value, columns, links)
         opening = ","
     yield Fixed("}")
 

@@ -40,17 +40,27 @@ BEDS = "bed.adult"
 
 FIELDS = {
     "Offer": "id institutionId resource quantity promised remaining minimumKept availableFrom availableUntil lot"
-    " expiresOn status publishedAt",
+    " expiresOn status publishedAt changedById",
     "Request": "id institutionId resource requested approved fulfilled urgency neededBy neededUntil reason status"
-    " remainderOfId raised raiseReason note openedAt",
+    " remainderOfId raised raiseReason note openedAt changedById",
     "Transfer": "id offerId requestId giverId receiverId resource quantity dispatched dispatchedAt received receivedAt"
-    " state allocationId holdUntil declineReason returnDueAt changedAt",
-    "Institution": "id code name kind region latitude longitude equityGroup status registeredAt",
+    " state allocationId holdUntil declineReason returnDueAt changedAt changedById",
+    "Institution": "id code name kind region latitude longitude equityGroup status registeredAt changedById",
+    "Resource": "code kind name unit standardCode gtin skill loanDays",
+}  # fmt: skip
+EDGES = {
+    "Offer": {"institution": "Institution", "resourceLine": "Resource"},
+    "Request": {"institution": "Institution", "resourceLine": "Resource", "remainderOf": "Request"},
+    "Transfer": {
+        "offer": "Offer", "request": "Request", "giver": "Institution", "receiver": "Institution",
+        "resourceLine": "Resource",
+    },
+    "Institution": {},
 }  # fmt: skip
 LISTS = {"offers": "Offer", "requests": "Request", "transfers": "Transfer", "institutions": "Institution"}
 PAGE_INFO = "hasNextPage hasPreviousPage startCursor endCursor e: endCursor __typename"
 NO_COLUMNS = {
-    "Offer": "institution { code }", "Request": "resourceLine { name }", "Transfer": "reason",
+    "Offer": "lot @include(if: $yes)", "Request": "unfilled { reason }", "Transfer": "reason",
     "Institution": "code @include(if: $yes)",
 }  # fmt: skip
 STORED = "select body from audit.entry order by staged_id"
@@ -138,13 +148,20 @@ class Queries:
 
     def __init__(self, ids: Mapping[str, list[str]], houses: Mapping[str, str]) -> None:
         self._chance, self._ids, self._houses = Random("queries"), ids, [*houses.values(), str(uuid4())]
+        self._edges = False
 
     def make(self) -> str:
-        roots = " ".join(f"r{n}: {self._root()}" for n in range(self._chance.choice([1, 2, 3])))
+        # Of roots that are read at the same time, what one has found by edges is not looked up for another again, nor
+        # put on record again: which is which is for the clock. So only the first has edges.
+        roots = " ".join(f"r{n}: {self._root(edges=n == 0)}" for n in range(self._chance.choice([1, 2, 3])))
         return f"query ($yes: Boolean! = true) {{ {roots} __typename @skip(if: $yes) }} {self._fragments(roots)}"
 
-    def _root(self) -> str:
+    def _root(self, *, edges: bool) -> str:
         name, kind = self._chance.choice([*LISTS.items()])
+        self._edges = edges and self._chance.random() < 0.6
+        if self._chance.random() < 0.25:
+            asked = self._chance.choice([*self._ids[name], *self._ids[name], *self._houses])
+            return f'{kind.lower()}(id: "{asked}") {{ {self._columns(kind)} }}'
         parts = self._chance.sample(
             ["nodes", "nodes", "edges", "pageInfo", "again: nodes", "__typename"], self._chance.randint(1, 4)
         )
@@ -167,7 +184,21 @@ class Queries:
         told = self._some(f"{FIELDS[kind]} __typename")
         extra = [f"... on {kind} {{ a1: id }}", f"...of{kind}", "... { b2: id id }", "_: __typename"]
         more = self._chance.choice([*extra, "", "", ""])
-        return f"{told} {more} {NO_COLUMNS[kind] if self._chance.random() < 0.04 else ''}"
+        edges = self._links(kind) if self._edges else ""
+        return f"{told} {more} {edges} {NO_COLUMNS[kind] if self._chance.random() < 0.04 else ''}"
+
+    def _links(self, kind: str) -> str:
+        """Edges with columns of what they lead to; now and then with edges of that."""
+        named = EDGES[kind]
+        told = []
+        for name in self._chance.sample([*named], self._chance.randint(0, len(named))):
+            below = self._some(f"{FIELDS[named[name]]} __typename")
+            deeper = self._links(named[name]) if named[name] in EDGES and self._chance.random() < 0.03 else ""
+            alias = self._chance.choice(["", "", f"_{name}: "])
+            told.append(f"{alias}{name} {{ {below} {deeper} }}")
+            if alias and self._chance.random() < 0.5:
+                told.append(f"{name} {{ again: {FIELDS[named[name]].split()[-1]} }}")
+        return " ".join(told)
 
     def _some(self, names: str) -> str:
         every = names.split(" ") if ":" not in names else names.replace(": ", ":").split(" ")
@@ -191,7 +222,7 @@ class Queries:
 
     @staticmethod
     def _fragments(roots: str) -> str:
-        used = (kind for kind in FIELDS if f"...of{kind}" in roots)
+        used = (kind for kind in EDGES if f"...of{kind}" in roots)
         return " ".join(f"fragment of{kind} on {kind} {{ f: {FIELDS[kind].split()[1]} g: id }}" for kind in used)
 
 
