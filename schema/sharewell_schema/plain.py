@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
 from graphql import (
     FieldNode,
+    FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLObjectType,
     GraphQLResolveInfo,
@@ -33,6 +34,14 @@ MOST_KEPT: Final = 1024  #: selections in memory
 Shown = TypeVar("Shown")
 Fields = Mapping[str, list[FieldNode]]  #: by name in the answer
 PageParts = tuple[tuple[str, str], ...]  #: of `pageInfo`: names in the answer, and the field
+
+
+class Raw(NamedTuple):
+    """What is looked at of the field that is resolved, as graphql-core has it."""
+
+    field_nodes: list[FieldNode]
+    fragments: Mapping[str, FragmentDefinitionNode]
+    return_type: Any
 
 
 class NotPlain(Exception):
@@ -95,12 +104,23 @@ def _permitted(info: Info, wanted: Wanted | WantedOne) -> bool:
     return not wanted.links or can_be_linked(context.services.office, context.caller, wanted.links)
 
 
+def selection_of(raw: Raw, columns: Columns, *, one: bool) -> Wanted | WantedOne | None:
+    """What is selected of a field, of one thing or of a connection, if `columns` and their edges have all of it."""
+    found = _kept(raw, columns, _Selection.one if one else _Selection.plain)
+    return found.wanted if isinstance(found, Plain) else found
+
+
 def _found(
     info: Info, columns: Columns, read: Callable[[_Selection, Any], Plain | WantedOne]
 ) -> Plain | WantedOne | None:
-    raw: GraphQLResolveInfo[Any] = info._raw_info  # noqa: SLF001 - strawberry's own view costs far more
     if not info.context.writes:
         return None
+    return _kept(info._raw_info, columns, read)  # noqa: SLF001 - strawberry's own view costs far more
+
+
+def _kept(
+    raw: Raw | GraphQLResolveInfo[Any], columns: Columns, read: Callable[[_Selection, Any], Plain | WantedOne]
+) -> Plain | WantedOne | None:
     key = tuple(map(id, raw.field_nodes))
     known = _KEPT.get(key)
     if known is None:
@@ -117,7 +137,7 @@ def _found(
 class _Selection:
     """Reads one selection. Raises `NotPlain`."""
 
-    def __init__(self, raw: GraphQLResolveInfo[Any], columns: Columns) -> None:
+    def __init__(self, raw: Raw | GraphQLResolveInfo[Any], columns: Columns) -> None:
         self._columns, self._fragments = columns, raw.fragments
         self._nodes = raw.field_nodes
         self._links: dict[Linked, None] = {}  # in the order they were met

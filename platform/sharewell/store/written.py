@@ -20,8 +20,8 @@ from sharewell.domain.predicate import Predicate
 if TYPE_CHECKING:
     import asyncpg
 
-#: The members of a JSON object, by name: an attribute of the row, an object of its own, what an edge leads to, or a text
-#: that is the same for all.
+#: The members of a JSON object, by name: an attribute of the row, an object of its own, what an edge leads to, or what
+#: is the same for all.
 Members = tuple[tuple[str, "str | Fixed | Linked | Members"], ...]
 CURSOR: Final = "cursor"  #: the attribute that every row has: its place in the list
 _MOST_PARTS: Final = 80  #: of one text; PostgreSQL takes a hundred arguments
@@ -43,7 +43,7 @@ class Linked:
     members: Members
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # there is one for each selection: it is known by what it is
 class Wanted:
     """What is to be written of a page: each list with the members of its objects."""
 
@@ -52,7 +52,7 @@ class Wanted:
     links: tuple[Linked, ...] = ()  #: that stand in the lists, each once
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class WantedOne:
     """What is to be written of one thing."""
 
