@@ -251,7 +251,8 @@ class Database:
     async def at_once(self, *, reader: str = NOBODY) -> AsyncIterator[Transaction]:
         """Statements that each are a transaction of their own, and one round trip where that would be three or more.
 
-        What `fetchrow` reads of institutions is what `reader` may see; all else reads for nobody. Raises as above.
+        What `fetchrow` and `fetch` read of institutions is what `reader` may see; all else reads for nobody. Raises as
+        above.
         """
         with translated():
             async with self.pool.acquire(timeout=10) as conn:
@@ -274,6 +275,9 @@ class _AtOnce:
 
     async def fetchrow(self, query: str, *values: object) -> asyncpg.Record | None:
         return await self._conn.fetchrow(_read_at_once(query, len(values) + 1), *values, self._reader)
+
+    async def fetch(self, query: str, *values: object) -> list[asyncpg.Record]:
+        return await self._conn.fetch(_read_at_once(query, len(values) + 1), *values, self._reader)
 
     async def execute(self, query: str, *values: object) -> str:
         return await self._conn.execute(query, *values)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 Members = tuple[tuple[str, "str | Fixed | Linked | Members"], ...]
 CURSOR: Final = "cursor"  #: the attribute that every row has: its place in the list
 _MOST_PARTS: Final = 80  #: of one text; PostgreSQL takes a hundred arguments
-_CURSOR_TEXT: Final = """'"' || translate(encode(uuid_send(id), 'base64'), '+/=', '-_') || '"'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ class One:
 class Columns:
     """How the attributes of a noun are written, and in which columns stands whose a row is."""
 
-    texts: Mapping[str, str]  #: by attribute, SQL that gives its JSON as a text and never null
+    texts: Mapping[str, str | Quoted]  #: by attribute, SQL that gives its JSON as a text and never null
     parties: tuple[str, ...]
     edges: Mapping[str, Edge] = field(default_factory=dict)  #: by attribute
 
@@ -124,8 +123,15 @@ class Edge:
     noun: Noun
 
 
-def uuid(column: str) -> str:
-    return f"""'"' || {column} || '"'"""
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """SQL that gives a text which needs nothing but the quotes around it."""
+
+    text: str
+
+
+def uuid(column: str) -> Quoted:
+    return Quoted(column)
 
 
 def text(column: str) -> str:
@@ -140,22 +146,27 @@ def degrees(column: str) -> str:
     return f"case when {column} = trunc({column}) then {column}::text || '.0' else {column}::text end"
 
 
-def moment(column: str) -> str:
-    return rf"""replace(to_char({column} at time zone 'UTC', '\"YYYY-MM-DD"T"HH24:MI:SS.US"Z"\"'), '.000000', '')"""
+def moment(column: str) -> Quoted:
+    told = f"""to_char({column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+    return Quoted(f"replace({told}, '.000000', '')")
 
 
 def day(column: str) -> str:
     return f"to_json({column})::text"
 
 
-def named(column: str, kind: type[StrEnum]) -> str:
+def named(column: str, kind: type[StrEnum]) -> Quoted:
     """A member of an enumeration, by its name."""
     assert all(member.name == member.value.upper() for member in kind)
-    return f"""'"' || upper({column}) || '"'"""
+    return Quoted(f"upper({column})")
 
 
-def optional(written: str) -> str:
-    return f"coalesce({written}, 'null')"
+def optional(written: str | Quoted) -> str:
+    told = f"""'"' || {written.text} || '"'""" if isinstance(written, Quoted) else written
+    return f"coalesce({told}, 'null')"
+
+
+_CURSOR_TEXT: Final = Quoted("translate(encode(uuid_send(id), 'base64'), '+/=', '-_')")
 
 
 async def write_page(
@@ -168,16 +179,16 @@ async def write_page(
     """
     conditions = tuple(seen[link.edge.noun.kind] for link in wanted.links)
     texts = tuple((each.text, len(each.values)) for each in conditions)
-    query = written(columns, wanted, statement, limit, len(values), texts, told=told)
-    (row,) = await conn.fetch(query, *values, *(value for each in conditions for value in each.values))
-    whose = zip(row["ids"], *(row[f"all_{column}"] for column in columns.parties), strict=True) if told else ()
+    query = written(columns, wanted, statement, len(values), texts, told=told)
+    found = await conn.fetch(query, *values, *(value for each in conditions for value in each.values))
+    rows = found[: values[limit - 1] - 1]
     return Written(
-        lists=tuple(row[f"list_{number}"] for number in range(len(wanted.lists))),
-        has_more=row["found"] == values[limit - 1],
-        ends=(row["opening"], row["closing"]) if wanted.ends and row["found"] else None,
-        shown=tuple(Shown(id, tuple(parties)) for id, *parties in whose),  # noqa: A001
-        rows=row["found"],
-        linked=_owners(wanted.links, row),
+        lists=tuple(",".join([row[number] for row in rows]) for number in range(len(wanted.lists))),
+        has_more=len(found) > len(rows),
+        ends=(rows[0]["id"], rows[-1]["id"]) if wanted.ends and rows else None,
+        shown=tuple(Shown(row["id"], tuple(row[each] for each in columns.parties)) for row in rows) if told else (),
+        rows=len(rows),
+        linked=_owners(wanted.links, rows),
     )
 
 
@@ -192,15 +203,17 @@ async def write_one(
     row = await conn.fetchrow(query, id, *(value for each in conditions for value in each.values))
     if row is None:
         return None
-    return One(row["told"], tuple(row[column] for column in columns.parties), _owners(wanted.links, row))
+    return One(row["told"], tuple(row[column] for column in columns.parties), _owners(wanted.links, [row]))
 
 
-def _owners(links: Sequence[Linked], row: Mapping[str, Any]) -> dict[str, dict[UUID, UUID]]:
+def _owners(links: Sequence[Linked], rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[UUID, UUID]]:
+    """By kind, of what `links` led to, the owner of each by id."""
     found: dict[str, dict[UUID, UUID]] = {}
     for number, link in enumerate(links):
         if _is_owned(link.edge.noun):
-            pairs = zip(row[f"ids_{number}"], row[f"owners_{number}"], strict=True)
-            found.setdefault(link.edge.noun.kind, {}).update(pairs)
+            id, owner = f"id_{number}", f"owner_{number}"  # noqa: A001
+            owners = found.setdefault(link.edge.noun.kind, {})
+            owners.update((row[id], row[owner]) for row in rows if row[id] is not None)
     return found
 
 
@@ -212,43 +225,34 @@ Texts = tuple[tuple[str, int], ...]  #: of a predicate for each link: its text, 
 
 
 @lru_cache(maxsize=512)
-def written(
-    columns: Columns, wanted: Wanted, statement: str, limit: int, given: int, seen: Texts, *, told: bool
-) -> str:
-    """The statement that writes the page of `statement`, which has `given` values; those of `seen` follow.
+def written(columns: Columns, wanted: Wanted, statement: str, given: int, seen: Texts, *, told: bool) -> str:
+    """The statement that writes the rows of `statement`, in its order, one text for each list that is wanted.
 
-    Rows are numbered, and put together, in its order.
+    It has `given` values; those of `seen` follow. Rows are sent one by one, so that they are read while others are yet
+    to be written; put together in PostgreSQL they are there later by a third.
     """
-    on_page = f"order by n) filter (where n < ${limit}"
-    parts = [
-        f"coalesce(string_agg({_object(members, columns, wanted.links)}, ',' {on_page}), '') as list_{number}"
-        for number, members in enumerate(wanted.lists)
-    ]
-    parts.append("count(*)::integer as found")
-    if wanted.ends:
-        ids = f"(array_agg(id {on_page}))"
-        parts.append(f"{ids}[1] as opening, {ids}[least(count(*), ${limit} - 1)::integer] as closing")
+    parts = [f"{_object(members, columns, wanted.links)} as list_{n}" for n, members in enumerate(wanted.lists)]
+    parts += _owned(wanted.links)
+    if wanted.ends or told or not parts:
+        parts.append("id")
     if told:
-        parts.append(f"coalesce(array_agg(id {on_page}), '{{}}') as ids")
-        parts.extend(f"coalesce(array_agg({each} {on_page}), '{{}}') as all_{each}" for each in columns.parties)
-    for number, link in enumerate(wanted.links):
-        if _is_owned(link.edge.noun):
-            there = f"order by n) filter (where n < ${limit} and id_{number} is not null"
-            parts.extend(
-                f"coalesce(array_agg({each}_{number} {there}), '{{}}') as {each}s_{number}" for each in ("id", "owner")
-            )
-    page = f"(select *, row_number() over () as n from ({statement}) found) page"
-    return f"select {', '.join(parts)} from {page}{_joins(wanted.links, seen, given)}"
+        parts += columns.parties
+    if not wanted.links:
+        return f"select {', '.join(parts)} from ({statement}) page"
+    page = f"(select *, row_number() over () as n from ({statement}) found) page"  # a join may lose the order
+    return f"select {', '.join(parts)} from {page}{_joins(wanted.links, seen, given)} order by n"
 
 
 @lru_cache(maxsize=512)
 def written_one(columns: Columns, wanted: WantedOne, statement: str, seen: Texts) -> str:
     """The statement that writes what `statement` finds, which has one value; those of `seen` follow."""
-    parts = [f"{_object(wanted.members, columns, wanted.links)} as told", *columns.parties]
-    for number, link in enumerate(wanted.links):
-        if _is_owned(link.edge.noun):
-            parts.extend(f"array_remove(array[{each}_{number}], null) as {each}s_{number}" for each in ("id", "owner"))
+    parts = [f"{_object(wanted.members, columns, wanted.links)} as told", *columns.parties, *_owned(wanted.links)]
     return f"select {', '.join(parts)} from ({statement}) page{_joins(wanted.links, seen, 1)}"
+
+
+def _owned(links: Sequence[Linked]) -> list[str]:
+    """Of what `links` lead to, columns that say whose it is."""
+    return [f"id_{n}, owner_{n}" for n, link in enumerate(links) if _is_owned(link.edge.noun)]
 
 
 def _joins(links: Sequence[Linked], seen: Texts, given: int) -> str:
@@ -285,13 +289,22 @@ def _parts(members: Members, columns: Columns, links: Sequence[Linked]) -> Itera
             case Fixed():
                 yield Fixed(f'"{value.text}"')
             case str():
-                yield _CURSOR_TEXT if value == CURSOR else columns.texts[value]
+                yield from _attribute(_CURSOR_TEXT if value == CURSOR else columns.texts[value])
             case Linked():
                 yield optional(f"told_{links.index(value)}")
             case _:
                 yield from _parts(value, columns, links)
         opening = ","
     yield Fixed("}")
+
+
+def _attribute(text: str | Quoted) -> Iterator[str | Fixed]:
+    if isinstance(text, str):
+        yield text
+        return
+    yield Fixed('"')
+    yield text.text
+    yield Fixed('"')
 
 
 def _joined(parts: Iterable[str | Fixed]) -> list[str]:
