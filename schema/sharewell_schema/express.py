@@ -136,11 +136,11 @@ class Express:
                 can_be_linked(context.services.office, context.caller, root.links) for root in self.roots if root.links
             ):
                 return None
-            values = None
-            if definitions := self.operation.variable_definitions:
-                values = get_variable_values(self.schema, definitions, dict(variables), hide_suggestions=True)
-                if isinstance(values, list):
-                    return None
+            values = get_variable_values(
+                self.schema, self.operation.variable_definitions or (), dict(variables), hide_suggestions=True
+            )
+            if isinstance(values, list):
+                return None
             return [root.arguments(values) for root in self.roots]
         except Exception:  # noqa: BLE001 - the executor meets it again and reports it
             return None
@@ -150,7 +150,7 @@ def express(
     schema: GraphQLSchema, operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]
 ) -> Express | None:
     """The operation without an executor, if it can do without one."""
-    if operation.operation is not OperationType.QUERY or operation.directives or schema.query_type is None:
+    if operation.operation is not OperationType.QUERY or operation.directives:
         return None
     roots: dict[str, Root] = {}
     for node in operation.selection_set.selections:
@@ -163,16 +163,17 @@ def express(
 
 def _root(schema: GraphQLSchema, node: FieldNode, fragments: Mapping[str, FragmentDefinitionNode]) -> Root | None:
     name = node.name.value
-    columns, known = (SINGLE[name], _BY_ID) if name in SINGLE else LISTS.get(name, (None, frozenset()))
-    given = {argument.name.value: argument.value for argument in node.arguments or ()}
-    if columns is None or not given.keys() <= known:
+    if name not in SINGLE and name not in LISTS:
         return None
-    assert schema.query_type is not None
-    field = schema.query_type.fields[name]
-    definition = field.extensions[GraphQLCoreConverter.DEFINITION_BACKREF]
+    columns, known = (SINGLE[name], _BY_ID) if name in SINGLE else LISTS[name]
+    given = {argument.name.value: argument.value for argument in node.arguments or ()}
+    field = None if schema.query_type is None else schema.query_type.fields.get(name)
+    if field is None or not given.keys() <= known:
+        return None
+    definition = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
     raw = Raw([node], fragments, field.type)
     wanted = selection_of(raw, columns, one=name in SINGLE)
-    if wanted is None or definition.extensions:
+    if wanted is None or definition is None or definition.extensions:
         return None
     told = (node.alias or node.name).value
     root = Root(told, node, field, definition, schema._strawberry_schema, raw, wanted.links, None)  # type: ignore[attr-defined]  # noqa: SLF001 - put there by strawberry

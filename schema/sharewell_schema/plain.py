@@ -178,13 +178,13 @@ class _Selection:
             inner: Any = get_named_type(kind.fields[name].type)
             return CURSOR if name == "cursor" else self._members(inner, nodes, columns)
         definition = kind.fields[name].extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
-        attribute: str | None = None if definition is None else definition.python_name
-        if definition is not None and attribute in columns.edges:
+        attribute: str = "" if definition is None else definition.python_name
+        if attribute in columns.edges:
             edge = columns.edges[attribute]
             link = Linked(edge, self._members(get_named_type(kind.fields[name].type), nodes, edge.noun.columns))
             self._links[link] = None
             return link
-        if definition is None or not definition.is_basic_field or attribute not in columns.texts:
+        if attribute not in columns.texts or not definition.is_basic_field:
             raise NotPlain(name)
         return attribute
 
