@@ -15,10 +15,12 @@ from time import monotonic
 from graphql import (
     DocumentNode,
     FieldNode,
+    FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
     GraphQLSyntaxError,
     OperationDefinitionNode,
+    OperationType,
     parse,
     validate,
     visit,
@@ -29,6 +31,7 @@ from sharewell.domain.errors import Forbidden, Invalid, NotFound, Unavailable
 from sharewell.domain.principals import Caller
 from sharewell.domain.trusted_documents import document_name
 from sharewell_schema.counting import Count, counter
+from sharewell_schema.express import Express, express
 from sharewell_schema.limits import MOST_CHARACTERS, MOST_TOKENS, over_budget
 
 KEPT = 256  #: documents in memory
@@ -40,11 +43,20 @@ Find = Callable[[str], Awaitable[Mapping[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of a document, and what is known of it whatever its variables are."""
+
+    kind: OperationType
+    cost: Count
+    express: Express | None  #: it can do without an executor
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A query that this schema can answer."""
 
     node: DocumentNode
-    costs: Mapping[OperationDefinitionNode, Count]  #: what each operation costs
+    operations: Mapping[str | None, Operation]  #: by name; where there is only one, it can also go without
     introspects: bool  #: whether it asks what the API offers
 
 
@@ -65,12 +77,21 @@ def prepare(schema: GraphQLSchema, query: str) -> Prepared:
         return [GraphQLError(told)]
     # Names of fields are no secret to whoever may introspect, but guessing them for others is no help either.
     errors = validate(schema, document, max_errors=MOST_ERRORS, hide_suggestions=True)
-    return errors or Document(document, _costs(schema, document), _introspects(document))
+    return errors or Document(document, _operations(schema, document), _introspects(document))
 
 
-def _costs(schema: GraphQLSchema, document: DocumentNode) -> Mapping[OperationDefinitionNode, Count]:
-    operations = (one for one in document.definitions if isinstance(one, OperationDefinitionNode))
-    return {one: counter(schema, document, one) for one in operations}
+def _operations(schema: GraphQLSchema, document: DocumentNode) -> Mapping[str | None, Operation]:
+    fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
+    nodes = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
+    found: dict[str | None, Operation] = {
+        node.name.value if node.name else None: Operation(
+            node.operation, counter(schema, document, node), express(schema, node, fragments)
+        )
+        for node in nodes
+    }
+    if len(nodes) == 1:
+        found[None] = next(iter(found.values()))
+    return found
 
 
 def preparer(schema: GraphQLSchema) -> Callable[[str], Prepared]:

@@ -19,7 +19,7 @@ from sharewell_schema.filters import codes, some
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
 from sharewell_schema.ordering import Direction, Ordering
 from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_id
-from sharewell_schema.plain import plain
+from sharewell_schema.plain import finished, plain, plain_one
 
 described(
     InstitutionKind, "What sort of place an institution is.",
@@ -128,6 +128,9 @@ class InstitutionQueries:
     async def institution(
         self, info: Info, id: Annotated[UUID, argument("Its identifier here.")]  # noqa: A002
     ) -> Institution | None:
+        if (selected := plain_one(info, WRITTEN)) is not None:
+            written = await info.context.services.institutions.write_one(info.context.caller, selected, id)
+            return finished(Institution, written)
         return shown(Institution, await info.context.services.institutions.get(info.context.caller, id))
 
     @query("Who takes part, in the order they were taken in.")

@@ -1,19 +1,21 @@
-"""Lists whose selection is columns and nothing else: PostgreSQL writes them, and the text goes to the socket untouched.
+"""What is selected as columns and nothing else: PostgreSQL writes it, and the text goes to the socket untouched.
 
-A resolver asks `plain` whether its field is selected so. If it is, one statement answers with the finished text, which
-the fast executor takes for the value (see `executor`); anything else in the selection, and the list is read as usual.
+A resolver asks `plain`, or `plain_one`, whether its field is selected so. If it is, one statement answers with the
+finished text, which the fast executor takes for the value (see `executor`). One thing that a row names by an edge is
+written with it, where columns alone are selected of it, too; anything else in the selection, and all is read as usual.
 What a selection comes to is worked out once for each document.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
 from graphql import (
     FieldNode,
+    FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLObjectType,
     GraphQLResolveInfo,
@@ -21,15 +23,25 @@ from graphql import (
 )
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
-from sharewell.store.written import CURSOR, Columns, Fixed, Members, Wanted, Written
+from sharewell.services.links import can_be_linked
+from sharewell.store.written import CURSOR, Columns, Fixed, Linked, Members, Wanted, WantedOne, Written
 from sharewell_schema.context import Info, shown
 from sharewell_schema.executor import Finished
 from sharewell_schema.paging import Connection, write_cursor
 
 MOST_KEPT: Final = 1024  #: selections in memory
 
+Shown = TypeVar("Shown")
 Fields = Mapping[str, list[FieldNode]]  #: by name in the answer
 PageParts = tuple[tuple[str, str], ...]  #: of `pageInfo`: names in the answer, and the field
+
+
+class Raw(NamedTuple):
+    """What is looked at of the field that is resolved, as graphql-core has it."""
+
+    field_nodes: list[FieldNode]
+    fragments: Mapping[str, FragmentDefinitionNode]
+    return_type: Any
 
 
 class NotPlain(Exception):
@@ -67,36 +79,68 @@ def _page_info(page: Written, *, continued: bool) -> Mapping[str, object]:
     }  # fmt: skip
 
 
-_KEPT: dict[tuple[int, ...], tuple[list[FieldNode], Plain | None]] = {}
+_KEPT: dict[tuple[int, ...], tuple[list[FieldNode], Plain | WantedOne | None]] = {}
 
 
 def plain(info: Info, columns: Columns) -> Plain | None:
-    """What is selected of the connection that is being resolved, if `columns` have all of it."""
-    raw: GraphQLResolveInfo[Any] = info._raw_info  # noqa: SLF001 - strawberry's own view costs far more
+    """What is selected of the connection that is being resolved, if `columns` and their edges have all of it."""
+    found = _found(info, columns, _Selection.plain)
+    return found if isinstance(found, Plain) and _permitted(info, found.wanted) else None
+
+
+def plain_one(info: Info, columns: Columns) -> WantedOne | None:
+    """What is selected of the one thing that is being resolved, likewise."""
+    found = _found(info, columns, _Selection.one)
+    return found if isinstance(found, WantedOne) and _permitted(info, found) else None
+
+
+def finished(kind: type[Shown], text: str) -> Shown:
+    """The text of a thing, which stands in for it."""
+    return shown(kind, Finished(text))
+
+
+def _permitted(info: Info, wanted: Wanted | WantedOne) -> bool:
+    context = info.context
+    return not wanted.links or can_be_linked(context.services.office, context.caller, wanted.links)
+
+
+def selection_of(raw: Raw, columns: Columns, *, one: bool) -> Wanted | WantedOne | None:
+    """What is selected of a field, of one thing or of a connection, if `columns` and their edges have all of it."""
+    found = _kept(raw, columns, _Selection.one if one else _Selection.plain)
+    return found.wanted if isinstance(found, Plain) else found
+
+
+def _found(
+    info: Info, columns: Columns, read: Callable[[_Selection, Any], Plain | WantedOne]
+) -> Plain | WantedOne | None:
     if not info.context.writes:
         return None
+    return _kept(info._raw_info, columns, read)  # noqa: SLF001 - strawberry's own view costs far more
+
+
+def _kept(
+    raw: Raw | GraphQLResolveInfo[Any], columns: Columns, read: Callable[[_Selection, Any], Plain | WantedOne]
+) -> Plain | WantedOne | None:
     key = tuple(map(id, raw.field_nodes))
     known = _KEPT.get(key)
     if known is None:
         if len(_KEPT) >= MOST_KEPT:
             _KEPT.clear()
-        known = _KEPT[key] = raw.field_nodes, _made(raw, columns)  # with the nodes, so that their ids stay theirs
+        try:
+            made = read(_Selection(raw, columns), get_named_type(raw.return_type))
+        except NotPlain:
+            made = None
+        known = _KEPT[key] = raw.field_nodes, made  # with the nodes, so that their ids stay theirs
     return known[1]
-
-
-def _made(raw: GraphQLResolveInfo[Any], columns: Columns) -> Plain | None:
-    try:
-        return _Selection(raw, columns).plain(get_named_type(raw.return_type))
-    except NotPlain:
-        return None
 
 
 class _Selection:
     """Reads one selection. Raises `NotPlain`."""
 
-    def __init__(self, raw: GraphQLResolveInfo[Any], columns: Columns) -> None:
+    def __init__(self, raw: Raw | GraphQLResolveInfo[Any], columns: Columns) -> None:
         self._columns, self._fragments = columns, raw.fragments
         self._nodes = raw.field_nodes
+        self._links: dict[Linked, None] = {}  # in the order they were met
 
     def plain(self, kind: Any) -> Plain:
         lists: list[Members] = []
@@ -107,28 +151,41 @@ class _Selection:
                     parts.append((name, Fixed(kind.name)))
                 case "nodes" | "edges":
                     parts.append((name, len(lists)))
-                    lists.append(self._members(get_named_type(kind.fields[field].type), nodes))
+                    lists.append(self._members(get_named_type(kind.fields[field].type), nodes, self._columns))
                 case "pageInfo":
                     below = self._fields(get_named_type(kind.fields[field].type), nodes)
                     parts.append((name, tuple((told, those[0].name.value) for told, those in below.items())))
                 case _:
                     raise NotPlain(field)
-        return Plain(Wanted(tuple(lists), ends=_asks_for_ends(part for _, part in parts)), tuple(parts))
+        ends = _asks_for_ends(part for _, part in parts)
+        return Plain(Wanted(tuple(lists), ends=ends, links=tuple(self._links)), tuple(parts))
 
-    def _members(self, kind: GraphQLObjectType, nodes: list[FieldNode]) -> Members:
-        return tuple((name, self._member(kind, those)) for name, those in self._fields(kind, nodes).items())
+    def one(self, kind: Any) -> WantedOne:
+        members = self._members(kind, self._nodes, self._columns)
+        return WantedOne(members, links=tuple(self._links))
 
-    def _member(self, kind: GraphQLObjectType, nodes: list[FieldNode]) -> str | Fixed | Members:
+    def _members(self, kind: GraphQLObjectType, nodes: list[FieldNode], columns: Columns) -> Members:
+        fields = self._fields(kind, nodes).items()
+        return tuple((name, self._member(kind, those, columns)) for name, those in fields)
+
+    def _member(
+        self, kind: GraphQLObjectType, nodes: list[FieldNode], columns: Columns
+    ) -> str | Fixed | Linked | Members:
         name = nodes[0].name.value
         if name == "__typename":
             return Fixed(kind.name)
         if kind.fields.keys() == {"cursor", "node"}:
             inner: Any = get_named_type(kind.fields[name].type)
-            return CURSOR if name == "cursor" else self._members(inner, nodes)
+            return CURSOR if name == "cursor" else self._members(inner, nodes, columns)
         definition = kind.fields[name].extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
-        if definition is None or not definition.is_basic_field or definition.python_name not in self._columns.texts:
+        attribute: str = "" if definition is None else definition.python_name
+        if attribute in columns.edges:
+            edge = columns.edges[attribute]
+            link = Linked(edge, self._members(get_named_type(kind.fields[name].type), nodes, edge.noun.columns))
+            self._links[link] = None
+            return link
+        if attribute not in columns.texts or not definition.is_basic_field:
             raise NotPlain(name)
-        attribute: str = definition.python_name
         return attribute
 
     def _fields(self, kind: GraphQLObjectType, nodes: Iterable[FieldNode]) -> Fields:

@@ -21,7 +21,7 @@ from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
 from sharewell_schema.ordering import Direction, Ordering
 from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_id
-from sharewell_schema.plain import plain
+from sharewell_schema.plain import finished, plain, plain_one
 from sharewell_schema.receipts import Unfilled
 from sharewell_schema.resources import Resource
 
@@ -177,6 +177,9 @@ class CancelRequestPayload:
 class RequestQueries:
     @query("One request.")
     async def request(self, info: Info, id: Annotated[UUID, argument("Its identifier.")]) -> Request | None:  # noqa: A002
+        if (selected := plain_one(info, WRITTEN)) is not None:
+            written = await info.context.services.requests.write_one(info.context.caller, selected, id)
+            return finished(Request, written)
         return shown(Request, await info.context.services.requests.get(info.context.caller, id))
 
     @query("What is asked for, newest first.")

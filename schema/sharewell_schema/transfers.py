@@ -23,7 +23,7 @@ from sharewell_schema.mutations import REMARK, OnBehalfOf, Receipt, key_field, p
 from sharewell_schema.offers import Offer
 from sharewell_schema.ordering import Direction, Ordering
 from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_id
-from sharewell_schema.plain import plain
+from sharewell_schema.plain import finished, plain, plain_one
 from sharewell_schema.requests import Request
 from sharewell_schema.resources import Resource
 
@@ -204,6 +204,9 @@ class TransferPayload:
 class TransferQueries:
     @query("One transfer.")
     async def transfer(self, info: Info, id: Annotated[UUID, argument("Its identifier.")]) -> Transfer | None:  # noqa: A002
+        if (selected := plain_one(info, WRITTEN)) is not None:
+            written = await info.context.services.transfers.write_one(info.context.caller, selected, id)
+            return finished(Transfer, written)
         return shown(Transfer, await info.context.services.transfers.get(info.context.caller, id))
 
     @query("What is on its way, newest first.")

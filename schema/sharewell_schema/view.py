@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import orjson
-from graphql import ExecutionResult, Executor, GraphQLError, OperationType, execute, get_operation_ast
+from graphql import ExecutionResult, Executor, GraphQLError, OperationType, execute
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -113,8 +113,8 @@ class View:
             return ExecutionResult(errors=[GraphQLError(error.message, original_error=error)])
         if not isinstance(document, Document):
             return ExecutionResult(errors=list(document))
-        operation = get_operation_ast(document.node, asked.operation_name)
-        if operation is not None and (cost := document.costs[operation](asked.variables or {})) > MOST_COST:
+        operation = document.operations.get(asked.operation_name)
+        if operation is not None and (cost := operation.cost(asked.variables or {})) > MOST_COST:
             told = f"The operation may cost {cost}; {MOST_COST} is the most. Ask for shorter pages, or less."
             return ExecutionResult(errors=[GraphQLError(told)])
         return document
@@ -129,8 +129,8 @@ class View:
             yield Told(ExecutionResult(errors=[GraphQLError(error.message, original_error=error)]))
             return
         context = self._context(caller, progress)
-        operation = get_operation_ast(document.node, asked.operation_name)
-        if operation is None or operation.operation is not OperationType.SUBSCRIPTION:
+        operation = document.operations.get(asked.operation_name)
+        if operation is None or operation.kind is not OperationType.SUBSCRIPTION:
             yield Told(await self._run(asked, document, context))
             return
         executor = self._executor.build(
@@ -148,6 +148,8 @@ class View:
     async def _run(self, asked: Asked, document: Document, context: object) -> ExecutionResult:
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
+                if (quick := await self._without_executor(asked, document, context)) is not None:
+                    return quick
                 result: Any = execute(
                     self._schema, document.node, context_value=context,
                     variable_values=dict(asked.variables or {}), operation_name=asked.operation_name,
@@ -160,13 +162,20 @@ class View:
             return ExecutionResult(errors=[GraphQLError(late.message, original_error=late)])
 
 
+    async def _without_executor(self, asked: Asked, document: Document, context: object) -> ExecutionResult | None:
+        operation = document.operations.get(asked.operation_name)
+        if operation is None or operation.express is None or not isinstance(context, Context) or not context.writes:
+            return None
+        return await operation.express.run(asked.variables or {}, context)
+
+
 async def _only(result: ExecutionResult) -> AsyncGenerator[Told, None]:
     yield Told(result)
 
 
 def _check_method(request: Request, asked: Asked, document: Document, *, events: bool) -> None:
-    operation = get_operation_ast(document.node, asked.operation_name)
-    kind = None if operation is None else operation.operation
+    operation = document.operations.get(asked.operation_name)
+    kind = None if operation is None else operation.kind
     if request.method == "GET" and kind is OperationType.MUTATION:
         raise Refused(405, "Only a query may be sent by GET; send this operation by POST.", Allow="POST")
     if kind is OperationType.SUBSCRIPTION and not events:

@@ -6,7 +6,9 @@ It knows roles and institutions, not policies: a second wall behind them, coarse
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Final
+from uuid import UUID
 
 from sharewell.domain.principals import Caller, Role
 from sharewell.domain.scopes import is_internal
@@ -17,12 +19,19 @@ PLATFORM: Final = '{"all":true}'  #: the platform's own look at everything, of w
 
 def reader_of(caller: Caller) -> str:
     """What the database is told of `caller`: that it reads of all, or of which institution and which regions."""
-    regulates = Role.REGULATOR in caller.roles
-    if is_internal(caller.scopes) or Role.ALLOCATOR in caller.roles or (regulates and not caller.jurisdiction):
+    return _reader(caller.roles, caller.scopes, caller.institution, caller.jurisdiction)
+
+
+@lru_cache(maxsize=4096)
+def _reader(
+    roles: frozenset[Role], scopes: frozenset[str], institution: UUID | None, jurisdiction: frozenset[str]
+) -> str:
+    regulates = Role.REGULATOR in roles
+    if is_internal(scopes) or Role.ALLOCATOR in roles or (regulates and not jurisdiction):
         return PLATFORM
     told: dict[str, object] = {}
-    if caller.institution is not None:
-        told["institution"] = str(caller.institution)
+    if institution is not None:
+        told["institution"] = str(institution)
     if regulates:
-        told["regions"] = sorted(caller.jurisdiction)
+        told["regions"] = sorted(jurisdiction)
     return json.dumps(told) if told else NOBODY

@@ -15,7 +15,7 @@ from sharewell.services.office import Office
 from sharewell.store.answered import Wish
 from sharewell.store.institutions import InstitutionList
 from sharewell.store.paging import Page
-from sharewell.store.written import Wanted, Written
+from sharewell.store.written import Wanted, WantedOne, Written
 
 
 class InstitutionService:
@@ -87,5 +87,11 @@ class InstitutionService:
     async def write_page(self, caller: Caller, wanted: Wanted, **asked: Unpack[InstitutionList]) -> Written:
         """The same, written; permitted, and on record, as `page` is."""
         await self._office.allow(caller, Action.VIEW_INSTITUTION, Target(kind="institution", id=MANY))
-        async with self._office.reading(caller) as tx:
+        async with self._office.reading_at_once(caller) as tx:
             return await tx.institutions.write_page(wanted, **asked)
+
+    async def write_one(self, caller: Caller, wanted: WantedOne, id: UUID) -> str:  # noqa: A002
+        """The same as `get`, written."""
+        await self._office.allow(caller, Action.VIEW_INSTITUTION, Target(kind="institution", id=str(id), owner=id))
+        async with self._office.reading_at_once(caller) as tx:
+            return (await tx.institutions.write_one(wanted, id)).text

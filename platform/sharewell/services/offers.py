@@ -12,11 +12,12 @@ from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.services.act import Done
 from sharewell.services.ids import new_id
+from sharewell.services.links import record_linked, seen_of
 from sharewell.services.office import Office
 from sharewell.store.answered import Wish
 from sharewell.store.offers import OfferList
 from sharewell.store.paging import Page
-from sharewell.store.written import Wanted, Written
+from sharewell.store.written import Wanted, WantedOne, Written
 
 
 class OfferService:
@@ -101,13 +102,26 @@ class OfferService:
     async def write_page(self, caller: Caller, wanted: Wanted, **asked: Unpack[OfferList]) -> Written:
         """The same, written; permitted, and on record, as `page` is."""
         extent = await self._office.extent(caller, Action.VIEW_OFFER, _list_of(asked))
-        async with self._office.reading(caller) as tx:
+        linked = seen_of(self._office, caller, wanted.links)
+        async with self._office.reading_at_once(caller) as tx:
             page = await tx.offers.write_page(
-                wanted, at=self._office.now(), seen=extent.seen, told=not extent.recorded, **asked
+                wanted, at=self._office.now(), seen=extent.seen, linked=linked, told=not extent.recorded, **asked
             )
         targets = {each.id: Target.list("offer", owner=each.parties[0]) for each in page.shown}
         await self._office.shown(caller, Action.VIEW_OFFER, extent, targets)
+        if page.rows:
+            await record_linked(self._office, caller, wanted.links, page.linked)
         return page
+
+    async def write_one(self, caller: Caller, wanted: WantedOne, id: UUID) -> str:  # noqa: A002
+        """The same as `get`, written."""
+        linked = seen_of(self._office, caller, wanted.links)
+        one = await self._office.found(
+            caller, Action.VIEW_OFFER, lambda tx: tx.offers.write_one(wanted, id, linked),
+            lambda one: Target(kind="offer", id=str(id), owner=one.parties[0]),
+        )  # fmt: skip
+        await record_linked(self._office, caller, wanted.links, one.linked)
+        return one.text
 
     async def _find(self, id: UUID) -> Offer:  # noqa: A002
         async with self._office.looking() as tx:

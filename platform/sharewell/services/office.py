@@ -94,6 +94,10 @@ class Office:
         """A transaction that reads for `caller`: PostgreSQL itself lets no row through that is not for it."""
         return self.database.transaction(read_only=True, reader=reader_of(caller))
 
+    def reading_at_once(self, caller: Caller) -> AbstractAsyncContextManager[Transaction]:
+        """The same for one statement of `fetch` or `fetchrow`, in one round trip."""
+        return self.database.at_once(reader=reader_of(caller))
+
     def looking(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction in which the platform reads for itself.
 

@@ -20,11 +20,12 @@ from sharewell.domain.visibility import ENTITLED, for_the_receiver
 from sharewell.services.act import Act, Done
 from sharewell.services.deviations import record_deviations
 from sharewell.services.ids import new_id, new_salt
+from sharewell.services.links import record_linked, seen_of
 from sharewell.services.office import Office
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page
 from sharewell.store.transfers import TransferList, TransferStep
-from sharewell.store.written import Wanted, Written
+from sharewell.store.written import Wanted, WantedOne, Written
 
 
 class TransferService:
@@ -133,13 +134,26 @@ class TransferService:
     async def write_page(self, caller: Caller, wanted: Wanted, **asked: Unpack[TransferList]) -> Written:
         """The same, written; permitted, and on record, as `page` is."""
         extent = await self._office.extent(caller, Action.VIEW_TRANSFER, _list_of(asked))
-        async with self._office.reading(caller) as tx:
+        linked = seen_of(self._office, caller, wanted.links)
+        async with self._office.reading_at_once(caller) as tx:
             page = await tx.transfers.write_page(
-                wanted, seen=extent.seen, told=not extent.recorded, **asked
+                wanted, seen=extent.seen, linked=linked, told=not extent.recorded, **asked
             )
         targets = {each.id: _list_between(*each.parties) for each in page.shown}
         await self._office.shown(caller, Action.VIEW_TRANSFER, extent, targets)
+        if page.rows:
+            await record_linked(self._office, caller, wanted.links, page.linked)
         return page
+
+    async def write_one(self, caller: Caller, wanted: WantedOne, id: UUID) -> str:  # noqa: A002
+        """The same as `get`, written."""
+        linked = seen_of(self._office, caller, wanted.links)
+        one = await self._office.found(
+            caller, Action.VIEW_TRANSFER, lambda tx: tx.transfers.write_one(wanted, id, linked),
+            lambda one: Target(kind="transfer", id=str(id), giver=one.parties[0], receiver=one.parties[1]),
+        )  # fmt: skip
+        await record_linked(self._office, caller, wanted.links, one.linked)
+        return one.text
 
     async def _seen(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Transfer]:
         async with self._office.reading(caller) as tx:

@@ -251,7 +251,8 @@ class Database:
     async def at_once(self, *, reader: str = NOBODY) -> AsyncIterator[Transaction]:
         """Statements that each are a transaction of their own, and one round trip where that would be three or more.
 
-        What `fetchrow` reads of institutions is what `reader` may see; all else reads for nobody. Raises as above.
+        What `fetchrow` and `fetch` read of institutions is what `reader` may see; all else reads for nobody. Raises as
+        above.
         """
         with translated():
             async with self.pool.acquire(timeout=10) as conn:
@@ -277,6 +278,9 @@ class _AtOnce:
 
     async def fetchval(self, query: str, *values: object) -> object:
         return await self._conn.fetchval(query, *values)
+
+    async def fetch(self, query: str, *values: object) -> list[asyncpg.Record]:
+        return await self._conn.fetch(_read_at_once(query, len(values) + 1), *values, self._reader)
 
     async def execute(self, query: str, *values: object) -> str:
         return await self._conn.execute(query, *values)

@@ -24,7 +24,22 @@ from sharewell.store.paging import (
     Sort,
     any_of,
 )
-from sharewell.store.written import Columns, Wanted, Written, degrees, moment, named, optional, text, uuid, write_page
+from sharewell.store.written import (
+    Columns,
+    Noun,
+    One,
+    Wanted,
+    WantedOne,
+    Written,
+    degrees,
+    moment,
+    named,
+    optional,
+    text,
+    uuid,
+    write_one,
+    write_page,
+)
 
 if TYPE_CHECKING:
     import asyncpg
@@ -49,8 +64,10 @@ WRITTEN = Columns({
     "id": uuid("id"), "code": text("code"), "name": text("name"), "kind": named("kind", InstitutionKind),
     "region": text("region"), "latitude": optional(degrees("latitude")), "longitude": optional(degrees("longitude")),
     "equity_group": text("equity_group"), "status": named("status", InstitutionStatus),
-    "registered_at": moment("registered_at"),
+    "registered_at": moment("registered_at"), "changed_by": uuid("decision_id"),
 }, parties=())  # fmt: skip
+#: As rows that name an institution write it.
+NAMED = Noun("institution", "sharewell.institution", "id", WRITTEN)
 
 
 SORTS: Final[Mapping[str, Sort]] = {
@@ -109,7 +126,7 @@ class InstitutionRepository:
     async def get(self, id: UUID, *, lock: bool = False) -> Institution:  # noqa: A002
         row = await self._conn.fetchrow(BY_ID_LOCKED if lock else BY_ID, id)
         if row is None:
-            raise NotFound(f"no institution has the id {id}.", field="institution")
+            raise _missing(id)
         return _institution(row)
 
     async def standing(self, id: UUID) -> str | None:  # noqa: A002
@@ -132,7 +149,7 @@ class InstitutionRepository:
 
     async def set_status(self, id: UUID, status: InstitutionStatus, decision: UUID) -> None:  # noqa: A002
         if not await self._conn.fetchval(SET_STATUS, id, status, decision):
-            raise NotFound(f"no institution has the id {id}.", field="institution")
+            raise _missing(id)
 
     async def page(self, **asked: Unpack[InstitutionList]) -> Page[Institution]:
         """In the order they were taken in, or in that of the place asked for."""
@@ -142,8 +159,19 @@ class InstitutionRepository:
         """The same, in the order they were taken in, written."""
         listed = _listed(asked)
         return await write_page(
-            self._conn, WRITTEN, wanted, listed.statement, listed.given(asked["first"]), limit=3, told=False
+            self._conn, WRITTEN, wanted, listed.statement, listed.given(asked["first"]), limit=3, told=False, seen={}
         )
+
+    async def write_one(self, wanted: WantedOne, id: UUID) -> One:  # noqa: A002
+        """The same as `get`, written."""
+        one = await write_one(self._conn, WRITTEN, wanted, BY_ID, id, {})
+        if one is None:
+            raise _missing(id)
+        return one
+
+
+def _missing(id: UUID) -> NotFound:  # noqa: A002
+    return NotFound(f"no institution has the id {id}.", field="institution")
 
 
 def _listed(asked: InstitutionList) -> Listed:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict, Unpack
 from uuid import UUID
 
 from sharewell.domain.errors import NotFound
 from sharewell.domain.offers import Offer, OfferStatus
 from sharewell.domain.predicate import EVERYTHING, Predicate
+from sharewell.store import institutions, resources
 from sharewell.store.paging import (
     IN_TURN,
     LIMIT,
@@ -27,7 +28,11 @@ from sharewell.store.paging import (
 )
 from sharewell.store.written import (
     Columns,
+    Edge,
+    Noun,
+    One,
     Wanted,
+    WantedOne,
     Written,
     day,
     moment,
@@ -36,6 +41,7 @@ from sharewell.store.written import (
     optional,
     text,
     uuid,
+    write_one,
     write_page,
 )
 
@@ -71,14 +77,21 @@ select {_COLUMNS} from sharewell.offer
 
 
 OWNER = [of_owner("institution_id")]
-WRITTEN = Columns({
+_WRITTEN = Columns({
     "id": uuid("id"), "institution": uuid("institution_id"), "resource": text("resource"),
     "quantity": number("quantity"), "promised": number("promised"),
     "remaining": number("case when status = 'open' then quantity - promised else 0 end"),
     "minimum_kept": number("minimum_kept"), "available_from": moment("available_from"),
     "available_until": moment("available_until"), "lot": text("lot"), "expires_on": optional(day("expires_on")),
     "status": named("status", OfferStatus), "published_at": moment("published_at"),
+    "changed_by": uuid("changed_by"),
 }, parties=("institution_id",))  # fmt: skip
+#: As rows that name an offer write it: without what it names itself.
+NAMED = Noun("offer", "sharewell.offer", "id", _WRITTEN, place=OWNER[0])
+WRITTEN = replace(_WRITTEN, edges={
+    "institution_edge": Edge("institution_id", institutions.NAMED),
+    "resource_edge": Edge("resource", resources.NAMED),
+})  # fmt: skip
 
 
 #: What offers can be ordered by. Whoever sees an offer is told all its numbers exactly.
@@ -150,7 +163,7 @@ class OfferRepository:
     async def get(self, id: UUID, *, lock: bool = False) -> Offer:  # noqa: A002
         row = await self._conn.fetchrow(BY_ID_LOCKED if lock else BY_ID, id)
         if row is None:
-            raise NotFound(f"no offer has the id {id}.", field="offer")
+            raise _missing(id)
         return _offer(row)
 
     async def by_ids(self, ids: list[UUID]) -> dict[UUID, Offer]:
@@ -171,13 +184,26 @@ class OfferRepository:
         return await _listed(asked, at).seen(seen, OWNER).page(self._conn, _offer, asked["first"], asked.get("place"))
 
     async def write_page(
-        self, wanted: Wanted, *, at: datetime, seen: Predicate, told: bool, **asked: Unpack[OfferList]
+        self, wanted: Wanted, *, at: datetime, seen: Predicate, linked: Mapping[str, Predicate], told: bool,
+        **asked: Unpack[OfferList]
     ) -> Written:
-        """The same, newest first, written."""
+        """The same, newest first, written; `linked` says, by kind, what is seen of things that rows name."""
         listed = _listed(asked, at).seen(seen, OWNER)
         return await write_page(
-            self._conn, WRITTEN, wanted, listed.statement, listed.given(asked["first"]), limit=6, told=told
+            self._conn, WRITTEN, wanted, listed.statement, listed.given(asked["first"]), limit=6, told=told,
+            seen=linked,
         )
+
+    async def write_one(self, wanted: WantedOne, id: UUID, linked: Mapping[str, Predicate]) -> One:  # noqa: A002
+        """The same as `get`, written; `linked` as above."""
+        one = await write_one(self._conn, WRITTEN, wanted, BY_ID, id, linked)
+        if one is None:
+            raise _missing(id)
+        return one
+
+
+def _missing(id: UUID) -> NotFound:  # noqa: A002
+    return NotFound(f"no offer has the id {id}.", field="offer")
 
 
 def _listed(asked: OfferList, at: datetime) -> Listed:

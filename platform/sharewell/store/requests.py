@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict, Unpack
 from uuid import UUID
 
 from sharewell.domain.errors import NotFound
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.requests import RaiseReason, Request, RequestReason, RequestStatus
+from sharewell.store import institutions, resources
 from sharewell.store.paging import (
     IN_TURN,
     LIMIT,
@@ -25,7 +26,23 @@ from sharewell.store.paging import (
     in_region,
     of_owner,
 )
-from sharewell.store.written import Columns, Wanted, Written, moment, named, number, optional, text, uuid, write_page
+from sharewell.store.written import (
+    Columns,
+    Edge,
+    Noun,
+    One,
+    Wanted,
+    WantedOne,
+    Written,
+    moment,
+    named,
+    number,
+    optional,
+    text,
+    uuid,
+    write_one,
+    write_page,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -59,17 +76,27 @@ select {_COLUMNS} from sharewell.request
    and ($4::text is null or status = $4)
  order by id desc limit $5
 """
-
+_REASONS = {each.value: each for each in RequestReason}
+_STATUSES = {each.value: each for each in RequestStatus}
+_RAISE_REASONS = {each.value: each for each in RaiseReason}
 
 OWNER = [of_owner("institution_id")]
-WRITTEN = Columns({
+_WRITTEN = Columns({
     "id": uuid("id"), "institution": uuid("institution_id"), "resource": text("resource"),
     "requested": number("requested"), "approved": number("approved"), "fulfilled": number("fulfilled"),
     "urgency": number("urgency"), "needed_by": moment("needed_by"), "needed_until": moment("needed_until"),
     "reason": named("reason", RequestReason), "status": named("status", RequestStatus),
     "remainder_of": optional(uuid("remainder_of")), "note": text("note"), "opened_at": moment("opened_at"),
     "raised": number("raised"), "raise_reason": optional(named("raise_reason", RaiseReason)),
+    "changed_by": uuid("decision_id"),
 }, parties=("institution_id",))  # fmt: skip
+#: As rows that name a request write it: without what it names itself.
+NAMED = Noun("request", "sharewell.request", "id", _WRITTEN, place=OWNER[0])
+WRITTEN = replace(_WRITTEN, edges={
+    "institution_edge": Edge("institution_id", institutions.NAMED),
+    "resource_edge": Edge("resource", resources.NAMED),
+    "remainder_of_edge": Edge("remainder_of", NAMED),
+})  # fmt: skip
 
 
 #: What requests can be ordered by. Whoever sees a request is told all its numbers exactly.
@@ -137,7 +164,7 @@ class RequestRepository:
     async def get(self, id: UUID, *, lock: bool = False) -> Request:  # noqa: A002
         row = await self._conn.fetchrow(BY_ID_LOCKED if lock else BY_ID, id)
         if row is None:
-            raise NotFound(f"no request has the id {id}.", field="request")
+            raise _missing(id)
         return _request(row)
 
     async def by_ids(self, ids: list[UUID]) -> dict[UUID, Request]:
@@ -159,13 +186,26 @@ class RequestRepository:
         return await _listed(asked).seen(seen, OWNER).page(self._conn, _request, asked["first"], asked.get("place"))
 
     async def write_page(
-        self, wanted: Wanted, *, seen: Predicate, told: bool, **asked: Unpack[RequestList]
+        self, wanted: Wanted, *, seen: Predicate, linked: Mapping[str, Predicate], told: bool,
+        **asked: Unpack[RequestList]
     ) -> Written:
-        """The same, newest first, written."""
+        """The same, newest first, written; `linked` says, by kind, what is seen of things that rows name."""
         listed = _listed(asked).seen(seen, OWNER)
         return await write_page(
-            self._conn, WRITTEN, wanted, listed.statement, listed.given(asked["first"]), limit=5, told=told
+            self._conn, WRITTEN, wanted, listed.statement, listed.given(asked["first"]), limit=5, told=told,
+            seen=linked,
         )
+
+    async def write_one(self, wanted: WantedOne, id: UUID, linked: Mapping[str, Predicate]) -> One:  # noqa: A002
+        """The same as `get`, written; `linked` as above."""
+        one = await write_one(self._conn, WRITTEN, wanted, BY_ID, id, linked)
+        if one is None:
+            raise _missing(id)
+        return one
+
+
+def _missing(id: UUID) -> NotFound:  # noqa: A002
+    return NotFound(f"no request has the id {id}.", field="request")
 
 
 def _listed(asked: RequestList) -> Listed:
@@ -174,11 +214,12 @@ def _listed(asked: RequestList) -> Listed:
 
 
 def _request(row: asyncpg.Record) -> Request:
+    """Of a row with all of `_COLUMNS`, in that order: looked up by name they cost twice as much."""
+    (id, institution, resource, requested, approved, fulfilled, urgency, needed_by, needed_until, reason, status,  # noqa: A001
+     remainder_of, note, opened_at, raised, raise_reason, decision) = row  # fmt: skip
     return Request(
-        id=row["id"], institution=row["institution_id"], resource=row["resource"], requested=row["requested"],
-        approved=row["approved"], fulfilled=row["fulfilled"], urgency=row["urgency"], needed_by=row["needed_by"],
-        needed_until=row["needed_until"], reason=RequestReason(row["reason"]), status=RequestStatus(row["status"]),
-        remainder_of=row["remainder_of"], note=row["note"], opened_at=row["opened_at"],
-        raised=row["raised"], raise_reason=None if row["raise_reason"] is None else RaiseReason(row["raise_reason"]),
-        changed_by=row["decision_id"],
+        id=id, institution=institution, resource=resource, requested=requested, approved=approved, fulfilled=fulfilled,
+        urgency=urgency, needed_by=needed_by, needed_until=needed_until, reason=_REASONS[reason],
+        status=_STATUSES[status], remainder_of=remainder_of, note=note, opened_at=opened_at, raised=raised,
+        raise_reason=None if raise_reason is None else _RAISE_REASONS[raise_reason], changed_by=decision,
     )  # fmt: skip

@@ -9,6 +9,7 @@ from asyncpg import UniqueViolationError
 from sharewell.domain.errors import Conflict, NotFound
 from sharewell.domain.resources import Resource, ResourceKind
 from sharewell.store.paging import LIMIT, From, Listed, Page
+from sharewell.store.written import Columns, Noun, named, number, text
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -20,6 +21,12 @@ ADD = f"insert into sharewell.resource ({_COLUMNS}, decision_id) values ($1, $2,
 BY_CODE = f"select {_COLUMNS} from sharewell.resource where code = $1"
 BY_CODES = f"select {_COLUMNS} from sharewell.resource where code = any ($1::text[])"
 PAGE = f"select {_COLUMNS} from sharewell.resource where code > $1 order by code limit $2"
+#: As rows that name a line write it.
+NAMED = Noun("resource", "sharewell.resource", "code", Columns({
+    "code": text("code"), "kind": named("kind", ResourceKind), "name": text("name"), "unit": text("unit"),
+    "standard_code": text("standard_code"), "gtin": text("gtin"), "skill": text("skill"),
+    "loan_days": number("loan_days"),
+}, parties=()))  # fmt: skip
 
 
 class ResourceRepository:

@@ -12,6 +12,7 @@ from sharewell.domain.answers import PlanAnswers
 from sharewell.domain.errors import NotFound
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.transfers import DeclineReason, Transfer, TransferState
+from sharewell.store import institutions, offers, requests, resources
 from sharewell.store.paging import (
     IN_TURN,
     LIMIT,
@@ -26,7 +27,22 @@ from sharewell.store.paging import (
     any_of,
     of_parties,
 )
-from sharewell.store.written import Columns, Wanted, Written, moment, named, number, optional, text, uuid, write_page
+from sharewell.store.written import (
+    Columns,
+    Edge,
+    One,
+    Wanted,
+    WantedOne,
+    Written,
+    moment,
+    named,
+    number,
+    optional,
+    text,
+    uuid,
+    write_one,
+    write_page,
+)
 
 if TYPE_CHECKING:
     import asyncpg
@@ -130,7 +146,12 @@ WRITTEN = Columns({
     "return_due_at": optional(moment("return_due_at")), "changed_at": moment("changed_at"),
     "dispatched": optional(number("dispatched")), "dispatched_at": optional(moment("dispatched_at")),
     "received": optional(number("received")), "received_at": optional(moment("received_at")),
-}, parties=("giver_id", "receiver_id"))  # fmt: skip
+    "changed_by": uuid("decision_id"),
+}, parties=("giver_id", "receiver_id"), edges={
+    "offer_edge": Edge("offer_id", offers.NAMED), "request_edge": Edge("request_id", requests.NAMED),
+    "giver_edge": Edge("giver_id", institutions.NAMED), "receiver_edge": Edge("receiver_id", institutions.NAMED),
+    "resource_edge": Edge("resource", resources.NAMED),
+})  # fmt: skip
 
 
 #: What transfers can be ordered by. Both parties are told the units exactly; a reason, of which they are not told
@@ -252,7 +273,7 @@ class TransferRepository:
     async def get(self, id: UUID, *, lock: bool = False) -> Transfer:  # noqa: A002
         row = await self._conn.fetchrow(BY_ID_LOCKED if lock else BY_ID, id)
         if row is None:
-            raise NotFound(f"no transfer has the id {id}.", field="transfer")
+            raise _missing(id)
         return _transfer(row)
 
     async def expired_holds(self, at: datetime) -> list[Transfer]:
@@ -283,13 +304,26 @@ class TransferRepository:
         return await _listed(asked).seen(seen, PARTIES).page(self._conn, _transfer, asked["first"], asked.get("place"))
 
     async def write_page(
-        self, wanted: Wanted, *, seen: Predicate, told: bool, **asked: Unpack[TransferList]
+        self, wanted: Wanted, *, seen: Predicate, linked: Mapping[str, Predicate], told: bool,
+        **asked: Unpack[TransferList]
     ) -> Written:
-        """The same, newest first, written; nothing can be wanted of the reason."""
+        """The same, newest first, written, but for the reason; `linked` says, by kind, what is seen of what rows name."""
         listed = _listed(asked).seen(seen, PARTIES)
         return await write_page(
-            self._conn, WRITTEN, wanted, listed.statement, listed.given(asked["first"]), limit=5, told=told
+            self._conn, WRITTEN, wanted, listed.statement, listed.given(asked["first"]), limit=5, told=told,
+            seen=linked,
         )
+
+    async def write_one(self, wanted: WantedOne, id: UUID, linked: Mapping[str, Predicate]) -> One:  # noqa: A002
+        """The same as `get`, written; `linked` as above."""
+        one = await write_one(self._conn, WRITTEN, wanted, BY_ID, id, linked)
+        if one is None:
+            raise _missing(id)
+        return one
+
+
+def _missing(id: UUID) -> NotFound:  # noqa: A002
+    return NotFound(f"no transfer has the id {id}.", field="transfer")
 
 
 def _listed(asked: TransferList) -> Listed:

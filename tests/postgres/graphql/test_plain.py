@@ -21,7 +21,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext as St
 from tests.postgres.graphql.conftest import Api
 
 from sharewell.domain.principals import Caller, Role
-from sharewell_schema import plain
+from sharewell_schema import express, plain
 from sharewell_schema.paging import write_cursor
 from sharewell_schema.view import graphql_app
 
@@ -40,12 +40,22 @@ BEDS = "bed.adult"
 
 FIELDS = {
     "Offer": "id institutionId resource quantity promised remaining minimumKept availableFrom availableUntil lot"
-    " expiresOn status publishedAt",
+    " expiresOn status publishedAt changedById",
     "Request": "id institutionId resource requested approved fulfilled urgency neededBy neededUntil reason status"
-    " remainderOfId raised raiseReason note openedAt",
+    " remainderOfId raised raiseReason note openedAt changedById",
     "Transfer": "id offerId requestId giverId receiverId resource quantity dispatched dispatchedAt received receivedAt"
-    " state allocationId holdUntil declineReason returnDueAt changedAt",
-    "Institution": "id code name kind region latitude longitude equityGroup status registeredAt",
+    " state allocationId holdUntil declineReason returnDueAt changedAt changedById",
+    "Institution": "id code name kind region latitude longitude equityGroup status registeredAt changedById",
+    "Resource": "code kind name unit standardCode gtin skill loanDays",
+}  # fmt: skip
+EDGES = {
+    "Offer": {"institution": "Institution", "resourceLine": "Resource"},
+    "Request": {"institution": "Institution", "resourceLine": "Resource", "remainderOf": "Request"},
+    "Transfer": {
+        "offer": "Offer", "request": "Request", "giver": "Institution", "receiver": "Institution",
+        "resourceLine": "Resource",
+    },
+    "Institution": {},
 }  # fmt: skip
 LISTS = {"offers": "Offer", "requests": "Request", "transfers": "Transfer", "institutions": "Institution"}
 SORTS = {
@@ -71,7 +81,7 @@ FILTERS = {
 }  # fmt: skip
 PAGE_INFO = "hasNextPage hasPreviousPage startCursor endCursor e: endCursor __typename"
 NO_COLUMNS = {
-    "Offer": "institution { code }", "Request": "resourceLine { name }", "Transfer": "reason",
+    "Offer": "lot @include(if: $yes)", "Request": "unfilled { reason }", "Transfer": "reason",
     "Institution": "code @include(if: $yes)",
 }  # fmt: skip
 STORED = "select body from audit.entry order by staged_id"
@@ -159,13 +169,27 @@ class Queries:
 
     def __init__(self, ids: Mapping[str, list[str]], houses: Mapping[str, str]) -> None:
         self._chance, self._ids, self._houses = Random("queries"), ids, [*houses.values(), str(uuid4())]
+        self._edges = False
+        self._variables: list[str] = []
+        self._values: dict[str, Any] = {}
 
-    def make(self) -> str:
-        roots = " ".join(f"r{n}: {self._root()}" for n in range(self._chance.choice([1, 2, 3])))
-        return f"query ($yes: Boolean! = true) {{ {roots} __typename @skip(if: $yes) }} {self._fragments(roots)}"
+    def make(self) -> tuple[str, dict[str, Any]]:
+        self._variables, self._values = [], {}
+        # Of roots that are read at the same time, what one has found by edges is not looked up for another again, nor
+        # put on record again: which is which is for the clock. So only the first has edges.
+        roots = " ".join(f"r{n}: {self._root(edges=n == 0)}" for n in range(self._chance.choice([1, 2, 3])))
+        typename = self._chance.choice(["", "", "", "__typename", "__typename @skip(if: $yes)"])
+        told = f"{{ {roots} {typename} }} {self._fragments(roots)}"
+        yes = "$yes: Boolean! = true" if "$yes" in told else ""
+        asked = " ".join([yes, *self._variables])
+        return (f"query ({asked}) {told}" if asked.strip() else told), dict(self._values)
 
-    def _root(self) -> str:
+    def _root(self, *, edges: bool) -> str:
         name, kind = self._chance.choice([*LISTS.items()])
+        self._edges = edges and self._chance.random() < 0.6
+        if self._chance.random() < 0.25:
+            asked = self._chance.choice([*self._ids[name], *self._ids[name], *self._houses])
+            return f'{kind.lower()}({self._given("id", asked)}) {{ {self._columns(kind)} }}'
         parts = self._chance.sample(
             ["nodes", "nodes", "edges", "pageInfo", "again: nodes", "__typename"], self._chance.randint(1, 4)
         )
@@ -192,7 +216,21 @@ class Queries:
         told = self._some(f"{FIELDS[kind]} __typename")
         extra = [f"... on {kind} {{ a1: id }}", f"...of{kind}", "... { b2: id id }", "_: __typename"]
         more = self._chance.choice([*extra, "", "", ""])
-        return f"{told} {more} {NO_COLUMNS[kind] if self._chance.random() < 0.04 else ''}"
+        edges = self._links(kind) if self._edges else ""
+        return f"{told} {more} {edges} {NO_COLUMNS[kind] if self._chance.random() < 0.04 else ''}"
+
+    def _links(self, kind: str) -> str:
+        """Edges with columns of what they lead to; now and then with edges of that."""
+        named = EDGES[kind]
+        told = []
+        for name in self._chance.sample([*named], self._chance.randint(0, len(named))):
+            below = self._some(f"{FIELDS[named[name]]} __typename")
+            deeper = self._links(named[name]) if named[name] in EDGES and self._chance.random() < 0.03 else ""
+            alias = self._chance.choice(["", "", f"_{name}: "])
+            told.append(f"{alias}{name} {{ {below} {deeper} }}")
+            if alias and self._chance.random() < 0.5:
+                told.append(f"{name} {{ again: {FIELDS[named[name]].split()[-1]} }}")
+        return " ".join(told)
 
     def _some(self, names: str) -> str:
         every = names.split(" ") if ":" not in names else names.replace(": ", ":").split(" ")
@@ -209,9 +247,10 @@ class Queries:
             "institutions": ['region: "us-nj"', 'region: "nowhere"', 'region: "??"'],
         }[name]
         told = {one.split(":")[0]: one for one in chance.sample(possible, chance.choice([0, 0, 1, 2]))}
-        told["first"] = f"first: {chance.choice([1, 2, 3, 39, 40, 50, 200] * 3 + [0])}"
+        if chance.random() < 0.9:
+            told["first"] = self._given("first", chance.choice([1, 2, 3, 39, 40, 50, 200] * 3 + [0]))
         if chance.random() < 0.4:
-            told["after"] = f'after: "{after}"'
+            told["after"] = self._given("after", after)
         if chance.random() < 0.3:
             told["filter"] = f"filter: {{{', '.join(self._matching(name, house))}}}"
         if chance.random() < 0.15:
@@ -225,14 +264,30 @@ class Queries:
         possible = [*FILTERS[name], *([whose[name].format(house)] if name in whose else ())]
         yield from {one.split(":")[0]: one for one in self._chance.sample(possible, 2)}.values()
 
+    def _given(self, name: str, value: Any) -> str:
+        """An argument, written out or as a variable of any kind; now and then none that could be."""
+        if self._chance.random() < 0.4:
+            return f"{name}: {json.dumps(value)}"
+        variable, kind = f"v{len(self._variables)}", {str: "UUID!", int: "Int!"}[type(value)]
+        if name == "after":
+            kind = "String"
+        if name == "first" and self._chance.random() < 0.3:
+            kind = f"Int = {value}"
+        elif self._chance.random() < 0.95:
+            self._values[variable] = value
+        else:
+            self._values[variable] = self._chance.choice([None, "no", 1.5, [], {"a": 1}, 2**31])
+        self._variables.append(f"${variable}: {kind}")
+        return f"{name}: ${variable}"
+
     @staticmethod
     def _fragments(roots: str) -> str:
-        used = (kind for kind in FIELDS if f"...of{kind}" in roots)
+        used = (kind for kind in EDGES if f"...of{kind}" in roots)
         return " ".join(f"fragment of{kind} on {kind} {{ f: {FIELDS[kind].split()[1]} g: id }}" for kind in used)
 
 
-async def _answer(app: ASGIApp, query: str, caller: Caller) -> tuple[int, Any]:
-    body = orjson.dumps({"query": query})
+async def _answer(app: ASGIApp, query: str, variables: Mapping[str, Any], caller: Caller) -> tuple[int, Any]:
+    body = orjson.dumps({"query": query, "variables": variables})
     scope: Scope = {
         "type": "http", "http_version": "1.1", "method": "POST", "path": "/graphql", "query_string": b"",
         "headers": [(b"content-type", b"application/json")], "state": {"caller": caller},
@@ -275,25 +330,32 @@ async def _recorded(dsn: str) -> dict[str, list[str]]:
     return {request: sorted(entries) for request, entries in found.items()}
 
 
+def _count(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, count: Iterator[int]) -> None:
+    """Count the calls of a function from now on."""
+    counted = getattr(where, name)
+    monkeypatch.setattr(where, name, lambda *args, **more: (next(count), counted(*args, **more))[1])
+
+
 async def test_what_postgresql_writes_is_what_the_stock_executor_says_and_leaves_the_same_trace(
     api: Api, admin_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     regions = {"north": "coast", "south": "us-nj", "east": "inland"}
     houses = {name: await api.institution(name, region=region) for name, region in regions.items()}
     queries = Queries(await fill(admin_dsn, houses), houses)
-    written = itertools.count()
-    told = plain.Plain.told
-    monkeypatch.setattr(plain.Plain, "told", lambda *args, **more: (next(written), told(*args, **more))[1])
+    taken = {"finished": itertools.count(), "linked": itertools.count(), "without an executor": itertools.count()}
+    _count(monkeypatch, plain, "Finished", taken["finished"])
+    _count(monkeypatch, express.Root, "resolved", taken["without an executor"])
+    _count(monkeypatch, plain, "can_be_linked", taken["linked"])
     apps = {"ours": graphql_app(api.people), "stock": graphql_app(api.people, StockExecutor)}
     callers = [*_callers(api)]
     for number in range(QUERIES):
-        query, caller = queries.make(), callers[number % len(callers)]
+        (query, variables), caller = queries.make(), callers[number % len(callers)]
         answers = {
-            name: await _answer(app, query, replace(caller, request_id=f"{name} {number}"))
+            name: await _answer(app, query, variables, replace(caller, request_id=f"{name} {number}"))
             for name, app in apps.items()
         }
-        assert answers["ours"] == answers["stock"], (caller, query)
-    assert next(written) > QUERIES / 2
+        assert answers["ours"] == answers["stock"], (caller, query, variables)
+    assert {name: next(count) > QUERIES / 8 for name, count in taken.items()} == dict.fromkeys(taken, True)
     recorded = await _recorded(admin_dsn)
     for number in range(QUERIES):
         assert recorded.get(f"ours {number}") == recorded.get(f"stock {number}"), number

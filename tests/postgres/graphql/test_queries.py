@@ -37,12 +37,16 @@ async def test_a_list_finds_what_its_rows_name_in_one_statement_each(api: Api, s
         for _ in range(3):
             await api.done(code, "publishOffer", **api.pledge_of(1))
     statements.clear()
-    found = await api.ask("clinic", "{ offers { edges { node { institution { code } resourceLine { name } } } } }")
+    query = "{ offers { edges { node { institution { code } resourceLine %s { name } } } } }"
+    found = await api.ask("clinic", query % "@include(if: true)")
     codes = {edge["node"]["institution"]["code"] for edge in found["offers"]["edges"]}
     assert codes == {"clinic", "other", "third"}
     assert len(statements) == 3  # offers, institutions, resources
     statements.clear()
-    await api.ask("clinic", "{ offers { nodes { id quantity } } }")
+    await api.ask("clinic", "{ offers { nodes { id quantity @include(if: true) } } }")
+    assert len(statements) == 1
+    statements.clear()
+    assert await api.ask("clinic", query % "") == found  # columns alone: all in one
     assert len(statements) == 1
 
 

@@ -9,6 +9,7 @@ import orjson
 import pytest
 from joserfc.jwk import ECKey
 
+from sharewell.authz import Authorizer, shipped_policies
 from sharewell.domain.principals import Caller, Role
 from sharewell_schema import documents
 from sharewell_schema.view import GRAPHQL
@@ -128,3 +129,39 @@ async def test_the_schema_is_told_to_whom_the_policies_let_ask(api: Api) -> None
     assert refused.refusal[0] == "FORBIDDEN"
     assert "data" not in refused.body
     assert (await api.send("sensor", "{ __typename }")).data == {"__typename": "Query"}
+
+
+HIDDEN = """
+@id("nobody-sees-{0}s")
+@sentence("Nobody sees any {0}.")
+forbid (principal, action == Sharewell::Action::"view{1}", resource);
+"""
+
+
+async def test_a_document_that_was_answered_before_is_judged_anew_by_each_set_of_policies_and_for_each_caller(
+    api: Api,
+) -> None:
+    for code in ("north", "south"):
+        await api.institution(code)
+        await api.report(code, staffed=20, occupied=5)
+        await api.done(code, "publishOffer", **api.pledge_of(1))
+    query = "query ($first: Int!) { offers(first: $first) { nodes { id institution { code } } } }"
+    body = {"query": query, "variables": {"first": 2}}
+    await send(api, "north", body | by_hash(query))
+    by_name = {"variables": {"first": 2}, **by_hash(query)}
+    seen = (await send(api, "north", by_name))[1]
+    assert {node["institution"]["code"] for node in seen["data"]["offers"]["nodes"]} == {"north", "south"}
+    shorter = (await send(api, "north", {"variables": {"first": 1}} | by_hash(query)))[1]
+    assert len(shorter["data"]["offers"]["nodes"]) == 1
+    refused = (await send(api, "nobody", by_name))[1]
+    assert (refused["data"], refused["errors"][0]["path"]) == ({"offers": None}, ["offers"])
+    rulebook = api.people.office.rulebook
+    shipped, own = shipped_policies(), rulebook.own
+    rulebook.own = Authorizer.load(shipped | {"hidden.cedar": HIDDEN.format("institution", "Institution").encode()})
+    told = (await send(api, "north", by_name))[1]
+    assert [node["institution"] for node in told["data"]["offers"]["nodes"]] == [None, None]
+    assert [error["path"] for error in told["errors"]] == [["offers", "nodes", n, "institution"] for n in (0, 1)]
+    rulebook.own = Authorizer.load(shipped | {"hidden.cedar": HIDDEN.format("offer", "Offer").encode()})
+    assert (await send(api, "north", by_name))[1]["data"] == {"offers": None}
+    rulebook.own = own
+    assert (await send(api, "north", by_name))[1] == seen
