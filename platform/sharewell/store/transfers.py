@@ -307,7 +307,7 @@ class TransferRepository:
         self, wanted: Wanted, *, seen: Predicate, linked: Mapping[str, Predicate], told: bool,
         **asked: Unpack[TransferList]
     ) -> Written:
-        """The same, newest first, written, but for the reason; `linked` says, by kind, what is seen of what rows name."""
+        """The same, newest first, written, but for the reason; `linked` says, by kind, what is seen of things named."""
         listed = _listed(asked).seen(seen, PARTIES)
         return await write_page(
             self._conn, WRITTEN, wanted, listed.statement, listed.given(asked["first"]), limit=5, told=told,
