@@ -261,7 +261,7 @@ async def test_whoever_was_registered_before_there_were_lines_is_of_the_line_of_
     database_server: TestServer, empty_database_name: str, conn: Connection, tmp_path: Path
 ) -> None:
     await upgraded_over(
-        REGISTERED_BEFORE, "0031_lines_of_admins.sql", database_server, empty_database_name, conn, tmp_path
+        REGISTERED_BEFORE, "0028_lines_of_admins.sql", database_server, empty_database_name, conn, tmp_path
     )
     found = await conn.fetch(
         "select client_id, lines from oauth.client union all select login, lines from oauth.person"
