@@ -119,7 +119,8 @@ def _blend(score: Floats, weight: Floats, guess: Floats, levels: Sequence[int], 
     """Quantiles of the scores about their median, weighed against a guess by how many there are.
 
     Outcomes `overlap` steps ahead share all but one of these steps with the next day's, so that only one in `overlap`
-    is news. Levels are moved outwards by one outcome, as conformal intervals must be to hold their share.
+    is news. Levels are moved outwards by one outcome, as conformal intervals must be to hold their share. Scores
+    mirrored about their median count for half of what is doubted of the sides.
     """
     if not weight.sum() > 0:
         return guess

@@ -193,9 +193,8 @@ def _shape(past: FittedModel, said: Floats, state: State, tasks: Tasks, edges: t
     """Shapes of all classes, one below the other; each drawn towards that of all series that move."""
     recipe, volumes = past.recipe, volume(state, tasks, edges)
     came = _outcome(state, tasks, features.powered(state.grid, state.grid.outcome, recipe))
-    measure = partial(
-        calibration.shape, levels=recipe.levels, trained=recipe.trained, doubt=_doubt(recipe, tasks.column + tasks.horizon)
-    )
+    doubt = _doubt(recipe, tasks.column + tasks.horizon)
+    measure = partial(calibration.shape, levels=recipe.levels, trained=recipe.trained, doubt=doubt)
     guess = measure(said, came, tasks.horizon, horizons=(0,))[0]
     found = []
     for one in range(len(edges) + 2):
