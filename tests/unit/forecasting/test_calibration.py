@@ -40,6 +40,25 @@ def test_the_sides_may_differ() -> None:
     assert shape[0, 6] > 3 * -shape[0, 0]
 
 
+def test_of_sides_that_differ_what_is_doubted_is_shared_and_the_band_stays_as_wide() -> None:
+    came = np.abs(outcomes(4000, 1.0)) ** 2 - 0.45
+    said, horizon = np.tile(TREES, (4000, 1)), np.ones(4000, dtype=np.int64)
+    leaning, halfway, even = (
+        calibration.shape(said, came, horizon, LEVELS, (1,), doubt=doubt)[0] for doubt in (0.0, 0.5, 1.0)
+    )
+    np.testing.assert_allclose(even, -even[::-1])
+    assert leaning[-1] > halfway[-1] > even[-1]
+    for found in (halfway, even):
+        np.testing.assert_allclose(found - found[::-1], leaning - leaning[::-1], rtol=0.01)
+
+
+def test_of_horizons_that_differ_what_is_doubted_is_taken_from_all() -> None:
+    horizon = np.repeat([1, 2], 2000)
+    came = outcomes(4000, 1.0) * np.where(horizon == 1, 1.0, 2.0)
+    near, far = calibration.shape(np.tile(TREES, (4000, 1)), came, horizon, LEVELS, (1, 2), doubt=1.0)
+    np.testing.assert_array_equal(near, far)
+
+
 def test_the_median_is_never_moved() -> None:
     shape = calibration.shape(
         np.tile(TREES, (500, 1)), outcomes(500, 1) + 5, np.ones(500, dtype=np.int64), LEVELS, (1,)

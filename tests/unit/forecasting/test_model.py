@@ -223,3 +223,20 @@ def test_what_one_series_does_alone_is_no_common_course(small: Recipe) -> None:
     alone = climbing(1, 120)
     believing, doubting = (fit(alone, AHEAD, recipe=replace(small, common_steps=steps)) for steps in (0.0, 40.0))
     assert believing.boosters == doubting.boosters
+
+
+def test_bands_lean_with_the_course_of_a_few_weeks_only_as_far_as_it_is_believed(small: Recipe) -> None:
+    panel = climbing(60, 40)
+    short = replace(small, lags=(1, 2), windows=(2, 4), calibration_steps=4)
+    lean = []
+    for steps in (0.0, 20.0, 1e9):
+        shape = np.array(fit(panel, (1, 3), recipe=replace(short, common_steps=steps)).shape)
+        lean.append(np.abs(shape + shape[:, ::-1]).max())
+    assert lean[0] > lean[1] > lean[2]
+    assert lean[2] < 1e-5
+
+
+def test_trees_whose_splits_are_drawn_are_others_and_the_same_each_time(panel: Panel, small: Recipe) -> None:
+    searched, drawn, again = (fit(panel, AHEAD, recipe=replace(small, drawn=how)) for how in (False, True, True))
+    assert drawn.boosters != searched.boosters
+    assert drawn.hash == again.hash

@@ -52,22 +52,24 @@ def shape(
     trained: Sequence[int] = TRAINED,
     guess: Floats | None = None,
     still: bool = False,
+    doubt: float = 0.0,
 ) -> Floats:
     """Where each level lies, in heights from the middle, by horizon (rows) and level (columns).
 
     `trees` [N, K] are predictions at the levels `trained`, `outcome` [N] what came, `weight` [N] how much each says.
     The shape of a horizon is drawn towards that of all horizons, and this towards `guess` [L], by default `prior`,
     while outcomes are few. The median stays at 0. A series that never moves is told exactly and says nothing of how far
-    others stray: unless `still`, ladders narrower than `STILL` do not count.
+    others stray: unless `still`, ladders narrower than `STILL` do not count. `doubt` is the share that is not believed
+    of how the two sides differ, and of how one horizon differs from all.
     """
     score = _climb(trees, outcome, heights(trained))
     w = np.ones(len(score)) if weight is None else weight
     if not still:
         w = np.where(np.ptp(trees, axis=1) < STILL, 0.0, w)
     overlap = float(horizon.mean()) if len(horizon) else 1.0
-    pooled = _blend(score, w, prior(levels, trained) if guess is None else guess, levels, overlap)
-    rows = [_blend(score[horizon == h], w[horizon == h], pooled, levels, max(h, 1)) for h in horizons]
-    return np.maximum.accumulate(np.stack(rows), axis=1)
+    pooled = _blend(score, w, prior(levels, trained) if guess is None else guess, levels, overlap, doubt)
+    rows = [_blend(score[horizon == h], w[horizon == h], pooled, levels, max(h, 1), doubt) for h in horizons]
+    return np.maximum.accumulate((1 - doubt) * np.stack(rows) + doubt * pooled, axis=1)
 
 
 def unfold(trees: Floats, shape: Floats, trained: Sequence[int] = TRAINED) -> Floats:
@@ -113,11 +115,12 @@ def _through(x: Floats, start: Floats, end: Floats, middle: int) -> Floats:
     return np.asarray(result)
 
 
-def _blend(score: Floats, weight: Floats, guess: Floats, levels: Sequence[int], overlap: float) -> Floats:
+def _blend(score: Floats, weight: Floats, guess: Floats, levels: Sequence[int], overlap: float, doubt: float) -> Floats:
     """Quantiles of the scores about their median, weighed against a guess by how many there are.
 
     Outcomes `overlap` steps ahead share all but one of these steps with the next day's, so that only one in `overlap`
-    is news. Levels are moved outwards by one outcome, as conformal intervals must be to hold their share.
+    is news. Levels are moved outwards by one outcome, as conformal intervals must be to hold their share. Scores
+    mirrored about their median count for half of what is doubted of the sides.
     """
     if not weight.sum() > 0:
         return guess
@@ -125,7 +128,11 @@ def _blend(score: Floats, weight: Floats, guess: Floats, levels: Sequence[int], 
     wanted = np.array([500, *levels]) / 1000
     outwards = np.clip(0.5 + (wanted - 0.5) * (1 + 1 / effective), 0.0, 1.0)
     found = _quantiles(score, weight, outwards)
-    return np.asarray((effective * (found[1:] - found[0]) + PRIOR_OUTCOMES * guess) / (effective + PRIOR_OUTCOMES))
+    away = found[1:] - found[0]
+    if doubt:
+        mirrored = found[0] - _quantiles(score, weight, 1 - outwards[1:])
+        away = (1 - doubt / 2) * away + doubt / 2 * mirrored
+    return np.asarray((effective * away + PRIOR_OUTCOMES * guess) / (effective + PRIOR_OUTCOMES))
 
 
 def _quantiles(value: Floats, weight: Floats, at: Floats) -> Floats:

@@ -193,7 +193,8 @@ def _shape(past: FittedModel, said: Floats, state: State, tasks: Tasks, edges: t
     """Shapes of all classes, one below the other; each drawn towards that of all series that move."""
     recipe, volumes = past.recipe, volume(state, tasks, edges)
     came = _outcome(state, tasks, features.powered(state.grid, state.grid.outcome, recipe))
-    measure = partial(calibration.shape, levels=recipe.levels, trained=recipe.trained)
+    doubt = _doubt(recipe, tasks.column + tasks.horizon)
+    measure = partial(calibration.shape, levels=recipe.levels, trained=recipe.trained, doubt=doubt)
     guess = measure(said, came, tasks.horizon, horizons=(0,))[0]
     found = []
     for one in range(len(edges) + 2):
@@ -243,10 +244,15 @@ def _damping(state: State, tasks: Tasks) -> Floats | float:
     """
     if not state.recipe.common_steps:
         return 1.0
-    doubt = state.recipe.common_steps / (state.recipe.common_steps + len(np.unique(tasks.column)))
+    doubt = _doubt(state.recipe, tasks.column)
     spans, place = np.unique(np.stack([tasks.column, tasks.horizon]), axis=1, return_inverse=True)
     grown = np.array([_growth(state, int(column), int(horizon)) for column, horizon in spans.T])
     return np.asarray(grown[place.ravel()] ** -doubt)
+
+
+def _doubt(recipe: Recipe, columns: Ints) -> float:
+    """What share of that which all series did together is not to be believed, having been seen in `columns`."""
+    return recipe.common_steps / (recipe.common_steps + len(np.unique(columns))) if recipe.common_steps else 0.0
 
 
 def _growth(state: State, column: int, horizon: int) -> float:

@@ -69,5 +69,6 @@ def _parameters(recipe: Recipe, seed: int) -> dict[str, Any]:
     return {
         "objective": "quantile", "learning_rate": recipe.rate, "num_leaves": recipe.leaves,
         "min_data_in_leaf": recipe.min_leaf, "feature_fraction": recipe.feature_fraction, "max_bin": 63,
+        "extra_trees": recipe.drawn,
         "num_threads": 1, "deterministic": True, "force_row_wise": True, "seed": seed, "verbosity": -1,
     }  # fmt: skip
