@@ -28,6 +28,7 @@ described(
     simulated="Real decisions were asked again under it.", approved="A second person approved it; its time is to come.",
     effective="It is in force.", superseded="It was in force; another one took its place.",
     withdrawn="It was taken back before it came into force.",
+    passed_over="It was approved and never in force: what it was to take the place of is not what it would have.",
 )  # fmt: skip
 described(
     VersionOrigin, "Where a version of the policies comes from.",
@@ -125,8 +126,9 @@ class PolicyVersion:
     approved_person: UUID | None = field("Reference of the person on whose behalf it was approved.")
     approved_at: datetime | None = field("When it was approved.")
     effective_from: datetime | None = field("From when it is to be in force.")
+    replaces: int | None = field("Of one that was approved: number of the version that it takes the place of.")
     effective_at: datetime | None = field("When its coming into force was put on record.")
-    ended_at: datetime | None = field("When another one took its place, or it was withdrawn.")
+    ended_at: datetime | None = field("When another one took its place, or it was withdrawn or passed over.")
     steps: list[PolicyStep] = strawberry.field(
         resolver=edge("policy_steps", "number"), description="The states it came to, oldest first."
     )

@@ -363,7 +363,7 @@ QUERIES: Mapping[str, Query] = {
     "what is and will be in force": Query(policy_versions.SCHEDULE, (), 100, WORKER),
     "versions whose time has come": Query(policy_versions.DUE, (NOW,), 200, WORKER),
     "steps of versions": Query(policy_versions.STEPS, (list(range(100, 150)),), 500),
-    "approved since": Query(policy_versions.APPROVED_SINCE, (NOW,), 20),
+    "approved since": Query(policy_versions.APPROVALS, (NOW,), 100),
     "broken glasses": Query(break_glass.PAGE, (NEWEST, False, NOW, 51), 100),
     "the last broken glass": Query(break_glass.LAST, (), 5),
     "broken glasses whose time is over": Query(break_glass.OVER, (NOW,), 20, WORKER),

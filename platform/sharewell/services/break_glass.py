@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from sharewell.domain.audit import Json
-from sharewell.domain.break_glass import BrokenGlass, GlassDraft, GlassEnding, check_breaks
+from sharewell.domain.break_glass import BrokenGlass, GlassDraft, GlassEnding, check_breaks, others_word
 from sharewell.domain.errors import Conflict
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.policy_versions import PolicyVersion, Weight, in_force
@@ -38,7 +38,7 @@ class BreakGlassService:
         """Put a version into force until `draft.until`; what was in force before returns by itself then.
 
         Raises `Invalid`, `NotFound`, or `Conflict` where the version is faulty or too wide for one person alone, or
-        where the caller broke the last glass and no second person approved anything since.
+        where the caller broke the last glass and nobody else approved anything since.
         """
         target = Target(kind="policy", id=str(draft.version))
         async with self._office.act(caller, Action.BREAK_GLASS, target, wish) as act:
@@ -49,7 +49,8 @@ class BreakGlassService:
             version = await act.tx.policy_versions.get(draft.version)
             person = await person_of(act)
             last = await act.tx.break_glass.last()
-            since = last is not None and await act.tx.policy_versions.approved_since(last.broken_at)
+            approvals = [] if last is None else await act.tx.policy_versions.approvals(last.broken_at)
+            since = last is not None and others_word(last, approvals, by=caller.principal, person=person)
             check_breaks(last, version=version, by=caller.principal, person=person, approved_since=since)
             await _check_fit(act, version)
             glass = await _broken(act, draft, version, person)

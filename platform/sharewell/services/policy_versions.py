@@ -20,6 +20,7 @@ from sharewell.domain.policy_versions import (
     VersionState,
     Weight,
     changed_files,
+    check_undoes_none,
     in_force,
     state_after,
 )
@@ -117,7 +118,10 @@ class PolicyVersionService:
         self, caller: Caller, number: int, *, policy_set: str, effective_from: datetime | None,
         wish: Wish | None = None,
     ) -> Done[PolicyVersion]:  # fmt: skip
-        """Let the version whose files are `policy_set` come into force, by default now. For a second person."""
+        """Let the version whose files are `policy_set` come into force, by default now. For a second person.
+
+        Raises `Conflict` also where one that is approved for later could then not come into force.
+        """
         async with self._office.act(caller, Action.APPROVE_POLICY, await self._target(number), wish) as act:
             if act.repeated:
                 return await _again(act)
@@ -130,6 +134,8 @@ class PolicyVersionService:
                 by=caller.principal, person=await person_of(act), policy_set=policy_set, effective_from=start,
                 at=act.at, replaces=await self._replaced(act.tx, start),
             )  # fmt: skip
+            schedule = await act.tx.policy_versions.schedule()
+            check_undoes_none(schedule, [*schedule, version.scheduled()])
             said: dict[str, Json] = {"effective_from": start.isoformat(), "author": version.author}
             decision = await act.record("policy.approved", "policy", number, _told(version) | said)
             done = await _changed(act, version, decision)
@@ -137,7 +143,7 @@ class PolicyVersionService:
         return done
 
     async def withdraw(self, caller: Caller, number: int, wish: Wish | None = None) -> Done[PolicyVersion]:
-        """Take a version back whose time has not come."""
+        """Take a version back whose time has not come, and that no approved one is to take the place of."""
         async with self._office.act(caller, Action.WITHDRAW_POLICY, await self._target(number), wish) as act:
             if act.repeated:
                 return await _again(act)
@@ -145,6 +151,8 @@ class PolicyVersionService:
             before = await act.tx.policy_versions.get(number, lock=True)
             act.check_as_read(before.changed_by)
             version = before.withdrawn(act.at)
+            schedule = await act.tx.policy_versions.schedule()
+            check_undoes_none(schedule, [each for each in schedule if each.until or each.number != number])
             decision = await act.record("policy.withdrawn", "policy", number, _told(version))
             done = await _changed(act, version, decision)
         await self._policies.refresh()

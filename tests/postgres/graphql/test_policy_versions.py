@@ -17,7 +17,7 @@ from starlette.requests import Request
 from tests.postgres.graphql.conftest import EVERYTHING, text
 
 from sharewell.authz import SCHEMA, Authorizer, shipped_policies
-from sharewell.domain.errors import Unavailable
+from sharewell.domain.errors import Conflict, Unavailable
 from sharewell.domain.principals import Caller, Role
 from sharewell.gateway.health import Health
 from sharewell.settings import DatabaseRole, Settings
@@ -39,6 +39,7 @@ permit (
   resource
 );
 """
+WORDY = EXTRA.replace("planners-report-capacity", "planners-report-it-all")
 NARROW = """
 @id("planner-opens-requests")
 @sentence("The planner of the night opens requests for any institution.")
@@ -202,7 +203,8 @@ async def test_the_database_refuses_an_author_as_approver_whatever_the_program_s
 
     def gullible(self: PolicyVersion, **said: Any) -> PolicyVersion:
         return replace(self, state=VersionState.APPROVED, approved_by=said["by"], approved_person=said["person"],
-                       approved_at=said["at"], effective_from=said["effective_from"])  # fmt: skip
+                       approved_at=said["at"], effective_from=said["effective_from"],
+                       replaces=said["replaces"])  # fmt: skip
 
     monkeypatch.setattr(PolicyVersion, "approved", gullible)
     monkeypatch.setattr("sharewell.services.policy_versions.PolicyVersionService._target", _nobodys)
@@ -448,6 +450,124 @@ async def test_only_admins_change_policies_and_only_they_and_regulators_read_dra
     assert ("errors" in listed.body) is (who != "regulator")
 
 
+# --- in whose place ------------------------------------------------------------------------------------------------
+
+
+async def coming(api: Api, policies: str, hours: int, **more: Any) -> dict[str, Any]:
+    """A version that is approved for some hours ahead."""
+    version = await drafted(api, policies, **more)
+    await simulated(api, version)
+    await approved(api, version, effectiveFrom=text(api.at + timedelta(hours=hours)))
+    return version
+
+
+async def states(api: Api) -> dict[int, str]:
+    found = await api.ask("admin", "{ policyVersions { nodes { number state } } }")
+    return {node["number"]: node["state"] for node in found["policyVersions"]["nodes"]}
+
+
+def judges_by(services: Services, policy: str) -> bool:
+    return policy in services.office.authz.policies
+
+
+async def test_no_version_is_approved_whose_place_a_later_one_is_to_take(office: Api) -> None:
+    later = await coming(office, EXTRA, 2)
+    sooner = await drafted(office, NARROW)
+    await simulated(office, sooner)
+    asked = {"version": sooner["number"], "sha256": sooner["sha256"],
+             "effectiveFrom": text(office.at + timedelta(hours=1))}  # fmt: skip
+    refused = await office.do("second", "approvePolicies", **asked)
+    assert refused.refusal == ("CONFLICT", "Conflict", "input.version")
+    assert "withdraw version 2 first" in refused.error["message"]
+    await office.done("second", "withdrawPolicyVersion", version=later["number"])
+    assert (await office.done("second", "approvePolicies", VERSION, **asked))["version"]["state"] == "APPROVED"
+
+
+async def test_a_version_is_not_withdrawn_while_an_approved_one_stands_on_it(office: Api) -> None:
+    two = await coming(office, EXTRA, 1)
+    three = await coming(office, NARROW, 2, files=[file("narrow.cedar", NARROW)], base=2)
+    refused = await office.do("second", "withdrawPolicyVersion", version=two["number"])
+    assert (refused.refusal[0], "withdraw version 3 first" in refused.error["message"]) == ("CONFLICT", True)
+    for version in (three, two):
+        await office.done("second", "withdrawPolicyVersion", version=version["number"])
+    office.at += timedelta(hours=3)
+    await office.people.policies.catch_up(operator())
+    assert await states(office) == {1: "EFFECTIVE", 2: "WITHDRAWN", 3: "WITHDRAWN"}
+
+
+async def test_versions_that_stand_on_each_other_come_into_force_one_after_the_other(office: Api) -> None:
+    await coming(office, EXTRA, 1)
+    await coming(office, NARROW, 2, files=[file("narrow.cedar", NARROW)], base=2)
+    office.at += timedelta(hours=2)
+    assert judges_by(office.people, "planner-opens-requests")  # both at once, where nobody looked in between
+    assert await office.people.policies.catch_up(operator()) == 2
+    assert await states(office) == {1: "SUPERSEDED", 2: "SUPERSEDED", 3: "EFFECTIVE"}
+    assert judges_by(office.people, "planners-report-capacity")
+
+
+async def test_what_was_approved_over_one_release_does_not_undo_the_next_and_that_is_said(
+    office: Api, replica: Services
+) -> None:
+    await coming(office, EXTRA, 2)
+    await coming(office, WORDY, 3, base=2)
+    replica.office.rulebook.own = Authorizer.load(shipped_policies() | {"next.cedar": NARROW.encode()})
+    assert await replica.policies.publish(operator())
+    assert await states(office) == {1: "SUPERSEDED", 2: "PASSED_OVER", 3: "PASSED_OVER", 4: "EFFECTIVE"}
+    office.at += timedelta(hours=4)
+    for process in (replica, office.people):
+        await process.policies.catch_up(operator())
+        assert not await may_report(process, office)
+    assert judges_by(replica, "planner-opens-requests")
+    found = await office.ask("regulator", """{ decisions(kind: "policy.passed_over") { nodes { subjectId actor } }
+      policyVersion(number: 2) { replaces steps { state } } }""")  # fmt: skip
+    assert {node["subjectId"] for node in found["decisions"]["nodes"]} == {"2", "3"}
+    assert found["policyVersion"]["replaces"] == 1
+    assert [step["state"] for step in found["policyVersion"]["steps"]][-2:] == ["APPROVED", "PASSED_OVER"]
+
+
+async def test_no_process_judges_by_what_is_passed_over_before_that_is_on_record(
+    office: Api, owner: Connection
+) -> None:
+    """As a release of before left it: two versions approved over one, the sooner of them last."""
+    await coming(office, EXTRA, 2)
+    await owner.execute("""
+      alter table sharewell.policy_version disable trigger user;
+      update sharewell.policy_version set effective_from = effective_from - interval '90 minutes' where number = 2
+    """)
+    await coming(office, NARROW, 1, files=[file("narrow.cedar", NARROW)], base=2)
+    await owner.execute("""
+      update sharewell.policy_version set effective_from = effective_from + interval '90 minutes' where number = 2;
+      update sharewell.policy_version set replaces = 1 where number = 3;
+      alter table sharewell.policy_version enable always trigger life, enable always trigger keep_step
+    """)
+    await office.people.policies.refresh()
+    office.at += timedelta(hours=3)
+    assert judges_by(office.people, "planner-opens-requests")
+    assert await office.people.policies.catch_up(operator()) == 2
+    assert await states(office) == {1: "SUPERSEDED", 2: "PASSED_OVER", 3: "EFFECTIVE"}
+
+
+async def test_the_database_brings_no_version_into_force_in_another_ones_place(
+    office: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await coming(office, EXTRA, 1)
+    monkeypatch.setattr("sharewell.services.policies.PolicyService._replaced", _nothing)
+    monkeypatch.setattr("sharewell.domain.policy_versions.PolicyVersion.took_effect", _gullibly)
+    office.at += timedelta(hours=1)
+    with pytest.raises(Conflict, match="approved to replace"):
+        await office.people.policies.catch_up(operator())
+
+
+async def _nothing(*_: object) -> None:
+    """No version is superseded."""
+
+
+def _gullibly(self: Any, at: Any, **_: object) -> Any:
+    from sharewell.domain.policy_versions import VersionState  # noqa: PLC0415
+
+    return replace(self, state=VersionState.EFFECTIVE, effective_at=at)
+
+
 # --- the glass -----------------------------------------------------------------------------------------------------
 
 
@@ -533,6 +653,37 @@ async def test_the_database_refuses_a_second_glass_of_the_same_caller_and_a_long
       select gen_random_uuid(), version, reason, now(), now() + interval '1 h',"""
     with pytest.raises(asyncpg.PostgresError, match="does not break the next"):
         await owner.execute(f"{again} client, person, null, null, decision_id, null from sharewell.break_glass")
+
+
+async def test_the_breakers_own_approval_and_a_withdrawn_one_are_no_second_word(
+    office: Api, owner: Connection
+) -> None:
+    waiting = await drafted(office)  # by the author, who is not the one to break the glass
+    await simulated(office, waiting)
+    narrow = await drafted(office, NARROW, "second")
+    glass = (await broken(office, narrow["number"], "second")).data["breakGlass"]["glass"]
+    await office.done("second", "endBreakGlass", glass=glass["id"])
+    office.at += timedelta(hours=1)
+    soon = text(office.at + timedelta(days=80))
+    await approved(office, waiting, "second", effectiveFrom=soon)
+    assert (await broken(office, narrow["number"], "second")).refusal[0] == "CONFLICT"
+    again = """insert into sharewell.break_glass
+      select gen_random_uuid(), version, reason, now(), now() + interval '1 h', client, person, null, null,
+             decision_id, null from sharewell.break_glass"""
+    with pytest.raises(asyncpg.PostgresError, match="does not break the next"):
+        await owner.execute(again)
+    await office.done("second", "withdrawPolicyVersion", version=waiting["number"])
+    others = await drafted(office)
+    await simulated(office, others)
+    await approved(office, others, "admin", effectiveFrom=soon)
+    await office.done("second", "withdrawPolicyVersion", version=others["number"])
+    assert (await broken(office, narrow["number"], "second")).refusal[0] == "CONFLICT"
+    with pytest.raises(asyncpg.PostgresError, match="does not break the next"):
+        await owner.execute(again)
+    kept = await drafted(office)
+    await simulated(office, kept)
+    await approved(office, kept, "admin", effectiveFrom=soon)
+    assert (await broken(office, narrow["number"], "second")).data["breakGlass"]["glass"]["client"] == "second"
 
 
 # --- releases ------------------------------------------------------------------------------------------------------
