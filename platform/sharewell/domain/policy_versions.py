@@ -8,7 +8,7 @@ time; the policies themselves are read by `sharewell.vetting`, and nothing here 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -223,19 +223,39 @@ def changed_files(base: Mapping[str, bytes], changes: Mapping[str, str | None]) 
             files[name] = _body(name, text)
     if files == base:
         raise Invalid("these files are what the version it changes has; there is nothing to draft.", field="files")
-    if len(files) > MOST_FILES or sum(map(len, files.values())) > MOST_BYTES:
-        raise Invalid(f"a version has at most {MOST_FILES} files and {MOST_BYTES} bytes.", field="files")
+    _check_size(files)
     return files
 
 
+def draft_files(files: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
+    """The files of a whole draft, schema included, by name; held to the same sizes as a version.
+
+    Raises `Invalid`, and where two files have the same name.
+    """
+    given = list(files)
+    found = dict(given)
+    if len(found) < len(given):
+        raise Invalid("two files have the same name; give each its own.", field="files")
+    _check_size(found)
+    return found
+
+
+def _check_size(files: Mapping[str, bytes]) -> None:
+    """What is larger keeps Cedar's reader, which nothing interrupts, busy for too long."""
+    if len(files) > MOST_FILES or sum(map(len, files.values())) > MOST_BYTES:
+        raise Invalid(f"a set of policies has at most {MOST_FILES} files and {MOST_BYTES} bytes.", field="files")
+    for name, body in files.items():
+        if len(body) > MOST_FILE_BYTES:
+            raise Invalid(f"{name[:80]} has more than {MOST_FILE_BYTES} bytes; make two files of it.", field="files")
+
+
 def _body(name: str, text: str) -> bytes:
+    if "\0" in text:
+        raise Invalid(f"{name} must be plain text.", field="files")
     try:
-        body = text.encode()
+        return text.encode()
     except UnicodeEncodeError:
         raise Invalid(f"{name} is no plain text.", field="files") from None
-    if len(body) > MOST_FILE_BYTES or "\0" in text:
-        raise Invalid(f"{name} must be plain text of at most {MOST_FILE_BYTES} bytes.", field="files")
-    return body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

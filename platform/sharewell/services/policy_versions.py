@@ -27,7 +27,7 @@ from sharewell.domain.policy_versions import (
 from sharewell.domain.principals import Caller
 from sharewell.domain.remarks import Remark
 from sharewell.domain.simulation import Counts, Simulation
-from sharewell.services.act import Act, Done
+from sharewell.services.act import Act, Done, given_before
 from sharewell.services.ids import new_salt
 from sharewell.services.office import Office
 from sharewell.services.policies import PolicyService
@@ -98,12 +98,15 @@ class PolicyVersionService:
         """
         await self._office.permit(caller, Action.DRAFT_POLICY, await self._target(number))
         async with self._office.database.transaction(read_only=True) as tx:
+            # A wish is claimed once its work is done, which takes long; so it is looked up before.
+            if wish is not None and (given := await tx.answered.find(caller.principal, wish)) is not None:
+                return await _told_again(tx, given_before(given, PolicyVersion))
             version = await tx.policy_versions.get(number)
             version.check_simulates()
             files = await own_files(tx, version)
         complete = {**files, SCHEMA: self._office.rulebook.own.files[SCHEMA]}
         end = self._office.now() if until is None else until
-        found = await self._simulations.simulate(caller, complete, since=since, until=end)
+        found = await self._simulations.simulate_to_keep(caller, complete.items(), since=since, until=end)
         async with self._office.act(caller, Action.DRAFT_POLICY, await self._target(number), wish) as act:
             if act.repeated:
                 return await _again(act)
@@ -298,8 +301,11 @@ async def _done(act: Act, version: PolicyVersion, decision: UUID) -> Done[Policy
 
 
 async def _again(act: Act) -> Done[PolicyVersion]:
-    given: Done[PolicyVersion] = act.again(PolicyVersion)
-    now = await act.tx.policy_versions.get(given.subject.number)
+    return await _told_again(act.tx, act.again(PolicyVersion))
+
+
+async def _told_again(tx: Transaction, given: Done[PolicyVersion]) -> Done[PolicyVersion]:
+    now = await tx.policy_versions.get(given.subject.number)
     return replace(given, subject=replace(given.subject, why=now.why))
 
 

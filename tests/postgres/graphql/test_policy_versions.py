@@ -39,6 +39,11 @@ permit (
   resource
 );
 """
+CLOSED = """
+@id("no-reports-on-trial")
+@sentence("Nobody reports anything while this is tried.")
+forbid (principal, action == Sharewell::Action::"reportCapacity", resource);
+"""
 WORDY = EXTRA.replace("planners-report-capacity", "planners-report-it-all")
 NARROW = """
 @id("planner-opens-requests")
@@ -158,6 +163,39 @@ async def test_a_simulation_says_what_would_come_out_otherwise_and_is_kept_with_
     kept = await office.ask("admin", "query ($number: Int!) { policyVersion(number: $number) { state simulation } }",
                             number=version["number"])  # fmt: skip
     assert kept["policyVersion"] == {"state": "SIMULATED", "simulation": said}
+
+
+async def test_what_is_kept_of_a_simulation_names_decisions_to_whoever_may_read_them(office: Api) -> None:
+    await office.institution("north")
+    await office.report("north", staffed=20, occupied=5)
+    version = await drafted(office, CLOSED)
+    told = await simulated(office, version)
+    assert (told["changed"], told["withheld"], told["total"]["newly_denied"]) == ([], 1, 1)
+    asked = "query ($number: Int!) { policyVersion(number: $number) { simulation } }"
+    listed = "{ policyVersions(first: 5) { nodes { simulation } } }"
+    for who, actions in (("regulator", ["reportCapacity"]), ("admin", [])):
+        found = (await office.ask(who, asked, number=version["number"]))["policyVersion"]["simulation"]
+        assert [each["action"] for each in found["changed"]] == actions
+        assert found["withheld"] == 1 - len(actions)
+        assert [each["newly_denied"] for each in found["by"] if each["action"] == "reportCapacity"] == [1]
+        page = (await office.ask(who, listed))["policyVersions"]["nodes"]
+        assert [node["simulation"] for node in page] == [found, None]
+
+
+async def test_a_simulation_that_is_wished_for_again_is_not_made_again_and_gets_the_first_answer(office: Api) -> None:
+    version = await drafted(office)
+    asked = {"version": version["number"], "since": text(office.at - timedelta(days=7)), "idempotencyKey": "same"}
+    answer = "version { state simulation changedById } decision { id }"
+    first = await office.done("author", "simulatePolicies", answer, **asked)
+    assert await office.done("author", "simulatePolicies", answer, **asked) == first
+    await approved(office, version)
+    assert await office.done("author", "simulatePolicies", answer, **asked) == first
+    found = await office.ask("regulator", """{
+      tried: decisions(kind: "policy.simulated") { nodes { id } }
+      kept: decisions(kind: "policy.version_simulated") { nodes { id } } }""")  # fmt: skip
+    assert [len(found[name]["nodes"]) for name in ("tried", "kept")] == [1, 1]
+    other = await office.do("author", "simulatePolicies", **(asked | {"since": text(office.at - timedelta(days=1))}))
+    assert other.refusal == ("CONFLICT", "IdempotencyConflict", "input.idempotencyKey")
 
 
 async def test_decisions_pin_the_hash_of_the_policies_that_were_in_force_then(office: Api) -> None:
