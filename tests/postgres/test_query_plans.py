@@ -286,6 +286,7 @@ QUERIES: Mapping[str, Query] = {
     "decisions of a window, to be decided anew": Query(
         simulations.REPLAY, (NOW - timedelta(days=10), UUID(int=0), NOW - timedelta(days=9), 200), 900
     ),
+    "whose decisions are": Query(simulations.HEADERS, ([an_id(9, number) for number in range(1, 101)],), 1_000),
     "capacity": Query(capacity.PAGE, (NEWEST, None, None, 51), 100),
     "capacity, far down": Query(capacity.PAGE, (an_id(2, 150_000), None, BEDS, 51), 2_500),
     "capacity of one": Query(capacity.PAGE, (NEWEST, HOUSE, None, 51), 200),

@@ -114,7 +114,7 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "requests.OPEN_IN_REGION": (WORKER,),
     **{
         f"policy_versions.{name}": (GATEWAY, WORKER)
-        for name in ("ALONE", "STEP", "EFFECTIVE", "DUE", "SCHEDULE", "FILES")
+        for name in ("ALONE", "STEP", "EFFECTIVE", "DUE", "SCHEDULE", "FILES", "BY_NUMBER_LOCKED")
     },
     "receipts.ADD": (WORKER,),
     "receipts.ADD_UNFILLED": (WORKER,),
