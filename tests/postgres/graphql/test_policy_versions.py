@@ -22,6 +22,7 @@ from sharewell.domain.principals import Caller, Role
 from sharewell.gateway.health import Health
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.database import Database
+from sharewell.store.policy_versions import PolicyVersionRepository
 from sharewell.store.pools import open_pool
 from sharewell.vetting import findings
 from sharewell.wiring import Services, build_services, migrations, operator
@@ -583,6 +584,24 @@ async def test_no_process_judges_by_what_is_passed_over_before_that_is_on_record
     assert judges_by(office.people, "planner-opens-requests")
     assert await office.people.policies.catch_up(operator()) == 2
     assert await states(office) == {1: "SUPERSEDED", 2: "PASSED_OVER", 3: "EFFECTIVE"}
+
+
+async def test_an_approval_by_the_release_before_which_knows_of_no_places_has_its_place(
+    office: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its programs may still run, or be started again, over the tables of this one."""
+    update = PolicyVersionRepository.update
+
+    async def without(self: Any, version: Any, decision: Any) -> None:
+        await update(self, replace(version, replaces=None), decision)
+
+    monkeypatch.setattr(PolicyVersionRepository, "update", without)
+    await coming(office, EXTRA, 1)
+    found = await office.ask("admin", "{ policyVersion(number: 2) { state replaces } }")
+    assert found["policyVersion"] == {"state": "APPROVED", "replaces": 1}
+    office.at += timedelta(hours=1)
+    await office.people.policies.catch_up(operator())
+    assert await may_report(office.people, office)
 
 
 async def test_the_database_brings_no_version_into_force_in_another_ones_place(
