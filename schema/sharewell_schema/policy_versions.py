@@ -30,7 +30,7 @@ described(
     simulated="Real decisions were asked again under it.", approved="A second person approved it; its time is to come.",
     effective="It is in force.", superseded="It was in force; another one took its place.",
     withdrawn="It was taken back before it came into force.",
-    passed_over="It was approved and never in force: what it was to take the place of is not what it would have.",
+    passed_over="It was approved and never in force: another one is in the place that it was to take.",
 )  # fmt: skip
 described(
     VersionOrigin, "Where a version of the policies comes from.",

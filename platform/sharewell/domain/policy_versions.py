@@ -43,7 +43,7 @@ class VersionState(StrEnum):
     EFFECTIVE = "effective"
     SUPERSEDED = "superseded"  #: another one took its place
     WITHDRAWN = "withdrawn"  #: taken back before it came into force
-    PASSED_OVER = "passed_over"  #: approved, but what it was to replace is not what it would have replaced
+    PASSED_OVER = "passed_over"  #: approved, and never in force: another one is in the place that it was to take
 
 
 OPEN: Final = frozenset({VersionState.DRAFT, VersionState.VALIDATED, VersionState.SIMULATED})
