@@ -32,6 +32,8 @@ SCHEMA: Final = "sharewell.cedarschema"
 #: Cedar's parser recurses on brackets and on chains of operators; some thousands break its stack, and the process.
 DEEPEST: Final = 50
 MOST_SIGNS: Final = 2_000  #: words, numbers, strings and signs of one policy
+MOST_TOLD: Final = 10  #: complaints about one file that are told
+LONGEST_TOLD: Final = 500  #: characters of each
 _NAMESPACE: Final = "Sharewell"
 _OPENING: Final = frozenset("([{")
 _CLOSING: Final = frozenset(")]}")
@@ -241,7 +243,7 @@ def _read(name: str, text: str, schema: cedarpy.Schema) -> Iterator[Policy]:
         raise PolicyError(f"{name}: templates are not used here; write the policy out")
     faults = cedarpy.validate_policies(text, schema)
     if not faults:
-        raise PolicyError(f"{name}: " + "; ".join(str(fault) for fault in faults.errors))
+        raise PolicyError(f"{name}: {_listed(list(map(str, faults.errors)))}")
     for policy in parsed["staticPolicies"].values():
         notes = policy.get("annotations", {})
         for annotation in ("id", "sentence"):
@@ -255,6 +257,12 @@ def _read(name: str, text: str, schema: cedarpy.Schema) -> Iterator[Policy]:
             file=name,
             body={part: said for part, said in policy.items() if part != "annotations"},
         )
+
+
+def _listed(said: list[str]) -> str:
+    """The first complaints of however many, each as far as anybody reads."""
+    more = [f"and {len(said) - MOST_TOLD} more"] if len(said) > MOST_TOLD else []
+    return "; ".join([*(each[:LONGEST_TOLD] for each in said[:MOST_TOLD]), *more])
 
 
 def _too_complex(text: str) -> str | None:

@@ -98,6 +98,7 @@ class Loaders:
         self.surge_remarks: Loader[UUID, str] = Loader(lambda ids: s.surges.remarks(caller, ids))
         self.glass_remarks: Loader[UUID, str] = Loader(lambda ids: s.break_glass.remarks(caller, ids))
         self.policy_steps: Loader[int, list[PolicyStep]] = Loader(lambda nums: s.policy_versions.steps(caller, nums))
+        self.readable: Loader[UUID, bool] = Loader(lambda ids: s.simulations.readable(caller, ids))
         self.override_remarks: Loader[UUID, str] = Loader(lambda ids: s.overrides.remarks(caller, ids))
         self.transfers: Loader[UUID, Transfer] = Loader(lambda ids: s.transfers.by_ids(caller, ids))
 

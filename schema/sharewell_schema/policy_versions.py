@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from inspect import isawaitable
 from typing import Annotated, Any
 from uuid import UUID
 
 import strawberry
 
-from sharewell.domain.errors import Invalid
+from sharewell.domain.errors import Invalid, SharewellError
 from sharewell.domain.policy_versions import FARTHEST, MOST_BYTES, MOST_FILES, VersionOrigin, VersionState, Weight
+from sharewell.domain.simulation import named_in
 from sharewell.vetting.changes import ChangeKind
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
@@ -28,6 +30,7 @@ described(
     simulated="Real decisions were asked again under it.", approved="A second person approved it; its time is to come.",
     effective="It is in force.", superseded="It was in force; another one took its place.",
     withdrawn="It was taken back before it came into force.",
+    passed_over="It was approved and never in force: another one is in the place that it was to take.",
 )  # fmt: skip
 described(
     VersionOrigin, "Where a version of the policies comes from.",
@@ -92,6 +95,21 @@ async def _files(self: Any, info: Info) -> list[PolicyFile]:
     return [PolicyFile(name=name, text=text) for name, text in sorted(found.items())]
 
 
+async def _simulation(self: Any, info: Info) -> Json | None:
+    kept = self.simulation
+    if kept is None:
+        return None
+    ids = [UUID(each["id"]) for each in kept["changed"]]
+    loader = info.context.loaders.readable
+    # All are asked for before one is waited for, so that those of a whole page are found in one go.
+    asked = [loader.get(id) for id in ids]  # noqa: A001
+    found = [await each if isawaitable(each) else each for each in asked]
+    for each in found:
+        if isinstance(each, SharewellError):
+            raise each
+    return Json(named_in(kept, {id for id, readable in zip(ids, found, strict=True) if readable}))  # noqa: A001
+
+
 async def _changes(
     self: Any, info: Info,
     base: Annotated[int | None, argument("Number of the version to compare with; by default the one in force.")] = None,
@@ -115,18 +133,21 @@ class PolicyVersion:
     drafted_at: datetime = field("When it was drafted.")
     edited_at: datetime = field("When its files were changed last.")
     simulated_at: datetime | None = field("When it was simulated last, as it is now.")
-    simulation: Json | None = field(
-        "What that found: `since` and `until` of the window, the `decision` that is on record for it, how many "
-        "decisions stay `unchanged`, would be `newly_allowed` or `newly_denied` or are `not_replayable`, in `total` "
-        "and `by` institution and action, why some were `unplayed`, and the `id` of the first 100 that were `changed`; "
-        "`more_changed` says that there are more."
+    simulation: Json | None = strawberry.field(
+        resolver=_simulation,
+        description="What that found: `since` and `until` of the window, the `decision` that is on record for it, how "
+        "many decisions stay `unchanged`, would be `newly_allowed` or `newly_denied` or are `not_replayable`, in "
+        "`total` and `by` institution and action, why some were `unplayed`, and of the first 100 that were `changed`, "
+        "by `id`, those that you may read; `withheld` says how many of these you may not, and `more_changed` that "
+        "there are more.",
     )
     approved_by: str | None = field("Who approved it.")
     approved_person: UUID | None = field("Reference of the person on whose behalf it was approved.")
     approved_at: datetime | None = field("When it was approved.")
     effective_from: datetime | None = field("From when it is to be in force.")
+    replaces: int | None = field("Of one that was approved: number of the version that it takes the place of.")
     effective_at: datetime | None = field("When its coming into force was put on record.")
-    ended_at: datetime | None = field("When another one took its place, or it was withdrawn.")
+    ended_at: datetime | None = field("When another one took its place, or it was withdrawn or passed over.")
     steps: list[PolicyStep] = strawberry.field(
         resolver=edge("policy_steps", "number"), description="The states it came to, oldest first."
     )

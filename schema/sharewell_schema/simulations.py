@@ -11,7 +11,7 @@ import strawberry
 
 from sharewell.domain import simulation
 from sharewell.domain.comparison import Comparison, Relation
-from sharewell.domain.errors import Invalid
+from sharewell.domain.policy_versions import MOST_BYTES, MOST_FILE_BYTES, MOST_FILES
 from sharewell.domain.simulation import Unplayed
 from sharewell_schema.context import Info
 from sharewell_schema.costs import SOLVES
@@ -45,7 +45,11 @@ class PolicyFileInput:
 
 
 Draft = Annotated[
-    list[PolicyFileInput], argument("The whole draft: every policy file and the schema, as they would be in force.")
+    list[PolicyFileInput],
+    argument(
+        f"The whole draft: every policy file and the schema, as they would be in force; at most {MOST_FILES} files of "
+        f"{MOST_FILE_BYTES} bytes each, and {MOST_BYTES} bytes in all."
+    ),
 ]
 Since = Annotated[datetime, argument("Decisions from this moment on.")]
 Until = Annotated[datetime, argument("Decisions before this moment.")]
@@ -101,8 +105,11 @@ class PolicySimulation:
     total: SimulatedCounts = field("All decisions of the window.")
     not_replayed: list[NotReplayed] = field("Why some cannot be asked again.")
     groups: list[SimulatedGroup] = field("By institution and act; those that change most come first.")
-    changed: list[ChangedDecision] = field("The first hundred that come out otherwise, in order of time.")
-    more_changed: bool = field("Whether there are more; see `simulatedChanges`.")
+    changed: list[ChangedDecision] = field(
+        "The first hundred that come out otherwise and that you may read, in order of time."
+    )
+    more_changed: bool = field("Whether there are more that you may read; see `simulatedChanges`.")
+    withheld: int = field("How many come out otherwise that you may not read; they are in the counts alone.")
     questions: int = field("How many distinct questions were put to the draft.")
 
 
@@ -154,11 +161,11 @@ class SimulationQueries:
             decision=found.decision, draft=found.draft, total=_counts(tally.total), groups=groups,
             not_replayed=[NotReplayed(reason=why, decisions=tally.unplayed[why]) for why in sorted(tally.unplayed)],
             changed=[changed_decision(each) for each in found.changed], more_changed=found.more_changed,
-            questions=found.questions,
+            questions=found.questions, withheld=found.withheld,
         )  # fmt: skip
 
     @query(
-        "The decisions of a window that a draft decides otherwise, in order of time. On record, each page.",
+        "The decisions of a window that a draft decides otherwise and that you may read, in order of time. On record.",
         weight=SOLVES,
     )
     async def simulated_changes(
@@ -178,12 +185,9 @@ class SimulationQueries:
         return _comparison(found)
 
 
-def read_files(files: Sequence[PolicyFileInput]) -> dict[str, bytes]:
-    """The files by name. Raises `Invalid` where two have the same."""
-    found = {file.name: file.text.encode() for file in files}
-    if len(found) < len(files):
-        raise Invalid("two files have the same name; give each its own.", field="files")
-    return found
+def read_files(files: Sequence[PolicyFileInput]) -> list[tuple[str, bytes]]:
+    """Name and bytes of each; whether they are a draft is said to whoever may try one."""
+    return [(file.name, file.text.encode()) for file in files]
 
 
 def verdict(found: simulation.Verdict) -> PolicyVerdict:

@@ -98,7 +98,7 @@ async def simulated(urls: Mapping[str, str], authz: Authorizer) -> dict[str, Any
             services = build_services(Settings(home=Path(home)), Database(pool), authz)
             begun = time.perf_counter()
             found = await services.simulations.simulate(
-                regulator, files, since=BEGIN, until=BEGIN + DECISIONS * timedelta(seconds=30)
+                regulator, files.items(), since=BEGIN, until=BEGIN + DECISIONS * timedelta(seconds=30)
             )
             seconds = time.perf_counter() - begun
     total = found.tally.total

@@ -504,7 +504,14 @@ async def test_an_admin_tries_a_draft_at_the_command_line(world: World, tmp_path
     assert status == 1
     changed = r"north publishOffer: \d+ unchanged, 0 newly allowed, [1-9]\d* newly denied, 0 not replayable"
     assert re.search(changed, told)
-    assert "allowed by pledge-own-units then, refused by trial now; decision " in told
+    named = "allowed by pledge-own-units then, refused by trial now; decision "
+    assert named not in told
+    assert re.search(r"and [1-9]\d* that you may not read", told)
+    regulator = tmp_path / "regulator.json"
+    await world.stage.client("watcher", Role.REGULATOR)
+    world.stage.credentials["watcher"].save(regulator)
+    status, told = await sharewell("policy", "simulate", folder, "-c", regulator)
+    assert (status, named in told, "may not read" in told) == (1, True, False)
     (folder / "trial.cedar").write_text("permit;")
     status, told = await sharewell("policy", "simulate", folder, "-c", key)
     assert (status, "the draft cannot be used: trial.cedar" in told) == (1, True)

@@ -217,6 +217,23 @@ alter table oauth.person enable always trigger needs_entry_insert;
 """
 
 
+#: A version in force and two that wait, one on top of the other, from before versions had a place of their own.
+WAITED_BEFORE = """
+set session_replication_role = replica;
+alter table sharewell.policy_version
+  disable trigger life, disable trigger keep_step, disable trigger needs_entry_insert;
+insert into sharewell.policy_version (number, origin, state, author, base, policy_set, findings, drafted_at, edited_at,
+                                      simulated_at, simulation, approved_by, approved_at, effective_from, effective_at,
+                                      decision_id, changed_by)
+  select n, origin, case n when 1 then 'effective' else 'approved' end, 'author', base, '', '[]', now(), now(), now(),
+         '{}', 'second', now(), now() + n * interval '1 hour', case n when 1 then now() + interval '2 hours' end,
+         gen_random_uuid(), gen_random_uuid()
+    from (values (1, 'shipped', null), (2, 'drafted', 1), (3, 'shipped', null)) v (n, origin, base);
+alter table sharewell.policy_version
+  enable always trigger life, enable always trigger keep_step, enable always trigger needs_entry_insert;
+"""
+
+
 async def upgraded_over(
     rows: str, name: str, database_server: TestServer, database: str, conn: Connection, folder: Path
 ) -> None:
@@ -270,6 +287,25 @@ async def test_whoever_was_registered_before_there_were_lines_is_of_the_line_of_
         "first": ["first"], "made": ["first"], "smurfette": ["first"], "grandchild": ["first"],
         "second": ["second"], "outside": ["north-id/u-1"],
     }  # fmt: skip
+
+
+async def test_versions_that_wait_from_before_take_the_place_of_what_they_changed(
+    database_server: TestServer, empty_database_name: str, conn: Connection, tmp_path: Path
+) -> None:
+    await upgraded_over(
+        WAITED_BEFORE, "0030_places_of_versions.sql", database_server, empty_database_name, conn, tmp_path
+    )
+    admin = await asyncpg.connect(database_server.url(empty_database_name))
+    try:
+        rows = await admin.fetch("select number, replaces from sharewell.policy_version order by number")
+        guards = await admin.fetch(
+            "select tgname from pg_trigger where tgrelid = 'sharewell.policy_version'::regclass"
+            " and not tgisinternal and tgenabled <> 'A'"
+        )
+    finally:
+        await admin.close()
+    assert [tuple(row) for row in rows] == [(1, None), (2, 1), (3, 1)]
+    assert guards == []
 
 
 async def test_what_moved_before_it_was_counted_counts_as_adopted(

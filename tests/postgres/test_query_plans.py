@@ -301,6 +301,7 @@ QUERIES: Mapping[str, Query] = {
     "decisions of a window, to be decided anew": Query(
         simulations.REPLAY, (NOW - timedelta(days=10), UUID(int=0), NOW - timedelta(days=9), 200), 900
     ),
+    "whose decisions are": Query(simulations.HEADERS, ([an_id(9, number) for number in range(1, 101)],), 1_000),
     "capacity": Query(capacity.PAGE, (NEWEST, None, None, 51), 100),
     "capacity, far down": Query(capacity.PAGE, (an_id(2, 150_000), None, BEDS, 51), 2_500),
     "capacity of one": Query(capacity.PAGE, (NEWEST, HOUSE, None, 51), 200),
@@ -416,7 +417,7 @@ QUERIES: Mapping[str, Query] = {
     "what is and will be in force": Query(policy_versions.SCHEDULE, (), 100, WORKER),
     "versions whose time has come": Query(policy_versions.DUE, (NOW,), 200, WORKER),
     "steps of versions": Query(policy_versions.STEPS, (list(range(100, 150)),), 500),
-    "approved since": Query(policy_versions.APPROVED_SINCE, (NOW,), 20),
+    "approved since": Query(policy_versions.APPROVALS, (NOW,), 100),
     "broken glasses": Query(break_glass.PAGE, (NEWEST, False, NOW, 51), 100),
     "the last broken glass": Query(break_glass.LAST, (), 5),
     "broken glasses whose time is over": Query(break_glass.OVER, (NOW,), 20, WORKER),

@@ -18,7 +18,7 @@ import pytest
 
 import sharewell.store
 from sharewell.domain.agreements import Agreement
-from sharewell.domain.break_glass import BrokenGlass
+from sharewell.domain.break_glass import BrokenGlass, Somebody
 from sharewell.domain.capacity import CapacityReport
 from sharewell.domain.choices import Choice
 from sharewell.domain.clients import Client
@@ -114,7 +114,7 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "requests.OPEN_IN_REGION": (WORKER,),
     **{
         f"policy_versions.{name}": (GATEWAY, WORKER)
-        for name in ("ALONE", "STEP", "EFFECTIVE", "DUE", "SCHEDULE", "FILES")
+        for name in ("ALONE", "STEP", "EFFECTIVE", "DUE", "SCHEDULE", "FILES", "BY_NUMBER_LOCKED")
     },
     "receipts.ADD": (WORKER,),
     "receipts.ADD_UNFILLED": (WORKER,),
@@ -208,6 +208,7 @@ SHAPES = (
     ),
     Shape(PolicyStep, "policy_versions: STEPS", renamed={"decision_id": "decision"}),
     Shape(Scheduled, "policy_versions: SCHEDULE"),
+    Shape(Somebody, "policy_versions: APPROVALS"),
     Shape(
         SurgeMode, "surges: BY_ID BY_IDS BY_ID_LOCKED OPEN_FOR IN_FORCE OVER PAGE", renamed={"decision_id": "decision"}
     ),

@@ -40,7 +40,7 @@ MAKES: Final[Mapping[tuple[str, str], Sequence[str]]] = {
     ("sharewell.horizon", "decision_id"): ["schedule.adopted"],
     ("sharewell.offer", "decision_id"): ["offer.published"],
     ("sharewell.override", "decision_id"): ["plan.overridden"],
-    ("sharewell.policy_step", "decision_id"): ["policy.approved", "policy.withdrawn"],
+    ("sharewell.policy_step", "decision_id"): ["policy.approved", "policy.passed_over", "policy.withdrawn"],
     ("sharewell.policy_version", "decision_id"): ["policy.drafted", "policy.rolled_back"],
     ("sharewell.resource", "decision_id"): ["resource.defined"],
     ("sharewell.surge_mode", "decision_id"): ["surge.declared"],

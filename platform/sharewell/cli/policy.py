@@ -24,7 +24,7 @@ SCHEMA = "sharewell.cedarschema"
 SIMULATE = """
 query ($files: [PolicyFileInput!]!, $since: DateTime!, $until: DateTime!) {
   policySimulation(files: $files, since: $since, until: $until) {
-    decisionId draft moreChanged questions
+    decisionId draft moreChanged withheld questions
     total { decisions unchanged newlyAllowed newlyDenied notReplayable }
     notReplayed { reason decisions }
     groups {
@@ -73,14 +73,14 @@ def simulate(
 
     Each decision on record holds what was asked. The draft is asked the same;
     the answers are counted by institution and act, and the first decisions
-    that change are listed. The exit status is 1 if any changes, else 0.
+    that change are listed, as far as you may read them. The exit status is 1 if any changes, else 0.
     """
     end = _utc(until) if until else datetime.now(UTC)
     begin = _utc(since) if since else end - timedelta(days=30)
     window = {"since": begin.isoformat(), "until": end.isoformat()}
     found = _ask(credential, SIMULATE, {"files": _draft(folder), **window})["policySimulation"]
     typer.echo(json.dumps(found) if as_json else "\n".join(_simulated(found)))
-    raise typer.Exit(int(bool(found["changed"])))
+    raise typer.Exit(int(found["total"]["newlyAllowed"] + found["total"]["newlyDenied"] > 0))
 
 
 @app.command()
@@ -184,6 +184,8 @@ def _simulated(found: Mapping[str, Any]) -> Iterator[str]:
         )
     if found["moreChanged"]:
         yield "and more; a shorter window lists them"
+    if found["withheld"]:
+        yield f"and {found['withheld']} that you may not read"
     yield f"on record as decision {found['decisionId']}"
 
 

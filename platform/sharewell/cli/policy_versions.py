@@ -140,6 +140,8 @@ def try_version(
                        f"{row['newly_allowed']} newly allowed, {row['newly_denied']} newly denied")  # fmt: skip
     for each in found["changed"]:
         typer.echo(f"{each['id']} {each['action']} would be {'allowed' if each['allowed'] else 'denied'}")
+    if found["withheld"]:
+        typer.echo(f"and {found['withheld']} of the first hundred that you may not read")
 
 
 def approve(

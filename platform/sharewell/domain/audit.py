@@ -106,6 +106,7 @@ KINDS: Final[Mapping[str, str]] = {
     "policy.version_simulated": "What a simulation found was kept with a version; a second person may approve it.",
     "policy.approved": "A second person let a version of the policies come into force from a time.",
     "policy.withdrawn": "A version of the policies was taken back before it came into force.",
+    "policy.passed_over": "An approved version of the policies cannot come into force: another is in its place.",
     "policy.rolled_back": "Somebody proposed that the policies of an earlier version return.",
     "policy.glass_broken": "An admin put policies into force at once and for hours, without a second person.",
     "policy.glass_ended": "A broken glass was ended before its time; the policies of before are in force again.",

@@ -1,11 +1,12 @@
 """Breaking the glass: policies in force at once, for hours, for a reason, without a second person.
 
 It brings back what was in force before, or gives a named caller named acts and changes nothing else. It ends by
-itself, and whoever broke the last glass does not break the next before a second person approved something.
+itself, and whoever broke the last glass does not break the next before somebody else approved something.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -57,6 +58,18 @@ class GlassDraft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Somebody:
+    """Who did something: a client, and the person on whose behalf if one was named."""
+
+    client: str
+    person: UUID | None
+
+    def is_as(self, client: str, person: UUID | None) -> bool:
+        """Whether it is the same client or the same person."""
+        return self.client == client or (person is not None and self.person == person)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenGlass:
     """One that was broken."""
 
@@ -91,7 +104,7 @@ def check_breaks(
     """Raise `Conflict` where `by` cannot break the glass after `last`, or `version` is not fit for it.
 
     `same_line`: whether `by` and who broke `last` have a line in common, so that one may have made the other.
-    `approved_since`: whether a second person approved some version after `last` was broken.
+    `approved_since`: whether somebody else approved some version after `last` was broken, see `others_word`.
     """
     if last is not None and last.ended_at is None:
         raise Conflict("a glass is broken already; end that one first.", field="version")
@@ -103,3 +116,8 @@ def check_breaks(
             "you broke the last glass, or an admin of your line did; one of another line breaks the next, or a second "
             "person approves a version first."
         )
+
+
+def others_word(last: BrokenGlass, approvals: Sequence[Somebody], *, by: str, person: UUID | None) -> bool:
+    """Whether one of the `approvals` since `last`, of versions not withdrawn, is neither the breaker's nor `by`'s."""
+    return any(not each.is_as(by, person) and not each.is_as(last.client, last.person) for each in approvals)

@@ -8,7 +8,7 @@ time; the policies themselves are read by `sharewell.vetting`, and nothing here 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -43,6 +43,7 @@ class VersionState(StrEnum):
     EFFECTIVE = "effective"
     SUPERSEDED = "superseded"  #: another one took its place
     WITHDRAWN = "withdrawn"  #: taken back before it came into force
+    PASSED_OVER = "passed_over"  #: approved, and never in force: another one is in the place that it was to take
 
 
 OPEN: Final = frozenset({VersionState.DRAFT, VersionState.VALIDATED, VersionState.SIMULATED})
@@ -118,6 +119,7 @@ class PolicyVersion:
     decision: UUID  #: that drafted it
     changed_by: UUID  #: the latest decision about it
     why: str | None = field(repr=False)  #: what the author gave as the reason, while it is kept
+    replaces: int | None = None  #: of one that was approved: the version whose place it takes, and no other's
 
     def edited(self, policy_set: str, findings: Sequence[Finding], *, by: str, at: datetime) -> PolicyVersion:
         """With other files. It is validated anew, and what was simulated counts no more."""
@@ -172,14 +174,16 @@ class PolicyVersion:
             )  # fmt: skip
         return replace(
             self, state=VersionState.APPROVED, approved_by=by, approved_person=person, approved_at=at,
-            effective_from=effective_from,
+            effective_from=effective_from, replaces=replaces,
         )  # fmt: skip
 
-    def took_effect(self, at: datetime) -> PolicyVersion:
-        """In force from its time on, which has come."""
+    def took_effect(self, at: datetime, *, replaces: int | None) -> PolicyVersion:
+        """In force from its time on, which has come, in the place of `replaces`."""
         self._must_be(frozenset({VersionState.APPROVED}), "brought into force")
         if self.effective_from is None or at < self.effective_from:
             raise Conflict("its time has not come.", field="version")
+        if self.replaces != replaces:
+            raise Conflict(f"it takes the place of version {self.replaces}, not of {replaces}.", field="version")
         return replace(self, state=VersionState.EFFECTIVE, effective_at=at)
 
     def superseded(self, at: datetime) -> PolicyVersion:
@@ -187,12 +191,25 @@ class PolicyVersion:
         self._must_be(frozenset({VersionState.EFFECTIVE}), "superseded")
         return replace(self, state=VersionState.SUPERSEDED, ended_at=at)
 
+    def passed_over(self, at: datetime) -> PolicyVersion:
+        """Never in force, for it would undo unseen what is."""
+        self._must_be(frozenset({VersionState.APPROVED}), "passed over")
+        return replace(self, state=VersionState.PASSED_OVER, ended_at=at)
+
     def withdrawn(self, at: datetime) -> PolicyVersion:
         """Taken back before its time."""
         self._must_be(OPEN | {VersionState.APPROVED}, "withdrawn")
         if self.effective_from is not None and self.effective_from <= at:
             raise Conflict("its time has come; roll back to another version instead.", field="version")
         return replace(self, state=VersionState.WITHDRAWN, ended_at=at)
+
+    def scheduled(self) -> Scheduled:
+        """What the schedule says of it once it is approved."""
+        assert self.effective_from is not None
+        return Scheduled(
+            number=self.number, shipped=self.origin is VersionOrigin.SHIPPED, policy_set=self.policy_set,
+            replaces=self.replaces, since=self.effective_from, until=None, recorded=False,
+        )  # fmt: skip
 
     @property
     def was_in_force(self) -> bool:
@@ -234,19 +251,39 @@ def changed_files(base: Mapping[str, bytes], changes: Mapping[str, str | None]) 
             files[name] = _body(name, text)
     if files == base:
         raise Invalid("these files are what the version it changes has; there is nothing to draft.", field="files")
-    if len(files) > MOST_FILES or sum(map(len, files.values())) > MOST_BYTES:
-        raise Invalid(f"a version has at most {MOST_FILES} files and {MOST_BYTES} bytes.", field="files")
+    _check_size(files)
     return files
 
 
+def draft_files(files: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
+    """The files of a whole draft, schema included, by name; held to the same sizes as a version.
+
+    Raises `Invalid`, and where two files have the same name.
+    """
+    given = list(files)
+    found = dict(given)
+    if len(found) < len(given):
+        raise Invalid("two files have the same name; give each its own.", field="files")
+    _check_size(found)
+    return found
+
+
+def _check_size(files: Mapping[str, bytes]) -> None:
+    """What is larger keeps Cedar's reader, which nothing interrupts, busy for too long."""
+    if len(files) > MOST_FILES or sum(map(len, files.values())) > MOST_BYTES:
+        raise Invalid(f"a set of policies has at most {MOST_FILES} files and {MOST_BYTES} bytes.", field="files")
+    for name, body in files.items():
+        if len(body) > MOST_FILE_BYTES:
+            raise Invalid(f"{name[:80]} has more than {MOST_FILE_BYTES} bytes; make two files of it.", field="files")
+
+
 def _body(name: str, text: str) -> bytes:
+    if "\0" in text:
+        raise Invalid(f"{name} must be plain text.", field="files")
     try:
-        body = text.encode()
+        return text.encode()
     except UnicodeEncodeError:
         raise Invalid(f"{name} is no plain text.", field="files") from None
-    if len(body) > MOST_FILE_BYTES or "\0" in text:
-        raise Invalid(f"{name} must be plain text of at most {MOST_FILE_BYTES} bytes.", field="files")
-    return body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +293,7 @@ class Scheduled:
     number: int
     shipped: bool  #: each process judges by the set of its own release
     policy_set: str
+    replaces: int | None  #: the version in whose place it comes into force, and no other's
     since: datetime
     until: datetime | None  #: of a broken glass: when it ends by itself
     recorded: bool  #: whether its coming into force is on record
@@ -266,8 +304,48 @@ class Scheduled:
 
 
 def in_force(schedule: Sequence[Scheduled], at: datetime, *, with_glass: bool = True) -> Scheduled | None:
-    """What is in force at `at`: a glass that was broken, else the version whose time came last; None before any."""
+    """What is in force at `at`: a glass that was broken, else the version whose time came last; None before any.
+
+    A version comes into force in the place of the one that it was approved to replace, or not at all.
+    """
     come = [each for each in schedule if each.since <= at]
     glasses = [each for each in come if with_glass and each.until is not None and at < each.until]
-    versions = [each for each in come if each.until is None]
-    return max(glasses or versions, key=lambda each: (each.since, each.number), default=None)
+    return max(glasses, key=_turn) if glasses else _taken_in_turn(come)[0]
+
+
+def passed_over(schedule: Sequence[Scheduled]) -> list[Scheduled]:
+    """Approved versions that do not come into force at their time: each was to replace another than it would.
+
+    That can be told as soon as it is so, for no version comes into force twice.
+    """
+    return _taken_in_turn(schedule)[1]
+
+
+def check_undoes_none(schedule: Sequence[Scheduled], changed: Sequence[Scheduled]) -> None:
+    """Raise `Conflict` where a version would be passed over by `changed` that is not by `schedule`."""
+    before = {each.number for each in passed_over(schedule)}
+    for lost in passed_over(changed):
+        if lost.number not in before:
+            raise Conflict(
+                f"version {lost.number} is to take the place of version {lost.replaces}, and then it could not; "
+                f"withdraw version {lost.number} first.", field="version",
+            )  # fmt: skip
+
+
+def _turn(scheduled: Scheduled) -> tuple[datetime, int]:
+    return scheduled.since, scheduled.number
+
+
+def _taken_in_turn(schedule: Sequence[Scheduled]) -> tuple[Scheduled | None, list[Scheduled]]:
+    """The version in force after all of `schedule` had its turn, from the one on record on; and those passed over."""
+    versions = sorted((each for each in schedule if each.until is None), key=_turn)
+    current = max((each for each in versions if each.recorded), key=_turn, default=None)
+    passed: list[Scheduled] = []
+    for each in versions:
+        if each.recorded:
+            continue
+        if each.replaces == (None if current is None else current.number):
+            current = each
+        else:
+            passed.append(each)
+    return current, passed

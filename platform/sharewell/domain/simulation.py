@@ -7,11 +7,12 @@ such as an institution's readings of what is its own, cannot be replayed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from sharewell.domain.inquiry import Inquiry
@@ -47,6 +48,7 @@ class Changed:
 
     id: UUID
     at: datetime
+    kind: str
     actor: str
     institution: UUID | None
     action: str
@@ -102,9 +104,16 @@ class Simulation:
     since: datetime
     until: datetime  #: exclusive
     tally: Tally
-    changed: tuple[Changed, ...]  #: the first of them, in order of time
-    more_changed: bool
+    changed: tuple[Changed, ...]  #: the first of them that may be named, in order of time
+    more_changed: bool  #: whether there are more that may be named
+    withheld: int  #: that come out otherwise and may not be named to whoever asked
     questions: int  #: that were put to Cedar; the rest had been asked already
+
+
+def named_in(kept: Mapping[str, Any], readable: AbstractSet[UUID]) -> dict[str, Any]:
+    """What is kept of a simulation with a version, with those decisions alone that are `readable`; the rest counted."""
+    named = [each for each in kept["changed"] if UUID(each["id"]) in readable]
+    return {**kept, "changed": named, "withheld": len(kept["changed"]) - len(named)}
 
 
 def same_question(inquiry: Inquiry, named: Named) -> Inquiry:

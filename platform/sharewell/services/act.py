@@ -113,11 +113,13 @@ class Act:
 
     def again(self, kind: Any) -> Done[Any]:
         """The very answer that was given before."""
-        return Done(
-            _adapter(kind).validate_python(self.repeated["subject"]),
-            UUID(self.repeated["decision"]),
-            datetime.fromisoformat(self.repeated["at"]),
-        )
+        return given_before(self.repeated, kind)
+
+
+def given_before(answer: Any, kind: Any) -> Done[Any]:
+    """What was kept under an idempotency key."""
+    at = datetime.fromisoformat(answer["at"])
+    return Done(_adapter(kind).validate_python(answer["subject"]), UUID(answer["decision"]), at)
 
 
 def _as_left_by(decision: UUID, subject: Any) -> Any:

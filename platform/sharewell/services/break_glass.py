@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
 
 from sharewell.domain.audit import Json
-from sharewell.domain.break_glass import BrokenGlass, GlassDraft, GlassEnding, check_breaks
+from sharewell.domain.break_glass import BrokenGlass, GlassDraft, GlassEnding, Somebody, check_breaks, others_word
 from sharewell.domain.errors import Conflict
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.policy_versions import PolicyVersion, Weight, in_force
@@ -38,7 +39,7 @@ class BreakGlassService:
         """Put a version into force until `draft.until`; what was in force before returns by itself then.
 
         Raises `Invalid`, `NotFound`, or `Conflict` where the version is faulty or too wide for one person alone, or
-        where the caller broke the last glass and no second person approved anything since.
+        where the caller broke the last glass and nobody else approved anything since.
         """
         target = Target(kind="policy", id=str(draft.version))
         async with self._office.act(caller, Action.BREAK_GLASS, target, wish) as act:
@@ -49,7 +50,9 @@ class BreakGlassService:
             version = await act.tx.policy_versions.get(draft.version)
             person = await person_of(act)
             last = await act.tx.break_glass.last()
-            since = last is not None and await act.tx.policy_versions.approved_since(last.broken_at)
+            approvals = [] if last is None else await act.tx.policy_versions.approvals(last.broken_at)
+            since = last is not None and others_word(last, await _of_other_lines(act, last.client, approvals),
+                                                     by=caller.principal, person=person)  # fmt: skip
             check_breaks(
                 last, version=version, by=caller.principal, person=person, approved_since=since,
                 same_line=last is not None and await _same_line(act, last.client),
@@ -89,6 +92,13 @@ class BreakGlassService:
         await self._office.allow(caller, Action.VIEW_POLICY_VERSION, Target.list("policy"))
         async with self._office.database.transaction(read_only=True) as tx:
             return await tx.break_glass.remarks(ids)
+
+
+async def _of_other_lines(act: Act, breaker: str, approvals: Sequence[Somebody]) -> list[Somebody]:
+    """Those by somebody whom neither who breaks the glass nor who broke the last one may have made."""
+    lines = act.tx.clients.lines_of
+    taken = await lines(act.caller.principal) | await lines(breaker)
+    return [each for each in approvals if not taken & await lines(each.client)]
 
 
 async def _same_line(act: Act, other: str) -> bool:

@@ -19,12 +19,13 @@ from sharewell.domain.comparison import (
     variants,
 )
 from sharewell.domain.inquiry import Inquiry
-from sharewell.domain.policy import MANY, Action, Target
+from sharewell.domain.policy import MANY, Action, Target, policy_set_hash
+from sharewell.domain.policy_versions import draft_files
 from sharewell.domain.principals import Caller
 from sharewell.domain.simulation import Verdict
 from sharewell.domain.terms import Terms
 from sharewell.services.office import Office
-from sharewell.services.simulations import asked, read_draft
+from sharewell.services.simulations import Files, asked, read_draft
 
 MOST_EXAMPLES: Final = 3  #: of each act, for what is newly allowed and newly denied each
 _GROUPS: Final = ("read", "write")
@@ -37,15 +38,15 @@ class ComparisonService:
     def __init__(self, office: Office) -> None:
         self._office = office
 
-    async def compare(self, caller: Caller, files: Mapping[str, bytes]) -> Comparison:
+    async def compare(self, caller: Caller, files: Files) -> Comparison:
         """Whether the draft permits more, less, the same or neither, with examples. On record.
 
         Raises `Invalid` for a draft that cannot be used.
         """
-        draft = read_draft(files)
         async with self._office.act(caller, Action.SIMULATE_POLICY, Target(kind="policy", id=MANY)) as act:
-            await act.record("policy.compared", "policy", draft.policy_set, {"before": self._office.authz.policy_set})
-        return await asyncio.to_thread(compare, self._office.authz, draft)
+            named, before = draft_files(files), self._office.authz
+            await act.record("policy.compared", "policy", policy_set_hash(named), {"before": before.policy_set})
+        return await asyncio.to_thread(lambda: compare(before, read_draft(named)))
 
 
 def compare(before: Authorizer, draft: Authorizer) -> Comparison:

@@ -6,18 +6,28 @@ import hashlib
 from uuid import UUID
 
 import asyncpg
+import structlog
 
 from sharewell.authz import Authorizer, Policy, PolicyError
 from sharewell.domain.audit import Json
 from sharewell.domain.break_glass import GlassEnding
 from sharewell.domain.errors import Unavailable
 from sharewell.domain.policy import MANY, Action, Target
-from sharewell.domain.policy_versions import PolicyVersion, VersionOrigin, VersionState, Weight
+from sharewell.domain.policy_versions import (
+    PolicyVersion,
+    Scheduled,
+    VersionOrigin,
+    VersionState,
+    Weight,
+    passed_over,
+)
 from sharewell.domain.principals import Caller
 from sharewell.services.act import Act
 from sharewell.services.office import Office
 from sharewell.store.audit import DecisionFilter
 from sharewell.vetting.findings import findings_of
+
+log = structlog.get_logger("sharewell")
 
 NEWEST = UUID(int=2**128 - 1)
 START_LOCK = "select pg_advisory_xact_lock(hashtextextended('sharewell start', 0))"
@@ -52,7 +62,7 @@ class PolicyService:
             new = (of_a_release and shipped is not None) or not await _is_published(act, authz.policy_set)
             if new:
                 await _published(act, authz, shipped if of_a_release and shipped is not None else number)
-        await self.refresh()
+        await self.catch_up(caller)  # what was approved to take the place of the one of before does not any more
         return new
 
     async def _record_shipped(self, act: Act, *, in_force: bool) -> int | None:
@@ -82,7 +92,7 @@ class PolicyService:
         rulebook.take(schedule, read)
 
     async def catch_up(self, caller: Caller) -> int:
-        """Follow the schedule, and put on record what came into force or ended by itself; say how many.
+        """Follow the schedule, and put on record what came into force, ended by itself or is passed over; say how many.
 
         Any number of processes may do this: one of them records.
         """
@@ -93,11 +103,13 @@ class PolicyService:
         async with self._office.act(caller, Action.PUBLISH_POLICY, Target(kind="policy", id=authz.policy_set)) as act:
             await act.tx.policy_versions.alone()
             ended = [await _expire(act, glass.id) for glass in await act.tx.break_glass.over(act.at)]
+            # First, so that none of them is among those whose time has come.
+            passed = [await _pass_over(act, each) for each in passed_over(await act.tx.policy_versions.schedule())]
             due = await act.tx.policy_versions.due(act.at)
             for version in due:
                 await self._bring_into_force(act, version)
         await self.refresh()
-        return len(due) + len(ended)
+        return len(due) + len(passed) + len(ended)
 
     async def _bring_into_force(self, act: Act, version: PolicyVersion) -> None:
         found = self._office.rulebook.authorizer(version)
@@ -105,10 +117,16 @@ class PolicyService:
             raise Unavailable(f"version {version.number} of the policies cannot be loaded by this release: {found}.")
         await act.tx.policy_versions.keep_files(found.files)
         decision = await _published(act, found, version.number)
+        replaced = await self._replaced(act, decision)
+        await act.tx.policy_versions.step(version.took_effect(act.at, replaces=replaced), decision)
+
+    async def _replaced(self, act: Act, decision: UUID) -> int | None:
+        """Take what is on record as in force out of force; its number."""
         former = await act.tx.policy_versions.effective()
-        if former is not None:
-            await act.tx.policy_versions.step(former.superseded(act.at), decision)
-        await act.tx.policy_versions.step(version.took_effect(act.at), decision)
+        if former is None:
+            return None
+        await act.tx.policy_versions.step(former.superseded(act.at), decision)
+        return former.number
 
     async def key_in_use(self, caller: Caller, kid: str, use: str) -> bool:
         """Record that a signing key came into use, unless that is on record; tell whether it is new."""
@@ -157,6 +175,15 @@ async def _published(act: Act, authz: Authorizer, number: int | None) -> UUID:
 async def _is_published(act: Act, policy_set: str) -> bool:
     latest = await act.tx.audit.page(before=NEWEST, matching=DecisionFilter(kind="policy.published"), first=1)
     return bool(latest.items) and latest.items[0].subject_id == policy_set
+
+
+async def _pass_over(act: Act, scheduled: Scheduled) -> UUID:
+    version = (await act.tx.policy_versions.get(scheduled.number, lock=True)).passed_over(act.at)
+    details: dict[str, Json] = {"policy_set": version.policy_set, "replaces": version.replaces}
+    decision = await act.record("policy.passed_over", "policy", version.number, details)
+    await act.tx.policy_versions.step(version, decision)
+    log.warning("an approved version of the policies is passed over", version=version.number, replaces=version.replaces)
+    return decision
 
 
 async def _expire(act: Act, glass: UUID) -> UUID:

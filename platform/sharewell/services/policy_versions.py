@@ -21,13 +21,14 @@ from sharewell.domain.policy_versions import (
     VersionState,
     Weight,
     changed_files,
+    check_undoes_none,
     in_force,
     state_after,
 )
 from sharewell.domain.principals import Caller
 from sharewell.domain.remarks import Remark
 from sharewell.domain.simulation import Counts, Simulation
-from sharewell.services.act import Act, Done
+from sharewell.services.act import Act, Done, given_before
 from sharewell.services.ids import new_salt
 from sharewell.services.office import Office
 from sharewell.services.policies import PolicyService
@@ -98,12 +99,15 @@ class PolicyVersionService:
         """
         await self._office.permit(caller, Action.DRAFT_POLICY, await self._target(number))
         async with self._office.database.transaction(read_only=True) as tx:
+            # A wish is claimed once its work is done, which takes long; so it is looked up before.
+            if wish is not None and (given := await tx.answered.find(caller.principal, wish)) is not None:
+                return await _told_again(tx, given_before(given, PolicyVersion))
             version = await tx.policy_versions.get(number)
             version.check_simulates()
             files = await own_files(tx, version)
         complete = {**files, SCHEMA: self._office.rulebook.own.files[SCHEMA]}
         end = self._office.now() if until is None else until
-        found = await self._simulations.simulate(caller, complete, since=since, until=end)
+        found = await self._simulations.simulate_to_keep(caller, complete.items(), since=since, until=end)
         async with self._office.act(caller, Action.DRAFT_POLICY, await self._target(number), wish) as act:
             if act.repeated:
                 return await _again(act)
@@ -118,7 +122,10 @@ class PolicyVersionService:
         self, caller: Caller, number: int, *, policy_set: str, effective_from: datetime | None,
         wish: Wish | None = None,
     ) -> Done[PolicyVersion]:  # fmt: skip
-        """Let the version whose files are `policy_set` come into force, by default now. For a second person."""
+        """Let the version whose files are `policy_set` come into force, by default now. For a second person.
+
+        Raises `Conflict` also where one that is approved for later could then not come into force.
+        """
         async with self._office.act(caller, Action.APPROVE_POLICY, await self._target(number), wish) as act:
             if act.repeated:
                 return await _again(act)
@@ -131,6 +138,8 @@ class PolicyVersionService:
                 by=caller.principal, person=await person_of(act), policy_set=policy_set, effective_from=start,
                 at=act.at, replaces=await self._replaced(act.tx, start), lines=await _lines(act, before.author),
             )  # fmt: skip
+            schedule = await act.tx.policy_versions.schedule()
+            check_undoes_none(schedule, [*schedule, version.scheduled()])
             said: dict[str, Json] = {"effective_from": start.isoformat(), "author": version.author}
             decision = await act.record("policy.approved", "policy", number, _told(version) | said)
             done = await _changed(act, version, decision)
@@ -138,7 +147,7 @@ class PolicyVersionService:
         return done
 
     async def withdraw(self, caller: Caller, number: int, wish: Wish | None = None) -> Done[PolicyVersion]:
-        """Take a version back whose time has not come."""
+        """Take a version back whose time has not come, and that no approved one is to take the place of."""
         async with self._office.act(caller, Action.WITHDRAW_POLICY, await self._target(number), wish) as act:
             if act.repeated:
                 return await _again(act)
@@ -146,6 +155,8 @@ class PolicyVersionService:
             before = await act.tx.policy_versions.get(number, lock=True)
             act.check_as_read(before.changed_by)
             version = before.withdrawn(act.at)
+            schedule = await act.tx.policy_versions.schedule()
+            check_undoes_none(schedule, [each for each in schedule if each.until or each.number != number])
             decision = await act.record("policy.withdrawn", "policy", number, _told(version))
             done = await _changed(act, version, decision)
         await self._policies.refresh()
@@ -300,8 +311,11 @@ async def _done(act: Act, version: PolicyVersion, decision: UUID) -> Done[Policy
 
 
 async def _again(act: Act) -> Done[PolicyVersion]:
-    given: Done[PolicyVersion] = act.again(PolicyVersion)
-    now = await act.tx.policy_versions.get(given.subject.number)
+    return await _told_again(act.tx, act.again(PolicyVersion))
+
+
+async def _told_again(tx: Transaction, given: Done[PolicyVersion]) -> Done[PolicyVersion]:
+    now = await tx.policy_versions.get(given.subject.number)
     return replace(given, subject=replace(given.subject, why=now.why))
 
 

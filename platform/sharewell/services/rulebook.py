@@ -13,7 +13,7 @@ from typing import Final
 
 from sharewell.authz import SCHEMA, Authorizer, PolicyError
 from sharewell.domain.errors import Unavailable
-from sharewell.domain.policy_versions import PolicyVersion, Scheduled, VersionOrigin, in_force
+from sharewell.domain.policy_versions import PolicyVersion, Scheduled, VersionOrigin, in_force, passed_over
 
 STALE_SECONDS: Final = 30.0  #: after which a process that follows the schedule no longer relies on what it knew
 
@@ -49,8 +49,8 @@ class Rulebook:
         return None if found is None else found.number
 
     def has_due(self, now: datetime) -> bool:
-        """Whether something came into force, or ended by itself, that is not on record yet."""
-        return any(each.is_due(now) for each in self._schedule)
+        """Whether something came into force, ended by itself, or cannot come into force, and that is not on record."""
+        return any(each.is_due(now) for each in self._schedule) or bool(passed_over(self._schedule))
 
     def fault(self, now: datetime) -> str | None:
         """Why this process judges nothing at `now`; None where it does."""

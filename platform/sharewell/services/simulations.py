@@ -1,8 +1,13 @@
-"""Try a draft of the policies on the decisions of the past, before it can bite. Each trial is on record."""
+"""Try a draft of the policies on the decisions of the past, before it can bite. Each trial is on record.
+
+Counts, by institution and act too, are for whoever may try a draft; single decisions are named only to whoever may read
+them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import product
@@ -18,10 +23,12 @@ from sharewell.domain.audit import ALLOWED, format_time, parse_entry
 from sharewell.domain.clients import Purpose
 from sharewell.domain.errors import Invalid
 from sharewell.domain.inquiry import ASKED, Inquiry
-from sharewell.domain.policy import MANY, Action, Target, read_policy_set_list
+from sharewell.domain.policy import MANY, Action, Target, policy_set_hash, read_policy_set_list
+from sharewell.domain.policy_versions import draft_files
 from sharewell.domain.principals import Caller
 from sharewell.domain.simulation import Changed, Simulation, Tally, Unplayed, Verdict, key_of, same_question
 from sharewell.domain.terms import Terms
+from sharewell.services.audit import reading
 from sharewell.services.office import Office
 from sharewell.store.paging import Page
 from sharewell.store.simulations import SimulationRepository
@@ -29,8 +36,12 @@ from sharewell.store.simulations import SimulationRepository
 MOST_DECISIONS: Final = 250_000  #: of one window
 MOST_LISTED: Final = 100  #: changed decisions that come with the counts
 AT_ONCE: Final = 1_000  #: decisions read at a time
+IN_A_ROW: Final = 50  #: decisions asked again before others have their turn
+LONGEST_TOLD: Final = 2_000  #: characters of what is wrong with a draft
 MOST_KEPT: Final = 100_000  #: questions remembered at a time
 START: Final = UUID(int=0)
+
+Files = Iterable[tuple[str, bytes]]  #: of a whole draft, schema included: name and bytes
 #: What an entry tells of the thing asked about, but for its id and to whom it is shown.
 _OF_TARGET: Final = ("owner", "giver", "receiver", "author", "region", "giver_region", "receiver_region")
 
@@ -42,58 +53,90 @@ class SimulationService:
         self._office = office
 
     async def simulate(
-        self, caller: Caller, files: Mapping[str, bytes], *, since: datetime, until: datetime
+        self, caller: Caller, files: Files, *, since: datetime, until: datetime
     ) -> Simulation:
         """Ask the draft what was asked in the window, `until` excluded, and count what comes out otherwise.
 
-        `files`: the whole set by name, schema included. Raises `Invalid` for a draft that cannot be used, and for a
-        window that is empty or holds more than `MOST_DECISIONS`.
+        Of what does, the first that the caller may read are named. Raises `Invalid` for a draft that cannot be used,
+        and for a window that is empty or holds more than `MOST_DECISIONS`.
         """
-        draft = read_draft(files)
-        decision = await self._recorded(caller, draft, since, until)
-        replay, tally, listed, more = Replay(draft, self._office), Tally(), list[Changed](), False
+        readable = Readable(self._office, caller)
+        found = await self._simulated(caller, files, since, until, readable)
+        return replace(found, changed=tuple(await readable.on_record(found.changed)))
+
+    async def simulate_to_keep(
+        self, caller: Caller, files: Files, *, since: datetime, until: datetime
+    ) -> Simulation:
+        """The same with the first of all that comes out otherwise, which is kept and told to nobody as it is."""
+        return await self._simulated(caller, files, since, until, None)
+
+    async def changes(
+        self, caller: Caller, files: Files, *, since: datetime, until: datetime,
+        after: tuple[datetime, UUID] | None, first: int,
+    ) -> Page[Changed]:  # fmt: skip
+        """The decisions that come out otherwise and that the caller may read, in order of time, from behind `after` on.
+        """
+        draft, _ = await self._tried(caller, files, since, until)
+        replay, readable, found = Replay(draft, self._office), Readable(self._office, caller), list[Changed]()
+        async for entry, id, at in self._entries(max((since, START), after or (since, START)), until):  # noqa: A001
+            now = await replay.verdict(entry)
+            if isinstance(now, Verdict) and now.allowed != (entry["outcome"] == ALLOWED):
+                changed = _changed(entry, id, at, now)
+                if await readable.covers(changed):
+                    found.append(changed)
+                if len(found) > first:
+                    break
+        page = Page.of(found, first)
+        return replace(page, items=tuple(await readable.on_record(page.items)))
+
+    async def readable(self, caller: Caller, ids: list[UUID]) -> dict[UUID, bool]:
+        """Of decisions by id, those that the caller may read; their reading is on record."""
+        async with self._office.database.transaction(read_only=True) as tx:
+            rows = await SimulationRepository(tx.conn).headers(ids)
+        readable = Readable(self._office, caller)
+        return dict.fromkeys(await readable.seen({row["id"]: (row["kind"], row["institution"]) for row in rows}), True)
+
+    async def _simulated(
+        self, caller: Caller, files: Files, since: datetime, until: datetime, readable: Readable | None
+    ) -> Simulation:
+        draft, decision = await self._tried(caller, files, since, until)
+        replay, tally, listed, named = Replay(draft, self._office), Tally(), list[Changed](), 0
         async for entry, id, at in self._entries((since, START), until):  # noqa: A001
             now = await replay.verdict(entry)
             institution = entry["institution"]
             then = entry["outcome"] == ALLOWED
             tally.add(None if institution is None else UUID(institution), entry["action"], then, now)
             if isinstance(now, Verdict) and now.allowed != then:
-                more = len(listed) == MOST_LISTED
-                if not more:
-                    listed.append(_changed(entry, id, at, now))
+                changed = _changed(entry, id, at, now)
+                if readable is None or await readable.covers(changed):
+                    named += 1
+                    if len(listed) < MOST_LISTED:
+                        listed.append(changed)
         return Simulation(
             decision=decision, draft=draft.policy_set, since=since, until=until, tally=tally, changed=tuple(listed),
-            more_changed=more, questions=replay.questions,
+            more_changed=named > len(listed), questions=replay.questions,
+            withheld=tally.total.newly_allowed + tally.total.newly_denied - named,
         )  # fmt: skip
 
-    async def changes(
-        self, caller: Caller, files: Mapping[str, bytes], *, since: datetime, until: datetime,
-        after: tuple[datetime, UUID] | None, first: int,
-    ) -> Page[Changed]:  # fmt: skip
-        """The decisions that come out otherwise, in order of time, from behind the decision `after` on."""
-        draft = read_draft(files)
-        await self._recorded(caller, draft, since, until)
-        replay, found = Replay(draft, self._office), list[Changed]()
-        async for entry, id, at in self._entries(max((since, START), after or (since, START)), until):  # noqa: A001
-            now = await replay.verdict(entry)
-            if isinstance(now, Verdict) and now.allowed != (entry["outcome"] == ALLOWED):
-                found.append(_changed(entry, id, at, now))
-                if len(found) > first:
-                    break
-        return Page.of(found, first)
+    async def _tried(
+        self, caller: Caller, files: Files, since: datetime, until: datetime
+    ) -> tuple[Authorizer, UUID]:
+        """The draft, once it is on record who tries which on which window; and the entry's own decision.
 
-    async def _recorded(self, caller: Caller, draft: Authorizer, since: datetime, until: datetime) -> UUID:
-        """Put on record who tries which draft on which window; the entry's own decision."""
-        if checks.moment(since, "since") >= checks.moment(until, "until"):
-            raise Invalid("the window must begin before it ends.", field="until")
+        Reading a draft is dear, so the policies are asked before that, and it is read beside what else is going on.
+        """
         async with self._office.act(caller, Action.SIMULATE_POLICY, Target(kind="policy", id=MANY)) as act:
+            named = draft_files(files)
+            if checks.moment(since, "since") >= checks.moment(until, "until"):
+                raise Invalid("the window must begin before it ends.", field="until")
             held = await SimulationRepository(act.tx.conn).count(since, until, MOST_DECISIONS + 1)
             if held > MOST_DECISIONS:
                 raise Invalid(
                     f"the window holds more than {MOST_DECISIONS} decisions; take a shorter one.", field="since"
                 )
             window = {"since": format_time(since), "until": format_time(until)}
-            return await act.record("policy.simulated", "policy", draft.policy_set, window)
+            decision = await act.record("policy.simulated", "policy", policy_set_hash(named), window)
+        return await asyncio.to_thread(read_draft, named), decision
 
     async def _entries(
         self, after: tuple[datetime, UUID], until: datetime
@@ -102,13 +145,46 @@ class SimulationService:
         while True:
             async with self._office.database.transaction(read_only=True) as tx:
                 rows = await SimulationRepository(tx.conn).page(after, until, AT_ONCE)
-            for row in rows:
+            for number, row in enumerate(rows, 1):
+                if number % IN_A_ROW == 0:
+                    await asyncio.sleep(0)
                 entry = orjson.loads(row["body"])
                 entry["body"] = row["body"]
                 yield entry, row["id"], row["at"]
             if len(rows) < AT_ONCE:
                 return
             after = rows[-1]["at"], rows[-1]["id"]
+
+
+class Readable:
+    """Which decisions somebody may read: as a list shows them, by whose they are and whether they are about access."""
+
+    def __init__(self, office: Office, caller: Caller) -> None:
+        self._office, self._caller = office, caller
+        self._known: dict[tuple[Action, Target], bool] = {}
+
+    async def covers(self, changed: Changed) -> bool:
+        """What the policies say; nothing is named on the strength of it alone, see `on_record`."""
+        key = reading(changed.kind), Target.list("decision", owner=changed.institution)
+        if key not in self._known:
+            placed = await self._office.placed_for(self._caller, [key[1]])
+            self._known[key] = self._office.may(self._caller, key[0], placed[key[1]])
+        return self._known[key]
+
+    async def on_record(self, found: Sequence[Changed]) -> list[Changed]:
+        """Those of them that may be named, once that is on record."""
+        seen = await self.seen({each.id: (each.kind, each.institution) for each in found})
+        return [each for each in found if each.id in seen]
+
+    async def seen(self, decisions: Mapping[UUID, tuple[str, UUID | None]]) -> set[UUID]:
+        """Of decisions by id, with kind and institution, those that may be named, once that is on record."""
+        found: set[UUID] = set()
+        for action in (Action.READ_AUDIT, Action.READ_ACCESS_AUDIT):
+            found |= await self._office.seen(self._caller, action, {
+                id: Target.list("decision", owner=institution)
+                for id, (kind, institution) in decisions.items() if reading(kind) is action  # noqa: A001
+            })  # fmt: skip
+        return found
 
 
 class Questions:
@@ -214,7 +290,11 @@ def read_draft(files: Mapping[str, bytes]) -> Authorizer:
     try:
         return Authorizer.load(files)
     except (PolicyError, UnicodeDecodeError) as why:
-        raise Invalid(f"the draft cannot be used: {why}.", field="files") from None
+        raise Invalid(f"the draft cannot be used: {_cut(str(why))}.", field="files") from None
+
+
+def _cut(said: str) -> str:
+    return said if len(said) <= LONGEST_TOLD else f"{said[:LONGEST_TOLD]} ..."
 
 
 async def set_of_then(office: Office, policy_set: str) -> Authorizer | None:
@@ -225,7 +305,7 @@ async def set_of_then(office: Office, policy_set: str) -> Authorizer | None:
         kept = await policy_files(tx.conn, [policy_set])
     try:
         named = read_policy_set_list(kept[policy_set])
-        return Authorizer.load({name: kept[sha256] for name, sha256 in named.items()})
+        return await asyncio.to_thread(Authorizer.load, {name: kept[sha256] for name, sha256 in named.items()})
     except (KeyError, PolicyError, ValueError):
         return None
 
@@ -240,6 +320,7 @@ def _tokens(inquiry: Inquiry) -> Iterator[Inquiry]:
 def _changed(entry: Mapping[str, Any], id: UUID, at: datetime, now: Verdict) -> Changed:  # noqa: A002
     institution = entry["institution"]
     return Changed(
-        id=id, at=at, actor=entry["actor"], institution=None if institution is None else UUID(institution),
-        action=entry["action"], then=Verdict(entry["outcome"] == ALLOWED, tuple(entry["policies"])), now=now,
+        id=id, at=at, kind=entry["kind"], actor=entry["actor"],
+        institution=None if institution is None else UUID(institution), action=entry["action"],
+        then=Verdict(entry["outcome"] == ALLOWED, tuple(entry["policies"])), now=now,
     )  # fmt: skip

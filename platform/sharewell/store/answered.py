@@ -61,10 +61,16 @@ class AnsweredRepository:
         )
         if ours:
             return None, standing
-        operation, input_sha256, answer = await self._conn.fetchrow(ANSWER, principal, wish.key)  # type: ignore[misc]
-        if (operation, input_sha256) != (wish.operation, wish.input_sha256):
+        return await self.find(principal, wish), standing
+
+    async def find(self, principal: str, wish: Wish) -> Any | None:
+        """The answer given before, claiming nothing; None where there is none. Raises as `claim`."""
+        row = await self._conn.fetchrow(ANSWER, principal, wish.key)
+        if row is None:
+            return None
+        if (row["operation"], row["input_sha256"]) != (wish.operation, wish.input_sha256):
             raise IdempotencyConflict(field="idempotencyKey")
-        return orjson.loads(answer), standing
+        return orjson.loads(row["answer"])
 
     async def keep(self, principal: str, wish: Wish, answer: Any) -> None:
         """Remember `answer`, nouns and all, for the next time the key comes."""

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from sharewell.domain.break_glass import Somebody
 from sharewell.domain.errors import NotFound
 from sharewell.domain.policy import policy_set_list, read_policy_set_list
 from sharewell.domain.policy_versions import (
@@ -28,19 +29,19 @@ if TYPE_CHECKING:
 
 _STORED = """number, origin, state, author, author_person, base, returns_to, policy_set, findings, drafted_at,
   edited_at, simulated_at, simulation, approved_by, approved_person, approved_at, effective_from, effective_at,
-  ended_at, decision_id, changed_by"""
+  ended_at, decision_id, changed_by, replaces"""
 _COLUMNS = f"{_STORED}, (select r.body from sharewell.remark r where r.decision_id = v.decision_id) as why"
 #: Writes of versions come one after the other: each looks at what the others scheduled.
 ALONE = "select pg_advisory_xact_lock(hashtextextended('policy versions', 0))"
 ADD = f"""
 insert into sharewell.policy_version ({_STORED})
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
 """
 UPDATE = """
 update sharewell.policy_version
    set state = $2, policy_set = $3, findings = $4, edited_at = $5, simulated_at = $6, simulation = $7, approved_by = $8,
        approved_person = $9, approved_at = $10, effective_from = $11, effective_at = $12, ended_at = $13,
-       changed_by = $14
+       changed_by = $14, replaces = $15
  where number = $1
 """
 #: What the platform itself does at a version's time; more a worker has no right to.
@@ -65,14 +66,17 @@ select {_COLUMNS} from sharewell.policy_version v where state = 'approved' and e
 """
 #: Read by every process each second: all there is to know of what is and will be in force.
 SCHEDULE = """
-select number, origin = 'shipped' as shipped, policy_set, effective_from as since, null::timestamptz as until,
+select number, origin = 'shipped' as shipped, policy_set, replaces, effective_from as since, null::timestamptz as until,
        state = 'effective' as recorded
   from sharewell.policy_version where state in ('approved', 'effective')
 union all
-select v.number, false, v.policy_set, g.broken_at, g.until, true
+select v.number, false, v.policy_set, null, g.broken_at, g.until, true
   from sharewell.break_glass g join sharewell.policy_version v on v.number = g.version where g.ended_at is null
 """
-APPROVED_SINCE = "select exists (select from sharewell.policy_version where approved_at > $1)"
+APPROVALS = """
+select approved_by as client, approved_person as person from sharewell.policy_version
+ where approved_at > $1 and state <> 'withdrawn'
+"""
 STEPS = """
 select s.version, s.state, s.at, d.actor as client, s.decision_id
   from sharewell.policy_step s join audit.decision d on d.id = s.decision_id
@@ -112,6 +116,7 @@ class PolicyVersionRepository:
             ADD, v.number, v.origin, v.state, v.author, v.author_person, v.base, v.returns_to, v.policy_set,
             _written(v), v.drafted_at, v.edited_at, v.simulated_at, _json(v.simulation), v.approved_by,
             v.approved_person, v.approved_at, v.effective_from, v.effective_at, v.ended_at, v.decision, v.changed_by,
+            v.replaces,
         )  # fmt: skip
 
     async def update(self, version: PolicyVersion, decision: UUID) -> None:
@@ -119,10 +124,11 @@ class PolicyVersionRepository:
         await self._conn.execute(
             UPDATE, v.number, v.state, v.policy_set, _written(v), v.edited_at, v.simulated_at, _json(v.simulation),
             v.approved_by, v.approved_person, v.approved_at, v.effective_from, v.effective_at, v.ended_at, decision,
+            v.replaces,
         )  # fmt: skip
 
     async def step(self, version: PolicyVersion, decision: UUID) -> None:
-        """Store that it came into force, or out of it."""
+        """Store that it came into force, out of it, or was passed over."""
         v = version
         await self._conn.execute(STEP, v.number, v.state, v.effective_at, v.ended_at, decision)
 
@@ -160,9 +166,9 @@ class PolicyVersionRepository:
     async def schedule(self) -> tuple[Scheduled, ...]:
         return tuple(Scheduled(**row) for row in await self._conn.fetch(SCHEDULE))
 
-    async def approved_since(self, at: datetime) -> bool:
-        """Whether a second person approved some version after `at`."""
-        return bool(await self._conn.fetchval(APPROVED_SINCE, at))
+    async def approvals(self, since: datetime) -> list[Somebody]:
+        """Who approved versions after `since`, but for those that were withdrawn."""
+        return [Somebody(**row) for row in await self._conn.fetch(APPROVALS, since)]
 
     async def steps(self, numbers: list[int]) -> list[PolicyStep]:
         return [_step(row) for row in await self._conn.fetch(STEPS, numbers)]

@@ -19,6 +19,10 @@ select d.id, d.at, e.body from audit.decision d join audit.entry e using (staged
 """
 
 
+#: Whose decisions those with these ids are, and of which kind.
+HEADERS = "select id, kind, institution from audit.decision where id = any ($1::uuid[])"
+
+
 class SimulationRepository:
     """What was decided, to be decided anew."""
 
@@ -33,3 +37,7 @@ class SimulationRepository:
     async def page(self, after: tuple[datetime, UUID], until: datetime, first: int) -> list[asyncpg.Record]:
         """Id, time and entry of those that follow `after`, in order of time."""
         return await self._conn.fetch(REPLAY, *after, until, first)
+
+    async def headers(self, ids: list[UUID]) -> list[asyncpg.Record]:
+        """Id, kind and institution of decisions."""
+        return await self._conn.fetch(HEADERS, ids)

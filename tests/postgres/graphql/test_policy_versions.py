@@ -24,6 +24,7 @@ from sharewell.domain.principals import Caller, Role
 from sharewell.gateway.health import Health
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.database import Database
+from sharewell.store.policy_versions import PolicyVersionRepository
 from sharewell.store.pools import open_pool
 from sharewell.vetting import findings
 from sharewell.wiring import Services, build_services, migrations, operator
@@ -41,6 +42,12 @@ permit (
   resource
 );
 """
+CLOSED = """
+@id("no-reports-on-trial")
+@sentence("Nobody reports anything while this is tried.")
+forbid (principal, action == Sharewell::Action::"reportCapacity", resource);
+"""
+WORDY = EXTRA.replace("planners-report-capacity", "planners-report-it-all")
 NARROW = """
 @id("planner-opens-requests")
 @sentence("The planner of the night opens requests for any institution.")
@@ -161,6 +168,39 @@ async def test_a_simulation_says_what_would_come_out_otherwise_and_is_kept_with_
     assert kept["policyVersion"] == {"state": "SIMULATED", "simulation": said}
 
 
+async def test_what_is_kept_of_a_simulation_names_decisions_to_whoever_may_read_them(office: Api) -> None:
+    await office.institution("north")
+    await office.report("north", staffed=20, occupied=5)
+    version = await drafted(office, CLOSED)
+    told = await simulated(office, version)
+    assert (told["changed"], told["withheld"], told["total"]["newly_denied"]) == ([], 1, 1)
+    asked = "query ($number: Int!) { policyVersion(number: $number) { simulation } }"
+    listed = "{ policyVersions(first: 5) { nodes { simulation } } }"
+    for who, actions in (("regulator", ["reportCapacity"]), ("admin", [])):
+        found = (await office.ask(who, asked, number=version["number"]))["policyVersion"]["simulation"]
+        assert [each["action"] for each in found["changed"]] == actions
+        assert found["withheld"] == 1 - len(actions)
+        assert [each["newly_denied"] for each in found["by"] if each["action"] == "reportCapacity"] == [1]
+        page = (await office.ask(who, listed))["policyVersions"]["nodes"]
+        assert [node["simulation"] for node in page] == [found, None]
+
+
+async def test_a_simulation_that_is_wished_for_again_is_not_made_again_and_gets_the_first_answer(office: Api) -> None:
+    version = await drafted(office)
+    asked = {"version": version["number"], "since": text(office.at - timedelta(days=7)), "idempotencyKey": "same"}
+    answer = "version { state simulation changedById } decision { id }"
+    first = await office.done("author", "simulatePolicies", answer, **asked)
+    assert await office.done("author", "simulatePolicies", answer, **asked) == first
+    await approved(office, version)
+    assert await office.done("author", "simulatePolicies", answer, **asked) == first
+    found = await office.ask("regulator", """{
+      tried: decisions(kind: "policy.simulated") { nodes { id } }
+      kept: decisions(kind: "policy.version_simulated") { nodes { id } } }""")  # fmt: skip
+    assert [len(found[name]["nodes"]) for name in ("tried", "kept")] == [1, 1]
+    other = await office.do("author", "simulatePolicies", **(asked | {"since": text(office.at - timedelta(days=1))}))
+    assert other.refusal == ("CONFLICT", "IdempotencyConflict", "input.idempotencyKey")
+
+
 async def test_decisions_pin_the_hash_of_the_policies_that_were_in_force_then(office: Api) -> None:
     before = await office.done("admin", "defineResource", code="a.line", kind="PLACE", name="A", unit="1")
     await in_force(office)
@@ -204,7 +244,8 @@ async def test_the_database_refuses_an_author_as_approver_whatever_the_program_s
 
     def gullible(self: PolicyVersion, **said: Any) -> PolicyVersion:
         return replace(self, state=VersionState.APPROVED, approved_by=said["by"], approved_person=said["person"],
-                       approved_at=said["at"], effective_from=said["effective_from"])  # fmt: skip
+                       approved_at=said["at"], effective_from=said["effective_from"],
+                       replaces=said["replaces"])  # fmt: skip
 
     monkeypatch.setattr(PolicyVersion, "approved", gullible)
     monkeypatch.setattr("sharewell.services.policy_versions.PolicyVersionService._target", _nobodys)
@@ -539,6 +580,142 @@ async def test_only_admins_change_policies_and_only_they_and_regulators_read_dra
     assert ("errors" in listed.body) is (who != "regulator")
 
 
+# --- in whose place ------------------------------------------------------------------------------------------------
+
+
+async def coming(api: Api, policies: str, hours: int, **more: Any) -> dict[str, Any]:
+    """A version that is approved for some hours ahead."""
+    version = await drafted(api, policies, **more)
+    await simulated(api, version)
+    await approved(api, version, effectiveFrom=text(api.at + timedelta(hours=hours)))
+    return version
+
+
+async def states(api: Api) -> dict[int, str]:
+    found = await api.ask("admin", "{ policyVersions { nodes { number state } } }")
+    return {node["number"]: node["state"] for node in found["policyVersions"]["nodes"]}
+
+
+def judges_by(services: Services, policy: str) -> bool:
+    return policy in services.office.authz.policies
+
+
+async def test_no_version_is_approved_whose_place_a_later_one_is_to_take(office: Api) -> None:
+    later = await coming(office, EXTRA, 2)
+    sooner = await drafted(office, NARROW)
+    await simulated(office, sooner)
+    asked = {"version": sooner["number"], "sha256": sooner["sha256"],
+             "effectiveFrom": text(office.at + timedelta(hours=1))}  # fmt: skip
+    refused = await office.do("second", "approvePolicies", **asked)
+    assert refused.refusal == ("CONFLICT", "Conflict", "input.version")
+    assert "withdraw version 2 first" in refused.error["message"]
+    await office.done("second", "withdrawPolicyVersion", version=later["number"])
+    assert (await office.done("second", "approvePolicies", VERSION, **asked))["version"]["state"] == "APPROVED"
+
+
+async def test_a_version_is_not_withdrawn_while_an_approved_one_stands_on_it(office: Api) -> None:
+    two = await coming(office, EXTRA, 1)
+    three = await coming(office, NARROW, 2, files=[file("narrow.cedar", NARROW)], base=2)
+    refused = await office.do("second", "withdrawPolicyVersion", version=two["number"])
+    assert (refused.refusal[0], "withdraw version 3 first" in refused.error["message"]) == ("CONFLICT", True)
+    for version in (three, two):
+        await office.done("second", "withdrawPolicyVersion", version=version["number"])
+    office.at += timedelta(hours=3)
+    await office.people.policies.catch_up(operator())
+    assert await states(office) == {1: "EFFECTIVE", 2: "WITHDRAWN", 3: "WITHDRAWN"}
+
+
+async def test_versions_that_stand_on_each_other_come_into_force_one_after_the_other(office: Api) -> None:
+    await coming(office, EXTRA, 1)
+    await coming(office, NARROW, 2, files=[file("narrow.cedar", NARROW)], base=2)
+    office.at += timedelta(hours=2)
+    assert judges_by(office.people, "planner-opens-requests")  # both at once, where nobody looked in between
+    assert await office.people.policies.catch_up(operator()) == 2
+    assert await states(office) == {1: "SUPERSEDED", 2: "SUPERSEDED", 3: "EFFECTIVE"}
+    assert judges_by(office.people, "planners-report-capacity")
+
+
+async def test_what_was_approved_over_one_release_does_not_undo_the_next_and_that_is_said(
+    office: Api, replica: Services
+) -> None:
+    await coming(office, EXTRA, 2)
+    await coming(office, WORDY, 3, base=2)
+    replica.office.rulebook.own = Authorizer.load(shipped_policies() | {"next.cedar": NARROW.encode()})
+    assert await replica.policies.publish(operator())
+    assert await states(office) == {1: "SUPERSEDED", 2: "PASSED_OVER", 3: "PASSED_OVER", 4: "EFFECTIVE"}
+    office.at += timedelta(hours=4)
+    for process in (replica, office.people):
+        await process.policies.catch_up(operator())
+        assert not await may_report(process, office)
+    assert judges_by(replica, "planner-opens-requests")
+    found = await office.ask("regulator", """{ decisions(kind: "policy.passed_over") { nodes { subjectId actor } }
+      policyVersion(number: 2) { replaces steps { state } } }""")  # fmt: skip
+    assert {node["subjectId"] for node in found["decisions"]["nodes"]} == {"2", "3"}
+    assert found["policyVersion"]["replaces"] == 1
+    assert [step["state"] for step in found["policyVersion"]["steps"]][-2:] == ["APPROVED", "PASSED_OVER"]
+
+
+async def test_no_process_judges_by_what_is_passed_over_before_that_is_on_record(
+    office: Api, owner: Connection
+) -> None:
+    """As a release of before left it: two versions approved over one, the sooner of them last."""
+    await coming(office, EXTRA, 2)
+    await owner.execute("""
+      alter table sharewell.policy_version disable trigger user;
+      update sharewell.policy_version set effective_from = effective_from - interval '90 minutes' where number = 2
+    """)
+    await coming(office, NARROW, 1, files=[file("narrow.cedar", NARROW)], base=2)
+    await owner.execute("""
+      update sharewell.policy_version set effective_from = effective_from + interval '90 minutes' where number = 2;
+      update sharewell.policy_version set replaces = 1 where number = 3;
+      alter table sharewell.policy_version enable always trigger life, enable always trigger keep_step
+    """)
+    await office.people.policies.refresh()
+    office.at += timedelta(hours=3)
+    assert judges_by(office.people, "planner-opens-requests")
+    assert await office.people.policies.catch_up(operator()) == 2
+    assert await states(office) == {1: "SUPERSEDED", 2: "PASSED_OVER", 3: "EFFECTIVE"}
+
+
+async def test_an_approval_by_the_release_before_which_knows_of_no_places_has_its_place(
+    office: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its programs may still run, or be started again, over the tables of this one."""
+    update = PolicyVersionRepository.update
+
+    async def without(self: Any, version: Any, decision: Any) -> None:
+        await update(self, replace(version, replaces=None), decision)
+
+    monkeypatch.setattr(PolicyVersionRepository, "update", without)
+    await coming(office, EXTRA, 1)
+    found = await office.ask("admin", "{ policyVersion(number: 2) { state replaces } }")
+    assert found["policyVersion"] == {"state": "APPROVED", "replaces": 1}
+    office.at += timedelta(hours=1)
+    await office.people.policies.catch_up(operator())
+    assert await may_report(office.people, office)
+
+
+async def test_the_database_brings_no_version_into_force_in_another_ones_place(
+    office: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await coming(office, EXTRA, 1)
+    monkeypatch.setattr("sharewell.services.policies.PolicyService._replaced", _nothing)
+    monkeypatch.setattr("sharewell.domain.policy_versions.PolicyVersion.took_effect", _gullibly)
+    office.at += timedelta(hours=1)
+    with pytest.raises(Conflict, match="approved to replace"):
+        await office.people.policies.catch_up(operator())
+
+
+async def _nothing(*_: object) -> None:
+    """No version is superseded."""
+
+
+def _gullibly(self: Any, at: Any, **_: object) -> Any:
+    from sharewell.domain.policy_versions import VersionState  # noqa: PLC0415
+
+    return replace(self, state=VersionState.EFFECTIVE, effective_at=at)
+
+
 # --- the glass -----------------------------------------------------------------------------------------------------
 
 
@@ -624,6 +801,54 @@ async def test_the_database_refuses_a_second_glass_of_the_same_caller_and_a_long
       select gen_random_uuid(), version, reason, now(), now() + interval '1 h',"""
     with pytest.raises(asyncpg.PostgresError, match="does not break the next"):
         await owner.execute(f"{again} client, person, null, null, decision_id, null from sharewell.break_glass")
+
+
+async def test_the_approval_of_an_admin_of_the_breakers_making_is_no_second_word(
+    office: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await admin_by(office, "second", "puppet")
+    waiting = await drafted(office)
+    await simulated(office, waiting)
+    narrow = await drafted(office, NARROW, "second")
+    glass = (await broken(office, narrow["number"], "second")).data["breakGlass"]["glass"]
+    await office.done("second", "endBreakGlass", glass=glass["id"])
+    office.at += timedelta(hours=1)
+    await approved(office, waiting, "puppet", effectiveFrom=text(office.at + timedelta(days=80)))
+    assert (await broken(office, narrow["number"], "second")).refusal[0] == "CONFLICT"
+    monkeypatch.setattr("sharewell.services.break_glass.others_word", lambda *_, **__: True)
+    refused = await broken(office, narrow["number"], "second")
+    assert (refused.refusal[0], "nor does anybody of their line" in refused.error["message"]) == ("CONFLICT", True)
+
+
+async def test_the_breakers_own_approval_and_a_withdrawn_one_are_no_second_word(
+    office: Api, owner: Connection
+) -> None:
+    waiting = await drafted(office)  # by the author, who is not the one to break the glass
+    await simulated(office, waiting)
+    narrow = await drafted(office, NARROW, "second")
+    glass = (await broken(office, narrow["number"], "second")).data["breakGlass"]["glass"]
+    await office.done("second", "endBreakGlass", glass=glass["id"])
+    office.at += timedelta(hours=1)
+    soon = text(office.at + timedelta(days=80))
+    await approved(office, waiting, "second", effectiveFrom=soon)
+    assert (await broken(office, narrow["number"], "second")).refusal[0] == "CONFLICT"
+    again = """insert into sharewell.break_glass
+      select gen_random_uuid(), version, reason, now(), now() + interval '1 h', client, person, null, null,
+             decision_id, null from sharewell.break_glass"""
+    with pytest.raises(asyncpg.PostgresError, match="does not break the next"):
+        await owner.execute(again)
+    await office.done("second", "withdrawPolicyVersion", version=waiting["number"])
+    others = await drafted(office)
+    await simulated(office, others)
+    await approved(office, others, "admin", effectiveFrom=soon)
+    await office.done("second", "withdrawPolicyVersion", version=others["number"])
+    assert (await broken(office, narrow["number"], "second")).refusal[0] == "CONFLICT"
+    with pytest.raises(asyncpg.PostgresError, match="does not break the next"):
+        await owner.execute(again)
+    kept = await drafted(office)
+    await simulated(office, kept)
+    await approved(office, kept, "admin", effectiveFrom=soon)
+    assert (await broken(office, narrow["number"], "second")).data["breakGlass"]["glass"]["client"] == "second"
 
 
 # --- releases ------------------------------------------------------------------------------------------------------

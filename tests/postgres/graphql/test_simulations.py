@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import pytest
-from tests.postgres.graphql.conftest import NOON, Api, text
+from tests.postgres.graphql.conftest import EVERYTHING, NOON, Api, text
 
-from sharewell.authz import shipped_policies
+from sharewell.authz import Authorizer, shipped_policies
 from sharewell.domain.audit import Decision
+from sharewell.domain.errors import Forbidden
 from sharewell.domain.inquiry import ASKED
-from sharewell.services import simulations
+from sharewell.domain.policy import Action, Target
+from sharewell.domain.policy_versions import MOST_FILE_BYTES, MOST_FILES
+from sharewell.domain.principals import Caller, Role
+from sharewell.services import comparisons, simulations
 from sharewell.settings import DatabaseRole
 
 CLOSED = """
@@ -30,6 +38,11 @@ permit (
   resource
 );
 """
+NOTHING = """
+@id("nothing-at-all")
+@sentence("Nothing is permitted while this is tried.")
+forbid (principal, action, resource);
+"""
 PROVEN = """
 @id("everybody-proves-a-key")
 @sentence("Whoever publishes proves a key, while this is tried.")
@@ -39,7 +52,7 @@ WINDOW = {"since": text(NOON), "until": text(NOON + timedelta(days=1))}
 SIMULATE = """
 query ($files: [PolicyFileInput!]!, $since: DateTime!, $until: DateTime!) {
   policySimulation(files: $files, since: $since, until: $until) {
-    decisionId draft moreChanged questions
+    decisionId draft moreChanged withheld questions
     total { decisions unchanged newlyAllowed newlyDenied notReplayable }
     notReplayed { reason decisions }
     groups { institution { code } action counts { unchanged newlyAllowed newlyDenied } }
@@ -49,7 +62,7 @@ query ($files: [PolicyFileInput!]!, $since: DateTime!, $until: DateTime!) {
 CHANGES = """
 query ($files: [PolicyFileInput!]!, $since: DateTime!, $until: DateTime!, $after: String) {
   simulatedChanges(files: $files, since: $since, until: $until, first: 2, after: $after) {
-    nodes { id } pageInfo { hasNextPage endCursor }
+    nodes { id actor } pageInfo { hasNextPage endCursor }
   }
 }"""
 COMPARE = """
@@ -112,16 +125,62 @@ async def test_a_draft_tells_what_it_would_have_changed_for_whom(api: Api) -> No
 
 async def test_changed_decisions_are_paged_without_one_twice_or_left_out(api: Api) -> None:
     await lived(api)
-    files, after, seen = draft(CLOSED, WIDER), None, []
+    files = draft(CLOSED, WIDER)
     whole = [one["id"] for one in (await simulated(api, files))["changed"]]
+    assert [node["id"] for node in await changes(api, files)] == whole
+    assert len(whole) == 5
+
+
+async def changes(api: Api, files: list[dict[str, str]], who: str = "regulator") -> list[dict[str, Any]]:
+    """All of until now that come out otherwise, page by page; the readings are later."""
+    after, seen, window = None, list[dict[str, Any]](), WINDOW | {"until": text(api.at + timedelta(seconds=1))}
+    api.at += timedelta(seconds=2)
     while True:
-        page = (await api.ask("regulator", CHANGES, files=files, after=after, **WINDOW))["simulatedChanges"]
-        seen += [node["id"] for node in page["nodes"]]
+        page = (await api.ask(who, CHANGES, files=files, after=after, **window))["simulatedChanges"]
+        seen += page["nodes"]
         if not page["pageInfo"]["hasNextPage"]:
-            break
+            return seen
         after = page["pageInfo"]["endCursor"]
-    assert seen == whole
-    assert len(seen) == 5
+
+
+@pytest.mark.parametrize("who", ["admin", "auditor", "regulator"])
+async def test_single_decisions_are_named_to_whoever_may_read_them_and_counted_for_whoever_may_try_a_draft(
+    api: Api, who: str
+) -> None:
+    """As `decision(id)` would open each one that is named, and no other."""
+    await lived(api)
+    api.callers["auditor"] = Caller(
+        principal="auditor", roles=frozenset({Role.AUDITOR}), scopes=EVERYTHING, request_id="r-1"
+    )
+    files = draft(NOTHING)
+    every = await simulated(api, files)
+    found = await simulated(api, files, who)
+    named = {one["id"] for one in found["changed"]}
+    assert named <= {one["id"] for one in await changes(api, files, who)}
+    opened = "query ($id: UUID!) { decision(id: $id) { id } }"
+    for one in every["changed"]:
+        answer = await api.send(who, opened, {"id": one["id"]})
+        assert (answer.body.get("errors") is None) == (one["id"] in named), one["action"]
+    total = found["total"]
+    assert found["withheld"] == total["newlyAllowed"] + total["newlyDenied"] - len(found["changed"])
+    counted = {
+        ((group["institution"] or {}).get("code"), group["action"]): group["counts"]["newlyDenied"]
+        for group in found["groups"]
+    }  # fmt: skip
+    assert counted["north", "publishOffer"] == counted["south", "publishOffer"] == 1
+    assert (found["withheld"] > 0) == (who != "regulator")
+
+
+async def test_whose_decisions_are_named_finds_that_on_record(api: Api) -> None:
+    await lived(api)
+    named = await changes(api, draft(CLOSED))
+    found = await api.ask("regulator", """{ decisions(kind: "data.read", action: "readAudit", first: 50) {
+      nodes { id } } }""")  # fmt: skip
+    query = "query ($id: UUID!) { decision(id: $id) { institutionId details } }"
+    read = [(await api.ask("regulator", query, id=node["id"]))["decision"] for node in found["decisions"]["nodes"]]
+    told = [node for node in read if "ids" in node["details"]]
+    assert {node["institutionId"] for node in told} == {str(api.callers[who].institution) for who in ("north", "south")}
+    assert sorted(one for node in told for one in node["details"]["ids"]) == sorted(each["id"] for each in named)
 
 
 async def test_a_simulation_is_on_record_with_its_window_and_draft_before_it_is_answered(api: Api) -> None:
@@ -212,6 +271,114 @@ async def test_a_draft_is_compared_with_what_is_in_force(api: Api) -> None:
     assert "no-offers-on-trial" in vague["unclear"][0]
     kinds = await api.ask("regulator", '{ decisions(kind: "policy.compared") { nodes { actor } } }')
     assert [node["actor"] for node in kinds["decisions"]["nodes"]] == ["admin"] * 5
+
+
+BROKEN = [{"name": "a.cedar", "text": "permit (principal, action, resource"}]
+TWICE = [{"name": "a.cedar", "text": ""}, {"name": "a.cedar", "text": ""}]
+
+
+@pytest.mark.parametrize("query", [SIMULATE, CHANGES, COMPARE])
+@pytest.mark.parametrize("files", [BROKEN, TWICE, [{"name": "a.cedar", "text": "x" * 600_000}]])
+async def test_whoever_may_try_no_draft_is_refused_on_record_whatever_the_draft_is(
+    api: Api, query: str, files: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.institution("north")
+
+    def never(*_: object) -> Authorizer:
+        pytest.fail("a draft was read for somebody who may try none")
+
+    monkeypatch.setattr(simulations, "read_draft", never)
+    monkeypatch.setattr(comparisons, "read_draft", never)
+    variables = {"files": files, **({} if query == COMPARE else WINDOW)}
+    assert (await api.send("north", query, variables)).refusal[0] == "FORBIDDEN"
+    found = await api.ask("regulator", '{ decisions(kind: "access.refused") { nodes { actor action } } }')
+    assert [node["action"] for node in found["decisions"]["nodes"]] == ["simulatePolicy"]
+
+
+@pytest.mark.parametrize("query", [SIMULATE, CHANGES, COMPARE])
+async def test_a_draft_is_read_beside_what_else_goes_on_and_only_once_it_is_on_record(
+    api: Api, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = list[threading.Thread]()
+
+    def read(files: Mapping[str, bytes]) -> Authorizer:
+        threads.append(threading.current_thread())
+        return Authorizer.load(files)
+
+    monkeypatch.setattr(simulations, "read_draft", read)
+    monkeypatch.setattr(comparisons, "read_draft", read)
+    await api.ask("admin", query, files=draft(CLOSED), **({} if query == COMPARE else WINDOW))
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
+    monkeypatch.undo()
+    answer = await api.send("admin", query, {"files": BROKEN, **({} if query == COMPARE else WINDOW)})
+    assert answer.refusal == ("INVALID", "Invalid", "files")
+    kind = "policy.compared" if query == COMPARE else "policy.simulated"
+    found = await api.ask("regulator", f'{{ decisions(kind: "{kind}") {{ nodes {{ actor }} }} }}')
+    assert len(found["decisions"]["nodes"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ([{"name": f"{number}.cedar", "text": ""} for number in range(MOST_FILES + 1)], "at most 100 files"),
+        ([{"name": "a.cedar", "text": " " * (MOST_FILE_BYTES + 1)}], "a.cedar has more than"),
+        ([{"name": f"{number}.cedar", "text": " " * MOST_FILE_BYTES} for number in range(9)], "524288 bytes"),
+    ],
+)
+@pytest.mark.parametrize("query", [SIMULATE, COMPARE])
+async def test_a_draft_is_no_larger_than_a_version(
+    api: Api, query: str, files: list[dict[str, str]], said: str
+) -> None:
+    answer = await api.send("admin", query, {"files": files, **({} if query == COMPARE else WINDOW)})
+    assert answer.refusal == ("INVALID", "Invalid", "files")
+    assert said in answer.error["message"]
+
+
+async def test_of_many_complaints_about_a_draft_the_first_ten_are_told(api: Api) -> None:
+    wrong = "".join(
+        f'@id("p-{number}") @sentence("S.") permit (principal, action, resource) when {{ resource.nothing{number} }};'
+        for number in range(300)
+    )
+    message = (await api.send("admin", COMPARE, {"files": draft(wrong)})).error["message"]
+    assert message.count("nothing") <= 10
+    assert "more" in message
+    assert len(message) < 2_200
+
+
+async def test_others_have_their_turn_while_a_page_of_decisions_is_asked_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    north = replace(api.callers["nobody"], roles=frozenset({Role.INSTITUTION}))
+    for number in range(3 * simulations.IN_A_ROW):
+        with pytest.raises(Forbidden):
+            await api.people.office.allow(
+                replace(north, scopes=frozenset({f"system/X{letters(number)}.r"})),
+                Action.VIEW_REQUEST, Target.list("request"),
+            )  # fmt: skip
+    turns, asked_in = 0, Counter[int]()
+    ask = simulations.asked
+
+    def counted(*given: Any) -> Any:
+        asked_in[turns] += 1
+        return ask(*given)
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(simulations, "asked", counted)
+    beside = asyncio.create_task(other())
+    found = await simulated(api, draft())
+    beside.cancel()
+    assert found["questions"] > 2 * simulations.IN_A_ROW
+    assert max(asked_in.values()) <= simulations.IN_A_ROW
+
+
+def letters(number: int) -> str:
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number))
 
 
 @pytest.mark.parametrize("query", [SIMULATE, CHANGES, COMPARE])

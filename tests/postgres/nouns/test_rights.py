@@ -27,7 +27,7 @@ WATCH = frozenset(
 )  # fmt: skip
 VERSION = frozenset(
     {"state", "policy_set", "findings", "edited_at", "simulated_at", "simulation", "approved_by", "approved_person",
-     "approved_at", "effective_from", "effective_at", "ended_at", "changed_by"}
+     "approved_at", "effective_from", "effective_at", "ended_at", "changed_by", "replaces"}
 )  # fmt: skip
 VERSION_STEP = frozenset({"state", "effective_at", "ended_at", "changed_by"})
 NONE: frozenset[str] = frozenset()

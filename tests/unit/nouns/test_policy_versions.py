@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharewell.domain.break_glass import BrokenGlass, GlassDraft, GlassEnding, GlassReason, check_breaks
+from sharewell.domain.break_glass import (
+    BrokenGlass,
+    GlassDraft,
+    GlassEnding,
+    GlassReason,
+    Somebody,
+    check_breaks,
+    others_word,
+)
 from sharewell.domain.errors import Conflict, Invalid, SharewellError
 from sharewell.domain.policy_versions import (
     FARTHEST,
@@ -26,7 +34,9 @@ from sharewell.domain.policy_versions import (
     VersionState,
     Weight,
     changed_files,
+    check_undoes_none,
     in_force,
+    passed_over,
     state_after,
 )
 
@@ -83,8 +93,8 @@ def test_the_whole_life() -> None:
     one = approve(one, effective_from=NOON + HOUR)
     assert one.state is VersionState.APPROVED
     with pytest.raises(Conflict, match="its time has not come"):
-        one.took_effect(NOON)
-    one = one.took_effect(NOON + HOUR)
+        one.took_effect(NOON, replaces=1)
+    one = one.took_effect(NOON + HOUR, replaces=1)
     assert one.was_in_force
     assert one.superseded(NOON + 2 * HOUR).state is VersionState.SUPERSEDED
 
@@ -103,7 +113,7 @@ def test_nothing_comes_into_force_that_was_not_simulated_as_it_is_and_approved_b
                 case "approve":
                     one = approve(one, policy_set=one.policy_set)
                 case "effect":
-                    one = one.took_effect(NOON)
+                    one = one.took_effect(NOON, replaces=1)
                 case "supersede":
                     one = one.superseded(NOON)
                 case _:
@@ -219,7 +229,7 @@ def test_what_is_no_set_of_files_is_refused(changes: dict[str, str | None]) -> N
 
 def scheduled(number: int, since: int, until: int | None = None) -> Scheduled:
     return Scheduled(number=number, shipped=False, policy_set=SET, since=NOON + since * HOUR,
-                     until=None if until is None else NOON + until * HOUR, recorded=True)  # fmt: skip
+                     until=None if until is None else NOON + until * HOUR, recorded=True, replaces=None)  # fmt: skip
 
 
 schedules = st.lists(st.tuples(st.integers(-5, 5), st.none() | st.integers(1, 5)), max_size=6).map(
@@ -252,6 +262,74 @@ def test_what_is_to_be_recorded_came_and_is_not_on_record_or_is_a_glass_whose_ti
     assert [glass.is_due(NOON + hours * HOUR) for hours in (0, 1, 2)] == [False, False, True]
 
 
+@st.composite
+def coming(draw: st.DrawFn) -> list[Scheduled]:
+    """Version 1 on record, and approved ones, each to take some place at some time."""
+    drawn = draw(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 7)), max_size=6))
+    approved = [
+        replace(scheduled(number, since), recorded=False, replaces=replaces)
+        for number, (since, replaces) in enumerate(drawn, 2)
+    ]
+    return [scheduled(1, 0), *draw(st.permutations(approved))]
+
+
+@given(coming(), st.integers(0, 6))
+def test_whatever_comes_into_force_takes_the_place_of_what_was_in_force_until_then(
+    schedule: list[Scheduled], hours: int
+) -> None:
+    """So the policies of nobody are undone by one who did not see them: each goes back to the first, link by link."""
+    at, numbered = NOON + hours * HOUR, {each.number: each for each in schedule}
+    current = in_force(schedule, at)
+    assert current is not None
+    assert current not in passed_over(schedule)
+    while current.number != 1:
+        assert current.replaces is not None
+        before = numbered[current.replaces]
+        between = [
+            each for each in schedule if each not in passed_over(schedule) and before.since < each.since < current.since
+        ]
+        assert before.since <= current.since
+        assert between == []
+        current = before
+
+
+@given(coming(), st.integers(1, 5))
+def test_a_version_more_or_less_is_refused_where_another_one_would_be_passed_over_for_it(
+    schedule: list[Scheduled], since: int
+) -> None:
+    at = NOON + since * HOUR
+    beneath = in_force(schedule, at)
+    assert beneath is not None
+    one = replace(scheduled(9, since), recorded=False, replaces=beneath.number)
+    lost = {each.number for each in passed_over([*schedule, one])} - {each.number for each in passed_over(schedule)}
+    if not lost:
+        check_undoes_none(schedule, [*schedule, one])
+        assert in_force([*schedule, one], at) == one
+    else:
+        with pytest.raises(Conflict, match="withdraw version"):
+            check_undoes_none(schedule, [*schedule, one])
+    for each in schedule[1:]:
+        if any(other.replaces == each.number for other in schedule if other not in passed_over(schedule)):
+            with pytest.raises(Conflict, match="withdraw version"):
+                check_undoes_none(schedule, [other for other in schedule if other != each])
+
+
+def test_what_is_on_record_as_in_force_is_not_undone_by_what_should_have_come_before_it() -> None:
+    late = replace(scheduled(3, 1), recorded=False, replaces=1)
+    assert in_force([scheduled(2, 2), late], NOON + 3 * HOUR) == scheduled(2, 2)
+    assert passed_over([scheduled(2, 2), late]) == [late]
+
+
+def test_a_version_takes_the_place_of_the_one_it_was_approved_to_replace_and_of_no_other() -> None:
+    one = approve(simulated(version()))
+    assert one.replaces == 1
+    with pytest.raises(Conflict, match="takes the place of version 1, not of 3"):
+        one.took_effect(NOON, replaces=3)
+    assert one.passed_over(NOON).state is VersionState.PASSED_OVER
+    with pytest.raises(Conflict, match="only a version that is approved"):
+        one.took_effect(NOON, replaces=1).passed_over(NOON)
+
+
 # --- the glass -------------------------------------------------------------------------------------------------------
 
 
@@ -282,6 +360,20 @@ def test_what_is_faulty_or_withdrawn_comes_into_force_by_no_glass(state: Version
         check_breaks(
             None, version=version(state=state), by="author", person=None, same_line=False, approved_since=False
         )
+
+
+@pytest.mark.parametrize(
+    ("approval", "counts"),
+    [
+        (Somebody(client="second", person=None), True), (Somebody(client="author", person=None), False),
+        (Somebody(client="other", person=SOMEBODY), False), (Somebody(client="other", person=SOMEBODY_ELSE), True),
+        (Somebody(client="now", person=SOMEBODY_ELSE), False),
+    ],
+)  # fmt: skip
+def test_only_an_approval_by_somebody_else_is_anothers_word(approval: Somebody, *, counts: bool) -> None:
+    last = glass(person=SOMEBODY)
+    assert others_word(last, [approval], by="now", person=SOMEBODY) is counts
+    assert not others_word(last, [], by="now", person=SOMEBODY)
 
 
 def test_one_glass_is_broken_at_a_time_and_ends_once() -> None:
