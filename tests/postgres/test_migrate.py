@@ -217,7 +217,7 @@ alter table oauth.person enable always trigger needs_entry_insert;
 """
 
 
-#: A version in force and two that wait, one on top of the other, from before versions had a place of their own.
+#: A version in force and two that wait, from before versions had a place of their own.
 WAITED_BEFORE = """
 set session_replication_role = replica;
 alter table sharewell.policy_version
