@@ -46,6 +46,7 @@ class Person:
     status: PersonStatus = field("Whether the person can sign in.")
     created_at: datetime = field("When the person was invited.")
     jurisdiction: list[str] = field("Of a regulator: the regions the person reads of; empty for all.")
+    passkeys: int = field("How many passkeys the person has.")
 
 
 @strawberry.input(description="A person to invite.")

@@ -7,11 +7,28 @@ from uuid import UUID
 
 import typer
 
-from sharewell.cli.asking import do
+from sharewell.cli.asking import do, every
 from sharewell.cli.client import CredentialFile, explained
 from sharewell.domain.principals import Role
 
 app = typer.Typer(no_args_is_help=True, help="Invite people to sign in, and take their access away.")
+
+PEOPLE = """
+query ($after: String) {
+  people(first: 200, after: $after) {
+    nodes { id login name roles status passkeys } pageInfo { hasNextPage endCursor }
+  }
+}"""
+
+
+@app.command("list")
+def list_(credential: CredentialFile) -> None:
+    """Print everybody who may or might sign in: id, status, roles, passkeys, login and name."""
+    with explained("person"):
+        found = every(credential, PEOPLE, "people", {})
+    for one in found:
+        roles, keys = ",".join(one["roles"]).lower(), f"passkeys={one['passkeys']}"
+        typer.echo("\t".join([one["id"], one["status"].lower(), roles, keys, one["login"], one["name"]]))
 
 
 @app.command()

@@ -96,6 +96,8 @@ KINDS: Final[Mapping[str, str]] = {
     "person.registered": "A person was invited to sign in.",
     "person.invited_again": "A person was invited once more; password, second factor, passkeys and tokens are dead.",
     "person.enrolled": "A person set password and second factor, and can sign in.",
+    "person.passkey_added": "A person added a passkey on the page for that; `passkeys` says how many there are then.",
+    "person.passkey_removed": "A person removed the passkey that `added_by` added; `passkeys` says how many are left.",
     "person.password_changed": "A person set another password.",
     "person.disabled": "A person's access was taken away.",
     "token.granted": "A person let an app act for it; the family of tokens that came of it begins here.",

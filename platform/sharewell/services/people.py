@@ -28,6 +28,7 @@ from sharewell.services.grants import end_all_of
 from sharewell.services.ids import hashed
 from sharewell.services.office import Office
 from sharewell.services.passkeys import PasskeyService, Site
+from sharewell.services.visits import VisitService
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page
 from sharewell.store.people import Secrets
@@ -48,6 +49,7 @@ class PersonService:
     def __init__(self, office: Office) -> None:
         self._office = office
         self.passkeys = PasskeyService(office)
+        self.visits = VisitService(office, self.passkeys)
         self._hashing = asyncio.Semaphore(_AT_ONCE)
 
     async def register(
@@ -89,6 +91,7 @@ class PersonService:
             decision = await act.record("person.invited_again", "person", id, {}, institution=person.institution)
             await act.tx.people.invite_again(id, hashed(invitation), act.at + INVITATION_LIFE, decision)
             await act.tx.passkeys.remove_all(id)
+            await act.tx.visits.end_all(id)
             await act.tx.people.forget(hashed(person.login))
             await end_all_of(act.tx, id, at=act.at, actor=caller.principal, request_id=caller.request_id)
             return await _done(act, replace(person, invited_by=decision), decision), invitation
@@ -158,7 +161,7 @@ class PersonService:
             await tx.audit.record(decision)
             await tx.people.enrol(person.id, password_hash, step)
             if passkey and site is not None:
-                await self.passkeys.enrol(tx, person, passkey, decision.id, site=site, shown_for=invitation)
+                await self.passkeys.add(tx, person, passkey, decision.id, site=site, shown_for=invitation)
             return person
 
     async def sign_in(self, login: str, password: str, code: str, *, request_id: str) -> Person | Refusal:
@@ -199,6 +202,7 @@ class PersonService:
         async with self._office.database.transaction() as tx:
             await tx.audit.record(decision)
             await tx.people.set_password(person.id, password_hash)
+            await tx.visits.end_all(person.id)
         return person
 
     async def _fault(

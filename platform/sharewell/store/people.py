@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import asyncpg
 
 _STORED = "id, login, name, roles, institution, status, created_at, jurisdiction"
-_COLUMNS = f"{_STORED}, invited_by"
+_PASSKEYS = "(select count(*) from oauth.passkey k where k.person = person.id)::int as passkeys"
+_COLUMNS = f"{_STORED}, invited_by, {_PASSKEYS}"
 ADD = f"""
 insert into oauth.person ({_STORED}, invitation_hash, invitation_until, decision_id)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
@@ -164,4 +165,5 @@ def _person(row: asyncpg.Record) -> Person:
         id=row["id"], login=row["login"], name=row["name"], roles=frozenset(map(Role, row["roles"])),
         institution=row["institution"], status=PersonStatus(row["status"]), created_at=row["created_at"],
         jurisdiction=tuple(row["jurisdiction"]), invited_by=row["invited_by"],
+        passkeys=row["passkeys"],
     )  # fmt: skip
