@@ -100,6 +100,7 @@ KINDS: Final[Mapping[str, str]] = {
     "person.passkey_removed": "A person removed the passkey that `added_by` added; `passkeys` says how many are left.",
     "person.password_changed": "A person set another password.",
     "person.disabled": "A person's access was taken away.",
+    "person.erased": "Login and name of a person without access were erased by a ground of law; the id stays.",
     "token.granted": "A person let an app act for it; the family of tokens that came of it begins here.",
     "token.revoked": "An access token, or a whole family of tokens, was called back before its end.",
     "policy.published": "A set of policies came into force.",

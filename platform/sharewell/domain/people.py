@@ -15,6 +15,7 @@ from uuid import UUID
 from sharewell.domain import checks, jurisdictions
 from sharewell.domain.errors import Conflict, Invalid
 from sharewell.domain.principals import Role, check_apart
+from sharewell.domain.subjects import ERASED
 
 PERSONS = frozenset(Role) - {Role.DEVICE}
 PREFIX = "person/"  #: of a person's principal; no client id can begin like this
@@ -61,6 +62,7 @@ class Person:
     jurisdiction: tuple[str, ...] = ()  #: of a regulator: the regions the person reads of; none: all
     invited_by: UUID | None = None  #: the decision by which the person was invited again, the latest if several
     passkeys: int = 0  #: how many the person has
+    erased_by: UUID | None = None  #: the decision by which login and name were erased
 
     @classmethod
     def invite(cls, draft: PersonDraft, *, id: UUID, at: datetime) -> Person:  # noqa: A002
@@ -99,6 +101,14 @@ class Person:
         if self.status is PersonStatus.DISABLED:
             raise Conflict("this person is disabled already.", field="id")
         return replace(self, status=PersonStatus.DISABLED)
+
+    def erase(self) -> Person:
+        """The same person, of whom nothing is left but what entries need: id, roles and institution."""
+        if self.status is not PersonStatus.DISABLED:
+            raise Conflict("this person still has access; disable the person first.", field="person")
+        if self.erased_by is not None:
+            raise Conflict("this person is erased already.", field="person")
+        return replace(self, login=ERASED, name=ERASED, passkeys=0)
 
 
 def check_password(password: str, login: str) -> None:

@@ -22,6 +22,7 @@ from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.people import INVITATION_LIFE, Person, PersonDraft, PersonStatus, check_password, locked_for
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
+from sharewell.domain.subjects import Ground
 from sharewell.services.access import Refusal, about_a_credential
 from sharewell.services.act import Act, Done
 from sharewell.services.grants import end_all_of
@@ -106,6 +107,25 @@ class PersonService:
             decision = await act.record("person.disabled", "person", id, {}, institution=person.institution)
             await act.tx.people.disable(id, decision)
             return await _done(act, person, decision)
+
+    async def erase(
+        self, caller: Caller, id: UUID, ground: Ground, wish: Wish | None = None  # noqa: A002
+    ) -> Done[Person]:
+        """Forget login, name and passkeys of a person who is disabled, for good; entries still name its id.
+
+        Raises `NotFound`, or `Conflict` for a person who still has access or is erased.
+        """
+        target = await self._target(id)
+        async with self._office.act(caller, Action.ERASE_PERSON, target, wish) as act:
+            if act.repeated:
+                return await _again(act)
+            before = await act.tx.people.get(id)
+            person, details = before.erase(), {"ground": ground, "article": ground.article}
+            decision = await act.record("person.erased", "person", id, details, institution=person.institution)
+            await act.tx.people.erase(id, decision)
+            await act.tx.passkeys.remove_all(id)
+            await act.tx.people.forget(hashed(before.login))
+            return await _done(act, replace(person, erased_by=decision), decision)
 
     async def page(self, caller: Caller, *, after: UUID, first: int) -> Page[Person]:
         extent = await self._office.extent(caller, Action.VIEW_PERSON, Target.list("person"))
