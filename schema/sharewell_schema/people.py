@@ -11,12 +11,12 @@ import strawberry
 from sharewell.domain.people import PersonDraft, PersonStatus
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
+from sharewell_schema.grounds import Ground
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
 from sharewell_schema.roles import Role
-from sharewell_schema.subjects import Ground
 
 described(
     PersonStatus, "Whether a person can sign in.",

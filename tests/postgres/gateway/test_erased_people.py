@@ -44,7 +44,7 @@ async def test_nothing_is_left_of_an_erased_person_but_what_entries_need(
     assert await owner.fetchval("select count(*) from oauth.passkey") == 0
     found = await people.find(person)
     assert found is not None
-    assert (found.login, found.name, found.roles) == (ERASED, ERASED, {Role.REGULATOR})
+    assert (found.login, found.name, found.roles) == (ERASED, ERASED, frozenset({Role.REGULATOR}))
     page = await opened(door, app)
     assert (await page.send(authenticator.get(page.options))).status_code == 400
     for again in (people.erase(operator(), person, Ground.OBJECTION), people.invite_again(operator(), person)):
