@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from html import unescape
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -104,6 +105,8 @@ async def test_a_person_without_a_passkey_adds_two_signs_in_with_either_and_remo
     assert (await visit.add(stick, "Stick")).status_code == 200
     today = f"{door.clock():%Y-%m-%d}"
     assert visit.rows == [["Phone &lt;of&gt; mine", today, "never"], ["Stick", today, "never"]]
+    listed = await door.parts.people.page(operator(), after=UUID(int=0), first=10)
+    assert [each.passkeys for each in listed.items] == [2]  # what admins are told
     assert await signs_in(door, app, phone)
     assert await signs_in(door, app, stick)
 
