@@ -15,11 +15,9 @@ from starlette.responses import Response
 from sharewell.domain.errors import Conflict, Invalid, NotFound
 from sharewell.gateway.oauth.account_pages import account_page, enter_page
 from sharewell.gateway.oauth.browsers import BrowserPages
-from sharewell.gateway.oauth.pages import Options
+from sharewell.gateway.oauth.pages import FAILED, Options
 from sharewell.services.access import Refusal
 from sharewell.services.visits import Account
-
-FAILED = "That did not work. After several tries you have to wait a while."
 
 
 class AccountPages(BrowserPages):

@@ -159,7 +159,7 @@ class Authorization(BrowserPages):
         except Invalid as error:
             return pages.password_page(fault=str(error))
         if isinstance(changed, Refusal):
-            failed = pages.password_page(fault="That did not work. After several tries you have to wait a while.")
+            failed = pages.password_page(fault=pages.FAILED)
             return await self._beyond(request, changed) or failed
         return pages.message_page("Done", "Your password is changed. Apps that you let in stay in.")
 

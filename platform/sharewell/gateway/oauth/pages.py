@@ -29,6 +29,7 @@ ENROL_PATH: Final = "/oauth/enrol"
 PASSWORD_PATH: Final = "/oauth/password"  # noqa: S105 - an address
 ACCOUNT_PATH: Final = "/oauth/account"
 SCRIPT_PATH: Final = "/oauth/passkey.js"
+FAILED: Final = "That did not work. After several tries you have to wait a while."
 Options = Mapping[str, Any]  #: what a browser is asked for a passkey with
 _VERBS: Final = dict(zip(LETTERS, ("create", "read", "change", "delete", "search"), strict=True))
 _STYLE: Final = """
@@ -61,7 +62,7 @@ def sign_in_page(
     """Asks who is there. After a failure it says no more than that."""
     body = f"""
 <h1>Sign in</h1>
-{alert("That did not work. After several tries you have to wait a while.") if failed else ""}
+{alert(FAILED) if failed else ""}
 <p>to go on to <strong>{escape(app)}</strong></p>
 <form method="post" action="{SIGN_IN_PATH}">
 <input type="hidden" name="handle" value="{escape(handle)}">
