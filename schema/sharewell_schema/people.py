@@ -11,6 +11,7 @@ import strawberry
 from sharewell.domain.people import PersonDraft, PersonStatus
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
+from sharewell_schema.grounds import Ground
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
@@ -35,8 +36,8 @@ PERSONAL = frozenset({"login", "name"})  #: of whom is registered; kept in its r
 @strawberry.type(description="A person who signs in to apps. The audit log knows a person by its id alone.")
 class Person:
     id: UUID = field("Identifier, made at random.")
-    login: str = field("What the person types to sign in.")
-    name: str = field("The person's name.")
+    login: str = field("What the person types to sign in; `[erased]` of who was erased.")
+    name: str = field("The person's name; `[erased]` of who was erased.")
     roles: list[Role] = strawberry.field(resolver=_roles, description="What the person is to the platform.")
     institution: UUID | None = field("Identifier of the institution the person acts for.", name="institutionId")
     institution_edge: Institution | None = strawberry.field(
@@ -46,6 +47,7 @@ class Person:
     status: PersonStatus = field("Whether the person can sign in.")
     created_at: datetime = field("When the person was invited.")
     jurisdiction: list[str] = field("Of a regulator: the regions the person reads of; empty for all.")
+    passkeys: int = field("How many passkeys the person has.")
 
 
 @strawberry.input(description="A person to invite.")
@@ -98,6 +100,20 @@ class DisablePersonPayload:
     decision: Receipt = field("The decision on record.")
 
 
+@strawberry.input(description="A person to erase.")
+class ErasePersonInput:
+    idempotency_key: str = key_field()
+    person: UUID = field("Which person; it is disabled.")
+    ground: Ground = field("By which ground of law.")
+    on_behalf_of: OnBehalfOf | None = person_field()
+
+
+@strawberry.type(description="What became of erasePerson.")
+class ErasePersonPayload:
+    person: Person = field("What is left of the person.")
+    decision: Receipt = field("The decision on record.")
+
+
 @strawberry.type
 class PersonQueries:
     @query("The people who may or might sign in, in no order that means anything. For admins.")
@@ -145,3 +161,15 @@ class PersonMutations:
             info.context.caller, input.person, wish("disablePerson", input)
         )
         return paid(DisablePersonPayload, done, person=shown(Person, done.subject))
+
+    @mutation(
+        "Erase login, name and passkeys of a person whose access was taken away, for good. Entries still name the id. "
+        "For admins."
+    )
+    async def erase_person(
+        self, info: Info, input: Annotated[ErasePersonInput, argument("Whom, and why.")]  # noqa: A002
+    ) -> ErasePersonPayload | None:
+        done = await info.context.services.people.erase(
+            info.context.caller, input.person, input.ground, wish("erasePerson", input)
+        )
+        return paid(ErasePersonPayload, done, person=shown(Person, done.subject))

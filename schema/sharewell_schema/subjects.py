@@ -9,15 +9,10 @@ from uuid import UUID
 import strawberry
 
 from sharewell.domain import checks
-from sharewell.domain.subjects import Ground
 from sharewell_schema.context import Info
-from sharewell_schema.describe import argument, described, field, mutation, query
+from sharewell_schema.describe import argument, field, mutation, query
+from sharewell_schema.grounds import Ground
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
-
-described(
-    Ground, "By which ground a person is erased.", "ErasureGround",
-    **{ground.name.lower(): f"GDPR, Article {ground.article}. {ground.sentence}" for ground in Ground},
-)  # fmt: skip
 
 
 @strawberry.type(description="A person whose details are sealed in decisions on record. It names no detail itself.")

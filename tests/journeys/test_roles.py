@@ -45,6 +45,7 @@ NOTHING_TO_DO = {
     ("approvePolicy", "NOT_FOUND"), ("withdrawPolicy", "NOT_FOUND"), ("rollBackPolicy", "NOT_FOUND"),
     ("breakGlass", "NOT_FOUND"), ("endBreakGlass", "NOT_FOUND"), ("requeueJob", "NOT_FOUND"),
     ("overridePlan", "CONFLICT"), ("endSurge", "CONFLICT"), ("eraseSubject", "NOT_FOUND"),
+    ("erasePerson", "CONFLICT"),
 }  # fmt: skip
 REFUSALS = """
 query ($actor: String!) { decisions(actor: $actor, kind: "access.refused", first: 200) { nodes { action outcome } } }
@@ -188,6 +189,7 @@ def mutations(things: Mapping[str, Any], number: int) -> dict[str, tuple[str, di
         }),
         "registerPerson": ("registerPerson", {"login": f"person-{number}", "name": "New", "roles": ["REGULATOR"]}),
         "disablePerson": ("disablePerson", {"person": things["invited person"]}),
+        "erasePerson": ("erasePerson", {"person": things["invited person"], "ground": "OBJECTION"}),
         "disableClient": ("disableClient", {"clientId": things["spare client"]}),
         "trustDocuments": ("trustDocuments", {"clientId": things["spare client"], "documents": []}),
         "chooseFairness": ("chooseFairness", {"region": REGION, "resource": "bed.adult"}),

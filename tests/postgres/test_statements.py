@@ -49,12 +49,14 @@ from sharewell.store.horizons import HorizonDay, HorizonMovement, HorizonRun, Ho
 from sharewell.store.inspection import FacetValue, Held
 from sharewell.store.log import Head, Sealed, SignedHead, Staged, StoredHead, StoredTile
 from sharewell.store.overrides import OverrideCount
+from sharewell.store.passkeys import OwnPasskey, Passkey
 from sharewell.store.people import Secrets
 from sharewell.store.policy_versions import PolicyStep
 from sharewell.store.queue import SetAside, Underway
 from sharewell.store.receipts import GiveAndTake, LeftOpen
 from sharewell.store.subjects import SubjectKey
 from sharewell.store.transfers import TransferStep
+from sharewell.store.visits import Visit
 from sharewell.store.witness import Refusal, WitnessedHead
 
 if TYPE_CHECKING:
@@ -151,6 +153,7 @@ class Shape:
     statements: str  #: names of one module, such as `offers: BY_ID PAGE`
     table: str = ""  #: where all of it comes from, if from one table
     renamed: Mapping[str, str] = field(default_factory=dict)  #: columns that have another name as fields
+    counted: Sequence[str] = ()  #: fields that no column holds, and that are never null
 
     def __str__(self) -> str:
         return self.kind.__name__
@@ -241,8 +244,11 @@ SHAPES = (
     Shape(DecisionHeader, "audit: PAGE"),
     Shape(FacetValue, "inspection: FACETS"),
     Shape(Held, "inspection: HELD"),
-    Shape(Person, "people: BY_ID INVITED PAGE", "oauth.person"),
+    Shape(Person, "people: BY_ID INVITED PAGE", "oauth.person", counted=["passkeys"]),
     Shape(Secrets, "people: SECRETS", "oauth.person"),
+    Shape(Passkey, "passkeys: BY_ID", "oauth.passkey"),
+    Shape(OwnPasskey, "passkeys: OF_PERSON", "oauth.passkey", {"decision_id": "added_by"}),
+    Shape(Visit, "visits: BY_HASH", "oauth.visit"),
     Shape(Family, "grants: FAMILY"),
     Shape(Head, "log: HEAD"),
     Shape(Staged, "log: FRESH LATE", "audit.entry"),
@@ -331,6 +337,6 @@ async def test_a_field_may_be_none_exactly_where_its_column_may_be_null(owner: C
     nullable = {
         shape.renamed.get(row["attname"], row["attname"]): row["nullable"]
         for row in await owner.fetch(NULLABLE, shape.table)
-    }
+    } | dict.fromkeys(shape.counted, False)
     fields = hints(shape.kind)
     assert {name: optional for name, (_, optional) in fields.items()} == {name: nullable[name] for name in fields}

@@ -22,7 +22,7 @@ select quote_ident(n.nspname) || '.' || quote_ident(c.relname) as name, quote_id
   from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
  where c.relkind in ('r', 'p') and n.nspname in ('sharewell', 'oauth', 'queue') and not a.attisdropped
    and a.atttypid = 'uuid'::regtype
-   and a.attname in ('decision_id', 'changed_by', 'disabled_by', 'ended_by', 'marked_by', 'revoked_by')
+   and a.attname in ('decision_id', 'changed_by', 'disabled_by', 'ended_by', 'erased_by', 'marked_by', 'revoked_by')
    and has_schema_privilege(n.oid, 'usage') and has_column_privilege(c.oid, a.attnum, 'select')
  order by 1, 2
 """
@@ -55,6 +55,7 @@ MAKES: Final[Mapping[tuple[str, str], Sequence[str]]] = {
     ("oauth.person", "decision_id"): ["person.registered"],
     ("oauth.trusted_documents", "decision_id"): ["documents.trusted"],
     ("oauth.person", "disabled_by"): ["person.disabled"],
+    ("oauth.person", "erased_by"): ["person.erased"],
 }  # fmt: skip
 #: Kinds whose row names a later decision once there is one: the row with the id of their subject must be there.
 CHANGES: Final[Mapping[str, Sequence[str]]] = {

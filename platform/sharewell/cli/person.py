@@ -7,11 +7,29 @@ from uuid import UUID
 
 import typer
 
-from sharewell.cli.asking import do
+from sharewell.cli.asking import do, every
 from sharewell.cli.client import CredentialFile, explained
 from sharewell.domain.principals import Role
+from sharewell.domain.subjects import Ground
 
 app = typer.Typer(no_args_is_help=True, help="Invite people to sign in, and take their access away.")
+
+PEOPLE = """
+query ($after: String) {
+  people(first: 200, after: $after) {
+    nodes { id login name roles status passkeys } pageInfo { hasNextPage endCursor }
+  }
+}"""
+
+
+@app.command("list")
+def list_(credential: CredentialFile) -> None:
+    """Print everybody who may or might sign in: id, status, roles, passkeys, login and name."""
+    with explained("person"):
+        found = every(credential, PEOPLE, "people", {})
+    for one in found:
+        roles, keys = ",".join(one["roles"]).lower(), f"passkeys={one['passkeys']}"
+        typer.echo("\t".join([one["id"], one["status"].lower(), roles, keys, one["login"], one["name"]]))
 
 
 @app.command()
@@ -64,3 +82,21 @@ def disable(
     with explained("person"):
         do(credential, "disablePerson", {"person": str(person)}, "person { id }")
     typer.echo(f"{person} is disabled.", err=True)
+
+
+@app.command()
+def erase(
+    person: Annotated[UUID, typer.Argument(help="Id of the person.", show_default=False)],
+    credential: CredentialFile, *,
+    ground: Annotated[
+        Ground, typer.Option(help="By which ground of law; docs/audit-log.md lists the articles.", show_default=False)
+    ],
+) -> None:  # fmt: skip
+    """Erase login, name and passkeys of a person who is disabled; entries still name the id. This cannot be undone.
+
+    Backups of the database hold them until they are deleted themselves.
+    """
+    with explained("person"):
+        asked = {"person": str(person), "ground": ground.name}
+        do(credential, "erasePerson", asked, "person { id }")
+    typer.echo(f"{person} is erased.", err=True)

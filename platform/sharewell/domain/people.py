@@ -15,11 +15,15 @@ from uuid import UUID
 from sharewell.domain import checks, jurisdictions
 from sharewell.domain.errors import Conflict, Invalid
 from sharewell.domain.principals import Role, check_apart
+from sharewell.domain.subjects import ERASED
 
 PERSONS = frozenset(Role) - {Role.DEVICE}
 PREFIX = "person/"  #: of a person's principal; no client id can begin like this
 INVITATION_LIFE = timedelta(days=3)
 LEAST_PASSWORD, MOST_PASSWORD = 12, 128
+MOST_PASSKEYS = 10  #: of one person
+LONGEST_PASSKEY_NAME = 60
+VISIT_LIFE = timedelta(minutes=5)  #: how long who has just signed in may change what signs in
 TRIES = 5  #: failures that are free
 LONGEST_LOCK = timedelta(hours=1)
 _LOGIN = re.compile(r"[a-z0-9][a-z0-9._+@-]{2,199}")
@@ -57,6 +61,8 @@ class Person:
     created_at: datetime
     jurisdiction: tuple[str, ...] = ()  #: of a regulator: the regions the person reads of; none: all
     invited_by: UUID | None = None  #: the decision by which the person was invited again, the latest if several
+    passkeys: int = 0  #: how many the person has
+    erased_by: UUID | None = None  #: the decision by which login and name were erased
 
     @classmethod
     def invite(cls, draft: PersonDraft, *, id: UUID, at: datetime) -> Person:  # noqa: A002
@@ -88,13 +94,21 @@ class Person:
         """The same person, who has yet to set password and second factor; what there was of these is dead."""
         if self.status is PersonStatus.DISABLED:
             raise Conflict("this person is disabled; register whoever it is anew, under another login.", field="person")
-        return replace(self, status=PersonStatus.INVITED)
+        return replace(self, status=PersonStatus.INVITED, passkeys=0)
 
     def disable(self) -> Person:
         """The same person, refused from now on."""
         if self.status is PersonStatus.DISABLED:
             raise Conflict("this person is disabled already.", field="id")
         return replace(self, status=PersonStatus.DISABLED)
+
+    def erase(self) -> Person:
+        """The same person, of whom nothing is left but what entries need: id, roles and institution."""
+        if self.status is not PersonStatus.DISABLED:
+            raise Conflict("this person still has access; disable the person first.", field="person")
+        if self.erased_by is not None:
+            raise Conflict("this person is erased already.", field="person")
+        return replace(self, login=ERASED, name=ERASED, passkeys=0)
 
 
 def check_password(password: str, login: str) -> None:

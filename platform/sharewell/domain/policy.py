@@ -129,6 +129,7 @@ class Action(StrEnum):
 
     REGISTER_PERSON = "registerPerson", "person", "c", "Invite a person to sign in, with roles and institution."
     DISABLE_PERSON = "disablePerson", "person", "u", "Take a person's access away."
+    ERASE_PERSON = "erasePerson", "person", "d", "Erase login and name of a person whose access was taken away."
     VIEW_PERSON = "viewPerson", "person", "r", "See who may sign in."
 
     PUBLISH_POLICY = "publishPolicy", "policy", "c", "Put a set of policies into force at its time, on record."

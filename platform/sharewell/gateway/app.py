@@ -33,6 +33,8 @@ from sharewell.gateway.directory import CalledBack, Directory
 from sharewell.gateway.health import Health
 from sharewell.gateway.in_turn import Pace
 from sharewell.gateway.middleware import MAX_BODY, CrashMask, HeaderLimit, RequestId, SafeHeaders, Watch
+from sharewell.gateway.oauth.account import AccountPages
+from sharewell.gateway.oauth.account_pages import ADD_PATH, REMOVE_PATH
 from sharewell.gateway.oauth.authorize import Authorization
 from sharewell.gateway.oauth.client_keys import ClientKeys
 from sharewell.gateway.oauth.egress import Egress
@@ -53,6 +55,7 @@ from sharewell.gateway.oauth.metadata import (
 )
 from sharewell.gateway.oauth.nonces import Nonces
 from sharewell.gateway.oauth.pages import (
+    ACCOUNT_PATH,
     CONSENT_PATH,
     ENROL_PATH,
     PASSWORD_PATH,
@@ -236,6 +239,7 @@ def _oauth_routes(
         life=parts.token_life,
     )
     tokens, people = TokenServer(authority), Authorization(authority, parts.people)
+    account = AccountPages(authority, parts.people)
     metadata = _document(partial(server_metadata, parts.issuer))
 
     def program(path: str, endpoint: Endpoint) -> Route:
@@ -256,6 +260,10 @@ def _oauth_routes(
         page(ENROL_PATH, people.enrol, "POST", Knock.SIGN_IN),
         page(PASSWORD_PATH, people.password, "GET"),
         page(PASSWORD_PATH, people.change_password, "POST", Knock.SIGN_IN),
+        page(ACCOUNT_PATH, account.enter, "GET"),
+        page(ACCOUNT_PATH, account.show, "POST", Knock.SIGN_IN),
+        page(ADD_PATH, account.add, "POST"),
+        page(REMOVE_PATH, account.remove, "POST"),
         page(SCRIPT_PATH, people.script, "GET"),
         Route(KEYS_PATH, _document(parts.keys.public)),
         Route(SMART_WELL_KNOWN, _document(partial(smart_configuration, parts.issuer))),

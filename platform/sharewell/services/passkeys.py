@@ -10,7 +10,7 @@ import hashlib
 import json
 import secrets
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
@@ -35,11 +35,12 @@ from sharewell.domain.people import Person, locked_for
 from sharewell.services.access import Refusal
 from sharewell.services.office import Office
 from sharewell.store.database import Transaction
-from sharewell.store.passkeys import Passkey
+from sharewell.store.passkeys import OwnPasskey, Passkey
 
 CHALLENGE_LIFE = timedelta(minutes=15)
 FORGET = timedelta(days=1)
 MOST_CHARACTERS: Final = 8000
+FIRST: Final = "First passkey"  #: how the one added when enrolling is called
 ALGORITHMS: Final = (-7, -8, -257)  # COSE: ES256, EdDSA, RS256
 REQUIRED: Final = UserVerificationRequirement.REQUIRED
 #: What reading and checking a response that was made up can end in.
@@ -79,8 +80,10 @@ class PasskeyService:
         """What `navigator.credentials.get` is called with, in JSON; its challenge is good for `shown_for` alone."""
         return {"challenge": await self._challenge(shown_for), "rpId": site.host, "userVerification": REQUIRED}
 
-    async def options_to_enrol(self, site: Site, person: Person, shown_for: str) -> dict[str, Any]:
-        """What `navigator.credentials.create` is called with, in JSON."""
+    async def options_to_add(
+        self, site: Site, person: Person, shown_for: str, held: Sequence[OwnPasskey] = ()
+    ) -> dict[str, Any]:
+        """What `navigator.credentials.create` is called with, in JSON; devices of those `held` make no other."""
         return {
             "challenge": await self._challenge(shown_for),
             "rp": {"id": site.host, "name": "Sharewell"},
@@ -88,18 +91,20 @@ class PasskeyService:
             "pubKeyCredParams": [{"type": "public-key", "alg": alg} for alg in ALGORITHMS],
             "authenticatorSelection": {"residentKey": "required", "userVerification": REQUIRED},
             "attestation": "none",
+            "excludeCredentials": [{"type": "public-key", "id": websafe_encode(one.id)} for one in held],
         }
 
-    async def enrol(
-        self, tx: Transaction, person: Person, sent: str, decision: UUID, *, site: Site, shown_for: str
-    ) -> None:
+    async def add(
+        self, tx: Transaction, person: Person, sent: str, decision: UUID, *, site: Site, shown_for: str,
+        name: str = FIRST,
+    ) -> None:  # fmt: skip
         """Keep a new passkey of `person`. Raises `Invalid` for one that does not hold, `Conflict` for one known."""
         at, read = self._office.now(), _registered(sent, site)
         if read is None or not await tx.passkeys.answered(_hash(read[2], shown_for), at=at):
             raise Invalid("The passkey could not be checked; add it anew.", field="passkey")
         made, sign_count, _ = read
         passkey = Passkey(person=person.id, credential=bytes(made), sign_count=sign_count)
-        await tx.passkeys.add(made.credential_id, passkey, at, decision)
+        await tx.passkeys.add(made.credential_id, passkey, at, decision, name)
 
     async def sign_in(self, sent: str, *, site: Site, shown_for: str, request_id: str) -> Person | Refusal:
         """Whose passkey answered, if everything holds; otherwise what to put on record before anybody is told."""
@@ -119,7 +124,7 @@ class PasskeyService:
         if reason is None and held is not None:
             async with self._office.database.transaction() as tx:
                 # Only now, after the signature: a stranger must not be able to turn the counter.
-                if not await tx.passkeys.count(credential, response.response.authenticator_data.counter):
+                if not await tx.passkeys.count(credential, response.response.authenticator_data.counter, at):
                     return _refusal("passkey_cloned", held, request_id)
                 await tx.people.forget(tried)
                 person = await tx.people.get(held.person)

@@ -22,12 +22,14 @@ from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.people import INVITATION_LIFE, Person, PersonDraft, PersonStatus, check_password, locked_for
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
+from sharewell.domain.subjects import Ground
 from sharewell.services.access import Refusal, about_a_credential
 from sharewell.services.act import Act, Done
 from sharewell.services.grants import end_all_of
 from sharewell.services.ids import hashed
 from sharewell.services.office import Office
 from sharewell.services.passkeys import PasskeyService, Site
+from sharewell.services.visits import VisitService
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page
 from sharewell.store.people import Secrets
@@ -48,6 +50,7 @@ class PersonService:
     def __init__(self, office: Office) -> None:
         self._office = office
         self.passkeys = PasskeyService(office)
+        self.visits = VisitService(office, self.passkeys)
         self._hashing = asyncio.Semaphore(_AT_ONCE)
 
     async def register(
@@ -89,6 +92,7 @@ class PersonService:
             decision = await act.record("person.invited_again", "person", id, {}, institution=person.institution)
             await act.tx.people.invite_again(id, hashed(invitation), act.at + INVITATION_LIFE, decision)
             await act.tx.passkeys.remove_all(id)
+            await act.tx.visits.end_all(id)
             await act.tx.people.forget(hashed(person.login))
             await end_all_of(act.tx, id, at=act.at, actor=caller.principal, request_id=caller.request_id)
             return await _done(act, replace(person, invited_by=decision), decision), invitation
@@ -103,6 +107,25 @@ class PersonService:
             decision = await act.record("person.disabled", "person", id, {}, institution=person.institution)
             await act.tx.people.disable(id, decision)
             return await _done(act, person, decision)
+
+    async def erase(
+        self, caller: Caller, id: UUID, ground: Ground, wish: Wish | None = None  # noqa: A002
+    ) -> Done[Person]:
+        """Forget login, name and passkeys of a person who is disabled, for good; entries still name its id.
+
+        Raises `NotFound`, or `Conflict` for a person who still has access or is erased.
+        """
+        target = await self._target(id)
+        async with self._office.act(caller, Action.ERASE_PERSON, target, wish) as act:
+            if act.repeated:
+                return await _again(act)
+            before = await act.tx.people.get(id)
+            person, details = before.erase(), {"ground": ground, "article": ground.article}
+            decision = await act.record("person.erased", "person", id, details, institution=person.institution)
+            await act.tx.people.erase(id, decision)
+            await act.tx.passkeys.remove_all(id)
+            await act.tx.people.forget(hashed(before.login))
+            return await _done(act, replace(person, erased_by=decision), decision)
 
     async def page(self, caller: Caller, *, after: UUID, first: int) -> Page[Person]:
         extent = await self._office.extent(caller, Action.VIEW_PERSON, Target.list("person"))
@@ -158,7 +181,7 @@ class PersonService:
             await tx.audit.record(decision)
             await tx.people.enrol(person.id, password_hash, step)
             if passkey and site is not None:
-                await self.passkeys.enrol(tx, person, passkey, decision.id, site=site, shown_for=invitation)
+                await self.passkeys.add(tx, person, passkey, decision.id, site=site, shown_for=invitation)
             return person
 
     async def sign_in(self, login: str, password: str, code: str, *, request_id: str) -> Person | Refusal:
@@ -199,6 +222,7 @@ class PersonService:
         async with self._office.database.transaction() as tx:
             await tx.audit.record(decision)
             await tx.people.set_password(person.id, password_hash)
+            await tx.visits.end_all(person.id)
         return person
 
     async def _fault(

@@ -44,6 +44,7 @@ from sharewell.store.surges import SurgeRepository
 from sharewell.store.transfers import TransferRepository
 from sharewell.store.trials import TrialRepository
 from sharewell.store.trusted_documents import TrustedDocumentRepository
+from sharewell.store.visits import VisitRepository
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -229,6 +230,10 @@ class Transaction:
     @cached_property
     def trusted_documents(self) -> TrustedDocumentRepository:
         return TrustedDocumentRepository(self.conn)
+
+    @cached_property
+    def visits(self) -> VisitRepository:
+        return VisitRepository(self.conn)
 
 
 class Database:

@@ -11,6 +11,7 @@ from sharewell.domain.errors import Conflict, NotFound
 from sharewell.domain.people import Person, PersonStatus
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.principals import Role
+from sharewell.domain.subjects import ERASED
 from sharewell.store.paging import LIMIT, OLDEST, SEEN, From, Listed, Page, of_owner
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     import asyncpg
 
 _STORED = "id, login, name, roles, institution, status, created_at, jurisdiction"
-_COLUMNS = f"{_STORED}, invited_by"
+_PASSKEYS = "(select count(*) from oauth.passkey k where k.person = person.id)::int as passkeys"
+_COLUMNS = f"{_STORED}, invited_by, erased_by, {_PASSKEYS}"
 ADD = f"""
 insert into oauth.person ({_STORED}, invitation_hash, invitation_until, decision_id)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
@@ -52,6 +54,12 @@ INVITE_AGAIN = """
 update oauth.person set status = 'invited', invited_by = $2, invitation_hash = $3, invitation_until = $4,
        password_hash = null, totp_secret = null, totp_step = 0
  where id = $1
+"""
+# Logins are unique, so the place of an erased one is taken by the id.
+ERASE = f"""
+update oauth.person set login = '{ERASED} ' || id, name = '{ERASED}', erased_by = $2, totp_step = 0,
+       invitation_until = null
+ where id = $1 and erased_by is null returning true
 """
 # A try is counted before the password is looked at, so that many at once cannot all try; no row, no try. A lock is set
 # in the same transaction, before the next one gets its turn.
@@ -142,6 +150,11 @@ class PersonRepository:
         if not await self._conn.fetchval(DISABLE, id, decision):
             raise Conflict("this person is disabled already.", field="id")
 
+    async def erase(self, id: UUID, decision: UUID) -> None:  # noqa: A002
+        """Forget login and name for good; raises `Conflict` where that was done."""
+        if not await self._conn.fetchval(ERASE, id, decision):
+            raise Conflict("this person is erased already.", field="person")
+
     async def invite_again(self, id: UUID, invitation: bytes, until: datetime, decision: UUID) -> None:  # noqa: A002
         """What signed in before does so no more; the new invitation does."""
         await self._conn.execute(INVITE_AGAIN, id, decision, invitation, until)
@@ -161,7 +174,8 @@ class PersonRepository:
 
 def _person(row: asyncpg.Record) -> Person:
     return Person(
-        id=row["id"], login=row["login"], name=row["name"], roles=frozenset(map(Role, row["roles"])),
-        institution=row["institution"], status=PersonStatus(row["status"]), created_at=row["created_at"],
-        jurisdiction=tuple(row["jurisdiction"]), invited_by=row["invited_by"],
+        id=row["id"], login=ERASED if row["erased_by"] else row["login"], name=row["name"],
+        roles=frozenset(map(Role, row["roles"])), institution=row["institution"], status=PersonStatus(row["status"]),
+        created_at=row["created_at"], jurisdiction=tuple(row["jurisdiction"]), invited_by=row["invited_by"],
+        erased_by=row["erased_by"], passkeys=row["passkeys"],
     )  # fmt: skip

@@ -114,13 +114,13 @@ async def test_an_admin_invites_again_at_the_command_line(open_platform: OpenPla
         async with httpx2.AsyncClient(base_url=platform.url) as http:
             invitation = await said("person", "invite", "smurfette", "Smurfette", "-c", admin, "--role", "regulator")
             await platform.enrol(http, invitation, PASSWORD)
-            query = "{ people { nodes { id status } } }"
-            listed = await said("client", "query", "-c", admin, query)
-            person = listed.split('"id": "')[1].split('"')[0]
+            listed = await said("person", "list", "-c", admin)
+            person, *told = listed.strip().split("\t")
+            assert told == ["active", "regulator", "passkeys=0", "smurfette", "Smurfette"]
             again = await said("person", "invite-again", person, "-c", admin)
-            assert '"status": "INVITED"' in await said("client", "query", "-c", admin, query)
+            assert "\tinvited\t" in await said("person", "list", "-c", admin)
             await platform.enrol(http, again, NEW)
-            assert '"status": "ACTIVE"' in await said("client", "query", "-c", admin, query)
+            assert "\tactive\t" in await said("person", "list", "-c", admin)
         unknown = "00000000-0000-4000-8000-000000000000"
         assert "NOT_FOUND" in await refused("person", "invite-again", unknown, "-c", admin)
         query = '{ decisions(kind: "person.invited_again") { nodes { actor } } }'

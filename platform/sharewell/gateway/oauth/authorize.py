@@ -6,7 +6,6 @@ the request, and each is worth nothing without the other. Nobody is ever sent to
 
 from __future__ import annotations
 
-import re
 import secrets
 
 from authlib.common.urls import add_params_to_uri
@@ -14,39 +13,17 @@ from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from sharewell.domain.addresses import origin_of
 from sharewell.domain.clients import Client, Purpose
 from sharewell.domain.errors import Conflict, Invalid, NotFound
-from sharewell.domain.grants import SIGN_IN_LIFE
-from sharewell.domain.people import Person
 from sharewell.gateway.oauth import pages
+from sharewell.gateway.oauth.browsers import OVER, BrowserPages, wrong
 from sharewell.gateway.oauth.forms import read_form, read_pairs
 from sharewell.gateway.oauth.requests import REQUEST_URI, check_redirect, check_request
-from sharewell.gateway.oauth.server import Authority
 from sharewell.services.access import Refusal
-from sharewell.services.passkeys import Site
-from sharewell.services.people import PersonService
-
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
-OVER = "This sign-in is over, or was begun in another browser. Go back to the app and begin anew."
 
 
-class NotOurForm(InvalidRequestError):  # type: ignore[misc]  # Authlib ships no types
-    """A form that this site did not show to this browser, with the reason as a word for the audit log."""
-
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(description=sentence)
-        self.reason = reason
-
-
-class Authorization:
+class Authorization(BrowserPages):
     """The pages, and what leads from one to the next."""
-
-    def __init__(self, authority: Authority, people: PersonService) -> None:
-        self._us, self._people = authority, people
-        self._secure = authority.issuer.startswith("https:")
-        self._cookie = "__Host-sharewell" if self._secure else "sharewell"
-        self._site = Site(_shown(authority.issuer))
 
     async def authorize(self, request: Request) -> Response:
         """RFC 6749, 4.1.1: show the sign-in page, or say what is wrong; to the app only once it is known to be one."""
@@ -54,7 +31,7 @@ class Authorization:
             asked = read_pairs(request.url.query)
             client = await self._client(asked.get("client_id", ""))
         except OAuth2Error as error:
-            return _wrong(error)
+            return wrong(error)
         browser = self._browser(request) or secrets.token_urlsafe(32)
         if "request_uri" in asked:
             handle = asked["request_uri"].removeprefix(REQUEST_URI)
@@ -62,7 +39,7 @@ class Authorization:
             try:
                 redirect_uri = check_redirect(client, asked)
             except OAuth2Error as error:
-                return await self._record(request, "unregistered_redirect", client) or _wrong(error)
+                return await self._record(request, "unregistered_redirect", client) or wrong(error)
             try:
                 handle = await self._us.grants.begin(check_request(client, asked))
             except OAuth2Error as error:
@@ -113,17 +90,6 @@ class Authorization:
             passkey = await self._people.passkeys.options_to_sign_in(self._site, _on_page(handle, browser))
         return pages.sign_in_page(client.name, handle, redirect_uri=redirect_uri, passkey=passkey, failed=failed)
 
-    async def _who(self, request: Request, form: dict[str, str], page: str) -> Person | Refusal:
-        request_id = request.state.request_id
-        if "passkey" in form:
-            return await self._people.passkeys.sign_in(
-                form["passkey"], site=self._site, shown_for=page, request_id=request_id
-            )
-        return await self._people.sign_in(
-            form.get("login", "")[:200], form.get("password", "")[:1000], form.get("code", "")[:20],
-            request_id=request_id,
-        )  # fmt: skip
-
     async def consent(self, request: Request) -> Response:
         """Send the person back to the app, with a code or without (RFC 6749, 4.1.2; RFC 9207)."""
         try:
@@ -168,7 +134,7 @@ class Authorization:
         person, secret = opened
         passkey = None
         if self._site.takes_passkeys:
-            passkey = await self._people.passkeys.options_to_enrol(self._site, person, invitation)
+            passkey = await self._people.passkeys.options_to_add(self._site, person, invitation)
         return pages.enrol_page(
             invitation, login=person.login, secret=secret, passkey=passkey, again=person.invited_by is not None,
             fault=fault,
@@ -193,7 +159,7 @@ class Authorization:
         except Invalid as error:
             return pages.password_page(fault=str(error))
         if isinstance(changed, Refusal):
-            failed = pages.password_page(fault="That did not work. After several tries you have to wait a while.")
+            failed = pages.password_page(fault=pages.FAILED)
             return await self._beyond(request, changed) or failed
         return pages.message_page("Done", "Your password is changed. Apps that you let in stay in.")
 
@@ -207,70 +173,13 @@ class Authorization:
             raise InvalidRequestError(description="There is no such app here, or the sign-in is over.")
         return client
 
-    async def _form(self, request: Request) -> tuple[dict[str, str], str]:
-        """A form of ours, and the browser it comes from. Raises `OAuth2Error` for any other."""
-        self._check_origin(request)
-        form, browser = await read_form(request), self._browser(request)
-        if browser is None:
-            raise NotOurForm("unknown_browser", OVER)
-        return form, browser
-
-    def _check_origin(self, request: Request) -> None:
-        """Where a browser says that another site sent the form, it is not taken."""
-        origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-        if (origin is not None and origin != _shown(self._us.issuer)) or site not in (None, "same-origin"):
-            raise NotOurForm("cross_site", "This form was not sent from this site.")
-
-    def _browser(self, request: Request) -> str | None:
-        held = request.cookies.get(self._cookie, "")
-        return held if _TOKEN.fullmatch(held) else None
-
-    def _remember(self, page: Response, browser: str) -> Response:
-        seconds = int(SIGN_IN_LIFE.total_seconds())
-        page.set_cookie(
-            self._cookie, browser, max_age=seconds, path="/", secure=self._secure, httponly=True, samesite="lax"
-        )
-        return page
-
     def _back(self, redirect_uri: str, state: str | None, **said: str) -> Response:
         """RFC 9207: the answer says who gives it, so that an app is not fooled into asking another."""
         parameters = [*said.items(), *([("state", state)] if state is not None else []), ("iss", self._us.issuer)]
         location = add_params_to_uri(redirect_uri, [pair for pair in parameters if pair[1]])
         return RedirectResponse(location, status_code=303, headers={"Cache-Control": "no-store"})
 
-    async def _refuse(self, request: Request, error: OAuth2Error | NotFound) -> Response:
-        """Say on a page of ours that it cannot be, once that is on record."""
-        return await self._record(request, getattr(error, "reason", "unknown_request"), None) or _wrong(error)
-
-    async def _record(self, request: Request, reason: str, client: Client | None) -> Response | None:
-        """As `_beyond`, of a request that is not what it should be."""
-        refusal = Refusal(
-            reason=reason,
-            actor=None,
-            client_id=None if client is None else client.client_id,
-            details={"endpoint": request.url.path},
-            request_id=request.state.request_id,
-        )
-        return await self._beyond(request, refusal)
-
-    async def _beyond(self, request: Request, refusal: Refusal) -> Response | None:
-        """Put it on record; where too many come from there, the page that is answered instead."""
-        allowance = await self._us.refused(refusal, request.state.peer)
-        return None if allowance is None else pages.too_many_page(allowance)
-
-
-def _wrong(error: OAuth2Error | NotFound) -> Response:
-    sentence = error.description if isinstance(error, OAuth2Error) else str(error)
-    return pages.message_page("That cannot be done", sentence or "The request is not one of ours.", status=400)
-
 
 def _on_page(handle: str, browser: str) -> str:
     """What a challenge is bound to: this authorization, in this browser."""
     return f"{handle} {browser}"
-
-
-def _shown(issuer: str) -> str:
-    """The origin as browsers write it: the usual port left out."""
-    return origin_of(issuer).removesuffix(":443" if issuer.startswith("https:") else ":80")
-
-

@@ -27,7 +27,9 @@ SIGN_IN_PATH: Final = "/oauth/sign-in"
 CONSENT_PATH: Final = "/oauth/consent"
 ENROL_PATH: Final = "/oauth/enrol"
 PASSWORD_PATH: Final = "/oauth/password"  # noqa: S105 - an address
+ACCOUNT_PATH: Final = "/oauth/account"
 SCRIPT_PATH: Final = "/oauth/passkey.js"
+FAILED: Final = "That did not work. After several tries you have to wait a while."
 Options = Mapping[str, Any]  #: what a browser is asked for a passkey with
 _VERBS: Final = dict(zip(LETTERS, ("create", "read", "change", "delete", "search"), strict=True))
 _STYLE: Final = """
@@ -38,10 +40,20 @@ input { font: inherit; width: 100%; padding: .5rem; box-sizing: border-box; }
 button { font: inherit; padding: .6rem 1.2rem; margin: 1.5rem .5rem 0 0; }
 :focus-visible { outline: 3px solid; outline-offset: 2px; }
 [role=alert] { border-left: .3rem solid; padding-left: .8rem; }
+td { padding: .3rem .6rem .3rem 0; vertical-align: top; }
+td button { margin: 0; }
 svg { display: block; width: 100%; max-width: 16rem; }
 code { overflow-wrap: anywhere; }
 """
 _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+SIGN_IN_FIELDS: Final = """<label for="login">Login</label>
+<input id="login" name="login" autocomplete="username" autocapitalize="none" maxlength="200" required>
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" maxlength="128" required>
+<label for="code">Code of your authenticator app</label>
+<input id="code" name="code" inputmode="numeric" autocomplete="one-time-code" maxlength="10" required>
+<button type="submit">Sign in</button>
+"""
 
 
 def sign_in_page(
@@ -50,21 +62,14 @@ def sign_in_page(
     """Asks who is there. After a failure it says no more than that."""
     body = f"""
 <h1>Sign in</h1>
-{_alert("That did not work. After several tries you have to wait a while.") if failed else ""}
+{alert(FAILED) if failed else ""}
 <p>to go on to <strong>{escape(app)}</strong></p>
 <form method="post" action="{SIGN_IN_PATH}">
 <input type="hidden" name="handle" value="{escape(handle)}">
-<label for="login">Login</label>
-<input id="login" name="login" autocomplete="username" autocapitalize="none" maxlength="200" required>
-<label for="password">Password</label>
-<input id="password" name="password" type="password" autocomplete="current-password" maxlength="128" required>
-<label for="code">Code of your authenticator app</label>
-<input id="code" name="code" inputmode="numeric" autocomplete="one-time-code" maxlength="10" required>
-<button type="submit">Sign in</button>
-</form>
-{_passkey_form(handle, passkey)}"""
+{SIGN_IN_FIELDS}</form>
+{passkey_form(handle, passkey)}"""
     status = 400 if failed else 200
-    return _page("Sign in", body, status=status, redirect_uri=redirect_uri, script=passkey is not None)
+    return page("Sign in", body, status=status, redirect_uri=redirect_uri, script=passkey is not None)
 
 
 def _qr_code(login: str, secret: str) -> str:
@@ -74,10 +79,11 @@ def _qr_code(login: str, secret: str) -> str:
     return str(drawn.svg_inline(scale=5, light="white", title="QR code of the key", omitsize=True))
 
 
-def _passkey_form(handle: str, options: Options | None) -> str:
+def passkey_form(handle: str, options: Options | None, path: str = SIGN_IN_PATH) -> str:
+    """The way in with a passkey, on pages where people sign in."""
     if options is None:
         return ""
-    return f"""<form method="post" action="{SIGN_IN_PATH}" data-passkey="get" data-options="{_data(options)}" hidden>
+    return f"""<form method="post" action="{path}" data-passkey="get" data-options="{data(options)}" hidden>
 <input type="hidden" name="handle" value="{escape(handle)}">
 <input type="hidden" name="passkey">
 <button type="button">Sign in with a passkey</button>
@@ -89,14 +95,15 @@ def _passkey_field(options: Options | None) -> str:
     if options is None:
         return ""
     done = "Your passkey is ready; set up the rest to keep it."
-    return f"""<div data-passkey="create" data-options="{_data(options)}" data-done="{done}" hidden>
+    return f"""<div data-passkey="create" data-options="{data(options)}" data-done="{done}" hidden>
 <input type="hidden" name="passkey">
 <button type="button">Add a passkey, to sign in without password and code</button>
 <p role="status"></p>
 </div>"""
 
 
-def _data(options: Options) -> str:
+def data(options: Options) -> str:
+    """As the script reads it from an attribute."""
     return escape(json.dumps(options))
 
 
@@ -115,21 +122,22 @@ def consent_page(
 <input type="hidden" name="handle" value="{escape(handle)}">
 <button type="submit" name="answer" value="allow">Allow</button>
 <button type="submit" name="answer" value="deny">Do not allow</button>
-</form>"""
-    return _page("Consent", body, redirect_uri=redirect_uri)
+</form>
+<p><a href="{ACCOUNT_PATH}" target="_blank" rel="noopener">Your passkeys</a></p>"""
+    return page("Consent", body, redirect_uri=redirect_uri)
 
 
 def invitation_page(*, fault: str | None = None) -> HTMLResponse:
     """Asks for the invitation an admin handed over."""
     body = f"""
 <h1>Set up your access</h1>
-{_alert(fault) if fault else ""}
+{alert(fault) if fault else ""}
 <form method="post" action="{ENROL_PATH}">
 <label for="invitation">Invitation</label>
 <input id="invitation" name="invitation" autocomplete="off" maxlength="100" required>
 <button type="submit">Go on</button>
 </form>"""
-    return _page("Set up your access", body, status=400 if fault else 200)
+    return page("Set up your access", body, status=400 if fault else 200)
 
 
 _AGAIN = """<p>An admin invited you again. Password, authenticator key and passkeys from before are dead, and
@@ -143,7 +151,7 @@ def enrol_page(
     spaced = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
     body = f"""
 <h1>Set up your access</h1>
-{_alert(fault) if fault else ""}
+{alert(fault) if fault else ""}
 {_AGAIN if again else ""}
 <p>Your login is <strong>{escape(login)}</strong>. Add this key to your authenticator app (time-based, 6 digits):</p>
 {_qr_code(login, secret)}
@@ -158,14 +166,14 @@ def enrol_page(
 {_passkey_field(passkey)}
 <button type="submit">Set up</button>
 </form>"""
-    return _page("Set up your access", body, status=400 if fault else 200, script=passkey is not None)
+    return page("Set up your access", body, status=400 if fault else 200, script=passkey is not None)
 
 
 def password_page(*, fault: str | None = None) -> HTMLResponse:
     """Asks who is there, once more, and for a new password."""
     body = f"""
 <h1>Change your password</h1>
-{_alert(fault) if fault else ""}
+{alert(fault) if fault else ""}
 <form method="post" action="{PASSWORD_PATH}">
 <label for="login">Login</label>
 <input id="login" name="login" autocomplete="username" autocapitalize="none" maxlength="200" required>
@@ -176,13 +184,14 @@ def password_page(*, fault: str | None = None) -> HTMLResponse:
 <label for="new">New password, at least 12 characters</label>
 <input id="new" name="new" type="password" autocomplete="new-password" minlength="12" maxlength="128" required>
 <button type="submit">Change</button>
-</form>"""
-    return _page("Change your password", body, status=400 if fault else 200)
+</form>
+<p><a href="{ACCOUNT_PATH}">Your passkeys</a></p>"""
+    return page("Change your password", body, status=400 if fault else 200)
 
 
 def message_page(title: str, sentence: str, *, status: int = 200) -> HTMLResponse:
     """Says one thing."""
-    return _page(title, f"\n<h1>{escape(title)}</h1>\n<p>{escape(sentence)}</p>", status=status)
+    return page(title, f"\n<h1>{escape(title)}</h1>\n<p>{escape(sentence)}</p>", status=status)
 
 
 def too_many_page(allowance: Allowance) -> HTMLResponse:
@@ -198,9 +207,10 @@ def passkey_script() -> Response:
     return Response(text, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
 
-def _page(
+def page(
     title: str, body: str, *, status: int = 200, redirect_uri: str | None = None, script: bool = False
 ) -> HTMLResponse:
+    """A page of ours; every text from outside in `body` is escaped already."""
     onward = f" {origin_of(redirect_uri)}" if redirect_uri else ""
     policy = (
         f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'{onward}; base-uri 'none'; "
@@ -219,7 +229,8 @@ def _page(
     return HTMLResponse(html, status_code=status, headers=headers)
 
 
-def _alert(sentence: str) -> str:
+def alert(sentence: str) -> str:
+    """What went wrong, for everybody to notice."""
     return f'<p role="alert">{escape(sentence)}</p>'
 
 

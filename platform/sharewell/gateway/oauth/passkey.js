@@ -16,8 +16,9 @@ const ask = {
   },
   async create(options) {
     const user = { ...options.user, id: bytes(options.user.id) };
+    const excludeCredentials = options.excludeCredentials.map((one) => ({ ...one, id: bytes(one.id) }));
     const made = await navigator.credentials.create({
-      publicKey: { ...options, challenge: bytes(options.challenge), user },
+      publicKey: { ...options, challenge: bytes(options.challenge), user, excludeCredentials },
     });
     return said(made, { attestationObject: text(made.response.attestationObject) });
   },
@@ -34,10 +35,12 @@ for (const place of document.querySelectorAll("[data-passkey]")) {
   place.hidden = false;
   button.addEventListener("click", async () => {
     status.textContent = "";
+    const form = place instanceof HTMLFormElement ? place : null;
+    if (form && !form.reportValidity()) return;
     try {
       field.value = await ask[place.dataset.passkey](JSON.parse(place.dataset.options));
       status.textContent = place.dataset.done ?? "";
-      if (place.dataset.passkey === "get") place.submit();
+      form?.submit();
     } catch {
       status.textContent = "That did not work. You can go on without a passkey.";
     }
