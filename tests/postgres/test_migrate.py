@@ -192,6 +192,7 @@ alter table sharewell.transfer enable always trigger needs_entry_insert;
 
 
 #: Admins from before lines: two that the operator let in; one's client and person, and whom that person registered.
+#: The clocks by which they were registered differ: by these, each was registered before the one who registered it.
 REGISTERED_BEFORE = """
 set session_replication_role = replica;
 alter table oauth.client disable trigger needs_entry_insert;
@@ -207,11 +208,11 @@ insert into audit.header (id, staged_id, kind, at, actor, action, outcome, polic
   select id, n, 'client.registered', now(), actor, 'registerClient', 'allowed', repeat('0', 64), 'client', who, 'r'
     from named;
 insert into oauth.client (client_id, name, roles, scopes, jwks, created_at, decision_id)
-  select who, who, '{admin}', '{system/Client.cruds}', '{"keys": [{}]}', now() + n * interval '1 s', id
+  select who, who, '{admin}', '{system/Client.cruds}', '{"keys": [{}]}', now() - n * interval '1 s', id
     from named where n <> 4;
 insert into oauth.person (id, login, name, roles, status, invitation_hash, invitation_until, created_at, decision_id)
   select '00000000-0000-4000-8000-000000000004', who, who, '{admin}', 'invited', sha256('x'), now(),
-         now() + n * interval '1 s', id from named where n = 4;
+         now() - n * interval '1 s', id from named where n = 4;
 alter table oauth.client enable always trigger needs_entry_insert;
 alter table oauth.person enable always trigger needs_entry_insert;
 """

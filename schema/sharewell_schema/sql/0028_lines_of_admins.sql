@@ -53,17 +53,18 @@ create trigger take_lines before insert on oauth.client for each row execute fun
 create trigger take_lines before insert on oauth.person for each row execute function oauth.take_lines('person');
 
 -- Whoever is registered already, in the order in which they were: nobody is registered before the one who registers them.
+-- That order is the log's, for the times are those of clocks that may differ.
 alter table oauth.client disable trigger needs_entry_update;
 do $$
 declare
   one record;
 begin
-  for one in select c.client_id as self, null::uuid as person, d.actor, c.created_at, c.decision_id
+  for one in select c.client_id as self, null::uuid as person, d.actor, d.staged_id, c.decision_id
                from oauth.client c join audit.decision d on d.id = c.decision_id
              union all
-             select 'person/' || p.id, p.id, d.actor, p.created_at, p.decision_id
+             select 'person/' || p.id, p.id, d.actor, d.staged_id, p.decision_id
                from oauth.person p join audit.decision d on d.id = p.decision_id
-             order by created_at, decision_id loop
+             order by staged_id loop
     if one.person is null then
       update oauth.client set lines = case when one.actor = 'operator' then array[one.self] else oauth.lines_of(one.actor) end
        where client_id = one.self;
