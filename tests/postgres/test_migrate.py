@@ -290,6 +290,40 @@ async def test_whoever_was_registered_before_there_were_lines_is_of_the_line_of_
     }  # fmt: skip
 
 
+#: What a client called `operator` is, and whose line it is of whom that name registered afterwards.
+OF_THAT_NAME = {
+    "an admin": ("roles = '{admin}'", "first"),
+    "an admin that ended just now": ("expires_at = now() + interval '3 s'", "first"),
+    "an admin that ended long ago": (
+        "created_at = now() - interval '2 days', expires_at = now() - interval '1 day'",
+        "person/00000000-0000-4000-8000-000000000004",
+    ),
+    "no admin": ("roles = '{allocator}'", "person/00000000-0000-4000-8000-000000000004"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", OF_THAT_NAME)
+async def test_a_client_called_operator_from_before_is_not_taken_for_the_operator_where_it_could_be_behind_it(
+    database_server: TestServer, empty_database_name: str, conn: Connection, tmp_path: Path, what: str
+) -> None:
+    how, line = OF_THAT_NAME[what]
+    changed = f"""
+        alter table oauth.client disable trigger needs_entry_update;
+        update oauth.client set {how} where client_id = 'operator';
+        alter table oauth.client enable always trigger needs_entry_update;"""
+    await upgraded_over(
+        REGISTERED_BEFORE.replace("'made'", "'operator'") + changed, "0028_lines_of_admins.sql", database_server,
+        empty_database_name, conn, tmp_path,
+    )  # fmt: skip
+    found = await conn.fetch(
+        "select client_id, lines from oauth.client union all select login, lines from oauth.person"
+    )
+    assert {row["client_id"]: row["lines"] for row in found} == {
+        "first": ["first"], "operator": ["first"], "second": ["second"], "smurfette": [line], "grandchild": [line],
+        "outside": ["north-id/u-1"],
+    }  # fmt: skip
+
+
 async def test_versions_that_wait_from_before_take_the_place_of_what_they_changed(
     database_server: TestServer, empty_database_name: str, conn: Connection, tmp_path: Path
 ) -> None:

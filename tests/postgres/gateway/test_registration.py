@@ -176,6 +176,7 @@ BAD_ROWS: dict[str, dict[str, Any]] = {
     "an internal scope": {"scopes": ["internal/*.cruds"]},
     "a device of nobody": {"roles": ["device"]},
     "an odd id": {"client_id": "a b"},
+    "the operator's name": {"client_id": "operator"},
     "disabled by nobody": {"status": "disabled"},
     "ended before it began": {"expires_at": datetime(2020, 1, 1, tzinfo=UTC)},
 }
