@@ -137,6 +137,28 @@ async def test_a_table_of_migrations_from_before_any_could_break_is_read(conn: C
     assert await migrate(conn, folder) == []
 
 
+async def test_a_start_waits_for_nobody_who_reads_the_record_such_as_a_dump(
+    conn: Connection, url: str, folder: Path
+) -> None:
+    await migrate(conn, folder)
+    dump = await asyncpg.connect(url)
+    try:
+        async with dump.transaction(isolation="repeatable_read", readonly=True):
+            await dump.execute("lock table migration.applied in access share mode")
+            await conn.execute("set lock_timeout = '10ms'")
+            assert await migrate(conn, folder) == []
+    finally:
+        await dump.close()
+
+
+async def test_a_record_that_cannot_be_made_is_told_as_what_stops_the_migration(
+    conn: Connection, folder: Path
+) -> None:
+    await conn.execute("create schema migration; create view migration.applied as select 1 as number")
+    with pytest.raises(MigrationError, match=r"migration\.applied, cannot be made"):
+        await migrate(conn, folder)
+
+
 async def test_a_file_numbered_before_an_applied_one_is_refused(conn: Connection, folder: Path) -> None:
     (folder / "0002_second.sql").rename(folder / "0004_second.sql")
     await migrate(conn, folder)
