@@ -31,26 +31,30 @@ begin atomic
     array[who]);
 end;
 
--- Whether some admin who can act at `moment` has no line in common with `lines`.
+-- The lines of each admin who can act at `moment`: people who can sign in, and programs. An app that only people use (`user/`)
+-- is nobody by itself.
+create function oauth.lines_of_admins(moment timestamptz) returns table (lines text[])
+  language sql stable security definer set search_path = pg_catalog, pg_temp
+begin atomic
+  select c.lines from oauth.client c
+   where 'admin' = any (c.roles) and c.status = 'active' and (c.expires_at is null or c.expires_at > moment)
+     and exists (select from unnest(c.scopes) s where s like 'system/%')
+  union all
+  select p.lines from oauth.person p where 'admin' = any (p.roles) and p.status = 'active';
+end;
+
+-- Whether some admin who can act at `moment` has no line in common with `taken`.
 create function oauth.has_admin_apart(taken text[], moment timestamptz) returns boolean
   language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
-  select exists (select from oauth.client c
-                  where 'admin' = any (c.roles) and c.status = 'active' and (c.expires_at is null or c.expires_at > moment)
-                    and not c.lines && taken)
-      or exists (select from oauth.person p
-                  where 'admin' = any (p.roles) and p.status = 'active' and not p.lines && taken);
+  select exists (select from oauth.lines_of_admins(moment) a where not a.lines && taken);
 end;
 
 -- Whether one of two admins who can act at `moment` can approve what the other wrote.
 create function oauth.has_two_lines(moment timestamptz) returns boolean
   language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
-  select exists (select from oauth.client c
-                  where 'admin' = any (c.roles) and c.status = 'active' and (c.expires_at is null or c.expires_at > moment)
-                    and oauth.has_admin_apart(c.lines, moment))
-      or exists (select from oauth.person p
-                  where 'admin' = any (p.roles) and p.status = 'active' and oauth.has_admin_apart(p.lines, moment));
+  select exists (select from oauth.lines_of_admins(moment) a where oauth.has_admin_apart(a.lines, moment));
 end;
 
 -- The line is taken from the decision on record, whatever the program says.
@@ -130,8 +134,8 @@ create trigger another_line before insert on sharewell.break_glass
 alter table sharewell.policy_version enable always trigger another_line;
 alter table sharewell.break_glass enable always trigger another_line;
 
-revoke all on function oauth.by_operator(uuid), oauth.lines_of(text), oauth.has_admin_apart(text[], timestamptz),
-  oauth.has_two_lines(timestamptz), oauth.take_lines(), sharewell.approved_from_another_line(),
+revoke all on function oauth.by_operator(uuid), oauth.lines_of(text), oauth.lines_of_admins(timestamptz),
+  oauth.has_admin_apart(text[], timestamptz), oauth.has_two_lines(timestamptz), oauth.take_lines(), sharewell.approved_from_another_line(),
   sharewell.broken_from_another_line() from public;
 grant execute on function oauth.lines_of(text), oauth.has_admin_apart(text[], timestamptz), oauth.has_two_lines(timestamptz)
   to sharewell_gateway;
