@@ -71,7 +71,7 @@ async def playing(home: Path, region: Panel) -> AsyncIterator[tuple[Stage, Journ
     """A platform with everybody registered, and the journey that is about to begin."""
     async with platform(home, "warning") as stage:
         stage.set_clock(region.start(region.periods[0]))
-        operator = await stage.client("operator", Role.ALLOCATOR)
+        operator = await stage.client("allocator", Role.ALLOCATOR)
         players = await stage.players(region.sites.values())
         yield stage, Journey(region, players, operator, stage.set_clock)
 

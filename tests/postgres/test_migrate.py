@@ -137,6 +137,28 @@ async def test_a_table_of_migrations_from_before_any_could_break_is_read(conn: C
     assert await migrate(conn, folder) == []
 
 
+async def test_a_start_waits_for_nobody_who_reads_the_record_such_as_a_dump(
+    conn: Connection, url: str, folder: Path
+) -> None:
+    await migrate(conn, folder)
+    dump = await asyncpg.connect(url)
+    try:
+        async with dump.transaction(isolation="repeatable_read", readonly=True):
+            await dump.execute("lock table migration.applied in access share mode")
+            await conn.execute("set lock_timeout = '10ms'")
+            assert await migrate(conn, folder) == []
+    finally:
+        await dump.close()
+
+
+async def test_a_record_that_cannot_be_made_is_told_as_what_stops_the_migration(
+    conn: Connection, folder: Path
+) -> None:
+    await conn.execute("create schema migration; create view migration.applied as select 1 as number")
+    with pytest.raises(MigrationError, match=r"migration\.applied, cannot be made"):
+        await migrate(conn, folder)
+
+
 async def test_a_file_numbered_before_an_applied_one_is_refused(conn: Connection, folder: Path) -> None:
     (folder / "0002_second.sql").rename(folder / "0004_second.sql")
     await migrate(conn, folder)
@@ -192,6 +214,7 @@ alter table sharewell.transfer enable always trigger needs_entry_insert;
 
 
 #: Admins from before lines: two that the operator let in; one's client and person, and whom that person registered.
+#: The clocks by which they were registered differ: by these, each was registered before the one who registered it.
 REGISTERED_BEFORE = """
 set session_replication_role = replica;
 alter table oauth.client disable trigger needs_entry_insert;
@@ -207,11 +230,11 @@ insert into audit.header (id, staged_id, kind, at, actor, action, outcome, polic
   select id, n, 'client.registered', now(), actor, 'registerClient', 'allowed', repeat('0', 64), 'client', who, 'r'
     from named;
 insert into oauth.client (client_id, name, roles, scopes, jwks, created_at, decision_id)
-  select who, who, '{admin}', '{system/Client.cruds}', '{"keys": [{}]}', now() + n * interval '1 s', id
+  select who, who, '{admin}', '{system/Client.cruds}', '{"keys": [{}]}', now() - n * interval '1 s', id
     from named where n <> 4;
 insert into oauth.person (id, login, name, roles, status, invitation_hash, invitation_until, created_at, decision_id)
   select '00000000-0000-4000-8000-000000000004', who, who, '{admin}', 'invited', sha256('x'), now(),
-         now() + n * interval '1 s', id from named where n = 4;
+         now() - n * interval '1 s', id from named where n = 4;
 alter table oauth.client enable always trigger needs_entry_insert;
 alter table oauth.person enable always trigger needs_entry_insert;
 """
@@ -286,6 +309,40 @@ async def test_whoever_was_registered_before_there_were_lines_is_of_the_line_of_
     assert {row["client_id"]: row["lines"] for row in found} == {
         "first": ["first"], "made": ["first"], "smurfette": ["first"], "grandchild": ["first"],
         "second": ["second"], "outside": ["north-id/u-1"],
+    }  # fmt: skip
+
+
+#: What a client called `operator` is, and whose line it is of whom that name registered afterwards.
+OF_THAT_NAME = {
+    "an admin": ("roles = '{admin}'", "first"),
+    "an admin that ended just now": ("expires_at = now() + interval '3 s'", "first"),
+    "an admin that ended long ago": (
+        "created_at = now() - interval '2 days', expires_at = now() - interval '1 day'",
+        "person/00000000-0000-4000-8000-000000000004",
+    ),
+    "no admin": ("roles = '{allocator}'", "person/00000000-0000-4000-8000-000000000004"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", OF_THAT_NAME)
+async def test_a_client_called_operator_from_before_is_not_taken_for_the_operator_where_it_could_be_behind_it(
+    database_server: TestServer, empty_database_name: str, conn: Connection, tmp_path: Path, what: str
+) -> None:
+    how, line = OF_THAT_NAME[what]
+    changed = f"""
+        alter table oauth.client disable trigger needs_entry_update;
+        update oauth.client set {how} where client_id = 'operator';
+        alter table oauth.client enable always trigger needs_entry_update;"""
+    await upgraded_over(
+        REGISTERED_BEFORE.replace("'made'", "'operator'") + changed, "0028_lines_of_admins.sql", database_server,
+        empty_database_name, conn, tmp_path,
+    )  # fmt: skip
+    found = await conn.fetch(
+        "select client_id, lines from oauth.client union all select login, lines from oauth.person"
+    )
+    assert {row["client_id"]: row["lines"] for row in found} == {
+        "first": ["first"], "operator": ["first"], "second": ["second"], "smurfette": [line], "grandchild": [line],
+        "outside": ["north-id/u-1"],
     }  # fmt: skip
 
 

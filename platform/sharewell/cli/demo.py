@@ -84,7 +84,7 @@ async def _demo(settings: Settings, invited: asyncio.Event | None) -> None:
 async def _journey(stage: Stage, panel: Panel) -> tuple[dict[str, Player], Ledger]:
     stage.set_clock(panel.start(panel.periods[0]))
     await stage.first_admin()
-    operator = await stage.client("operator", Role.ALLOCATOR)
+    operator = await stage.client("allocator", Role.ALLOCATOR)
     screen.print(f"Registering {len(panel.sites)} institutions, each with an OAuth client and a key of its own …")
     players = await stage.players(panel.sites.values())
     screen.print(f"They report {HISTORY_DAYS} days of capacity over GraphQL; then the surge, day by day …")
@@ -144,7 +144,7 @@ async def _invite(stage: Stage, players: dict[str, Player]) -> None:
     first = next(iter(players.values()))
     await stage.client(f"{first.site.code}-monitor", Role.DEVICE, first.institution)
     names = {
-        "admin": "admin", "allocator": "operator", "regulator": "regulator", "institution": first.site.code,
+        "admin": "admin", "allocator": "allocator", "regulator": "regulator", "institution": first.site.code,
         "device": f"{first.site.code}-monitor",
     }  # fmt: skip
     screen.print(f"\nThe platform goes on at [bold]{stage.settings.issuer}/graphql[/]. One credential per role:")

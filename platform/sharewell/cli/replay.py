@@ -106,7 +106,7 @@ async def play(name: str, panel: Panel, home: Path | None) -> dict[str, Any]:
 
 async def _play(stage: Stage, panel: Panel) -> Ledger:
     await stage.first_admin()
-    operator = await stage.client("operator", Role.ALLOCATOR)
+    operator = await stage.client("allocator", Role.ALLOCATOR)
     count = TextColumn("{task.completed}/{task.total}")
     columns = (TextColumn("{task.description}"), BarColumn(), count, TimeElapsedColumn())
     with Progress(*columns, console=screen, transient=True) as progress:

@@ -21,7 +21,7 @@ from uuid import UUID
 
 from sharewell.domain import addresses, checks, jurisdictions
 from sharewell.domain.errors import Conflict, Invalid
-from sharewell.domain.principals import Role, check_apart
+from sharewell.domain.principals import OPERATOR, WORKERS, Role, check_apart
 from sharewell.domain.scopes import LETTERS, NOUNS, grantable, grants
 
 MAX_KEYS = 8
@@ -119,6 +119,11 @@ class Client:
             raise Invalid(
                 f"clientId is {client_id[:120]!r}; it must be 3 to 100 letters, digits or . _ : -, "
                 "beginning with a letter or digit.",
+                field="clientId",
+            )
+        if client_id in (*WORKERS, OPERATOR):
+            raise Invalid(
+                f"clientId is {client_id}, the name under which the platform itself acts; give another.",
                 field="clientId",
             )
         _check_roles(draft)

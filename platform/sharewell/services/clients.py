@@ -43,8 +43,9 @@ class ClientService:
     async def bootstrap_admin(self, draft: ClientDraft, *, request_id: str) -> Done[Client]:
         """Register the first admins, for the operator at the machine itself.
 
-        Allowed while no admin client can act, so it is also the way back in when all are disabled or expired, and while
-        no two admins can act of whom one could approve what the other wrote, for nobody but the operator begins a line.
+        Allowed while no admin client can act by itself, so it is also the way back in when all are disabled or expired,
+        and while no two admins can act of whom one could approve what the other wrote, for nobody but the operator
+        begins a line.
         Like every registration it is permitted by the policies and recorded. Raises `Conflict` otherwise.
         """
         if Role.ADMIN not in draft.roles:

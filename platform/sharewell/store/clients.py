@@ -44,7 +44,8 @@ update oauth.client set status = 'disabled', disabled_by = $2 where client_id = 
 LOCK_ADMINS = "select pg_advisory_xact_lock(hashtextextended('sharewell.oauth.admins', 0))"
 HAS_ADMIN = """
 select exists (select from oauth.client
-                where 'admin' = any (roles) and status = 'active' and (expires_at is null or expires_at > $1))
+                where 'admin' = any (roles) and status = 'active' and (expires_at is null or expires_at > $1)
+                  and exists (select from unnest(scopes) s where s like 'system/%'))
 """
 LINES_OF = "select oauth.lines_of($1)"
 HAS_ADMIN_APART = "select oauth.has_admin_apart($1, $2)"

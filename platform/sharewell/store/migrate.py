@@ -36,7 +36,13 @@ create table if not exists migration.applied (
   sha256 text not null,
   applied_at timestamptz not null default now()
 );
-alter table migration.applied add column if not exists breaking boolean not null default false;
+do $$ begin
+  -- Only where it lacks: `alter table` waits for all who read, such as a dump, and whoever reads then waits behind it.
+  if not exists (select from pg_attribute
+                  where attrelid = 'migration.applied'::regclass and attname = 'breaking' and not attisdropped) then
+    alter table migration.applied add column breaking boolean not null default false;
+  end if;
+end $$;
 grant usage on schema migration to public;
 grant select on migration.applied to public;
 """
@@ -89,11 +95,11 @@ async def migrate(
 
     Any number of processes may do this at once: one works, and the others find nothing left to do.
     Raises `MigrationError`, before anything is changed, where a file was edited or is missing, or a later release made
-    a change that this one cannot work with.
+    a change that this one cannot work with; and where the database refuses what it is asked.
     """
     files = migrations(folder)
     async with _alone(conn):
-        await conn.execute(RECORD)
+        await _make_record(conn)
         waiting = await _waiting(conn, files)
         for migration in waiting:
             await _apply(conn, migration)
@@ -122,6 +128,13 @@ async def _alone(conn: asyncpg.Connection[Any]) -> AsyncIterator[None]:
         yield
     finally:
         await conn.execute("select pg_advisory_unlock($1)", LOCK)
+
+
+async def _make_record(conn: asyncpg.Connection[Any]) -> None:
+    try:
+        await conn.execute(RECORD)
+    except asyncpg.PostgresError as why:
+        raise MigrationError(f"The record of migrations, migration.applied, cannot be made: {why}") from why
 
 
 async def _waiting(conn: asyncpg.Connection[Any], files: list[Migration]) -> list[Migration]:

@@ -32,8 +32,9 @@ select 'client' as holder, c.client_id as id, c.name, c.roles, c.scopes, c.insti
 PEOPLE = f"""
 select 'person' as holder, p.id::text as id, p.name, p.roles, array[]::text[] as scopes, p.institution, p.created_at,
        made.actor as created_by, null::timestamptz as expires_at, ended.at as disabled_at, seen.at as last_entry,
-       not exists (select from audit.decision entered where entered.subject_kind = 'person'
-         and entered.subject_id = p.id::text and entered.kind = 'person.enrolled' and entered.at <= $2) as invited,
+       (select last.kind from audit.decision last where last.subject_kind = 'person' and last.subject_id = p.id::text
+           and last.kind in ('person.enrolled', 'person.invited_again') and last.at <= $2
+         order by last.staged_id desc limit 1) is distinct from 'person.enrolled' as invited,
        false as sender_constrained, array[]::text[] as purposes, p.jurisdiction
   from oauth.person p join audit.decision made on made.id = p.decision_id
   left join audit.decision ended on ended.id = p.disabled_by

@@ -18,7 +18,8 @@ begin
       raise exception 'who is invited again has neither password nor second factor, and a decision says who invited'
         using errcode = 'SW002';
     end if;
-    new.lines := array(select distinct unnest(old.lines || case when inviter = 'operator' then '{}' else oauth.lines_of(inviter) end));
+    new.lines := array(select distinct unnest(
+      old.lines || case when oauth.by_operator(new.invited_by) then '{}' else oauth.lines_of(inviter) end));
   elsif new.invitation_hash is not null and new.invitation_hash is distinct from old.invitation_hash
         or new.status = 'invited' and old.status <> 'invited' then
     raise exception 'an invitation is made by registering a person or inviting one again' using errcode = 'SW002';

@@ -167,6 +167,19 @@ async def test_when_no_admin_can_act_any_more_the_operator_lets_one_in_again(doo
     await door.clients.bootstrap_admin(an_admin(client_id="admin-3"), request_id="start")
 
 
+async def test_apps_that_only_people_use_do_not_keep_the_operator_out(door: FrontDoor) -> None:
+    an_app = {"scopes": ["user/*.cruds"], "redirect_uris": ["https://app.example/back"], "jwks": None}
+    for name in ("first", "second"):
+        until = door.clock() + timedelta(minutes=1)
+        await door.clients.bootstrap_admin(an_admin(client_id=name, expires_at=until), request_id="start")
+        await door.clients.register(replace(ADMIN, principal=name), an_admin(client_id=f"{name}-app", **an_app))
+    door.clock.ahead = timedelta(minutes=2)
+    await door.clients.bootstrap_admin(an_admin(client_id="third"), request_id="start")
+    await door.clients.bootstrap_admin(an_admin(client_id="fourth"), request_id="start")
+    with pytest.raises(Conflict, match="admins of two lines exist"):
+        await door.clients.bootstrap_admin(an_admin(client_id="fifth"), request_id="start")
+
+
 BAD_ROWS: dict[str, dict[str, Any]] = {
     "a private key": {"jwks": '{"keys": [{"kty": "EC", "d": "secret"}]}'},
     "a shared secret": {"jwks": '{"keys": [{"kty": "oct", "k": "secret"}]}'},
@@ -176,6 +189,7 @@ BAD_ROWS: dict[str, dict[str, Any]] = {
     "an internal scope": {"scopes": ["internal/*.cruds"]},
     "a device of nobody": {"roles": ["device"]},
     "an odd id": {"client_id": "a b"},
+    "the operator's name": {"client_id": "operator"},
     "disabled by nobody": {"status": "disabled"},
     "ended before it began": {"expires_at": datetime(2020, 1, 1, tzinfo=UTC)},
 }

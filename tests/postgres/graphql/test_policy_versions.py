@@ -300,6 +300,15 @@ async def test_one_person_with_two_clients_is_not_two_persons(office: Api) -> No
     assert done["version"]["state"] == "APPROVED"
 
 
+async def test_nobody_begins_a_line_as_the_operator_does_by_taking_that_name(office: Api) -> None:
+    key = ECKey.generate_key("P-384", {"kid": "operator"}).as_dict(private=False)
+    asked = {"name": "operator", "roles": ["ADMIN"], "scopes": ["system/*.cruds"], "jwks": {"keys": [key]}}
+    refused = await office.do("author", "registerClient", clientId="operator", **asked)
+    assert refused.refusal[:2] == ("INVALID", "Invalid")
+    found = await office.send("admin", '{ client(clientId: "operator") { clientId } }')
+    assert found.refusal[0] == "NOT_FOUND"
+
+
 CLIENT = """mutation ($input: RegisterClientInput!) { registerClient(input: $input) { client { clientId } } }"""
 
 

@@ -330,6 +330,23 @@ async def test_a_review_of_an_earlier_day_tells_what_was_so_then(api: Api) -> No
     assert (await api.send("admin", REVIEW, {"at": text(NOON + timedelta(days=11))})).refusal[2] == "at"
 
 
+async def test_a_person_who_was_invited_again_is_invited_until_signing_up_again(api: Api) -> None:
+    made = await api.done("admin", "registerPerson", "person { id }", login="late", name="Late", roles=["AUDITOR"])
+    person, days = made["person"]["id"], [NOON + timedelta(days=number) for number in range(3)]
+    await enrolled(api, person)
+    for _ in range(2):  # also at the very moment of signing up
+        await api.done("admin", "invitePersonAgain", person=person)
+        assert (await api.ask("admin", REVIEW))["accessReview"]["nodes"][0]["state"] == "INVITED"
+        api.at = days[1]
+        await enrolled(api, person)
+        assert (await api.ask("admin", REVIEW))["accessReview"]["nodes"][0]["state"] == "ACTIVE"
+    api.at = days[2]
+    await api.done("admin", "invitePersonAgain", person=person)
+    for at, state in [(days[0], "INVITED"), (days[1], "ACTIVE"), (days[2], "INVITED")]:
+        nodes = (await api.ask("admin", REVIEW, at=text(at)))["accessReview"]["nodes"]
+        assert nodes[0]["state"] == state
+
+
 async def test_a_review_of_a_day_before_a_person_signed_in_goes_on_telling_that_it_was_invited(api: Api) -> None:
     made = await api.done("admin", "registerPerson", "person { id }", login="late", name="Late", roles=["AUDITOR"])
     api.at = NOON + timedelta(days=100)
