@@ -24,6 +24,10 @@ select rolname, rolcanlogin, rolsuper, rolcreaterole, rolcreatedb, rolbypassrls 
 where rolname ~ '^sharewell_' order by 1
 """
 SETTINGS = "select rolname, unnest(rolconfig) from pg_roles where rolname ~ '^sharewell_' order by 1, 2"
+LOCALE = """
+select pg_encoding_to_char(encoding), datlocprovider::text, datlocale from pg_database
+where datname = current_database()
+"""
 RIGHTS = """
 select rolname, kind from pg_roles, unnest(array['connect', 'temporary', 'create']) kind
 where rolname ~ '^sharewell_' and has_database_privilege(rolname, 'sharewell', kind) order by 1, 2
@@ -48,7 +52,11 @@ async def as_the_operator_does(running: embedded.EmbeddedPostgres, spec: Any) ->
     initdb = spec["bootstrap"]["initdb"]
     admin = await asyncpg.connect(running.url(embedded.SUPERUSER, "postgres"))
     await admin.execute(f"create role {initdb['owner']} login")
-    await admin.execute(f"create database {initdb['database']} owner {initdb['owner']}")
+    await admin.execute(
+        f"create database {initdb['database']} owner {initdb['owner']} template template0"
+        f" encoding {initdb['encoding']!r} locale_provider {initdb['localeProvider']}"
+        f" builtin_locale {initdb['builtinLocale']!r}"
+    )
     await admin.close()
     admin = await asyncpg.connect(running.url(embedded.SUPERUSER, initdb["database"]))
     for statement in initdb["postInitApplicationSQL"]:
@@ -62,7 +70,7 @@ async def as_the_operator_does(running: embedded.EmbeddedPostgres, spec: Any) ->
 
 async def looked_at(running: embedded.EmbeddedPostgres) -> list[list[Any]]:
     admin = await asyncpg.connect(running.url(embedded.SUPERUSER, "sharewell"))
-    found = [[tuple(row) for row in await admin.fetch(question)] for question in (LOGINS, SETTINGS, RIGHTS)]
+    found = [[tuple(row) for row in await admin.fetch(question)] for question in (LOGINS, SETTINGS, RIGHTS, LOCALE)]
     await admin.close()
     return found
 

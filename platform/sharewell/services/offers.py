@@ -92,7 +92,7 @@ class OfferService:
 
     async def page(self, caller: Caller, **asked: Unpack[OfferList]) -> Page[Offer]:
         """Of those asked for, what the caller sees."""
-        extent = await self._office.extent(caller, Action.VIEW_OFFER, _list_of(asked))
+        extent = await self._office.extent(caller, Action.VIEW_OFFER, _list_of(asked), _named(asked))
         async with self._office.reading(caller) as tx:
             page = await tx.offers.page(at=self._office.now(), seen=extent.seen, **asked)
         targets = {each.id: Target.list("offer", owner=each.institution) for each in page.items}
@@ -101,7 +101,7 @@ class OfferService:
 
     async def write_page(self, caller: Caller, wanted: Wanted, **asked: Unpack[OfferList]) -> Written:
         """The same, written; permitted, and on record, as `page` is."""
-        extent = await self._office.extent(caller, Action.VIEW_OFFER, _list_of(asked))
+        extent = await self._office.extent(caller, Action.VIEW_OFFER, _list_of(asked), _named(asked))
         linked = seen_of(self._office, caller, wanted.links)
         async with self._office.reading_at_once(caller) as tx:
             page = await tx.offers.write_page(
@@ -130,3 +130,10 @@ class OfferService:
 
 def _list_of(asked: OfferList) -> Target:
     return Target.list("offer", owner=asked["institution"])
+
+
+def _named(asked: OfferList) -> list[Target]:
+    """The lists of those whom a filter names, where the list is not one institution's anyway."""
+    if asked["institution"] is not None or "matching" not in asked:
+        return []
+    return [Target.list("offer", owner=each) for each in asked["matching"].institutions or ()]

@@ -48,6 +48,7 @@ class Extent:
 
     seen: Predicate  #: which of its rows
     recorded: bool  #: the list is on record as it is; else what is shown of others must be, see `Office.shown`
+    named: frozenset[Target] = frozenset()  #: lists within it that are on record by themselves
 
 
 class Office:
@@ -168,16 +169,26 @@ class Office:
         refused = await self.refusals(caller, action, targets)
         return {id: thing for id, thing in read.items() if id not in refused}, refused  # noqa: A001
 
-    async def extent(self, caller: Caller, action: Action, asked: Target) -> Extent:
+    async def extent(
+        self, caller: Caller, action: Action, asked: Target, named: Collection[Target] = ()
+    ) -> Extent:
         """What `caller` sees of the list `asked`: all of it, or the rows that the policies permit one by one.
 
-        On record as by `allow`, as far as that can be told before it is read; `shown` says the rest. Raises
-        `Forbidden`, recorded, where nothing of it may be seen, or `Unavailable`.
+        On record as by `allow`, as far as that can be told before it is read; `shown` says the rest. `named` are the
+        lists of those to whom a filter narrows it: each that is permitted is on record by itself, so that whoever is
+        read of learns of it, and no other is refused. Raises `Forbidden`, recorded, where nothing of `asked` may be
+        seen, or `Unavailable`.
         """
         seen, parts = self.part(caller, action, asked)
+        wide = {part: await self.permit(caller, action, part) for part in parts}
+        rulings = await self._asked(caller, action, dict.fromkeys(named))
+        told = {target: ruling for target, ruling in rulings.items() if ruling.allowed}
+        narrowed = bool(named) and len(told) == len(rulings)
+        read = told if narrowed and asked == Target.list(action.kind) else wide | told
+        await self._record_readings(caller, action, [(target, ruling, []) for target, ruling in read.items()])
         own = parts == [own_list(caller, action)]
-        await self.allow(caller, action, *parts)
-        return Extent(seen, recorded=not own or asked in parts)
+        recorded = narrowed if named else not own or asked in parts
+        return Extent(seen, recorded, frozenset(told))
 
     def part(self, caller: Caller, action: Action, asked: Target) -> tuple[Predicate, list[Target]]:
         """Which rows of the list `asked` the caller may see, and the lists of which each is permitted as a whole.
@@ -198,7 +209,10 @@ class Office:
         """
         if extent.recorded:
             return
-        others = {id: target for id, target in targets.items() if caller.institution not in parties(target)}  # noqa: A001
+        others = {
+            id: target for id, target in targets.items()  # noqa: A001
+            if caller.institution not in parties(target) and target not in extent.named
+        }  # fmt: skip
         if await self.seen(caller, action, others) != set(others):
             raise PolicyError(f"a list filtered for {action} shows what the policies do not permit")
 
@@ -233,14 +247,18 @@ class Office:
         Leaving something out is no refusal. Each target is the list of its owner's things; one entry for each owner.
         Raises `Unavailable`.
         """
-        placed = await self.placed_for(caller, set(targets.values()))
-        asked = {target: self.authz.ask(caller, action, there) for target, there in placed.items()}
+        asked = await self._asked(caller, action, set(targets.values()))
         seen = {id for id, target in targets.items() if asked[target].allowed}  # noqa: A001
         named: dict[Target, list[str]] = {}
         for id in sorted(seen, key=str):  # noqa: A001
             named.setdefault(targets[id], []).append(str(id))
         await self._record_readings(caller, action, [(target, asked[target], ids) for target, ids in named.items()])
         return seen
+
+    async def _asked(self, caller: Caller, action: Action, targets: Collection[Target]) -> dict[Target, Ruling]:
+        """What the policies say of each, where it is."""
+        placed = await self.placed_for(caller, targets)
+        return {target: self.authz.ask(caller, action, there) for target, there in placed.items()}
 
     async def refusals(self, caller: Caller, action: Action, targets: Mapping[Key, Target]) -> dict[Key, Forbidden]:
         """Of things asked for by key, why those are refused that the caller may not see, each ruled on as if alone.

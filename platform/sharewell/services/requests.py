@@ -96,7 +96,7 @@ class RequestService:
 
     async def page(self, caller: Caller, **asked: Unpack[RequestList]) -> Page[Request]:
         """Of those asked for, what the caller sees."""
-        extent = await self._office.extent(caller, Action.VIEW_REQUEST, _list_of(asked))
+        extent = await self._office.extent(caller, Action.VIEW_REQUEST, _list_of(asked), _named(asked))
         async with self._office.reading(caller) as tx:
             page = await tx.requests.page(seen=extent.seen, **asked)
         targets = {each.id: Target.list("request", owner=each.institution) for each in page.items}
@@ -105,7 +105,7 @@ class RequestService:
 
     async def write_page(self, caller: Caller, wanted: Wanted, **asked: Unpack[RequestList]) -> Written:
         """The same, written; permitted, and on record, as `page` is."""
-        extent = await self._office.extent(caller, Action.VIEW_REQUEST, _list_of(asked))
+        extent = await self._office.extent(caller, Action.VIEW_REQUEST, _list_of(asked), _named(asked))
         linked = seen_of(self._office, caller, wanted.links)
         async with self._office.reading_at_once(caller) as tx:
             page = await tx.requests.write_page(
@@ -134,3 +134,10 @@ class RequestService:
 
 def _list_of(asked: RequestList) -> Target:
     return Target.list("request", owner=asked["institution"])
+
+
+def _named(asked: RequestList) -> list[Target]:
+    """The lists of those whom a filter names, where the list is not one institution's anyway."""
+    if asked["institution"] is not None or "matching" not in asked:
+        return []
+    return [Target.list("request", owner=each) for each in asked["matching"].institutions or ()]

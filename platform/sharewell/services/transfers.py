@@ -124,7 +124,7 @@ class TransferService:
 
     async def page(self, caller: Caller, **asked: Unpack[TransferList]) -> Page[Transfer]:
         """Of those asked for, what the caller sees."""
-        extent = await self._office.extent(caller, Action.VIEW_TRANSFER, _list_of(asked))
+        extent = await self._office.extent(caller, Action.VIEW_TRANSFER, _list_of(asked), _named(asked))
         async with self._office.reading(caller) as tx:
             page = await tx.transfers.page(seen=extent.seen, **asked)
         targets = {each.id: _list_between(each.giver, each.receiver) for each in page.items}
@@ -133,7 +133,7 @@ class TransferService:
 
     async def write_page(self, caller: Caller, wanted: Wanted, **asked: Unpack[TransferList]) -> Written:
         """The same, written; permitted, and on record, as `page` is."""
-        extent = await self._office.extent(caller, Action.VIEW_TRANSFER, _list_of(asked))
+        extent = await self._office.extent(caller, Action.VIEW_TRANSFER, _list_of(asked), _named(asked))
         linked = seen_of(self._office, caller, wanted.links)
         async with self._office.reading_at_once(caller) as tx:
             page = await tx.transfers.write_page(
@@ -257,3 +257,10 @@ def _target(transfer: Transfer) -> Target:
 
 def _list_of(asked: TransferList) -> Target:
     return Target.list("transfer", giver=asked["party"], receiver=asked["party"])
+
+
+def _named(asked: TransferList) -> list[Target]:
+    """The lists of the parties that a filter names."""
+    if "matching" not in asked:
+        return []
+    return [_list_between(each, each) for each in (asked["matching"].giver, asked["matching"].receiver) if each]

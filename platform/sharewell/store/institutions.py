@@ -69,12 +69,18 @@ WRITTEN = Columns({
 #: As rows that name an institution write it.
 NAMED = Noun("institution", "sharewell.institution", "id", WRITTEN)
 
-
+#: Orders and searches name their collation, so that they are the same wherever the database is.
 SORTS: Final[Mapping[str, Sort]] = {
     "registered": IN_TURN,
-    "name": Sort("name", "text", "name"),
-    "code": Sort("code", "text", "code"),
+    "name": Sort('name collate "C"', "text", "name"),
+    "code": Sort('code collate "C"', "text", "code"),
 }
+
+
+#: The collation knows capitals of all scripts, and stands in PostgreSQL itself, as of 17.
+IN_TEXT: Final = (
+    "strpos(lower((name || e'\\n' || code) collate pg_c_utf8), lower({0}::text collate pg_c_utf8)) > 0"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +99,7 @@ class InstitutionFilter:
         yield from any_of("status", "text", self.statuses)
         yield from any_of("code", "text", self.codes)
         if self.text is not None:
-            yield Condition("strpos(lower(name || e'\\n' || code), lower({0}::text)) > 0", (self.text,))
+            yield Condition(IN_TEXT, (self.text,))
 
 
 class InstitutionList(TypedDict):

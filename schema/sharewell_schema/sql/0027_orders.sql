@@ -9,5 +9,7 @@ create index on sharewell.request (needed_by, id);
 create index on sharewell.request (urgency, id);
 create index on sharewell.transfer (changed_at, id);
 create index on sharewell.transfer (quantity, id);
-create index on sharewell.institution (name, id);
+-- By code point, as the lists say: else it would be for the locale of the database.
+create index on sharewell.institution (name collate "C", id);
+create index on sharewell.institution (code collate "C", id);
 create index on sharewell.capacity_report (as_of, id);

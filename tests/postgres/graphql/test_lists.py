@@ -11,12 +11,13 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLObjectType, get_named_type
 from tests.postgres.graphql.test_plain import fill
 
 from sharewell.domain.visibility import ENTITLED
-from sharewell.store import paging
+from sharewell.store import institutions, paging
 from sharewell_schema.schema import build_schema
 
 if TYPE_CHECKING:
@@ -266,6 +267,39 @@ async def test_parties_and_institutions_narrow_a_list_and_reach_behind_no_wall(
         assert (await walked(api, "transfers", who, first=1000, filter=both))[0] == between
     hidden = await walked(api, "transfers", "east", first=1000, filter=both)
     assert hidden == ([], [(0, "EXACT")])
+
+
+async def test_names_are_searched_alike_in_capitals_or_not_where_the_locale_knows_no_other_letters_than_ascii(
+    api: Api, houses: dict[str, str], admin_dsn: str
+) -> None:
+    """The columns take the collation that they would have in a database of that locale."""
+    conn = await asyncpg.connect(admin_dsn)
+    try:
+        for column in ("name", "code"):
+            await conn.execute(f'alter table sharewell.institution alter {column} type text collate "C"')
+        await conn.execute("update sharewell.institution set name = 'ÉCOLE' where id = $1", UUID(houses["north"]))
+    finally:
+        await conn.close()
+    for text in ("école", "École"):
+        found, _ = await walked(api, "institutions", filter={"text": text})
+        assert [row["name"] for row in found] == ["ÉCOLE"]
+
+
+async def test_texts_are_ordered_by_code_point_and_by_index_whatever_the_locale(admin_dsn: str) -> None:
+    """A server need not have a locale of another order, so this reads what it is told."""
+    texts = [sort.column for sort in institutions.SORTS.values() if sort.kind == "text"]
+    conn = await asyncpg.connect(admin_dsn)
+    try:
+        indexes = await conn.fetch(
+            "select indexdef from pg_indexes where schemaname = 'sharewell' and tablename = 'institution'"
+        )
+    finally:
+        await conn.close()
+    assert len(texts) == 2
+    for column in texts:
+        assert column.endswith(' collate "C"')
+        by_column = f"({column.replace('collate', 'COLLATE')}, id)"
+        assert any(row["indexdef"].endswith(by_column) for row in indexes), column
 
 
 @pytest.mark.parametrize("asked", [

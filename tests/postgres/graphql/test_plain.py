@@ -252,16 +252,18 @@ class Queries:
         if chance.random() < 0.4:
             told["after"] = self._given("after", after)
         if chance.random() < 0.3:
-            told["filter"] = f"filter: {{{', '.join(self._matching(name, house))}}}"
+            told["filter"] = f"filter: {{{', '.join(self._matching(name))}}}"
         if chance.random() < 0.15:
             direction = chance.choice(["", ", direction: DESC", ", direction: ASC"])
             told["orderBy"] = f"orderBy: {{by: {chance.choice(SORTS[name].split())}{direction}}}"
         return f"({', '.join(told.values())})"
 
-    def _matching(self, name: str, house: str) -> Iterator[str]:
+    def _matching(self, name: str) -> Iterator[str]:
         """Some members of a filter, each once."""
-        whose = {"offers": "institutions: [{}]", "requests": "institutions: [{}]", "transfers": "giver: {}"}
-        possible = [*FILTERS[name], *([whose[name].format(house)] if name in whose else ())]
+        one, other = (f'"{each}"' for each in self._chance.sample(self._houses, 2))
+        owners = [f"institutions: [{one}]", f"institutions: [{one}, {other}]"]
+        whose = {"offers": owners, "requests": owners, "transfers": [f"giver: {one}", f"receiver: {other}"]}
+        possible = [*FILTERS[name], *whose.get(name, ())]
         yield from {one.split(":")[0]: one for one in self._chance.sample(possible, 2)}.values()
 
     def _given(self, name: str, value: Any) -> str:

@@ -48,6 +48,29 @@ async def test_what_one_institution_reads_of_another_is_on_record_and_the_other_
     assert told["decisions"]["nodes"] == [{"actor": "south-client", "action": "viewOffer"}]
 
 
+@pytest.mark.parametrize("total", ["", "totalCount"], ids=["written", "read"])
+async def test_whom_a_filter_names_finds_the_reading_as_whoever_is_asked_for_does(
+    api: Api, owner: Any, total: str
+) -> None:
+    north, south = await two(api)
+    east = await api.institution("east")
+    both = f'filter: {{institutions: ["{north}", "{south}"]}}'
+    asked = [
+        ("south", f"offers({both})", [north]),
+        ("east", f"offers({both})", [north, south]),
+        ("east", f'offers(institution: "{north}", {both})', [north]),
+        ("regulator", f"requests({both})", [north, south]),
+        ("regulator", f'transfers(filter: {{giver: "{north}", receiver: "{east}"}})', [north, east]),
+        ("regulator", f'transfers(filter: {{receiver: "{south}"}})', [south]),
+        ("east", f"requests({both})", []),
+    ]
+    for who, query, expected in asked:
+        before = len(await readings(owner))
+        await api.ask(who, f"{{ {query} {{ nodes {{ id }} {total} }} }}")
+        found = [str(institution) for *_, institution in (await readings(owner))[before:]]
+        assert sorted(found) == sorted(expected), (who, query)
+
+
 async def test_what_an_institution_reads_of_itself_and_what_is_nobodys_leaves_no_trace(api: Api, owner: Any) -> None:
     north, _ = await two(api)
     await api.ask("north", OFFERS, of=north)
