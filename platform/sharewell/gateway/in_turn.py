@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sharewell.domain.errors import Unavailable
 from sharewell.gateway.answers import Answer
 from sharewell.gateway.turns import Bounds, Crowded, Slot, Turns
 
@@ -43,6 +46,26 @@ class Pace:
         self._seconds.observe(time.perf_counter() - begun)
         return slot
 
+    @contextmanager
+    def working(self, slot: Slot) -> Iterator[None]:
+        """Hold the slot for the length of a block, as far as others need not have it."""
+        aside = asyncio.get_running_loop().call_later(self.long, slot.step_aside)
+        try:
+            yield
+        finally:
+            aside.cancel()
+            slot.give_back()
+
+    @asynccontextmanager
+    async def turn(self, client: str) -> AsyncIterator[None]:
+        """Wait for a turn, and have it for the length of a block. Raises `Unavailable` where too many wait."""
+        try:
+            slot = await self.slot(client)
+        except Crowded:
+            raise Unavailable(_why(self.turns.bounds)) from None
+        with self.working(slot):
+            yield
+
 
 class InTurn:
     """Lets requests through to `app` when it is their client's turn; `principal` is in `scope["state"]`."""
@@ -51,25 +74,21 @@ class InTurn:
         self._app, self._pace = app, pace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":  # a socket is bounded by its own streams
+        if scope["type"] != "http":  # the operations of a socket take turns one by one, see `sockets`
             return await self._app(scope, receive, send)
         receive = await _read(receive)
         try:
             slot = await self._pace.slot(scope["state"]["principal"])
         except Crowded:
             return await _crowded(self._pace.turns.bounds)(scope, receive, send)
-        aside = asyncio.get_running_loop().call_later(self._pace.long, slot.step_aside)
 
         async def say(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] == "http.response.start":  # all work is done by now, but for that of subscriptions
                 slot.give_back()
             await send(message)
 
-        try:
+        with self._pace.working(slot):
             return await self._app(scope, receive, say)
-        finally:
-            aside.cancel()
-            slot.give_back()
 
 
 async def _read(receive: Receive) -> Receive:
@@ -92,5 +111,8 @@ def _crowded(bounds: Bounds) -> Answer:
         "RateLimit-Policy": f'"waiting";q={bounds.each + bounds.waiting};qu="concurrent-requests"',
         "RateLimit": '"waiting";r=0', "Retry-After": "1",
     }  # fmt: skip
-    why = f"{bounds.each + bounds.waiting} of your requests are not answered yet; go on when some are."
-    return Answer(429, "TOO_MANY_REQUESTS", why, headers=headers)
+    return Answer(429, "TOO_MANY_REQUESTS", _why(bounds), headers=headers)
+
+
+def _why(bounds: Bounds) -> str:
+    return f"{bounds.each + bounds.waiting} of your requests are not answered yet; go on when some are."
