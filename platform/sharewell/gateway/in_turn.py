@@ -1,18 +1,20 @@
 """Has requests of known clients wait for their turn before they are worked on.
 
-What a client takes its time over does not hold a slot: its body is read before, and the answer is sent after. Work
-that lasts leaves its slot to others, and a client has but a few such.
+What a client takes its time over does not hold a slot: its body is read before, and the answer is sent after. Whoever
+goes away while it waits is forgotten. Work that lasts leaves its slot to others, and a client has but a few such.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sharewell.domain.errors import Unavailable
@@ -68,7 +70,10 @@ class Pace:
 
 
 class InTurn:
-    """Lets requests through to `app` when it is their client's turn; `principal` is in `scope["state"]`."""
+    """Lets requests through to `app` when it is their client's turn; `principal` is in `scope["state"]`.
+
+    Raises `ClientDisconnect` where nobody waits for the answer any more before there was a turn.
+    """
 
     def __init__(self, app: ASGIApp, pace: Pace) -> None:
         self._app, self._pace = app, pace
@@ -76,9 +81,10 @@ class InTurn:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # the operations of a socket take turns one by one, see `sockets`
             return await self._app(scope, receive, send)
-        receive = await _read(receive)
+        incoming, client = Incoming(receive), scope["state"]["principal"]
+        await incoming.body()
         try:
-            slot = await self._pace.slot(scope["state"]["principal"])
+            slot = self._pace.turns.at_once(client) or await self._wait(client, incoming)
         except Crowded:
             return await _crowded(self._pace.turns.bounds)(scope, receive, send)
 
@@ -88,21 +94,49 @@ class InTurn:
             await send(message)
 
         with self._pace.working(slot):
-            return await self._app(scope, receive, say)
+            return await self._app(scope, incoming, say)
+
+    async def _wait(self, client: str, incoming: Incoming) -> Slot:
+        async def hang_up() -> None:
+            await incoming.gone()
+            patience.reschedule(0.0)  # which lies in the past
+
+        try:
+            async with asyncio.timeout(None) as patience:
+                listening = asyncio.create_task(hang_up())
+                try:
+                    return await self._pace.slot(client)
+                finally:
+                    listening.cancel()
+        except TimeoutError:
+            raise ClientDisconnect from None
 
 
-async def _read(receive: Receive) -> Receive:
-    """`receive`, of which the body is here already. Its size is bounded further out."""
-    body: list[Message] = []
-    while not body or (body[-1]["type"] == "http.request" and body[-1].get("more_body", False)):
-        body.append(await receive())
-    here = iter(body)
+class Incoming:
+    """What a client sends, some of it read ahead; called as `receive`, it hands on everything in order."""
 
-    async def receive_again() -> Message:
-        message = next(here, None)
-        return await receive() if message is None else message
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._ahead = receive, deque[Message]()
 
-    return receive_again
+    async def __call__(self) -> Message:
+        return self._ahead.popleft() if self._ahead else await self._receive()
+
+    async def body(self) -> None:
+        """Return once all of the body is here; its size is bounded further out. Raises `ClientDisconnect`."""
+        while (message := await self._read())["type"] == "http.request" and message.get("more_body", False):
+            pass
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+
+    async def gone(self) -> None:
+        """Return once the client is gone."""
+        while (await self._read())["type"] != "http.disconnect":
+            pass
+
+    async def _read(self) -> Message:
+        message = await self._receive()
+        self._ahead.append(message)
+        return message
 
 
 def _crowded(bounds: Bounds) -> Answer:

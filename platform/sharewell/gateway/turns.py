@@ -71,10 +71,14 @@ class Turns:
         """How many wait, of all clients."""
         return sum(map(len, self._ring.values()))
 
+    def at_once(self, client: str) -> Slot | None:
+        """A turn, if there is one without waiting."""
+        return self._given(client) if client not in self._ring and self._may_have(client) else None
+
     async def take(self, client: str) -> Slot:
         """Wait for a turn. Raises `Crowded` if too many of the client wait already."""
-        if client not in self._ring and self._may_have(client):
-            return self._given(client)
+        if (slot := self.at_once(client)) is not None:
+            return slot
         queue = self._ring.setdefault(client, deque())
         if len(queue) >= self.bounds.waiting:
             self._forget_if_empty(client)
