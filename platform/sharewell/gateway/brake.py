@@ -1,8 +1,9 @@
 """Slows down whoever goes on although it was told to wait, so that refusing costs less than it costs to be refused.
 
-The first answers of status 429 to a client are sent at once, and where no client is proven, to an address. Beyond, each is held back for a while: over one
-connection nothing else can be asked meanwhile, so a client that sends its next request when the last is answered spins
-no faster than that. Those have no line in the log each; a line every few seconds counts them, by client and route.
+The first answers of status 429 to a client are sent at once, and where no client is proven, to an address. Beyond,
+each is held back for a while: over one connection nothing else can be asked meanwhile, so a client that sends its next
+request when the last is answered spins no faster than that. Those have no line in the log each; a line every few
+seconds counts them, by client and route.
 """
 
 from __future__ import annotations
