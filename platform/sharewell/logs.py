@@ -83,7 +83,8 @@ class _Line(structlog.stdlib.ProcessorFormatter):
         self._rendering = rendering
 
     def format(self, record: logging.LogRecord) -> str:
-        if not isinstance(record.msg, dict):
+        # A library may log a dict, too; only structlog's `wrap_for_formatter` leaves this beside it.
+        if not isinstance(record.msg, dict) or not hasattr(record, "_logger"):
             return super().format(record)
         line: Any = dict(record.msg)
         for step in self._rendering:

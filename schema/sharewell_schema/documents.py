@@ -59,6 +59,11 @@ class Document:
     operations: Mapping[str | None, Operation]  #: by name; where there is only one, it can also go without
     introspects: bool  #: whether it asks what the API offers
 
+    def follows(self, name: str | None) -> bool:
+        """Whether the operation of that name is a subscription, whose results come for as long as it lasts."""
+        operation = self.operations.get(name)
+        return operation is not None and operation.kind is OperationType.SUBSCRIPTION
+
 
 Prepared = Document | Sequence[GraphQLError]
 

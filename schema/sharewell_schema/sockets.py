@@ -24,7 +24,7 @@ from sharewell_schema.context import Progress
 from sharewell_schema.documents import Document
 from sharewell_schema.errors import tell
 from sharewell_schema.events import written
-from sharewell_schema.streams import Ended, Told
+from sharewell_schema.streams import Ended, Told, worked_off
 
 PROTOCOL = "graphql-transport-ws"
 INIT_SECONDS = 10.0  #: in which a connection must say who it is
@@ -161,10 +161,13 @@ class Socket:
             self._end(CRASHED, Unavailable("Something went wrong here."))
 
     async def _tell(self, name: str, asked: Asked, progress: Progress) -> None:
-        document = await self._prepare(asked, progress.admission.caller)
-        if isinstance(document, ExecutionResult):
-            return await self._fail(name, document)
-        async with aclosing(self._results(asked, document, progress)) as results:
+        try:
+            made = await self._in_turn(asked, progress)
+        except Unavailable as error:  # too many wait
+            made = ExecutionResult(errors=[GraphQLError(error.message, original_error=error)])
+        if isinstance(made, ExecutionResult):
+            return await self._fail(name, made)
+        async with aclosing(made) as results:
             async for told in results:
                 if told.result is None:
                     await self._send({"type": "ping", "payload": {"id": name, "cursor": told.cursor}})
@@ -174,6 +177,16 @@ class Socket:
                     await self._send({"id": name, "type": "next", "payload": body})
         await self._send({"id": name, "type": "complete"})
         return None
+
+    async def _in_turn(self, asked: Asked, progress: Progress) -> AsyncGenerator[Told, None] | ExecutionResult:
+        """The results, of which only those of a subscription are still to be worked for; or what was wrong."""
+        caller = progress.admission.caller
+        async with self._state["turn"](caller.principal):
+            document = await self._prepare(asked, caller)
+            if isinstance(document, ExecutionResult):
+                return document
+            results = self._results(asked, document, progress)
+            return results if document.follows(asked.operation_name) else await worked_off(results)
 
     async def _fail(self, name: str, result: ExecutionResult) -> None:
         await self._send({"id": name, "type": "error", "payload": tell(result.errors or [])})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from time import monotonic
 from typing import Any, NamedTuple
@@ -43,6 +43,25 @@ class Told(NamedTuple):
 
     result: ExecutionResult | None  #: None: nothing happened; this is how far the stream has come
     cursor: str | None = None  #: None: of an operation that is over with its one result
+
+
+async def worked_off(results: AsyncGenerator[Told, None]) -> AsyncGenerator[Told, None]:
+    """`results` of an operation that is no subscription, all of which are there when this returns."""
+    made: list[Told] = []
+    ended: Ended | None = None
+    try:
+        async with aclosing(results):
+            made = [told async for told in results]
+    except Ended as error:
+        ended = error
+    return _again(made, ended)
+
+
+async def _again(made: Sequence[Told], ended: Ended | None) -> AsyncGenerator[Told, None]:
+    for told in made:
+        yield told
+    if ended is not None:
+        raise ended
 
 
 class Room:

@@ -34,7 +34,7 @@ from sharewell_schema.events import EVENTS, EventStream, wants_events
 from sharewell_schema.executor import FastExecutor
 from sharewell_schema.schema import build_schema
 from sharewell_schema.sockets import Socket
-from sharewell_schema.streams import Ended, Streams, Told
+from sharewell_schema.streams import Ended, Streams, Told, worked_off
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
@@ -44,7 +44,8 @@ LONGEST_SECONDS = 30.0
 def graphql_app(services: Services, executor: type[Executor[Any]] = FastExecutor) -> ASGIApp:
     """The application. What it needs in `scope["state"]` is put there by the bearer check.
 
-    `caller` of a request, `admission` of whoever follows what happens; of a WebSocket also `admit`, see `sockets`.
+    `caller` of a request, `admission` of whoever follows what happens; of a WebSocket also `admit` and `turn`, see
+    `sharewell.gateway.sockets`.
     """
     trusted, office = services.trusted_documents, services.office
     view = View(
@@ -97,7 +98,10 @@ class View:
                 progress = Progress(
                     admission=request.scope["state"]["admission"], resume=request.headers.get("last-event-id")
                 )
-                return EventStream(self.results(asked, document, progress))
+                results = self.results(asked, document, progress)
+                # Whoever is answered has no turn any more: what is no stream is worked off before.
+                follows = document.follows(asked.operation_name)
+                return EventStream(results if follows else await worked_off(results))
             return _answer(await self._run(asked, document, self._context(caller)), accepts)
         except Refused as refused:
             body = {"errors": [{"message": str(refused), "extensions": {"code": INVALID, "type": "RequestError"}}]}
@@ -129,8 +133,7 @@ class View:
             yield Told(ExecutionResult(errors=[GraphQLError(error.message, original_error=error)]))
             return
         context = self._context(caller, progress)
-        operation = document.operations.get(asked.operation_name)
-        if operation is None or operation.kind is not OperationType.SUBSCRIPTION:
+        if not document.follows(asked.operation_name):
             yield Told(await self._run(asked, document, context))
             return
         executor = self._executor.build(
@@ -178,7 +181,7 @@ def _check_method(request: Request, asked: Asked, document: Document, *, events:
     kind = None if operation is None else operation.kind
     if request.method == "GET" and kind is OperationType.MUTATION:
         raise Refused(405, "Only a query may be sent by GET; send this operation by POST.", Allow="POST")
-    if kind is OperationType.SUBSCRIPTION and not events:
+    if document.follows(asked.operation_name) and not events:
         raise Refused(406, f"What a subscription tells comes as {EVENTS}, or over a WebSocket; accept the one.")
 
 

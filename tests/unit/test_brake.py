@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import json
+
 import httpx2
+import structlog
 from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -54,3 +59,37 @@ async def test_an_address_that_waits_is_answered_at_once_again() -> None:
         again = await answers(http, 2)
         assert ["connection" in answer.headers for answer in again] == [False, True]
     brake.tell()
+
+
+async def test_behind_one_address_each_client_that_is_proven_has_its_own_first_answers() -> None:
+    brake = Brake(CollectorRegistry(), seconds=3600.0, most=0, clock=lambda: 0.0)
+
+    async def told(client: str | None, count: int) -> list[bool]:
+        async def known(scope: Scope, receive: Receive, send: Send) -> None:
+            if client is not None:
+                scope["state"]["principal"] = client
+            await too_many(scope, receive, send)
+
+        app = PeerAddress(Braked(known, brake))
+        transport = httpx2.ASGITransport(app, client=("192.0.2.1", 1))
+        async with httpx2.AsyncClient(transport=transport, base_url="https://sharewell.example") as http:
+            return ["connection" in answer.headers for answer in await answers(http, count)]
+
+    most = int(RATE.at_once)
+    assert await told("flood", most + 1) == [False] * most + [True]
+    assert await told("ward", 1) == [False]
+    assert await told(None, most + 1) == [False] * most + [True]
+    brake.tell()
+
+
+async def test_the_line_that_counts_many_requests_bears_the_id_of_none(log_stream: io.StringIO) -> None:
+    brake = Brake(CollectorRegistry(), seconds=3600.0, most=0, clock=lambda: 0.0, pause=0.0)
+    with structlog.contextvars.bound_contextvars(request_id="r-1"):
+        async with asking(brake) as http:
+            await answers(http, int(RATE.at_once) + 1)
+        async with asyncio.timeout(20):
+            while "held back" not in log_stream.getvalue():
+                await asyncio.sleep(0.001)
+    (line,) = [json.loads(each) for each in log_stream.getvalue().splitlines() if "held back" in each]
+    assert "request_id" not in line
+    assert line["times"] == 1

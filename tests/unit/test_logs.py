@@ -32,6 +32,17 @@ def test_our_own_and_a_librarys_records_look_alike(log_stream: io.StringIO) -> N
     assert ours["at"].endswith("Z")
 
 
+def test_a_dict_that_a_library_logs_is_a_message_like_any_other(log_stream: io.StringIO) -> None:
+    try:
+        int("none")
+    except ValueError:
+        logging.getLogger("library").exception({"what": "x"})
+    (line,) = lines(log_stream)
+    assert (line["event"], line["level"], line["logger"]) == ("{'what': 'x'}", "error", "library")
+    assert line["at"].endswith("Z")
+    assert line["exception"][0]["exc_type"] == "ValueError"
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -116,6 +116,6 @@ def test_rates_can_be_set_for_all_that_is_counted_and_for_nothing_else() -> None
 
 def test_bounds_that_are_not_named_stay_as_they_are() -> None:
     settings = read(TURNS="each=8 waiting=0", BRAKE_SECONDS="0.5", CONNECTIONS="0")
-    assert settings.turns == {"slots": 16, "each": 8, "waiting": 0}
+    assert settings.turns == {"slots": 16, "each": 8, "waiting": 0, "lasting": 3}
     assert (settings.brake_seconds, settings.connections) == (0.5, 0)
-    assert read().turns == {"slots": 16, "each": 2, "waiting": 64}
+    assert read().turns == {"slots": 16, "each": 2, "waiting": 64, "lasting": 3}

@@ -1,13 +1,15 @@
 """Slows down whoever goes on although it was told to wait, so that refusing costs less than it costs to be refused.
 
-The first answers of status 429 to an address are sent at once. Beyond, each is held back for a while: over one
-connection nothing else can be asked meanwhile, so a client that sends its next request when the last is answered spins
-no faster than that. Those have no line in the log each; a line every few seconds counts them, by client and route.
+The first answers of status 429 to a client are sent at once, and where no client is proven, to an address. Beyond,
+each is held back for a while: over one connection nothing else can be asked meanwhile, so a client that sends its next
+request when the last is answered spins no faster than that. Those have no line in the log each; a line every few
+seconds counts them, by client and route.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import Counter as Tally
 from collections.abc import Callable
 from functools import cache
@@ -23,7 +25,7 @@ from sharewell.domain.rates import Rate
 from sharewell.gateway.rates import Buckets
 
 AT_ONCE = "at-once"
-RATE = Rate(each_second=1, at_once=20)  #: of 429s to one address that are not held back
+RATE = Rate(each_second=1, at_once=20)  #: of 429s to one client or address that are not held back
 MOST_HELD = 1024
 LINE_SECONDS = 10.0
 
@@ -52,7 +54,9 @@ class Brake:
     async def slow(self, scope: Scope, message: Message) -> None:
         """Wait, if whoever asked goes on too fast; `braked` in the scope's state is for how many seconds."""
         state = scope["state"]
-        if not self._seconds or not self._buckets.take(state["peer"], AT_ONCE).pause:
+        # Behind one address may be many clients; an address is no client's name.
+        who = f"client {state['principal']}" if state.get("principal") else state["peer"]
+        if not self._seconds or not self._buckets.take(who, AT_ONCE).pause:
             return
         self._count(scope)
         state["braked"] = 0.0
@@ -71,7 +75,9 @@ class Brake:
         # Both are few: a route is a word of ours, and a client is named only where its token is good.
         self._tally[getattr(scope.get("route"), "path", "unknown"), scope["state"].get("principal")] += 1
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._pause, self.tell)
+            # The line is of many requests, so it bears the id of none.
+            nobodys = contextvars.Context()
+            self._timer = asyncio.get_running_loop().call_later(self._pause, self.tell, context=nobodys)
 
     def tell(self) -> None:
         """Log what was counted."""

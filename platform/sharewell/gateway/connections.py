@@ -36,22 +36,24 @@ class Connections:
 
     def __init__(self, registry: CollectorRegistry, *, most: int = MOST, proxies: Sequence[Network] = ()) -> None:
         self._figure, self._most, self._proxies = _figure(registry), most, tuple(proxies)
-        self.held: dict[str, int] = {}
+        self.held: dict[str, int] = {}  #: by what the address is counted as
 
     def come(self, address: str) -> bool:
-        """Count one more, if it may be."""
-        held = self.held.get(address, 0)
+        """Count one more from the peer's address, if it may be."""
+        key = counted_as(address)
+        held = self.held.get(key, 0)
         if held >= self._most and not within(address, self._proxies):
             self._figure.inc()
             return False
-        self.held[address] = held + 1
+        self.held[key] = held + 1
         return True
 
     def leave(self, address: str) -> None:
         """Count one less."""
-        self.held[address] -= 1
-        if not self.held[address]:
-            del self.held[address]
+        key = counted_as(address)
+        self.held[key] -= 1
+        if not self.held[key]:
+            del self.held[key]
 
     def protocols(self) -> tuple[type[HttpToolsProtocol], type[WebSocketsSansIOProtocol]]:
         """uvicorn's protocols, counting here."""
@@ -60,7 +62,7 @@ class Connections:
 
 def _address(transport: BaseTransport) -> str:
     peer = transport.get_extra_info("peername")
-    return counted_as(str(peer[0])) if isinstance(peer, tuple) else NOWHERE
+    return str(peer[0]) if isinstance(peer, tuple) else NOWHERE
 
 
 def _http(connections: Connections) -> type[HttpToolsProtocol]:

@@ -21,7 +21,8 @@ class GuardSocket:
     """Lets WebSockets through to `app`.
 
     In `scope["state"]` is the `admission` of one that brought its token in the header, as `RequireBearer` has it. In
-    any case there is `admit`, for a token that comes in a message; it raises `NotAdmitted` or `Unavailable`.
+    any case there is `admit`, for a token that comes in a message; it raises `NotAdmitted` or `Unavailable`. And there
+    is `turn`: by `async with turn(principal)` an operation waits until it may be worked on; it raises `Unavailable`.
     """
 
     def __init__(self, app: ASGIApp, bearer: Bearer, origins: Collection[str]) -> None:
@@ -34,7 +35,7 @@ class GuardSocket:
             why = "Pages of this origin may not connect; the operator lists those that may."
             return await Answer(403, "FORBIDDEN", why)(scope, receive, send)
         state = scope.setdefault("state", {})
-        state["admit"] = self._admitting(scope, state["request_id"])
+        state["admit"], state["turn"] = self._admitting(scope, state["request_id"]), self._bearer.pace.turn
         app = self._with_header if "authorization" in headers else self._app
         return await app(scope, receive, send)
 

@@ -19,12 +19,13 @@ class Bounds:
     """Of the requests in one gateway. Raises ValueError for bounds under which nothing could be answered."""
 
     slots: int  #: worked on at once, of all clients together
-    each: int  #: of them, of one client; and as many of it again that last
+    each: int  #: of them, of one client; and as many of it again that last, if there is room
     waiting: int  #: that one client may have in its queue
+    lasting: int = 3  #: that have left their slots to others and go on beside them, of all clients together
 
     def __post_init__(self) -> None:
-        if not 1 <= self.each <= self.slots or self.waiting < 0:
-            raise ValueError("slots must be 1 or more, each from 1 to slots, and waiting 0 or more.")
+        if not 1 <= self.each <= self.slots or self.waiting < 0 or self.lasting < 0:
+            raise ValueError("slots must be 1 or more, each from 1 to slots, and waiting and lasting 0 or more.")
 
 
 class Crowded(Exception):
@@ -42,10 +43,9 @@ class Slot:
         self.common = True  #: whether it counts among the slots of all
 
     def step_aside(self) -> None:
-        """Leave the slot to others, though the work is not done: it lasts."""
+        """Leave the slot to others, though the work is not done: it lasts. Where there is no room, do so later."""
         if self.held and self.common:
-            self.common = False
-            self._turns.stepped_aside(self)
+            self._turns.overdue(self)
 
     def give_back(self) -> None:
         """The work is done."""
@@ -64,6 +64,7 @@ class Turns:
         self.bounds: Final = bounds
         self.taken = 0  #: of the common slots
         self._short, self._lasting = Counter[str](), Counter[str]()  #: by client, in common slots and no more
+        self._overdue: dict[Slot, None] = {}  #: would leave their slots if there were room; oldest first
         self._ring: dict[str, Queue] = {}  #: who waits; whoever is next comes first; no queue is empty
 
     @property
@@ -71,10 +72,14 @@ class Turns:
         """How many wait, of all clients."""
         return sum(map(len, self._ring.values()))
 
+    def at_once(self, client: str) -> Slot | None:
+        """A turn, if there is one without waiting."""
+        return self._given(client) if client not in self._ring and self._may_have(client) else None
+
     async def take(self, client: str) -> Slot:
         """Wait for a turn. Raises `Crowded` if too many of the client wait already."""
-        if client not in self._ring and self._may_have(client):
-            return self._given(client)
+        if (slot := self.at_once(client)) is not None:
+            return slot
         queue = self._ring.setdefault(client, deque())
         if len(queue) >= self.bounds.waiting:
             self._forget_if_empty(client)
@@ -87,11 +92,10 @@ class Turns:
             self._withdraw(client, turn)
             raise
 
-    def stepped_aside(self, slot: Slot) -> None:
-        """One of the common slots is free again, and its client has one more that lasts."""
-        self.taken -= 1
-        _less(self._short, slot.client)
-        self._lasting[slot.client] += 1
+    def overdue(self, slot: Slot) -> None:
+        """Its work lasts: the slot is free for others, now or once there is room beside."""
+        self._overdue[slot] = None
+        self._make_room()
         self._hand_out()
 
     def left(self, slot: Slot) -> None:
@@ -99,11 +103,24 @@ class Turns:
         _less(self._short if slot.common else self._lasting, slot.client)
         if slot.common:
             self.taken -= 1
+            self._overdue.pop(slot, None)
+        self._make_room()
         self._hand_out()
 
+    def _make_room(self) -> None:
+        """Have those step aside that may: of a client no more than it may have short ones, and few of all."""
+        for slot in list(self._overdue):
+            if self._lasting.total() >= self.bounds.lasting:
+                return
+            if self._lasting[slot.client] < self.bounds.each:
+                del self._overdue[slot]
+                slot.common = False
+                self.taken -= 1
+                _less(self._short, slot.client)
+                self._lasting[slot.client] += 1
+
     def _may_have(self, client: str) -> bool:
-        short, each = self._short[client], self.bounds.each
-        return self.taken < self.bounds.slots and short < each and short + self._lasting[client] < 2 * each
+        return self.taken < self.bounds.slots and self._short[client] < self.bounds.each
 
     def _given(self, client: str) -> Slot:
         self.taken += 1

@@ -74,6 +74,7 @@ class Gateway:
     services: Services
     stop: asyncio.Event
     served: asyncio.Task[None]
+    registry: CollectorRegistry
 
     async def end(self) -> None:
         """Stop it as the process that runs it does."""
@@ -214,7 +215,7 @@ async def a_gateway(
         )  # fmt: skip
         served = asyncio.create_task(serve(build_app(parts, graphql_app(services)), taken, stop, ready=ready))
         await ready.wait()
-        gateway = Gateway(url, services, stop, served)
+        gateway = Gateway(url, services, stop, served, parts.registry)
         try:
             yield gateway
         finally:

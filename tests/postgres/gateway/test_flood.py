@@ -24,6 +24,7 @@ from sharewell.domain.rates import Rate
 from sharewell.gateway import rates
 from sharewell.gateway.app import build_app
 from sharewell.gateway.connections import Connections
+from sharewell.gateway.in_turn import InTurn, Pace
 from sharewell.gateway.server import bind, serve
 from sharewell.gateway.turns import Bounds
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tests.postgres.gateway.conftest import FrontDoor, Program
 
 ISSUER = "https://sharewell.example"
+PATIENCE = 20  #: seconds until what was to happen counts as never happening
 
 
 @dataclass
@@ -84,8 +86,9 @@ def ask(http: httpx2.AsyncClient, token: str, **more: Any) -> asyncio.Task[httpx
 
 async def waiting(registry: CollectorRegistry, count: int) -> None:
     """Return once so many wait for their turn."""
-    while registry.get_sample_value("sharewell_http_waiting") != count:
-        await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE):
+        while registry.get_sample_value("sharewell_http_waiting") != count:
+            await asyncio.sleep(0)
 
 
 async def test_beside_a_flood_the_others_have_every_second_turn_and_the_bound_of_one_client_holds(
@@ -244,6 +247,65 @@ async def listening(door: FrontDoor, connections: Connections) -> AsyncIterator[
     yield taken.getsockname()[1]
     stop.set()
     await serving
+
+
+async def test_who_hangs_up_while_it_waits_leaves_the_queue_and_nothing_is_done_for_it(door: FrontDoor) -> None:
+    (ward,) = await tokens(door, "ward")
+    work, registry = Work(), CollectorRegistry()
+    app = build_app(replace(door.parts, registry=registry, turns=Bounds(slots=1, each=1, waiting=3)), work)
+    taken, stop, ready = bind("127.0.0.1", 0), asyncio.Event(), asyncio.Event()
+    serving = asyncio.create_task(serve(app, taken, stop, ready=ready))
+    await ready.wait()
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{taken.getsockname()[1]}", timeout=60) as http:
+        first = ask(http, ward)
+        await work.begun(1)
+        gone = [ask(http, ward) for _ in range(3)]
+        await waiting(registry, 3)
+        for task in gone:
+            task.cancel()
+        await asyncio.gather(*gone, return_exceptions=True)
+        await waiting(registry, 0)
+        next_ = ask(http, ward)  # for which there would be no room
+        await waiting(registry, 1)
+        work.finish_first()
+        assert (await first).status_code == 200
+        await work.begun(2)
+        work.finish_first()
+        assert (await next_).status_code == 200
+    stop.set()
+    await serving
+    assert work.order == ["ward", "ward"]
+
+
+async def test_what_comes_while_a_request_waits_is_handed_on_after_its_body() -> None:
+    pace = Pace(Bounds(slots=1, each=1, waiting=1), CollectorRegistry())
+    sent, heard, told, reading = asyncio.Queue[Any](), list[Any](), list[Any](), asyncio.Event()
+
+    async def receive() -> Any:
+        if sent.empty():
+            reading.set()
+        return await sent.get()
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    async def reads(scope: Any, receive: Any, send: Any) -> None:
+        heard.extend([await receive() for _ in range(4)])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    messages = [{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.request", "body": b"b"},
+                {"type": "http.extra", "n": 1}, {"type": "http.extra", "n": 2}]  # fmt: skip
+    for message in messages[:3]:
+        sent.put_nowait(message)
+    held = await pace.slot("ward")
+    scope = {"type": "http", "state": {"principal": "ward"}}
+    asked = asyncio.create_task(InTurn(reads, pace)(scope, receive, send))
+    await reading.wait()  # all that was sent is read, and the request waits
+    held.give_back()
+    sent.put_nowait(messages[3])
+    await asked
+    assert heard == messages
+    assert [message["type"] for message in told] == ["http.response.start"]
 
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
