@@ -360,3 +360,17 @@ async def test_what_postgresql_writes_is_what_the_stock_executor_says_and_leaves
     for number in range(QUERIES):
         assert recorded.get(f"ours {number}") == recorded.get(f"stock {number}"), number
     assert sum(request.startswith("ours") for request in recorded) > QUERIES / 10
+
+
+@pytest.mark.parametrize("executor", [False, True])
+async def test_what_a_document_selects_is_worked_out_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch, *, executor: bool
+) -> None:
+    read = itertools.count()
+    app, caller = graphql_app(api.people), api.callers["planner"]
+    query = "query ($yes: Boolean! = true) { offers { nodes { id } } me @include(if: $yes) { clientId } }"
+    query = query if executor else "{ offers { nodes { id } } }"
+    await _answer(app, query, {}, caller)
+    _count(monkeypatch, plain, "_Selection", read)
+    assert (await _answer(app, query, {}, caller))[0] == 200
+    assert next(read) == 0
