@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeAlias, TypeVar, cast
 from uuid import UUID
@@ -15,6 +15,8 @@ from sharewell.wiring import Services
 from sharewell_schema.loaders import Loaders
 
 Kind = TypeVar("Kind")
+#: What fields of a document select, by the ids of their nodes, see `plain`; kept with the document, which has those.
+Selections: TypeAlias = dict[tuple[int, ...], object]
 
 
 @dataclass(kw_only=True)
@@ -33,6 +35,7 @@ class Context:
     caller: Caller
     services: Services
     progress: Progress | None = None  #: of a stream
+    selections: Selections = field(default_factory=dict)  #: of the document that is answered
     writes: bool = False  #: a resolver may answer with finished JSON; whoever executes can take it
 
     def anew(self, caller: Caller) -> Context:

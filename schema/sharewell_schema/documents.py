@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from time import monotonic
 
 from graphql import (
@@ -30,11 +29,13 @@ from graphql.language import Visitor
 from sharewell.domain.errors import Forbidden, Invalid, NotFound, Unavailable
 from sharewell.domain.principals import Caller
 from sharewell.domain.trusted_documents import document_name
+from sharewell_schema.context import Selections
 from sharewell_schema.counting import Count, counter
 from sharewell_schema.express import Express, express
 from sharewell_schema.limits import MOST_CHARACTERS, MOST_TOKENS, over_budget
 
 KEPT = 256  #: documents in memory
+KEPT_CHARACTERS = 1_000_000  #: of all of them together; what is made of a document takes up to eighty times its text
 MOST_ERRORS = 10  #: that validation looks for
 LIFE_SECONDS = 5.0  #: for which it is remembered what a client may send
 MOST_CLIENTS = 4096
@@ -58,6 +59,7 @@ class Document:
     node: DocumentNode
     operations: Mapping[str | None, Operation]  #: by name; where there is only one, it can also go without
     introspects: bool  #: whether it asks what the API offers
+    selections: Selections = field(default_factory=dict)  #: of its fields, as far as they were asked for
 
     def follows(self, name: str | None) -> bool:
         """Whether the operation of that name is a subscription, whose results come for as long as it lasts."""
@@ -101,8 +103,23 @@ def _operations(schema: GraphQLSchema, document: DocumentNode) -> Mapping[str | 
 
 def preparer(schema: GraphQLSchema) -> Callable[[str], Prepared]:
     """`prepare` for one schema, that remembers the queries it met last."""
-    kept = lru_cache(maxsize=KEPT)(lambda query: prepare(schema, query))
-    return lambda query: prepare(schema, query) if len(query) > MOST_CHARACTERS else kept(query)
+    kept: OrderedDict[str, Prepared] = OrderedDict()
+    characters = 0
+
+    def prepared(query: str) -> Prepared:
+        nonlocal characters
+        if len(query) > MOST_CHARACTERS:
+            return prepare(schema, query)
+        if query in kept:
+            kept.move_to_end(query)
+            return kept[query]
+        kept[query] = found = prepare(schema, query)
+        characters += len(query)
+        while len(kept) > KEPT or characters > KEPT_CHARACTERS:
+            characters -= len(kept.popitem(last=False)[0])
+        return found
+
+    return prepared
 
 
 class _Introspection(Visitor):

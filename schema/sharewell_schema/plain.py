@@ -3,7 +3,7 @@
 A resolver asks `plain`, or `plain_one`, whether its field is selected so. If it is, one statement answers with the
 finished text, which the fast executor takes for the value (see `executor`). One thing that a row names by an edge is
 written with it, where columns alone are selected of it, too; anything else in the selection, and all is read as usual.
-What a selection comes to is worked out once for each document.
+What a selection comes to is worked out once for each document, and forgotten with it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.executor import Finished
 from sharewell_schema.paging import Connection, write_cursor
 
-MOST_KEPT: Final = 1024  #: selections in memory
+MOST_KEPT: Final = 64  #: selections of one document; more than it has fields there are by variables alone
 
 Shown = TypeVar("Shown")
 Fields = Mapping[str, list[FieldNode]]  #: by name in the answer
@@ -79,9 +79,6 @@ def _page_info(page: Written, *, continued: bool) -> Mapping[str, object]:
     }  # fmt: skip
 
 
-_KEPT: dict[tuple[int, ...], tuple[list[FieldNode], Plain | WantedOne | None]] = {}
-
-
 def plain(info: Info, columns: Columns) -> Plain | None:
     """What is selected of the connection that is being resolved, if `columns` and their edges have all of it."""
     found = _found(info, columns, _Selection.plain)
@@ -106,32 +103,29 @@ def _permitted(info: Info, wanted: Wanted | WantedOne) -> bool:
 
 def selection_of(raw: Raw, columns: Columns, *, one: bool) -> Wanted | WantedOne | None:
     """What is selected of a field, of one thing or of a connection, if `columns` and their edges have all of it."""
-    found = _kept(raw, columns, _Selection.one if one else _Selection.plain)
+    found = _read(raw, columns, _Selection.one if one else _Selection.plain)
     return found.wanted if isinstance(found, Plain) else found
 
 
-def _found(
-    info: Info, columns: Columns, read: Callable[[_Selection, Any], Plain | WantedOne]
-) -> Plain | WantedOne | None:
+def _found(info: Info, columns: Columns, read: Callable[[_Selection, Any], Plain | WantedOne]) -> object:
     if not info.context.writes:
         return None
-    return _kept(info._raw_info, columns, read)  # noqa: SLF001 - strawberry's own view costs far more
+    raw, kept = info._raw_info, info.context.selections  # noqa: SLF001 - strawberry's own view costs far more
+    key = tuple(map(id, raw.field_nodes))
+    if key not in kept:
+        if len(kept) >= MOST_KEPT:
+            kept.clear()
+        kept[key] = _read(raw, columns, read)
+    return kept[key]
 
 
-def _kept(
+def _read(
     raw: Raw | GraphQLResolveInfo[Any], columns: Columns, read: Callable[[_Selection, Any], Plain | WantedOne]
 ) -> Plain | WantedOne | None:
-    key = tuple(map(id, raw.field_nodes))
-    known = _KEPT.get(key)
-    if known is None:
-        if len(_KEPT) >= MOST_KEPT:
-            _KEPT.clear()
-        try:
-            made = read(_Selection(raw, columns), get_named_type(raw.return_type))
-        except NotPlain:
-            made = None
-        known = _KEPT[key] = raw.field_nodes, made  # with the nodes, so that their ids stay theirs
-    return known[1]
+    try:
+        return read(_Selection(raw, columns), get_named_type(raw.return_type))
+    except NotPlain:
+        return None
 
 
 class _Selection:

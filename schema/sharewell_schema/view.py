@@ -63,12 +63,16 @@ def graphql_app(services: Services, executor: type[Executor[Any]] = FastExecutor
     return app
 
 
-def _context(services: Services, writes: bool, caller: Caller, progress: Progress | None = None) -> Context:
-    return Context(caller=caller, services=services, progress=progress, writes=writes)
+def _context(
+    services: Services, writes: bool, caller: Caller, document: Document, progress: Progress | None = None
+) -> Context:
+    return Context(
+        caller=caller, services=services, progress=progress, selections=document.selections, writes=writes
+    )
 
 
 class View:
-    """One schema, whose resolvers are handed what `context` makes of the caller, and of how far a stream has come."""
+    """One schema, whose resolvers are handed what `context` makes of caller, document and progress."""
 
     def __init__(
         self, schema: Schema, context: Callable[..., object], executor: type[Executor[Any]] = FastExecutor, *,
@@ -102,7 +106,7 @@ class View:
                 # Whoever is answered has no turn any more: what is no stream is worked off before.
                 follows = document.follows(asked.operation_name)
                 return EventStream(results if follows else await worked_off(results))
-            return _answer(await self._run(asked, document, self._context(caller)), accepts)
+            return _answer(await self._run(asked, document, self._context(caller, document)), accepts)
         except Refused as refused:
             body = {"errors": [{"message": str(refused), "extensions": {"code": INVALID, "type": "RequestError"}}]}
             return _response(body, refused.status, accepts, refused.headers)
@@ -132,7 +136,7 @@ class View:
         except Unavailable as error:
             yield Told(ExecutionResult(errors=[GraphQLError(error.message, original_error=error)]))
             return
-        context = self._context(caller, progress)
+        context = self._context(caller, document, progress)
         if not document.follows(asked.operation_name):
             yield Told(await self._run(asked, document, context))
             return

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -18,9 +19,11 @@ import pytest
 from sharewell.authz import Authorizer
 from sharewell.domain.offers import OfferStatus
 from sharewell.domain.policy import Action
+from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.principals import Caller, Role
 from sharewell.domain.reader import PLATFORM, reader_of
-from sharewell.settings import DatabaseRole
+from sharewell.services.links import ONE_BY_ONE
+from sharewell.settings import DatabaseRole, Settings
 from sharewell.store import (
     agreements,
     allocations,
@@ -50,9 +53,11 @@ from sharewell.store import (
     transfers,
     trials,
 )
-from sharewell.store.database import Database
+from sharewell.store.database import Database, _read_at_once
 from sharewell.store.paging import Condition, Listed, Place, Places, counting, narrowed
 from sharewell.store.pools import open_pool
+from sharewell.store.written import Columns, Linked, Members, Wanted, WantedOne, written, written_one
+from sharewell.wiring import build_services
 
 if TYPE_CHECKING:
     from tests.conftest import TestServer
@@ -596,6 +601,109 @@ async def test_a_query_goes_by_index_and_reads_little_more_than_it_returns(
     assert [n["Relation Name"] for n in nodes if n["Node Type"] == "Seq Scan" and n["Relation Name"] in big] == []
     read = {f"{n['Node Type']} {n.get('Relation Name', '')}": _read(n) for n in nodes if _read(n)}
     assert sum(read.values()) <= query.most, read
+
+
+NOUNS = {
+    "offers": (offers, 3), "requests": (requests, 4), "transfers": (transfers, 5), "institutions": (institutions, 1),
+}  # fmt: skip
+FIRST_PAGE = {
+    "offers": (NEWEST, None, None, False, NOW), "requests": (NEWEST, None, None, None),
+    "transfers": (NEWEST, None, None, None), "institutions": (UUID(int=0), None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOUNS)
+@pytest.mark.parametrize("items", [1, 51, 1001])
+async def test_a_list_that_is_read_at_once_goes_by_its_key_whatever_page_was_read_before(
+    database_server: TestServer, filled: str, name: str, items: int
+) -> None:
+    module, kind = NOUNS[name]
+    page = FIRST_PAGE[name]
+    text = written(module.WRITTEN, Wanted((_members(module.WRITTEN),)), module.PAGE, len(page) + 1, (), told=False)
+    others = [(an_id(kind, 900), *page[1:], 1001), (*page, 1), (*page, 1001)]
+    read = await _read_outside(database_server.url(filled, GATEWAY), text, [*others, (*page, items)], PLATFORM)
+    assert read <= 3 * items + 10
+
+
+@pytest.mark.parametrize("name", NOUNS)
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize("caller", ["small", "coastal"])
+async def test_one_that_is_read_at_once_goes_by_its_key_and_so_does_what_it_names(
+    database_server: TestServer, filled: str, name: str, caller: str, *, linked: bool
+) -> None:
+    module, kind = NOUNS[name]
+    who = SMALL if caller == "small" else COASTAL
+    links = tuple(Linked(e, _members(e.noun.columns)) for e in module.WRITTEN.edges.values()) if linked else ()
+    seen = [_seen(who, link) for link in links]
+    members: Members = (*_members(module.WRITTEN), *((f"l{n}", link) for n, link in enumerate(links)))
+    texts = tuple((each.text, len(each.values)) for each in seen)
+    text = written_one(module.WRITTEN, WantedOne(members, links=links), module.BY_ID, texts)
+    values = [value for each in seen for value in each.values]
+    runs = [(an_id(kind, number), *values) for number in (500, 501, 353, 700)]
+    url = database_server.url(filled, GATEWAY)
+    assert await _read_outside(url, text, runs, reader_of(who)) <= 30 + 60 * len(links)
+
+
+USUAL: dict[str, dict[str, Any]] = {
+    "offers": {"before": NEWEST, "institution": None, "resource": None, "only_open": False},
+    "requests": {"before": NEWEST, "institution": None, "resource": None, "status": None},
+    "transfers": {"before": NEWEST, "party": None, "state": None, "allocation": None},
+    "institutions": {"after": UUID(int=0), "region": None},
+}
+NARROW: dict[str, tuple[str, dict[str, Any]]] = {
+    "offers of one": ("offers", {"institution": HOUSE}), "offers of a resource": ("offers", {"resource": BEDS}),
+    "open offers": ("offers", {"only_open": True}), "joined offers": ("offers", {}),
+    "offers of a region": ("offers", {"matching": offers.OfferFilter(region=REGION)}),
+    "requests in a state": ("requests", {"status": "open"}), "transfers of one": ("transfers", {"party": HOUSE}),
+    "institutions of a region": ("institutions", {"region": REGION}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NARROW)
+async def test_a_list_that_is_narrowed_or_joined_is_planned_for_its_own_values(
+    database_server: TestServer, filled: str, tmp_path: Path, name: str
+) -> None:
+    noun, given = NARROW[name]
+    module = NOUNS[noun][0]
+    id_alone = (("id", "id"),)
+    links = () if given else (Linked(module.WRITTEN.edges["institution_edge"], id_alone),)
+    narrow = Wanted(((*id_alone, *(("institution", link) for link in links)),), links=links)
+    usual = {"first": 50, "matching": getattr(module, f"{noun[:-1].title()}Filter")(), **USUAL[noun]}
+    async with open_pool(database_server.url(filled, GATEWAY), GATEWAY, most=1) as pool:
+        service = getattr(build_services(Settings(home=tmp_path), Database(pool), AUTHORIZER), noun)
+        for _ in range(7):
+            await service.write_page(PLANNER, Wanted((id_alone,)), **usual)
+            await service.write_page(PLANNER, narrow, **{**usual, **given})
+        async with pool.acquire() as conn:
+            known = await conn.fetch(SENT, f" from sharewell.{noun[:-1]}\n where id ")
+    plans = {"sharewell.reader" in row["statement"]: (row["generic_plans"], row["custom_plans"]) for row in known}
+    assert plans[False] == (0, 7)
+    assert sum(plans[True]) == 7  # the whole list takes one round trip
+
+
+SENT = "select statement, generic_plans, custom_plans from pg_prepared_statements where strpos(statement, $1) > 0"
+PLANNER = Caller(principal="p", roles=frozenset({Role.ALLOCATOR}), scopes=frozenset({"system/*.rs"}))
+
+
+def _members(columns: Columns) -> tuple[tuple[str, str], ...]:
+    return tuple((name, name) for name in columns.texts)
+
+
+def _seen(caller: Caller, link: Linked) -> Predicate:
+    action = ONE_BY_ONE.get(link.edge.noun.kind)
+    return EVERYTHING if action is None else AUTHORIZER.filter(caller, action)
+
+
+async def _read_outside(url: str, text: str, runs: list[tuple[Any, ...]], reader: str) -> int:
+    """How many rows the last of `runs` reads, each without a transaction and after many of those before it."""
+    async with open_pool(url, GATEWAY, most=1) as pool, pool.acquire() as conn:
+        await conn.execute(f"prepare q as {_read_at_once(text, len(runs[0]) + 1)}")
+        asked = [", ".join(_literal(list(v) if isinstance(v, tuple) else v) for v in (*run, reader)) for run in runs]
+        for _ in range(6):
+            for each in asked[:-1]:
+                await conn.execute(f"execute q({each})")
+        plan = json.loads(await conn.fetchval(f"explain (analyze, timing off, format json) execute q({asked[-1]})"))
+        return sum(map(_read, _nodes(plan[0]["Plan"])))
 
 
 async def _big_tables(conn: asyncpg.Connection[Any]) -> set[str]:

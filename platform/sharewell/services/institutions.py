@@ -87,7 +87,7 @@ class InstitutionService:
     async def write_page(self, caller: Caller, wanted: Wanted, **asked: Unpack[InstitutionList]) -> Written:
         """The same, written; permitted, and on record, as `page` is."""
         await self._office.allow(caller, Action.VIEW_INSTITUTION, Target(kind="institution", id=MANY))
-        async with self._office.reading_at_once(caller) as tx:
+        async with self._office.reading_list(caller, asked) as tx:
             return await tx.institutions.write_page(wanted, **asked)
 
     async def write_one(self, caller: Caller, wanted: WantedOne, id: UUID) -> str:  # noqa: A002

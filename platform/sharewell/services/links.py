@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
-from sharewell.authz import PolicyError
+from sharewell.domain.errors import Unavailable
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.predicate import EVERYTHING, NOTHING, Predicate
 from sharewell.domain.principals import Caller
@@ -57,7 +57,8 @@ async def record_linked(
             continue
         targets = {id: Target.list(kind, owner=owner) for id, owner in linked[kind].items()}  # noqa: A001
         if await office.seen(caller, ONE_BY_ONE[kind], targets) != set(targets):
-            raise PolicyError(f"a list shows a {kind} that the policies do not permit")
+            # The filter that it was read by is of the policies of a moment ago. What was read is not told.
+            raise Unavailable(f"the policies changed while {kind}s were read; ask again.", retry_after_seconds=1)
 
 
 def _kinds(links: Sequence[Linked]) -> list[str]:

@@ -103,7 +103,7 @@ class OfferService:
         """The same, written; permitted, and on record, as `page` is."""
         extent = await self._office.extent(caller, Action.VIEW_OFFER, _list_of(asked), _named(asked))
         linked = seen_of(self._office, caller, wanted.links)
-        async with self._office.reading_at_once(caller) as tx:
+        async with self._office.reading_list(caller, asked, extent.seen, wanted.links) as tx:
             page = await tx.offers.write_page(
                 wanted, at=self._office.now(), seen=extent.seen, linked=linked, told=not extent.recorded, **asked
             )

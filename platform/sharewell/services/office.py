@@ -6,7 +6,7 @@ what is another institution's. No answer is given where that cannot be recorded.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,7 +20,7 @@ from sharewell.authz import Authorizer, PolicyError
 from sharewell.domain.audit import ALLOWED, Decision, Json
 from sharewell.domain.errors import Forbidden, NotFound, Unavailable
 from sharewell.domain.policy import BETWEEN, MANY, Action, Ruling, Target
-from sharewell.domain.predicate import NOTHING, Predicate
+from sharewell.domain.predicate import EVERYTHING, NOTHING, Predicate
 from sharewell.domain.principals import Caller, Role
 from sharewell.domain.reader import PLATFORM, reader_of
 from sharewell.domain.resources import Resource
@@ -29,6 +29,8 @@ from sharewell.services.rulebook import Rulebook
 from sharewell.services.traces import decided, parties, readings, refusals
 from sharewell.store.answered import Wish
 from sharewell.store.database import Database, Transaction
+from sharewell.store.paging import is_whole
+from sharewell.store.written import Linked
 
 Subject = TypeVar("Subject")
 Key = TypeVar("Key", bound=Hashable)
@@ -98,6 +100,17 @@ class Office:
     def reading_at_once(self, caller: Caller) -> AbstractAsyncContextManager[Transaction]:
         """The same for one statement of `fetch` or `fetchrow`, in one round trip."""
         return self.database.at_once(reader=reader_of(caller))
+
+    def reading_list(
+        self, caller: Caller, asked: Mapping[str, object], seen: Predicate = EVERYTHING, links: Sequence[Linked] = ()
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """`reading_at_once` where one plan is good for every page of the list that is `asked` for, else `reading`.
+
+        Outside a transaction PostgreSQL settles on one plan for a statement, whatever its values are. That is good
+        for pages of everything, which go by id; a list that is narrowed, or joined, needs one for its own values.
+        """
+        whole = seen == EVERYTHING and not links and is_whole(asked)
+        return self.reading_at_once(caller) if whole else self.reading(caller)
 
     def looking(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction in which the platform reads for itself.

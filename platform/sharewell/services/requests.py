@@ -107,7 +107,7 @@ class RequestService:
         """The same, written; permitted, and on record, as `page` is."""
         extent = await self._office.extent(caller, Action.VIEW_REQUEST, _list_of(asked), _named(asked))
         linked = seen_of(self._office, caller, wanted.links)
-        async with self._office.reading_at_once(caller) as tx:
+        async with self._office.reading_list(caller, asked, extent.seen, wanted.links) as tx:
             page = await tx.requests.write_page(
                 wanted, seen=extent.seen, linked=linked, told=not extent.recorded, **asked
             )

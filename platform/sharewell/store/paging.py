@@ -21,6 +21,7 @@ MOST = 1000  #: items a page may have
 COUNTED: Final = 10_000  #: up to here the items of a list are counted
 OLDEST: Final = UUID(int=0)
 NEWEST: Final = UUID(int=2**128 - 1)
+_PAGE: Final = frozenset({"before", "after", "first"})  #: what says of a list only where its page is
 #: Where a statement takes the condition of what its reader may see; by itself it means everything.
 SEEN: Final = "true /* what the reader may see */"
 
@@ -186,6 +187,15 @@ class Listed:
         values = [each.start if isinstance(each, From) else each for each in self.values]
         found = await conn.fetchval(counting(self.statement), *(COUNTED + 1 if v is LIMIT else v for v in values))
         return Total.of(found)
+
+
+def is_whole(asked: Mapping[str, object]) -> bool:
+    """Whether a list is asked for as it is: in its usual order, with nothing left out but what other pages have."""
+    return all(
+        value is None or value is False or (name == "matching" and value == type(value)())
+        for name, value in asked.items()
+        if name not in _PAGE
+    )
 
 
 def counting(statement: str) -> str:

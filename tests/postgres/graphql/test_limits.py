@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
 from graphql import get_introspection_query, parse
 
 from sharewell_schema.counting import MOST_COST
-from sharewell_schema.documents import KEPT, preparer
-from sharewell_schema.limits import DEEPEST, MOST_ALIASES, MOST_DIRECTIVES, MOST_FIELDS, over_budget
+from sharewell_schema.documents import KEPT, KEPT_CHARACTERS, Document, preparer
+from sharewell_schema.limits import DEEPEST, MOST_ALIASES, MOST_CHARACTERS, MOST_DIRECTIVES, MOST_FIELDS, over_budget
 from sharewell_schema.schema import build_schema
 
 if TYPE_CHECKING:
@@ -95,6 +97,28 @@ def test_no_more_than_some_documents_are_kept() -> None:
     for n in range(KEPT):
         prepare(f"query Q{n} {{ me {{ clientId }} }}")
     assert prepare("{ me { clientId } }") is not first
+
+
+def test_no_more_than_some_characters_of_documents_are_kept() -> None:
+    prepare = preparer(build_schema()._schema)
+    first, last = (prepare(f"query {name} {{ me {{ clientId }} }}") for name in ("First", "Last"))
+    long = " " * (MOST_CHARACTERS - 100)
+    for n in range(KEPT_CHARACTERS // len(long) + 1):
+        prepare(f"query Q{n} {{ me {{ clientId }} }}{long}")
+        assert prepare("query Last { me { clientId } }") is last  # those met least lately go first
+    assert prepare("query First { me { clientId } }") is not first
+
+
+def test_nothing_keeps_a_document_in_memory_once_it_is_left_out() -> None:
+    prepare = preparer(build_schema()._schema)
+    document = prepare("{ offers { nodes { id } } }")
+    assert isinstance(document, Document)
+    gone = weakref.ref(document.node.definitions[0].selection_set.selections[0])  # type: ignore[attr-defined]
+    del document
+    for n in range(KEPT):
+        prepare(f"query Q{n} {{ me {{ clientId }} }}")
+    gc.collect()
+    assert gone() is None
 
 
 async def test_an_operation_that_may_cost_too_much_is_not_begun(api: Api) -> None:

@@ -20,6 +20,8 @@ from starlette.types import ASGIApp, Message, Scope
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext as StockExecutor
 from tests.postgres.graphql.conftest import Api
 
+from sharewell.authz import Authorizer
+from sharewell.domain.policy import Action, Ruling
 from sharewell.domain.principals import Caller, Role
 from sharewell_schema import express, plain
 from sharewell_schema.paging import write_cursor
@@ -362,3 +364,38 @@ async def test_what_postgresql_writes_is_what_the_stock_executor_says_and_leaves
     for number in range(QUERIES):
         assert recorded.get(f"ours {number}") == recorded.get(f"stock {number}"), number
     assert sum(request.startswith("ours") for request in recorded) > QUERIES / 10
+
+
+@pytest.mark.parametrize("executor", [False, True])
+async def test_what_a_document_selects_is_worked_out_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch, *, executor: bool
+) -> None:
+    read = itertools.count()
+    app, caller = graphql_app(api.people), api.callers["planner"]
+    query = "query ($yes: Boolean! = true) { offers { nodes { id } } me @include(if: $yes) { clientId } }"
+    query = query if executor else "{ offers { nodes { id } } }"
+    await _answer(app, query, {}, caller)
+    _count(monkeypatch, plain, "_Selection", read)
+    assert (await _answer(app, query, {}, caller))[0] == 200
+    assert next(read) == 0
+
+
+@pytest.mark.parametrize(
+    "query", ["{ transfers { nodes { request { id } } } }", '{ transfer(id: "%s") { request { id } } }']
+)
+async def test_policies_that_change_while_a_list_is_read_are_no_crash(
+    api: Api, admin_dsn: str, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    houses = {name: await api.institution(name) for name in ("north", "south")}
+    ids = await fill(admin_dsn, houses)
+    ask = Authorizer.ask
+
+    def asked(self: Authorizer, caller: Caller, action: Action, *more: Any) -> Ruling:
+        return replace(ask(self, caller, action, *more), allowed=action is not Action.VIEW_REQUEST)
+
+    monkeypatch.setattr(Authorizer, "ask", asked)  # the filter, which stays, is of the policies before
+    text = query.replace("%s", ids["transfers"][0])
+    _, told = await _answer(graphql_app(api.people), text, {}, api.callers["planner"])
+    (error,) = told["errors"]
+    assert "UNAVAILABLE" in str(error)
+    assert ids["requests"][0] not in str(told)
