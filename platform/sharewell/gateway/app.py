@@ -26,8 +26,9 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from sharewell.domain.rates import Allowance, Rate
+from sharewell.gateway.access_tokens import Issuer
 from sharewell.gateway.answers import Answer
-from sharewell.gateway.bearer import Bearer, Issuer, RequireBearer
+from sharewell.gateway.bearer import Bearer, RequireBearer
 from sharewell.gateway.brake import Brake, Braked
 from sharewell.gateway.directory import CalledBack, Directory
 from sharewell.gateway.health import Health

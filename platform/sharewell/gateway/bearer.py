@@ -1,8 +1,7 @@
-"""Turns an access token (RFC 6750, RFC 9068, RFC 9449) into a `Caller`, or refuses it in the open.
+"""Turns an access token (RFC 6750, RFC 9449) into a `Caller`, or refuses it in the open.
 
 A token of ours says who calls and bounds what for; roles and institution come from the registrations of client and
-person. External issuers stand beside our own; each is held to its own keys, algorithms and audience, and to what the
-operator's list lets it speak for.
+person. What a token says, and whether that holds, is in `access_tokens.py`.
 """
 
 from __future__ import annotations
@@ -10,29 +9,24 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from datetime import datetime
 from uuid import UUID
 
-import orjson
-from joserfc import jws, jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import Key
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sharewell.domain.clients import Client, RateClass, narrow
 from sharewell.domain.errors import NotAdmitted
 from sharewell.domain.jurisdictions import bounded
-from sharewell.domain.people import PREFIX, Person
+from sharewell.domain.people import Person
 from sharewell.domain.principals import Admission, Caller
 from sharewell.domain.rates import Allowance
+from sharewell.gateway.access_tokens import Issuer, Signatures, Token, TokenRefused, verify
 from sharewell.gateway.answers import Answer
 from sharewell.gateway.directory import CalledBack, Directory
 from sharewell.gateway.in_turn import InTurn, Pace
 from sharewell.gateway.oauth.assertions import digest
-from sharewell.gateway.oauth.issuers import External, NotVouchedFor, Vouched
-from sharewell.gateway.oauth.keys import ALGORITHM
+from sharewell.gateway.oauth.issuers import Vouched
 from sharewell.gateway.oauth.nonces import HEADER as NONCE_HEADER
 from sharewell.gateway.oauth.nonces import Nonces
 from sharewell.gateway.oauth.proofs import ALGORITHMS as PROOF_ALGORITHMS
@@ -41,169 +35,6 @@ from sharewell.gateway.rates import Buckets, Knock
 from sharewell.services.access import Refusal
 
 REALM = 'Bearer realm="sharewell"'
-MAX_BYTES = 8192
-MOST_SIGNATURES = 4096
-LEEWAY = timedelta(seconds=10)  # for clocks that differ; our own tokens come from the same clock
-
-
-class KeySource(Protocol):
-    """The public keys of one issuer."""
-
-    async def find(self, kid: str) -> Key | None:
-        """The key of that name."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issuer:
-    """Whose tokens are taken, and what they must look like."""
-
-    name: str  #: the `iss` claim, to the letter
-    audience: str  #: how this issuer names us in `aud`
-    keys: KeySource
-    algorithms: tuple[str, ...] = (ALGORITHM,)
-    types: frozenset[str] = frozenset({"at+jwt", "application/at+jwt"})  # RFC 9068, 4
-    external: External | None = None  #: None: it is us
-
-
-class TokenRefused(Exception):
-    """The token does not open anything; `reason` is a word for the log, the message is for the bearer."""
-
-    def __init__(
-        self, reason: str, message: str, *, client_id: str | None = None, error: str = "invalid_token"
-    ) -> None:
-        super().__init__(message)
-        self.reason, self.client_id = reason, client_id  #: client_id only where the signature proved it
-        self.error = error
-        self.beyond: Allowance | None = None  #: set where refusals come too fast: then it is told, not the reason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
-    """What a verified token says."""
-
-    client_id: str
-    scopes: tuple[str, ...]
-    expires_at: datetime
-    person: UUID | None = None
-    key: str | None = None  #: thumbprint of the key it is bound to
-    vouched: Vouched | None = None  #: by an external issuer
-    proof_required: bool = False
-    claims: Mapping[str, Any]
-
-
-async def verify(
-    token: str, issuers: Mapping[str, Issuer], *, at: datetime, known: Signatures | None = None
-) -> Token:
-    """Check everything that can be checked without a database. Raises `TokenRefused`."""
-    signed = None if known is None else await known.holds(token)
-    if signed is None:
-        signed = await _signature(token, issuers)
-        if known is not None:
-            known.keep(token, signed)
-    return _check_claims(signed.claims, signed.issuer, at=at)
-
-
-@dataclass(frozen=True, slots=True)
-class Signed:
-    """What a token says, and the key by which it holds."""
-
-    claims: Mapping[str, Any]
-    issuer: Issuer
-    kid: str
-    key: Key
-
-
-class Signatures:
-    """Signatures that were found to hold; whoever asks often is not reckoned anew each time.
-
-    A signature holds for as long as its issuer publishes the very key. All else is looked at for each request: time,
-    audience, whether it was called back, the registration, the proof of possession.
-    """
-
-    def __init__(self, *, most: int = MOST_SIGNATURES) -> None:
-        self._most = most
-        self._held: dict[str, Signed] = {}  #: by the digest of the token, so that no token lies in memory
-
-    async def holds(self, token: str) -> Signed | None:
-        """What was found of the token, if it is still so."""
-        signed = self._held.get(digest(token))
-        if signed is None or await signed.issuer.keys.find(signed.kid) is not signed.key:
-            return None
-        return signed
-
-    def keep(self, token: str, signed: Signed) -> None:
-        """Remember it in place of the oldest."""
-        if len(self._held) >= self._most:
-            del self._held[next(iter(self._held))]
-        self._held[digest(token)] = signed
-
-
-async def _signature(token: str, issuers: Mapping[str, Issuer]) -> Signed:
-    header, unverified = _parts(token)
-    # (1) It claims to come from an issuer we take tokens from; whose it truly is, its key will show.
-    issuer = issuers.get(str(unverified.get("iss")))
-    if issuer is None:
-        raise TokenRefused("unknown_issuer", "The token comes from an issuer that is not accepted here.")
-    # (2) It is an access token, not some other JWT of the same issuer (RFC 8725, 3.11).
-    if str(header.get("typ")).lower() not in issuer.types:
-        raise TokenRefused("wrong_type", "The token is not an access token (typ at+jwt).")
-    # (3) It is signed by a key of that issuer, in a way we agreed on before.
-    kid = str(header.get("kid"))
-    key = await issuer.keys.find(kid)
-    if key is None:
-        raise TokenRefused("unknown_key", "The token is signed by a key that is not known.")
-    try:
-        claims = jwt.decode(token, key, algorithms=issuer.algorithms).claims
-    except (JoseError, ValueError):
-        raise TokenRefused("bad_signature", "The signature of the token does not hold.") from None
-    return Signed(claims, issuer, kid, key)
-
-
-def _check_claims(claims: Mapping[str, Any], issuer: Issuer, *, at: datetime) -> Token:
-    client_id = claims.get("client_id") if issuer.external is None else issuer.external.client_id(claims)
-    person = _person(claims.get("sub")) if issuer.external is None else None
-    if not isinstance(client_id, str) or (
-        issuer.external is None and person is None and claims.get("sub") != client_id
-    ):
-        raise TokenRefused("malformed", "The token does not say whose it is.")
-    proven = client_id if issuer.external is None else f"{issuer.external.name}/{client_id[:80]}"
-    # (4) It is for us.
-    named = claims.get("aud")
-    if issuer.audience not in (named if isinstance(named, list) else [named]):
-        raise TokenRefused("wrong_audience", "The token is meant for someone else.", client_id=proven)
-    # (5) It is in force.
-    begin, end, not_before = (_moment(claims.get(name)) for name in ("iat", "exp", "nbf"))
-    if end is None or end + LEEWAY <= at:
-        raise TokenRefused("expired", "The token has expired; get a new one.", client_id=proven)
-    if begin is None or begin > at + LEEWAY or ("nbf" in claims and (not_before is None or not_before > at + LEEWAY)):
-        raise TokenRefused("not_yet_valid", "The token is from the future.", client_id=proven)
-    # (6) Where somebody else issued it: what it says means something here.
-    vouched = _vouched(claims, issuer.external, proven)
-    scope = claims.get("scope", "")
-    return Token(
-        client_id=proven, scopes=tuple(scope.split()) if isinstance(scope, str) else (), expires_at=end, person=person,
-        key=_bound_key(claims, proven), vouched=vouched, claims=claims,
-        proof_required=issuer.external is not None and issuer.external.sender_constrained,
-    )  # fmt: skip
-
-
-def _vouched(claims: Mapping[str, Any], external: External | None, proven: str) -> Vouched | None:
-    if external is None:
-        return None
-    try:
-        return external.vouch(claims)
-    except NotVouchedFor as why:
-        raise TokenRefused(why.reason, str(why), client_id=proven) from None
-
-
-def _bound_key(claims: Mapping[str, Any], proven: str) -> str | None:
-    """RFC 7800: a confirmation that is not understood must not be passed over."""
-    if "cnf" not in claims:
-        return None
-    key = claims["cnf"].get("jkt") if isinstance(claims["cnf"], Mapping) else None
-    if not isinstance(key, str) or len(claims["cnf"]) != 1:
-        raise TokenRefused("malformed", "The token is bound in a way that is not known here.", client_id=proven)
-    return key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,7 +161,7 @@ class Bearer:
         return Caller(
             principal=client.client_id, roles=client.roles, institution=client.institution,
             jurisdiction=frozenset(client.jurisdiction),
-            scopes=frozenset(narrow(proven.scopes, client.scopes)), purpose=_purpose(proven),
+            scopes=frozenset(narrow(proven.scopes, client.scopes)), purpose=proven.purpose,
             proof_required=client.sender_constrained, client_id=client.client_id,
         )  # fmt: skip
 
@@ -343,7 +174,7 @@ class Bearer:
         roles, jurisdiction = bounded(person.roles & client.roles, person.jurisdiction, client.jurisdiction)
         return Caller(
             principal=person.principal, roles=roles, institution=person.institution, jurisdiction=jurisdiction,
-            scopes=frozenset(narrow(proven.scopes, client.scopes, "user")), purpose=_purpose(proven),
+            scopes=frozenset(narrow(proven.scopes, client.scopes, "user")), purpose=proven.purpose,
             proof_required=client.sender_constrained, client_id=client.client_id,
         )  # fmt: skip
 
@@ -351,7 +182,7 @@ class Bearer:
 def _from_outside(proven: Token, vouched: Vouched) -> Caller:
     return Caller(
         principal=vouched.principal, roles=vouched.roles, institution=vouched.institution,
-        scopes=frozenset(vouched.scopes), purpose=_purpose(proven), proof_required=proven.proof_required,
+        scopes=frozenset(vouched.scopes), purpose=proven.purpose, proof_required=proven.proof_required,
         jurisdiction=vouched.jurisdiction,
     )  # fmt: skip
 
@@ -419,36 +250,3 @@ def _saying(headers: Mapping[str, str], send: Send) -> Send:
         await send(message)
 
     return say
-
-
-def _parts(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Header and claims, unverified."""
-    if len(token) > MAX_BYTES:
-        raise TokenRefused("malformed", f"The token is longer than {MAX_BYTES} bytes.")
-    try:
-        parts = jws.extract_compact(token.encode("ascii"))
-        claims = orjson.loads(parts.payload or b"")
-    except (JoseError, ValueError):
-        raise TokenRefused("malformed", "The token is not a signed JWT.") from None
-    if not isinstance(claims, dict):
-        raise TokenRefused("malformed", "The claims of the token are not an object.")
-    return parts.headers(), claims
-
-
-def _moment(value: object) -> datetime | None:
-    sane = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**11
-    return datetime.fromtimestamp(value, UTC) if sane else None  # type: ignore[arg-type]  # sane says it is an int
-
-
-def _person(subject: object) -> UUID | None:
-    if not isinstance(subject, str) or not subject.startswith(PREFIX):
-        return None
-    try:
-        return UUID(subject.removeprefix(PREFIX))
-    except ValueError:
-        return None
-
-
-def _purpose(proven: Token) -> str | None:
-    said = proven.claims.get("purpose_of_use")
-    return said if isinstance(said, str) else None

@@ -13,8 +13,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sharewell.domain.errors import NotAdmitted
 from sharewell.domain.principals import Admission
+from sharewell.gateway.access_tokens import TokenRefused
 from sharewell.gateway.answers import Answer
-from sharewell.gateway.bearer import Bearer, Presented, RequireBearer, TokenRefused
+from sharewell.gateway.bearer import Bearer, Presented, RequireBearer
 
 
 class GuardSocket:

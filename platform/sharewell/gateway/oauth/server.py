@@ -24,7 +24,7 @@ from sharewell.domain.grants import PUSHED_LIFE
 from sharewell.domain.people import Person
 from sharewell.domain.rates import Allowance
 from sharewell.domain.scopes import granted
-from sharewell.gateway.bearer import Issuer, Token, TokenRefused, verify
+from sharewell.gateway.access_tokens import Issuer, Token, TokenRefused, verify
 from sharewell.gateway.directory import CalledBack
 from sharewell.gateway.oauth import bridge
 from sharewell.gateway.oauth.assertions import Refused, digest
