@@ -225,7 +225,7 @@ async def test_the_gateway_cannot_change_a_registration_but_by_disabling_it(gate
         "truncate oauth.client",
         "update oauth.jti set exp = now()",
         "update oauth.person set roles = roles",
-        "update oauth.person set login = login",
+        "update oauth.person set created_at = created_at",
         "delete from oauth.person",
         "update oauth.family set scopes = scopes",
         "delete from oauth.family",
