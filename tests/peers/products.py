@@ -188,7 +188,7 @@ class TracedExecutor(FastExecutor):
 
 
 schema = federation.Schema(Query, types=[User, Inventory, ProductResearch], federation_version="2.3")
-view = Traced(schema, lambda trace: trace, TracedExecutor)
+view = Traced(schema, lambda trace, _document: trace, TracedExecutor)
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
