@@ -12,8 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-import orjson
-from joserfc import jws, jwt
+from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import Key
 
@@ -21,6 +20,7 @@ from sharewell.domain.people import PREFIX
 from sharewell.domain.rates import Allowance
 from sharewell.gateway.oauth.assertions import digest
 from sharewell.gateway.oauth.issuers import External, NotVouchedFor, Vouched
+from sharewell.gateway.oauth.jwts import MalformedJwt, unverified
 from sharewell.gateway.oauth.keys import ALGORITHM
 
 MAX_BYTES = 8192
@@ -127,9 +127,12 @@ class Signatures:
 
 
 async def _signature(token: str, issuers: Mapping[str, Issuer]) -> Signed:
-    header, unverified = _parts(token)
+    try:
+        header, claimed = unverified(token, "token", MAX_BYTES)
+    except MalformedJwt as why:
+        raise TokenRefused("malformed", str(why)) from None
     # (1) It claims to come from an issuer we take tokens from; whose it truly is, its key will show.
-    issuer = issuers.get(str(unverified.get("iss")))
+    issuer = issuers.get(str(claimed.get("iss")))
     if issuer is None:
         raise TokenRefused("unknown_issuer", "The token comes from an issuer that is not accepted here.")
     # (2) It is an access token, not some other JWT of the same issuer (RFC 8725, 3.11).
@@ -192,20 +195,6 @@ def _bound_key(claims: Mapping[str, Any], proven: str) -> str | None:
     if not isinstance(key, str) or len(claims["cnf"]) != 1:
         raise TokenRefused("malformed", "The token is bound in a way that is not known here.", client_id=proven)
     return key
-
-
-def _parts(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Header and claims, unverified."""
-    if len(token) > MAX_BYTES:
-        raise TokenRefused("malformed", f"The token is longer than {MAX_BYTES} bytes.")
-    try:
-        parts = jws.extract_compact(token.encode("ascii"))
-        claims = orjson.loads(parts.payload or b"")
-    except (JoseError, ValueError):
-        raise TokenRefused("malformed", "The token is not a signed JWT.") from None
-    if not isinstance(claims, dict):
-        raise TokenRefused("malformed", "The claims of the token are not an object.")
-    return parts.headers(), claims
 
 
 def _moment(value: object) -> datetime | None:

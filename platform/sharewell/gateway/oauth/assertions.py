@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import orjson
 from authlib.oauth2.rfc6749 import InvalidClientError
 from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
-from joserfc import jws, jwt
+from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import Key
+
+from sharewell.gateway.oauth.jwts import MalformedJwt, unverified
 
 ALGORITHMS = ("ES384", "RS384")  # SMART App Launch 2.2, "Authenticating to the Token endpoint"
 MAX_LIFE = timedelta(minutes=5)  # ibidem: "no more than five minutes in the future"
@@ -60,16 +61,11 @@ class PrivateKeyJwt(JWTBearerClientAssertion):  # type: ignore[misc]  # Authlib 
 
     def extract_assertion(self, assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Header and claims, unverified. Authlib's own lets deep nesting through as a crash."""
-        if len(assertion) > MAX_BYTES:
-            raise Refused("malformed", f"The client_assertion is longer than {MAX_BYTES} bytes.")
         try:
-            parts = jws.extract_compact(assertion.encode("ascii"))
-            claims = orjson.loads(parts.payload or b"")
-        except (JoseError, ValueError):
-            raise Refused("malformed", "The client_assertion is not a signed JWT.") from None
-        if not isinstance(claims, dict):
-            raise Refused("malformed", "The claims of the client_assertion are not an object.")
-        return parts.headers(), claims
+            header, claims = unverified(assertion, "client_assertion", MAX_BYTES)
+        except MalformedJwt as why:
+            raise Refused("malformed", str(why)) from None
+        return dict(header), claims
 
     def resolve_client_public_key(self, client: Any) -> Any:
         """Hand Authlib the client in the place of its key, which is looked up when the header is known as well."""

@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import orjson
-from joserfc import jws, jwt
+from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
 
+from sharewell.gateway.oauth.jwts import MalformedJwt, unverified
 from sharewell.gateway.oauth.nonces import Nonces
 
 ALGORITHMS: Final = ("ES256", "ES384", "Ed25519", "EdDSA", "RS256", "PS256")
@@ -107,14 +107,10 @@ def ath(token: str) -> str:
 
 
 def _header(proof: str) -> Mapping[str, Any]:
-    if len(proof) > MAX_BYTES:
-        raise ProofRefused("bad_proof", f"The DPoP proof is longer than {MAX_BYTES} bytes.")
     try:
-        parts = jws.extract_compact(proof.encode("ascii"))
-        orjson.loads(parts.payload or b"")
-    except (JoseError, ValueError):
-        raise ProofRefused("bad_proof", "The DPoP proof is not a signed JWT.") from None
-    return parts.headers()
+        return unverified(proof, "DPoP proof", MAX_BYTES)[0]
+    except MalformedJwt as why:
+        raise ProofRefused("bad_proof", str(why)) from None
 
 
 def _plain(url: str) -> tuple[str, str, str]:
