@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import subprocess
 import sys
@@ -48,6 +49,15 @@ async def test_answers_until_it_is_told_to_stop() -> None:
         async with httpx2.AsyncClient() as http:
             with pytest.raises(httpx2.ConnectError):
                 await http.get(address)
+
+
+async def test_what_stands_at_the_start_is_no_work_for_the_collector_until_the_end() -> None:
+    held: list[list[int]] = [[]]
+    async with serving(Starlette(routes=[Route("/", hello)])):
+        assert gc.get_freeze_count() > 10_000
+        assert not any(each is held for each in gc.get_objects())
+    assert not gc.get_freeze_count()
+    assert any(each is held for each in gc.get_objects())
 
 
 async def test_a_request_under_way_is_finished_before_the_end() -> None:

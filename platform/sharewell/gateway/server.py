@@ -7,6 +7,7 @@ behind it (workers, an embedded database) would get to end in order. `until_sign
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ class _Server(uvicorn.Server):
             await super().startup(sockets)
         except SystemExit:  # uvicorn would take the whole process along
             raise CannotServe("the application did not start; the log says why.") from None
+        _spare_the_collector()
         if self._ready is not None and self.started:
             self._ready.set()
 
@@ -62,6 +64,16 @@ def bind(host: str, port: int) -> socket.socket:
     # a short answer waits for the client to acknowledge its head, which takes clients 40 ms.
     taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return taken
+
+
+def _spare_the_collector() -> None:
+    """Have it pass over all that is there by now: schema, policies, modules, a million objects that stay.
+
+    It would look through them every few seconds, and nobody is answered in that tenth of a second. What is dropped of
+    them later is given back as usual, unless it refers to itself.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def serve(
@@ -99,6 +111,7 @@ async def serve(
         if not serving.done():  # we are being cancelled: end in order all the same
             server.should_exit = True
             await asyncio.wait([serving])
+        gc.unfreeze()
         taken.close()
 
 
