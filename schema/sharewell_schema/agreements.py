@@ -15,7 +15,8 @@ from sharewell_schema.describe import argument, described, field, mutation, quer
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import Connection, connection, how_many, id_key, read_id
+from sharewell_schema.stretch import Stretch
 
 described(
     SharedDetail, "What a sharing agreement shows beside what every institution sees.",
@@ -93,14 +94,14 @@ class AgreementQueries:
             argument("Only those by which it shows or sees something; by default the one the client acts for, if any."),
         ] = None,
         only_in_force: Annotated[bool, argument("Only those by which something is shown now.")] = False,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[Agreement] | None:  # fmt: skip
         page = await info.context.services.agreements.page(
-            info.context.caller, before=read_id(after, NEWEST), party=party or info.context.caller.institution,
-            only_in_force=only_in_force, first=how_many(info, first),
+            info.context.caller, before=read_id(stretch, NEWEST), party=party or info.context.caller.institution,
+            only_in_force=only_in_force, first=how_many(info, stretch),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(Agreement, page, after, id_key)
+        return connection(Agreement, page, stretch, id_key)
 
 
 @strawberry.type

@@ -18,8 +18,9 @@ from sharewell.store.audit import DecisionFilter, RecordedDecision
 from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info
 from sharewell_schema.describe import argument, described, field, query
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import Connection, connection, how_many, id_key, read_id
 from sharewell_schema.scalars import Json
+from sharewell_schema.stretch import Stretch
 
 
 class Outcome(StrEnum):
@@ -181,16 +182,16 @@ class AuditQueries:
         action: AskedFor = None,
         resource: OfResource = None,
         policy_set: UnderPolicies = None,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[DecisionHeader] | None:  # fmt: skip
         matching = filtering(
             institution=institution, actor=actor, kind=kind, outcome=outcome, subject_kind=subject_kind,
             subject_id=subject_id, since=since, until=until, action=action, resource=resource, policy_set=policy_set,
         )  # fmt: skip
         page = await info.context.services.audit.page(
-            info.context.caller, before=read_id(after, NEWEST), matching=matching, first=how_many(info, first)
+            info.context.caller, before=read_id(stretch, NEWEST), matching=matching, first=how_many(info, stretch)
         )
-        return connection(DecisionHeader, page, after, id_key)
+        return connection(DecisionHeader, page, stretch, id_key)
 
 
 def filtering(

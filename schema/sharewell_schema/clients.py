@@ -16,9 +16,10 @@ from sharewell_schema.describe import argument, described, field, mutation, quer
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_code
+from sharewell_schema.paging import Connection, connection, how_many, read_code
 from sharewell_schema.roles import Role
 from sharewell_schema.scalars import Json
+from sharewell_schema.stretch import Stretch
 
 described(
     ClientStatus, "Whether a client may get and use tokens.",
@@ -177,12 +178,12 @@ class ClientQueries:
         return shown(Client, await info.context.services.clients.get(info.context.caller, client_id))
 
     @query("The programs that have or had access, by client id. For admins.")
-    async def clients(self, info: Info, first: First = FIRST, after: After = None) -> Connection[Client] | None:
+    async def clients(self, info: Info, stretch: Stretch) -> Connection[Client] | None:
         page = await info.context.services.clients.page(
-            info.context.caller, after=read_code(after), first=how_many(info, first)
+            info.context.caller, after=read_code(stretch), first=how_many(info, stretch)
         )
         await fetch_edges(info, page.items, EDGES)
-        return connection(Client, page, after, _client_key)
+        return connection(Client, page, stretch, _client_key)
 
 
 @strawberry.type

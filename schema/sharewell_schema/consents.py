@@ -14,8 +14,9 @@ from sharewell_schema.describe import argument, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import Connection, connection, how_many, id_key, read_id
 from sharewell_schema.receipts import EDGES, institution_edge
+from sharewell_schema.stretch import Stretch
 
 
 @strawberry.type(
@@ -65,15 +66,15 @@ class ConsentQueries:
             UUID | None, argument("Only of this institution; by default of all that you see.")
         ] = None,
         only_standing: Annotated[bool, argument("Only those that count.")] = False,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[Consent] | None:  # fmt: skip
         page = await info.context.services.consents.page(
-            info.context.caller, before=read_id(after, NEWEST),
+            info.context.caller, before=read_id(stretch, NEWEST),
             institution=institution, only_standing=only_standing,
-            first=how_many(info, first),
+            first=how_many(info, stretch),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(Consent, page, after, id_key)
+        return connection(Consent, page, stretch, id_key)
 
 
 @strawberry.type

@@ -17,10 +17,7 @@ from sharewell_schema.drift import ForecastWatch
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.paging import (
-    FIRST,
-    After,
     Connection,
-    First,
     connection,
     day_key,
     how_many,
@@ -29,6 +26,7 @@ from sharewell_schema.paging import (
     read_id,
 )
 from sharewell_schema.resources import Resource
+from sharewell_schema.stretch import Stretch
 from sharewell_schema.trials import ForecastTrial
 
 EDGES = {
@@ -134,15 +132,15 @@ class ForecastQueries:
         ] = None,
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
         since: Annotated[date | None, argument("From which day on; by default from today.")] = None,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[Forecast] | None:  # fmt: skip
         page = await info.context.services.forecasts.page(
             info.context.caller, institution=info.context.acting_for(institution),
             resource=None if resource is None else checks.code(resource, "resource"), since=since,
-            after=read_code_and_day(after), first=how_many(info, first),
+            after=read_code_and_day(stretch), first=how_many(info, stretch),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(Forecast, page, after, forecast_key)
+        return connection(Forecast, page, stretch, forecast_key)
 
     @query("The newest forecast of whole regions for each day, by region and day. For allocators and regulators.")
     async def region_forecasts(
@@ -152,23 +150,23 @@ class ForecastQueries:
             str | None, argument("Only of this region; `all` for all of them together. By default of each, and of all.")
         ] = None,
         since: Annotated[date | None, argument("From which day on; by default from today.")] = None,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[RegionForecast] | None:  # fmt: skip
         page = await info.context.services.forecasts.sums(
             info.context.caller, resource=checks.code(resource, "resource"), region=_region(region), since=since,
-            after=read_code_and_day(after), first=how_many(info, first),
+            after=read_code_and_day(stretch), first=how_many(info, stretch),
         )  # fmt: skip
-        return connection(RegionForecast, page, after, region_key)
+        return connection(RegionForecast, page, stretch, region_key)
 
     @query("Runs of the forecaster, newest first. For allocators and regulators.")
     async def forecast_runs(
         self, info: Info,
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[ForecastRun] | None:  # fmt: skip
         page = await info.context.services.forecasts.runs(
-            info.context.caller, before=read_id(after, NEWEST),
-            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, first),
+            info.context.caller, before=read_id(stretch, NEWEST),
+            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, stretch),
         )  # fmt: skip
         await fetch_edges(info, page.items, RUN_EDGES)
-        return connection(ForecastRun, page, after, id_key)
+        return connection(ForecastRun, page, stretch, id_key)

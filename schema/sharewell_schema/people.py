@@ -15,8 +15,9 @@ from sharewell_schema.grounds import Ground
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import Connection, connection, how_many, id_key, read_id
 from sharewell_schema.roles import Role
+from sharewell_schema.stretch import Stretch
 
 described(
     PersonStatus, "Whether a person can sign in.",
@@ -117,12 +118,12 @@ class ErasePersonPayload:
 @strawberry.type
 class PersonQueries:
     @query("The people who may or might sign in, in no order that means anything. For admins.")
-    async def people(self, info: Info, first: First = FIRST, after: After = None) -> Connection[Person] | None:
+    async def people(self, info: Info, stretch: Stretch) -> Connection[Person] | None:
         page = await info.context.services.people.page(
-            info.context.caller, after=read_id(after, START), first=how_many(info, first)
+            info.context.caller, after=read_id(stretch, START), first=how_many(info, stretch)
         )
         await fetch_edges(info, page.items, EDGES)
-        return connection(Person, page, after, id_key)
+        return connection(Person, page, stretch, id_key)
 
 
 @strawberry.type

@@ -16,7 +16,8 @@ from sharewell_schema.costs import COUNTS
 from sharewell_schema.describe import argument, described, field, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_id
+from sharewell_schema.paging import Connection, connection, how_many, read_id
+from sharewell_schema.stretch import Stretch
 
 USUAL = timedelta(days=90)  #: the window of a ledger or chart where none is asked for
 
@@ -115,14 +116,14 @@ class ReceiptQueries:
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
         since: Annotated[datetime | None, argument("From when on; by default 90 days before the end.")] = None,
         until: Annotated[datetime | None, argument("Until when; by default now.")] = None,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[GiveAndTake] | None:  # fmt: skip
         context = info.context
         ends = until or context.services.office.now()
         page = await context.services.receipts.ledger(
-            context.caller, after=read_id(after, OLDEST), institution=institution,
+            context.caller, after=read_id(stretch, OLDEST), institution=institution,
             since=since or ends - USUAL, until=ends,
-            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, first),
+            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, stretch),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(GiveAndTake, page, after, ledger_key)
+        return connection(GiveAndTake, page, stretch, ledger_key)
