@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,11 +11,13 @@ import strawberry
 
 from sharewell.domain import checks
 from sharewell.domain.drift import ALARM, WatchState
+from sharewell.store.drift import SORTS
 from sharewell.store.paging import OLDEST
 from sharewell_schema.context import Info
 from sharewell_schema.describe import argument, described, field, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
+from sharewell_schema.ordering import Direction, Keyed, Ordering
 from sharewell_schema.paging import Connection, code_of, connection, how_many, read_place
 from sharewell_schema.resources import Resource
 from sharewell_schema.stretch import Stretch
@@ -63,6 +66,27 @@ def watch_of(key: bytes) -> tuple[str, UUID]:
     code, _, institution = code_of(key).rpartition(" ")
     return code, UUID(institution)
 
+BY_SERIES = Keyed(watch_key, watch_of)
+
+
+class ForecastWatchSort(StrEnum):
+    """What series can be ordered by."""
+
+    RESOURCE = "resource"
+    SINCE = "since"
+
+
+described(
+    ForecastWatchSort, "What series can be ordered by.",
+    resource="Codes of resources.", since="The day whose outcome gave it away.",
+)  # fmt: skip
+
+
+@strawberry.input(description="What series are ordered by; those that are alike in it go by resource and institution.")
+class ForecastWatchOrderInput:
+    by: ForecastWatchSort = field("What they are ordered by.")
+    direction: Direction = field("Which end comes first.", default=Direction.ASC)
+
 
 @strawberry.type
 class DriftQueries:
@@ -74,13 +98,18 @@ class DriftQueries:
             argument("Of which institution; by default of all that you see."),
         ] = None,
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
+        order_by: Annotated[
+            ForecastWatchOrderInput | None, argument("In which order; by default by resource and institution.")
+        ] = None,
         *, stretch: Stretch,
     ) -> Connection[ForecastWatch] | None:  # fmt: skip
         caller = info.context.caller
+        ordering = Ordering.read(order_by, stretch, SORTS, ("resource", Direction.ASC), BY_SERIES)
         page = await info.context.services.drift.drifting(
             caller, institution=institution,
             resource=None if resource is None else checks.code(resource, "resource"),
-            after=read_place(stretch, watch_of, ("", OLDEST)), first=how_many(info, stretch),
+            after=read_place(ordering.usual(stretch), watch_of, ("", OLDEST)), first=how_many(info, stretch),
+            place=ordering.place,
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(ForecastWatch, page, stretch, watch_key)
+        return connection(ForecastWatch, page, stretch, ordering.key)

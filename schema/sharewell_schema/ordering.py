@@ -52,6 +52,7 @@ def _read_id(key: bytes) -> tuple[object, ...]:
 
 
 BY_ID: Final = Keyed(id_key, _read_id, 16)
+NO_ORDER: Final = ("", Direction.ASC)  #: the usual order of a list where that is none anybody would ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +156,9 @@ def _text(text: str) -> str:
     return text
 
 
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 _KINDS: Final[Mapping[str, _Kind]] = {
-    "timestamptz": _Kind(lambda at: at.astimezone(UTC).isoformat(), _moment),
+    "timestamptz": _Kind(lambda at: (at or _LAST).astimezone(UTC).isoformat(), _moment),
     "integer": _Kind(str, _whole(2**31 - 1)),
     "smallint": _Kind(str, _whole(2**15 - 1)),
     "date": _Kind(lambda day: (day or date.max).isoformat(), date.fromisoformat),  # PostgreSQL's infinity
