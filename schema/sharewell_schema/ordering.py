@@ -156,11 +156,11 @@ def _text(text: str) -> str:
     return text
 
 
-_LAST: Final = datetime.max.replace(tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)  #: PostgreSQL's infinity, as `date.max` is
 _KINDS: Final[Mapping[str, _Kind]] = {
     "timestamptz": _Kind(lambda at: (at or _LAST).astimezone(UTC).isoformat(), _moment),
     "integer": _Kind(str, _whole(2**31 - 1)),
     "smallint": _Kind(str, _whole(2**15 - 1)),
-    "date": _Kind(lambda day: (day or date.max).isoformat(), date.fromisoformat),  # PostgreSQL's infinity
+    "date": _Kind(lambda day: (day or date.max).isoformat(), date.fromisoformat),
     "text": _Kind(str, _text),
 }

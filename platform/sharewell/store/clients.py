@@ -61,12 +61,11 @@ select client_id, $2, $3 from oauth.client where client_id = $1 and ($4::xid is 
     on conflict do nothing returning true
 """
 
-NEVER: Final = "9999-12-31 23:59:59.999999+00"  #: the last moment that can be told
 #: What they can be ordered by; each is told to whoever sees the row.
 SORTS: Final = {
     "client_id": Sort("client_id"), "name": Sort('name collate "C"', "text", "name"),
     "registered": Sort("created_at", "timestamptz", "created_at"),
-    "expires": Sort(f"case when expires_at is null then '{NEVER}' else expires_at end", "timestamptz", "expires_at"),
+    "expires": Sort("case when expires_at is null then 'infinity' else expires_at end", "timestamptz", "expires_at"),
 }  # fmt: skip
 
 

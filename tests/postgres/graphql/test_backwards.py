@@ -83,7 +83,8 @@ async def lists(api: Api, admin_dsn: str) -> Mapping[str, Asked]:
     regions = {"north": "coast", "south": "us-nj", "east": "inland"}
     houses = {name: await api.institution(name, region=region) for name, region in regions.items()}
     await api.report("north", staffed=20, occupied=0)
-    await api.done("north", "publishOffer", **api.pledge_of(1))
+    for _ in range(5):
+        await api.done("north", "publishOffer", **api.pledge_of(1))
     await fill(admin_dsn, houses)
     for n, name in enumerate([*regions] * 2):
         api.at += timedelta(minutes=1)
@@ -114,11 +115,11 @@ async def lists(api: Api, admin_dsn: str) -> Mapping[str, Asked]:
     return {
         **dict.fromkeys(FIELDS, Asked()),
         **dict.fromkeys(("clients", "people", "accessReview", "policyVersions", "brokenGlasses"), Asked("admin")),
-        **dict.fromkeys(("reconciliations", "witnessRefusals"), Asked("regulator")),
+        **dict.fromkeys(("agreements", "reconciliations", "witnessRefusals"), Asked("regulator")),
         "forecasts": Asked("north", 'since: "2026-03-01"'),
         "regionForecasts": Asked(given=f'resource: "{BEDS}", since: "2026-03-01"'),
         "decisions": Asked("regulator", f'until: "{window["until"]}"'),  # reading them leaves more of them
-        "giveAndTake": Asked("regulator", 'since: "1899-12-31T00:00:00Z", until: "9999-12-31T00:00:00Z"'),
+        "giveAndTake": Asked("regulator", 'since: "1900-01-01T00:00:00Z", until: "2199-01-01T00:00:00Z"'),
         "whoCan": Asked("admin", 'action: "viewOffer"'),
         "simulatedChanges": Asked(
             "regulator", "files: $files, since: $since, until: $until", window,
