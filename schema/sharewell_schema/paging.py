@@ -31,7 +31,7 @@ from sharewell_schema.stretch import Stretch
 Item = TypeVar("Item")
 Place = TypeVar("Place")
 
-LONGEST_CURSOR = 1_200
+LONGEST_CURSOR = 1_400  #: an order, a client id, and a name of 200 characters
 USUAL: Final = "the usual order"
 _ORDER = re.compile(rb"([A-Z_]+ (?:ASC|DESC))\0", re.ASCII)  #: begins the key of an item in a list in this order
 
@@ -251,7 +251,7 @@ def read_code(stretch: Stretch) -> str:
 def code_of(key: bytes) -> str:
     """The code that is the key of a thing. Raises `ValueError`."""
     code = key.decode("ascii")
-    if not code.isprintable():
+    if not (code and code.isprintable()):
         raise ValueError(code)
     return code
 

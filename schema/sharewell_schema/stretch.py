@@ -36,12 +36,12 @@ class Stretch:
         """What the arguments come to. Raises `Invalid` where they go two ways."""
         if last is None:
             if before is not None:
-                raise _two_ways("before", "before goes with last: send how many items before it you want.")
+                raise Invalid("before goes with last: send how many items before it you want.", field="before")
             return cls(FIRST if first is None else first, after)
         if first is not None:
-            raise _two_ways("last", "send first or last, not both: a page is read forwards or backwards.")
+            raise Invalid("send first or last, not both: a page is read forwards or backwards.", field="last")
         if after is not None:
-            raise _two_ways("after", "after goes with first; with last, send before, or no cursor for the end.")
+            raise Invalid("after goes with first; with last, send before, or no cursor for the end.", field="after")
         return cls(last, before, backwards=True)
 
     @property
@@ -51,10 +51,6 @@ class Stretch:
     @property
     def cursor_argument(self) -> str:
         return "before" if self.backwards else "after"
-
-
-def _two_ways(field: str, why: str) -> Invalid:
-    return Invalid(why, field=field)
 
 
 def _described(kind: Any, sentence: str) -> Any:

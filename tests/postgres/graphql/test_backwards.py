@@ -22,6 +22,7 @@ from tests.postgres.graphql.test_simulations import CLOSED, draft
 
 from sharewell.domain.drift import Watch, WatchState
 from sharewell.domain.forecast import ForecastSum
+from sharewell_schema.paging import write_cursor
 
 if TYPE_CHECKING:
     from tests.postgres.graphql.conftest import Api
@@ -253,6 +254,41 @@ async def test_a_cursor_of_one_order_is_refused_in_every_other_whatever_the_keys
                     else:
                         assert answer.refusal == ("INVALID", "Invalid", argument), (name, by)
                         assert "order" in answer.error["message"]
+
+
+HOSTILE: Mapping[str, tuple[str, list[bytes]]] = {
+    "clients NAME": ("admin", [b"", b"bot", b"bot\0\xff", "ä\0Bot".encode(), b"bot\0a\0b"]),
+    "clients EXPIRES": ("admin", [b"bot", b"bot\0", b"bot\0infinity", b"bot\x002026-03-01"]),
+    "clients CLIENT_ID": ("admin", [b"", b"\x01", b"bot\0"]),
+    "people NAME": ("admin", [b"x" * 15, b"x" * 16 + b"\xed\xa0\x80", b"x" * 16 + b"\0"]),
+    "forecasts TARGET": ("north", [b"", b"bed.adult", b"bed.adult 2026-13-01", b"bed.adult 2026-03-01\0", b"\xff 1"]),
+    "driftingForecasts SINCE": ("planner", [b"bed.adult", b"bed.adult x\x002026-03-01", b"bed.adult\0"]),
+    "decisions DECIDED": ("regulator", [b"x" * 16, b"x" * 15 + b"2026-03-01T12:00:00+00:00", b"x" * 16 + b"now"]),
+}  # fmt: skip
+
+
+async def test_a_cursor_that_no_order_gave_is_refused_and_never_a_crash(api: Api) -> None:
+    await api.institution("north")
+    for place, (who, keys) in HOSTILE.items():
+        name, sort = place.split()
+        for key in keys:
+            given = json.dumps(write_cursor(f"{sort} DESC\0".encode() + key))
+            for argument, size in (("after", "first"), ("before", "last")):
+                query = f"""{{ {name}({size}: 1, {argument}: {given}, orderBy: {{by: {sort}, direction: DESC}}) {{
+                  nodes {{ __typename }} }} }}"""
+                assert (await api.send(who, query)).refusal == ("INVALID", "Invalid", argument), (place, key)
+
+
+async def test_the_longest_names_have_cursors_that_lead_on(api: Api) -> None:
+    key = {"keys": [ECKey.generate_key("P-384", {"kid": "k"}).as_dict(private=False, use="sig", alg="ES384")]}
+    ids = [f"{n}".rjust(100, "b") for n in range(3)]
+    for id in ids:  # noqa: A001
+        await api.done("admin", "registerClient", clientId=id, name="🏥" * 200, roles=["REGULATOR"],
+                       scopes=["system/*.rs"], jwks=key)  # fmt: skip
+    order = "orderBy: {by: NAME, direction: DESC}"
+    for backwards in (False, True):
+        found = await walked(api, Asked("admin"), "clients", "clientId", size=1, order=order, backwards=backwards)
+        assert [edge["node"]["clientId"] for edge in found] == ids[::-1]
 
 
 @pytest.mark.parametrize(
