@@ -651,14 +651,18 @@ FIRST_PAGE = {
 
 @pytest.mark.parametrize("name", NOUNS)
 @pytest.mark.parametrize("items", [1, 51, 1001])
+@pytest.mark.parametrize("way", ["forwards", "before one", "from its end"])
 async def test_a_list_that_is_read_at_once_goes_by_its_key_whatever_page_was_read_before(
-    database_server: TestServer, filled: str, name: str, items: int
+    database_server: TestServer, filled: str, name: str, items: int, way: str
 ) -> None:
     module, kind = NOUNS[name]
     page = FIRST_PAGE[name]
-    text = written(module.WRITTEN, Wanted((_members(module.WRITTEN),)), module.PAGE, len(page) + 1, (), told=False)
-    others = [(an_id(kind, 900), *page[1:], 1001), (*page, 1), (*page, 1001)]
-    read = await _read_outside(database_server.url(filled, GATEWAY), text, [*others, (*page, items)], PLATFORM)
+    far = (an_id(kind, 900), *page[1:])
+    listed = Listed(module.PAGE, (From(far[0] if way == "before one" else page[0], page[0]), *page[1:], LIMIT))
+    here = listed.paged(Size(items, backwards=way != "forwards"))
+    text = written(module.WRITTEN, Wanted((_members(module.WRITTEN),)), here.statement, len(page) + 1, (), told=False)
+    runs = [(*far, 1001), (*page, 1), (*page, 1001), here.given(items - 1)]
+    read = await _read_outside(database_server.url(filled, GATEWAY), text, runs, PLATFORM)
     assert read <= 3 * items + 10
 
 
