@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Self, TypeVar
 from uuid import UUID
 
 from sharewell.domain.predicate import EVERYTHING, Predicate
+from sharewell.store.keysets import ordered, turned
 
 if TYPE_CHECKING:
     import asyncpg
@@ -204,12 +204,12 @@ class Listed:
         backwards = Size.of(first).backwards
         if place is None:
             begun = any(each.value != each.start for each in self.values if isinstance(each, From))
-            return replace(self, statement=_turned(self.statement, begun=begun)) if backwards else self
+            return replace(self, statement=turned(self.statement, begun=begun)) if backwards else self
         at = place.at
         behind = () if at is None else (*at[1:], at[0]) if place.sort.kind else at[1:]
-        text = _ordered(
-            self.statement, place.sort, len(self.values), descending=place.descending is not backwards,
-            behind=len(behind),
+        text = ordered(
+            self.statement, place.sort.column, place.sort.kind, len(self.values),
+            descending=place.descending is not backwards, behind=len(behind),
         )
         return Listed(text, (*self.values, *behind))
 
@@ -258,86 +258,6 @@ def counting(statement: str) -> str:
 def _where(statement: str, conditions: tuple[str, ...]) -> str:
     assert SEEN in statement
     return statement.replace(SEEN, " and ".join([SEEN, *(f"({each})" for each in conditions)]))
-
-
-class _Parts(NamedTuple):
-    """A statement, taken apart where its page begins and at its order."""
-
-    before: str
-    keys: tuple[str, ...]  #: columns
-    behind: str  #: `<` or `>`
-    marks: str  #: what of a row there is to compare with the keys
-    between: str
-    after: str
-
-    @property
-    def anywhere(self) -> str:
-        """SQL that is true of each row, and has a use for every value of the statement."""
-        return f"({_row(self.keys)} {self.behind} {self.marks}) is not null"
-
-    def put_together(self, start: str, keys: Iterable[str], *, descending: bool) -> str:
-        way = "desc" if descending else "asc"
-        return f"{self.before}{start}{self.between}order by {', '.join(f'{key} {way}' for key in keys)}{self.after}"
-
-
-@lru_cache(maxsize=1024)
-def _turned(statement: str, *, begun: bool) -> str:
-    """The same the other way round: from its place back to the start of the list, or all from its end."""
-    parts = _taken_apart(statement)
-    descending = parts.behind == "<"
-    start = f"{_row(parts.keys)} {'>' if descending else '<'} {parts.marks}" if begun else parts.anywhere
-    return parts.put_together(start, parts.keys, descending=not descending)
-
-
-@lru_cache(maxsize=1024)
-def _ordered(statement: str, sort: Sort, given: int, *, descending: bool, behind: int) -> str:
-    """In the order of `sort`, behind a row of which `behind` values follow the `given` ones: keys, then what it sorts.
-    """
-    parts = _taken_apart(statement)
-    keys = tuple(dict.fromkeys([sort.column, *parts.keys]))
-    start = parts.anywhere
-    if behind:
-        others = [key for key in parts.keys if not (sort.kind and key == sort.column)]
-        marks = {key: f"${given + 1 + n}" for n, key in enumerate(others)}
-        if sort.kind:
-            marks[sort.column] = f"${given + behind}::{sort.kind}"
-        start += f" and {_row(keys)} {'<' if descending else '>'} {_row([marks[key] for key in keys])}"
-    return parts.put_together(start, keys, descending=descending)
-
-
-@lru_cache(maxsize=1024)
-def _taken_apart(statement: str) -> _Parts:
-    order = _ORDER.search(statement)
-    assert order is not None, statement
-    keys = tuple(key.removesuffix(" desc") for key in order[1].split(", "))
-    start = re.search(rf"(?<![\w.]){re.escape(_row(keys))} ([<>]) (?=[$(])", statement)
-    assert start is not None, statement
-    end = _end_of_operand(statement, start.end())
-    return _Parts(
-        statement[: start.start()], keys, start[1], statement[start.end() : end], statement[end : order.start()],
-        statement[order.end() :],
-    )  # fmt: skip
-
-
-#: By what the rows of a statement go.
-_ORDER: Final = re.compile(r"order by ([^()]+)(?= limit \$\d+\s*\Z)")
-
-
-def _row(keys: Sequence[str]) -> str:
-    return keys[0] if len(keys) == 1 else f"({', '.join(keys)})"
-
-
-def _end_of_operand(text: str, start: int) -> int:
-    """Where the value ends that begins at `start`: a mark, or what stands in brackets."""
-    depth = 0
-    for place in range(start, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[place], 0)
-        if depth == 0 and not _IN_A_MARK.match(text, place + 1):
-            return place + 1
-    raise AssertionError(text)
-
-
-_IN_A_MARK: Final = re.compile(r"\d")
 
 
 def narrowed(statement: str, seen: Predicate, places: Places, given: int) -> str:
