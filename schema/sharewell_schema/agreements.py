@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
 import strawberry
 
 from sharewell.domain.agreements import SharedDetail
+from sharewell.store.agreements import SORTS
 from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.ordering import Direction, Ordering
+from sharewell_schema.paging import Connection, connection, how_many, read_id
+from sharewell_schema.stretch import Stretch
 
 described(
     SharedDetail, "What a sharing agreement shows beside what every institution sees.",
@@ -83,6 +87,25 @@ class AgreementPayload:
     decision: Receipt = field("The decision on record.")
 
 
+class AgreementSort(StrEnum):
+    """What agreements can be ordered by."""
+
+    PROPOSED = "proposed"
+    UNTIL = "until"
+
+
+described(
+    AgreementSort, "What agreements can be ordered by.",
+    proposed="When they were proposed.", until="When they end by themselves.",
+)  # fmt: skip
+
+
+@strawberry.input(description="What agreements are ordered by; those that are alike in it go by their identifiers.")
+class AgreementOrderInput:
+    by: AgreementSort = field("What they are ordered by.")
+    direction: Direction = field("Which end comes first.", default=Direction.ASC)
+
+
 @strawberry.type
 class AgreementQueries:
     @query("Sharing agreements, newest first.")
@@ -93,14 +116,19 @@ class AgreementQueries:
             argument("Only those by which it shows or sees something; by default the one the client acts for, if any."),
         ] = None,
         only_in_force: Annotated[bool, argument("Only those by which something is shown now.")] = False,
-        first: First = FIRST, after: After = None,
+        order_by: Annotated[
+            AgreementOrderInput | None, argument("In which order; by default the newest first.")
+        ] = None,
+        *, stretch: Stretch,
     ) -> Connection[Agreement] | None:  # fmt: skip
+        ordering = Ordering.read(order_by, stretch, SORTS, ("proposed", Direction.DESC))
         page = await info.context.services.agreements.page(
-            info.context.caller, before=read_id(after, NEWEST), party=party or info.context.caller.institution,
-            only_in_force=only_in_force, first=how_many(info, first),
+            info.context.caller, before=read_id(ordering.usual(stretch), NEWEST),
+            party=party or info.context.caller.institution,
+            only_in_force=only_in_force, first=how_many(info, stretch), place=ordering.place,
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(Agreement, page, after, id_key)
+        return connection(Agreement, page, stretch, ordering.key)
 
 
 @strawberry.type

@@ -19,8 +19,9 @@ from sharewell_schema.choices import FairnessRule, ReserveCategory
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, query
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import Connection, connection, how_many, id_key, read_id
 from sharewell_schema.receipts import RunReceipt, ShortBy, Unfilled
+from sharewell_schema.stretch import Stretch
 
 described(
     PlanState, "How far the owners' answers to a plan have come.",
@@ -206,15 +207,15 @@ class AllocationQueries:
         self, info: Info,
         region: Annotated[str | None, argument("Only of this region.")] = None,
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[Allocation] | None:  # fmt: skip
         page = await info.context.services.allocations.page(
-            info.context.caller, before=read_id(after, NEWEST),
+            info.context.caller, before=read_id(stretch, NEWEST),
             region=None if region is None else checks.code(region, "region"),
-            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, first),
+            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, stretch),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(Allocation, page, after, id_key)
+        return connection(Allocation, page, stretch, id_key)
 
     @query("The instance a run solved: canonical JSON whose SHA-256 is its instanceSha256.")
     async def allocation_instance(

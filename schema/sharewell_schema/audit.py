@@ -14,12 +14,14 @@ from sharewell.domain.audit import ALLOWED, REFUSED, parse_entry
 from sharewell.domain.capacity import camel
 from sharewell.domain.errors import Invalid
 from sharewell.domain.views import Shown, View, view
-from sharewell.store.audit import DecisionFilter, RecordedDecision
+from sharewell.store.audit import SORTS, DecisionFilter, RecordedDecision
 from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info
 from sharewell_schema.describe import argument, described, field, query
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.ordering import Direction, Ordering
+from sharewell_schema.paging import Connection, connection, how_many, read_id
 from sharewell_schema.scalars import Json
+from sharewell_schema.stretch import Stretch
 
 
 class Outcome(StrEnum):
@@ -161,6 +163,24 @@ class Decision:
     shown_as: Json = strawberry.field(resolver=_view, description="The entry in the words of another system.")
 
 
+class DecisionSort(StrEnum):
+    """What decisions can be ordered by."""
+
+    DECIDED = "decided"
+
+
+described(
+    DecisionSort, "What decisions can be ordered by.",
+    decided="When they were decided.",
+)  # fmt: skip
+
+
+@strawberry.input(description="What decisions are ordered by; those that are alike in it go by their identifiers.")
+class DecisionOrderInput:
+    by: DecisionSort = field("What they are ordered by.")
+    direction: Direction = field("Which end comes first.", default=Direction.ASC)
+
+
 @strawberry.type
 class AuditQueries:
     @query("One decision. Regulators read all; others those about their institution.")
@@ -181,16 +201,21 @@ class AuditQueries:
         action: AskedFor = None,
         resource: OfResource = None,
         policy_set: UnderPolicies = None,
-        first: First = FIRST, after: After = None,
+        order_by: Annotated[
+            DecisionOrderInput | None, argument("In which order; by default the newest first.")
+        ] = None,
+        *, stretch: Stretch,
     ) -> Connection[DecisionHeader] | None:  # fmt: skip
         matching = filtering(
             institution=institution, actor=actor, kind=kind, outcome=outcome, subject_kind=subject_kind,
             subject_id=subject_id, since=since, until=until, action=action, resource=resource, policy_set=policy_set,
         )  # fmt: skip
+        ordering = Ordering.read(order_by, stretch, SORTS, ("decided", Direction.DESC))
         page = await info.context.services.audit.page(
-            info.context.caller, before=read_id(after, NEWEST), matching=matching, first=how_many(info, first)
-        )
-        return connection(DecisionHeader, page, after, id_key)
+            info.context.caller, before=read_id(ordering.usual(stretch), NEWEST), matching=matching,
+            first=how_many(info, stretch), place=ordering.place,
+        )  # fmt: skip
+        return connection(DecisionHeader, page, stretch, ordering.key)
 
 
 def filtering(

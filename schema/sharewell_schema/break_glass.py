@@ -14,7 +14,8 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import REMARK, OnBehalfOf, Receipt, key_field, paid, person_field, wish
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import Connection, connection, how_many, id_key, read_id
+from sharewell_schema.stretch import Stretch
 
 described(
     GlassReason, "Why the glass is broken; a closed list, so that they can be counted.",
@@ -87,13 +88,14 @@ class BreakGlassQueries:
     async def broken_glasses(
         self, info: Info,
         only_current: Annotated[bool, argument("Only the one that is in force.")] = False,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[BrokenGlass] | None:  # fmt: skip
         page = await info.context.services.break_glass.page(
-            info.context.caller, before=read_id(after, NEWEST), only_current=only_current, first=how_many(info, first)
-        )
+            info.context.caller, before=read_id(stretch, NEWEST), only_current=only_current,
+            first=how_many(info, stretch),
+        )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(BrokenGlass, page, after, id_key)
+        return connection(BrokenGlass, page, stretch, id_key)
 
 
 @strawberry.type

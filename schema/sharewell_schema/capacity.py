@@ -19,8 +19,9 @@ from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.ordering import Direction, Ordering
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_id
+from sharewell_schema.paging import Connection, connection, how_many, read_id
 from sharewell_schema.resources import Resource
+from sharewell_schema.stretch import Stretch
 
 Measure = StrEnum("Measure", {name.upper(): name for name in MEASURES})  # type: ignore[misc]  # the domain's list
 described(
@@ -206,16 +207,16 @@ class CapacityQueries:
         order_by: Annotated[
             CapacityReportOrderInput | None, argument("In which order; by default the newest record first.")
         ] = None,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[CapacityReport] | None:  # fmt: skip
-        ordering = Ordering.read(order_by, after, SORTS, ("recorded", Direction.DESC))
+        ordering = Ordering.read(order_by, stretch, SORTS, ("recorded", Direction.DESC))
         page = await info.context.services.capacity.page(
-            info.context.caller, before=read_id(ordering.usual(after), NEWEST), institution=institution,
-            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, first),
+            info.context.caller, before=read_id(ordering.usual(stretch), NEWEST), institution=institution,
+            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, stretch),
             exact=exact, place=ordering.place,
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(CapacityReport, page, after, ordering.key)
+        return connection(CapacityReport, page, stretch, ordering.key)
 
     @query("What a region has of each resource, by the newest reports of all that report, in order of the codes.")
     async def region_capacity(

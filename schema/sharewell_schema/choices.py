@@ -17,7 +17,8 @@ from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import Connection, connection, how_many, id_key, read_id
+from sharewell_schema.stretch import Stretch
 
 DEFAULT = Fairness()
 described(
@@ -110,14 +111,14 @@ class ChoiceQueries:
         self, info: Info,
         region: Annotated[str | None, argument("Only of this region.")] = None,
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[FairnessChoice] | None:  # fmt: skip
         page = await info.context.services.choices.page(
-            info.context.caller, before=read_id(after, NEWEST),
+            info.context.caller, before=read_id(stretch, NEWEST),
             region=None if region is None else checks.code(region, "region"),
-            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, first),
+            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, stretch),
         )  # fmt: skip
-        return connection(FairnessChoice, page, after, id_key)
+        return connection(FairnessChoice, page, stretch, id_key)
 
 
 @strawberry.type

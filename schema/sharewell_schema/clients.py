@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,14 +12,17 @@ import strawberry
 
 from sharewell.domain.clients import ClientDraft, ClientStatus, Purpose, RateClass, thumbprint
 from sharewell.domain.errors import Invalid
+from sharewell.store.clients import SORTS
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_code
+from sharewell_schema.ordering import Direction, Keyed, Ordering
+from sharewell_schema.paging import Connection, code_of, connection, how_many, read_code
 from sharewell_schema.roles import Role
 from sharewell_schema.scalars import Json
+from sharewell_schema.stretch import Stretch
 
 described(
     ClientStatus, "Whether a client may get and use tokens.",
@@ -163,6 +167,30 @@ def _client_key(item: Any) -> bytes:
     client_id: str = item.client_id
     return client_id.encode()
 
+BY_CLIENT_ID = Keyed(_client_key, lambda key: (code_of(key),))
+
+
+class ClientSort(StrEnum):
+    """What clients can be ordered by."""
+
+    CLIENT_ID = "client_id"
+    NAME = "name"
+    REGISTERED = "registered"
+    EXPIRES = "expires"
+
+
+described(
+    ClientSort, "What clients can be ordered by.",
+    client_id="Their client ids.", name="Their names, by code point.", registered="When they were registered.",
+    expires="From when on they are refused; what never is counts as later than all that is.",
+)  # fmt: skip
+
+
+@strawberry.input(description="What clients are ordered by; those that are alike in it go by their client ids.")
+class ClientOrderInput:
+    by: ClientSort = field("What they are ordered by.")
+    direction: Direction = field("Which end comes first.", default=Direction.ASC)
+
 
 @strawberry.type
 class ClientQueries:
@@ -177,12 +205,20 @@ class ClientQueries:
         return shown(Client, await info.context.services.clients.get(info.context.caller, client_id))
 
     @query("The programs that have or had access, by client id. For admins.")
-    async def clients(self, info: Info, first: First = FIRST, after: After = None) -> Connection[Client] | None:
+    async def clients(
+        self, info: Info,
+        order_by: Annotated[
+            ClientOrderInput | None, argument("In which order; by default by client id.")
+        ] = None,
+        *, stretch: Stretch,
+    ) -> Connection[Client] | None:  # fmt: skip
+        ordering = Ordering.read(order_by, stretch, SORTS, ("client_id", Direction.ASC), BY_CLIENT_ID)
         page = await info.context.services.clients.page(
-            info.context.caller, after=read_code(after), first=how_many(info, first)
-        )
+            info.context.caller, after=read_code(ordering.usual(stretch)), first=how_many(info, stretch),
+            place=ordering.place,
+        )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(Client, page, after, _client_key)
+        return connection(Client, page, stretch, ordering.key)
 
 
 @strawberry.type

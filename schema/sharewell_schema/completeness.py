@@ -11,7 +11,8 @@ from sharewell.services.completeness import Reconciled
 from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info
 from sharewell_schema.describe import field, query
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import Connection, connection, how_many, id_key, read_id
+from sharewell_schema.stretch import Stretch
 
 
 @strawberry.type(description="Something that is missing in the log, or in the tables beside it.")
@@ -36,13 +37,13 @@ class Reconciliation:
 class CompletenessQueries:
     @query("Comparisons of the log with every table of decisions, newest first; one is made each night.")
     async def reconciliations(
-        self, info: Info, first: First = FIRST, after: After = None
+        self, info: Info, stretch: Stretch
     ) -> Connection[Reconciliation] | None:
         page = await info.context.services.completeness.page(
-            info.context.caller, before=read_id(after, NEWEST), first=how_many(info, first)
+            info.context.caller, before=read_id(stretch, NEWEST), first=how_many(info, stretch)
         )
         made = page.told(map(_reconciliation, page.items))
-        return connection(Reconciliation, made, after, id_key)
+        return connection(Reconciliation, made, stretch, id_key)
 
 
 def _reconciliation(made: Reconciled) -> Reconciliation:

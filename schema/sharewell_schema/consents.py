@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
 import strawberry
 
+from sharewell.store.consents import SORTS
 from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info, shown
-from sharewell_schema.describe import argument, field, mutation, query
+from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.ordering import Direction, Ordering
+from sharewell_schema.paging import Connection, connection, how_many, read_id
 from sharewell_schema.receipts import EDGES, institution_edge
+from sharewell_schema.stretch import Stretch
 
 
 @strawberry.type(
@@ -56,6 +60,25 @@ class ConsentPayload:
     decision: Receipt = field("The decision on record.")
 
 
+class ConsentSort(StrEnum):
+    """What consents can be ordered by."""
+
+    GIVEN = "given"
+    UNTIL = "until"
+
+
+described(
+    ConsentSort, "What consents can be ordered by.",
+    given="When they were given.", until="When they end by themselves.",
+)  # fmt: skip
+
+
+@strawberry.input(description="What consents are ordered by; those that are alike in it go by their identifiers.")
+class ConsentOrderInput:
+    by: ConsentSort = field("What they are ordered by.")
+    direction: Direction = field("Which end comes first.", default=Direction.ASC)
+
+
 @strawberry.type
 class ConsentQueries:
     @query("Standing consents, newest first.")
@@ -65,15 +88,19 @@ class ConsentQueries:
             UUID | None, argument("Only of this institution; by default of all that you see.")
         ] = None,
         only_standing: Annotated[bool, argument("Only those that count.")] = False,
-        first: First = FIRST, after: After = None,
+        order_by: Annotated[
+            ConsentOrderInput | None, argument("In which order; by default the newest first.")
+        ] = None,
+        *, stretch: Stretch,
     ) -> Connection[Consent] | None:  # fmt: skip
+        ordering = Ordering.read(order_by, stretch, SORTS, ("given", Direction.DESC))
         page = await info.context.services.consents.page(
-            info.context.caller, before=read_id(after, NEWEST),
+            info.context.caller, before=read_id(ordering.usual(stretch), NEWEST),
             institution=institution, only_standing=only_standing,
-            first=how_many(info, first),
+            first=how_many(info, stretch), place=ordering.place,
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(Consent, page, after, id_key)
+        return connection(Consent, page, stretch, ordering.key)
 
 
 @strawberry.type

@@ -2,13 +2,13 @@
 
 A field costs 1 for each object it may bring and nothing for a scalar, as in IBM's cost specification
 (https://ibm.github.io/graphql-specs/cost-spec.html), whose directives Apollo Federation 2.9 has. Declared is what that
-does not show: pages by their `first`, other lists by what is usual, and fields that work harder than to read a row.
+does not show: pages by their `first` or `last`, other lists by what is usual, and fields that work harder than to read
+a row.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from strawberry.federation.schema_directives import Cost, ListSize
@@ -16,17 +16,18 @@ from strawberry.types.base import StrawberryContainer, StrawberryList, get_objec
 from strawberry.types.field import StrawberryField
 from strawberry.types.unset import UNSET
 
+from sharewell_schema.stretch import FIRST, SIZES
+
 WRITES = 10  #: a deed: policies, a transaction, an entry
 COUNTS = 50  #: reads many rows for a short answer
 SOLVES = 1_000  #: keeps a solver, or a replay of the policies, busy for seconds
 USUAL = 10  #: items of a list that is no page
 
 
-def of_field(resolver: Callable[..., Any], weight: int | None) -> tuple[object, ...]:
-    """The directives of a field: how long its page may be, where it takes `first`, and what it costs beside."""
-    paged = "first" in inspect.signature(resolver).parameters
-    size = _list_size(slicing_arguments=["first"], sized_fields=["edges", "nodes"])
-    return (*((size,) if paged else ()), *(() if weight is None else (Cost(weight=weight),)))
+def of_field(weight: int | None, *, pages: bool) -> tuple[object, ...]:
+    """The directives of a field: how long its page may be, where it answers with one, and what it costs beside."""
+    size = _list_size(assumed_size=FIRST, slicing_arguments=list(SIZES), sized_fields=["edges", "nodes"])
+    return (*((size,) if pages else ()), *(() if weight is None else (Cost(weight=weight),)))
 
 
 def declare_lists(*roots: type) -> None:

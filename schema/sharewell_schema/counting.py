@@ -30,6 +30,7 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from sharewell.store.paging import MOST
 from sharewell_schema.costs import USUAL
+from sharewell_schema.stretch import FIRST, SIZES
 
 MOST_COST = 50_000  #: of one operation: the longest page, and for each of its items some fifty objects
 NAMED = "representations"  #: the argument of `_entities`; neither `@listSize` nor another directive speaks of it
@@ -103,12 +104,11 @@ def _one(_: Mapping[str, Any]) -> int:
 
 
 def _length(field: GraphQLField, node: FieldNode) -> Count:
-    """How many items the field may bring: as many as are asked for by `first`, or what is usual."""
+    """How many items the field may bring: as many as are asked for, by the larger of two sizes, or what is usual."""
     if "first" not in field.args:
         return lambda _: USUAL
-    usual = int(field.args["first"].default_value)
-    given = next((one.value for one in node.arguments or () if one.name.value == "first"), None)
-    return lambda variables: _whole(given, variables, usual)
+    given = [one.value for one in node.arguments or () if one.name.value in SIZES]
+    return lambda variables: max((n for one in given if (n := _whole(one, variables)) is not None), default=FIRST)
 
 
 def _as_many_as_named(node: FieldNode) -> Count:
@@ -128,11 +128,9 @@ def _default(node: IntValueNode | ListValueNode) -> int | list[ValueNode]:
     return int(node.value) if isinstance(node, IntValueNode) else list(node.values)
 
 
-def _whole(given: ValueNode | None, variables: Mapping[str, Any], usual: int) -> int:
-    value = getattr(given, "value", usual)
-    if isinstance(given, VariableNode):
-        value = variables.get(given.name.value, usual)
+def _whole(given: ValueNode, variables: Mapping[str, Any]) -> int | None:
+    value = variables.get(given.name.value) if isinstance(given, VariableNode) else getattr(given, "value", None)
     try:
-        return min(max(0, int(value)), MOST)  # a longer page is refused when it is read
+        return None if value is None else min(max(0, int(value)), MOST)  # a longer page is refused when it is read
     except (TypeError, ValueError):
-        return usual  # no number: it is refused when it is read
+        return None  # no number: it is refused when it is read

@@ -10,6 +10,7 @@ import strawberry
 from strawberry.federation.schema_directives import Cost
 
 from sharewell_schema.costs import WRITES, of_field
+from sharewell_schema.stretch import is_paged, paged
 
 Kind = TypeVar("Kind", bound=EnumMeta)
 Resolver = TypeVar("Resolver", bound=Callable[..., Any])
@@ -28,10 +29,15 @@ def argument(sentence: str) -> object:
 
 
 def query(sentence: str, *, weight: int | None = None) -> Callable[[Resolver], Resolver]:
-    """A field of `Query` that its method answers; `weight` is what it costs, if more than its rows do."""
+    """A field of `Query` that its method answers; `weight` is what it costs, if more than its rows do.
+
+    A method that takes a `stretch` answers with a page of a list.
+    """
 
     def of(resolver: Resolver) -> Resolver:
-        made: Any = strawberry.field(resolver, description=sentence, directives=of_field(resolver, weight))
+        pages = is_paged(resolver)
+        told = paged(resolver) if pages else resolver
+        made: Any = strawberry.field(told, description=sentence, directives=of_field(weight, pages=pages))
         return made  # type: ignore[no-any-return]
 
     return of

@@ -20,8 +20,9 @@ from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
 from sharewell_schema.overrides import OverrideCount
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import Connection, connection, how_many, id_key, read_id
 from sharewell_schema.receipts import USUAL, institution_edge
+from sharewell_schema.stretch import Stretch
 from sharewell_schema.transfers import Transfer
 
 described(
@@ -141,15 +142,15 @@ class DeviationQueries:
         ] = None,
         kind: Annotated[DeviationKind | None, argument("Only of this kind.")] = None,
         transfer: Annotated[UUID | None, argument("Only of this transfer.")] = None,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[Deviation] | None:  # fmt: skip
         page = await info.context.services.deviations.page(
-            info.context.caller, before=read_id(after, NEWEST),
+            info.context.caller, before=read_id(stretch, NEWEST),
             institution=institution, kind=kind, transfer=transfer,
-            first=how_many(info, first),
+            first=how_many(info, stretch),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(Deviation, page, after, id_key)
+        return connection(Deviation, page, stretch, id_key)
 
     @query(
         "How often each operator's transfers departed from their plans, with control limits that rest on all of them: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,13 +11,16 @@ import strawberry
 
 from sharewell.domain import checks
 from sharewell.domain.drift import ALARM, WatchState
+from sharewell.store.drift import SORTS
 from sharewell.store.paging import OLDEST
 from sharewell_schema.context import Info
 from sharewell_schema.describe import argument, described, field, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.paging import FIRST, After, Connection, First, bad_cursor, connection, how_many, read_code
+from sharewell_schema.ordering import Direction, Keyed, Ordering
+from sharewell_schema.paging import Connection, code_of, connection, how_many, read_place
 from sharewell_schema.resources import Resource
+from sharewell_schema.stretch import Stretch
 
 EDGES = {"institution": ("institutions", "institution"), "resourceLine": ("resources", "resource")}
 
@@ -57,15 +61,31 @@ def watch_key(item: Any) -> bytes:
     return f"{item.resource} {item.institution}".encode()
 
 
-def read_watch(after: str | None) -> tuple[str, UUID]:
-    """The resource and institution a page begins beyond."""
-    code, _, institution = read_code(after).rpartition(" ")
-    if after is None:
-        return "", OLDEST
-    try:
-        return code, UUID(institution)
-    except ValueError:
-        raise bad_cursor() from None
+def watch_of(key: bytes) -> tuple[str, UUID]:
+    """The resource and institution that are the key of a watch. Raises `ValueError`."""
+    code, _, institution = code_of(key).rpartition(" ")
+    return code, UUID(institution)
+
+BY_SERIES = Keyed(watch_key, watch_of)
+
+
+class ForecastWatchSort(StrEnum):
+    """What series can be ordered by."""
+
+    RESOURCE = "resource"
+    SINCE = "since"
+
+
+described(
+    ForecastWatchSort, "What series can be ordered by.",
+    resource="Codes of resources.", since="The day whose outcome gave it away.",
+)  # fmt: skip
+
+
+@strawberry.input(description="What series are ordered by; those that are alike in it go by resource and institution.")
+class ForecastWatchOrderInput:
+    by: ForecastWatchSort = field("What they are ordered by.")
+    direction: Direction = field("Which end comes first.", default=Direction.ASC)
 
 
 @strawberry.type
@@ -78,13 +98,18 @@ class DriftQueries:
             argument("Of which institution; by default of all that you see."),
         ] = None,
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
-        first: First = FIRST, after: After = None,
+        order_by: Annotated[
+            ForecastWatchOrderInput | None, argument("In which order; by default by resource and institution.")
+        ] = None,
+        *, stretch: Stretch,
     ) -> Connection[ForecastWatch] | None:  # fmt: skip
         caller = info.context.caller
+        ordering = Ordering.read(order_by, stretch, SORTS, ("resource", Direction.ASC), BY_SERIES)
         page = await info.context.services.drift.drifting(
             caller, institution=institution,
             resource=None if resource is None else checks.code(resource, "resource"),
-            after=read_watch(after), first=how_many(info, first),
+            after=read_place(ordering.usual(stretch), watch_of, ("", OLDEST)), first=how_many(info, stretch),
+            place=ordering.place,
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(ForecastWatch, page, after, watch_key)
+        return connection(ForecastWatch, page, stretch, ordering.key)

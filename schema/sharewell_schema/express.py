@@ -38,14 +38,15 @@ from sharewell.store.written import Columns, Linked
 from sharewell_schema.context import Context
 from sharewell_schema.executor import Finished
 from sharewell_schema.plain import Raw, selection_of
+from sharewell_schema.stretch import ARGUMENTS
 
 #: Fields whose resolvers answer with finished text wherever `plain` has all of their selection: with which columns, and
 #: the arguments they know how to do that with.
 LISTS: Final[Mapping[str, tuple[Columns, frozenset[str]]]] = {
-    "offers": (offers.WRITTEN, frozenset({"institution", "resource", "onlyOpen", "first", "after"})),
-    "requests": (requests.WRITTEN, frozenset({"institution", "resource", "status", "first", "after"})),
-    "transfers": (transfers.WRITTEN, frozenset({"party", "state", "allocation", "first", "after"})),
-    "institutions": (institutions.WRITTEN, frozenset({"region", "first", "after"})),
+    "offers": (offers.WRITTEN, ARGUMENTS | {"institution", "resource", "onlyOpen"}),
+    "requests": (requests.WRITTEN, ARGUMENTS | {"institution", "resource", "status"}),
+    "transfers": (transfers.WRITTEN, ARGUMENTS | {"party", "state", "allocation"}),
+    "institutions": (institutions.WRITTEN, ARGUMENTS | {"region"}),
 }
 SINGLE: Final[Mapping[str, Columns]] = {
     "offer": offers.WRITTEN, "request": requests.WRITTEN, "transfer": transfers.WRITTEN,

@@ -12,8 +12,9 @@ from sharewell.domain import checks
 from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, field, query
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import Connection, connection, how_many, id_key, read_id
 from sharewell_schema.scalars import Json
+from sharewell_schema.stretch import Stretch
 
 
 @strawberry.type(description="A published file that was taken in.")
@@ -53,10 +54,10 @@ class FeedQueries:
     async def feeds(
         self, info: Info,
         format: Annotated[str | None, argument("Only of this format, such as `hhs`.")] = None,  # noqa: A002
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[Feed] | None:  # fmt: skip
         page = await info.context.services.feeds.page(
-            info.context.caller, before=read_id(after, NEWEST),
-            format=None if format is None else checks.code(format, "format"), first=how_many(info, first),
+            info.context.caller, before=read_id(stretch, NEWEST),
+            format=None if format is None else checks.code(format, "format"), first=how_many(info, stretch),
         )  # fmt: skip
-        return connection(Feed, page, after, id_key)
+        return connection(Feed, page, stretch, id_key)

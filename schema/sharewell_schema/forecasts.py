@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,25 +11,25 @@ import strawberry
 
 from sharewell.domain import checks
 from sharewell.domain.forecast import MILLI
+from sharewell.store.forecasts import RUN_SORTS, SORTS, SUM_SORTS
 from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info
-from sharewell_schema.describe import argument, field, query
+from sharewell_schema.describe import argument, described, field, query
 from sharewell_schema.drift import ForecastWatch
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
+from sharewell_schema.ordering import Direction, Keyed, Ordering
 from sharewell_schema.paging import (
-    FIRST,
-    After,
     Connection,
-    First,
+    code_and_day_of,
     connection,
     day_key,
     how_many,
-    id_key,
     read_code_and_day,
     read_id,
 )
 from sharewell_schema.resources import Resource
+from sharewell_schema.stretch import Stretch
 from sharewell_schema.trials import ForecastTrial
 
 EDGES = {
@@ -123,6 +124,72 @@ def region_key(item: Any) -> bytes:
 def _region(region: str | None) -> str | None:
     return "" if region == "all" else None if region is None else checks.code(region, "region")
 
+BY_CODE_AND_DAY = Keyed(forecast_key, code_and_day_of)
+BY_REGION_AND_DAY = Keyed(region_key, code_and_day_of)
+
+
+class ForecastSort(StrEnum):
+    """What forecasts of one institution can be ordered by."""
+
+    RESOURCE = "resource"
+    TARGET = "target"
+
+
+described(
+    ForecastSort, "What forecasts of one institution can be ordered by.",
+    resource="Codes of resources.", target="The days they are of.",
+)  # fmt: skip
+
+
+@strawberry.input(
+    description="What forecasts of one institution are ordered by; those that are alike in it go by resource and day."
+)
+class ForecastOrderInput:
+    by: ForecastSort = field("What they are ordered by.")
+    direction: Direction = field("Which end comes first.", default=Direction.ASC)
+
+
+class RegionForecastSort(StrEnum):
+    """What forecasts of regions can be ordered by."""
+
+    REGION = "region"
+    TARGET = "target"
+
+
+described(
+    RegionForecastSort, "What forecasts of regions can be ordered by.",
+    region="Codes of regions; all of them together come first.", target="The days they are of.",
+)  # fmt: skip
+
+
+@strawberry.input(
+    description="What forecasts of regions are ordered by; those that are alike in it go by region and day."
+)
+class RegionForecastOrderInput:
+    by: RegionForecastSort = field("What they are ordered by.")
+    direction: Direction = field("Which end comes first.", default=Direction.ASC)
+
+
+class ForecastRunSort(StrEnum):
+    """What runs of the forecaster can be ordered by."""
+
+    ADOPTED = "adopted"
+    ORIGIN = "origin"
+
+
+described(
+    ForecastRunSort, "What runs of the forecaster can be ordered by.",
+    adopted="When they became what plans are built on.", origin="The last day whose value was known.",
+)  # fmt: skip
+
+
+@strawberry.input(
+    description="What runs of the forecaster are ordered by; those that are alike in it go by their identifiers."
+)
+class ForecastRunOrderInput:
+    by: ForecastRunSort = field("What they are ordered by.")
+    direction: Direction = field("Which end comes first.", default=Direction.ASC)
+
 
 @strawberry.type
 class ForecastQueries:
@@ -134,15 +201,19 @@ class ForecastQueries:
         ] = None,
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
         since: Annotated[date | None, argument("From which day on; by default from today.")] = None,
-        first: First = FIRST, after: After = None,
+        order_by: Annotated[
+            ForecastOrderInput | None, argument("In which order; by default by resource and day.")
+        ] = None,
+        *, stretch: Stretch,
     ) -> Connection[Forecast] | None:  # fmt: skip
+        ordering = Ordering.read(order_by, stretch, SORTS, ("resource", Direction.ASC), BY_CODE_AND_DAY)
         page = await info.context.services.forecasts.page(
             info.context.caller, institution=info.context.acting_for(institution),
             resource=None if resource is None else checks.code(resource, "resource"), since=since,
-            after=read_code_and_day(after), first=how_many(info, first),
+            after=read_code_and_day(ordering.usual(stretch)), first=how_many(info, stretch), place=ordering.place,
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(Forecast, page, after, forecast_key)
+        return connection(Forecast, page, stretch, ordering.key)
 
     @query("The newest forecast of whole regions for each day, by region and day. For allocators and regulators.")
     async def region_forecasts(
@@ -152,23 +223,32 @@ class ForecastQueries:
             str | None, argument("Only of this region; `all` for all of them together. By default of each, and of all.")
         ] = None,
         since: Annotated[date | None, argument("From which day on; by default from today.")] = None,
-        first: First = FIRST, after: After = None,
+        order_by: Annotated[
+            RegionForecastOrderInput | None, argument("In which order; by default by region and day.")
+        ] = None,
+        *, stretch: Stretch,
     ) -> Connection[RegionForecast] | None:  # fmt: skip
+        ordering = Ordering.read(order_by, stretch, SUM_SORTS, ("region", Direction.ASC), BY_REGION_AND_DAY)
         page = await info.context.services.forecasts.sums(
             info.context.caller, resource=checks.code(resource, "resource"), region=_region(region), since=since,
-            after=read_code_and_day(after), first=how_many(info, first),
+            after=read_code_and_day(ordering.usual(stretch)), first=how_many(info, stretch), place=ordering.place,
         )  # fmt: skip
-        return connection(RegionForecast, page, after, region_key)
+        return connection(RegionForecast, page, stretch, ordering.key)
 
     @query("Runs of the forecaster, newest first. For allocators and regulators.")
     async def forecast_runs(
         self, info: Info,
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
-        first: First = FIRST, after: After = None,
+        order_by: Annotated[
+            ForecastRunOrderInput | None, argument("In which order; by default the newest first.")
+        ] = None,
+        *, stretch: Stretch,
     ) -> Connection[ForecastRun] | None:  # fmt: skip
+        ordering = Ordering.read(order_by, stretch, RUN_SORTS, ("adopted", Direction.DESC))
         page = await info.context.services.forecasts.runs(
-            info.context.caller, before=read_id(after, NEWEST),
-            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, first),
+            info.context.caller, before=read_id(ordering.usual(stretch), NEWEST),
+            resource=None if resource is None else checks.code(resource, "resource"),
+            first=how_many(info, stretch), place=ordering.place,
         )  # fmt: skip
         await fetch_edges(info, page.items, RUN_EDGES)
-        return connection(ForecastRun, page, after, id_key)
+        return connection(ForecastRun, page, stretch, ordering.key)

@@ -19,7 +19,8 @@ from sharewell_schema.allocations import Allocation
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import Connection, connection, how_many, id_key, read_id
+from sharewell_schema.stretch import Stretch
 
 MILLI = 1000
 Only = Annotated[str | None, argument("Only of the resource with this code.")]
@@ -274,13 +275,13 @@ class HorizonQueries:
     @query("Schedules that were adopted, newest first.")
     async def horizons(
         self, info: Info, region: Annotated[str | None, argument("Only of this region.")] = None,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[Horizon] | None:  # fmt: skip
         page = await info.context.services.horizons.page(
-            info.context.caller, before=read_id(after, NEWEST),
-            region=None if region is None else checks.code(region, "region"), first=how_many(info, first),
+            info.context.caller, before=read_id(stretch, NEWEST),
+            region=None if region is None else checks.code(region, "region"), first=how_many(info, stretch),
         )  # fmt: skip
-        return connection(Horizon, page, after, id_key)
+        return connection(Horizon, page, stretch, id_key)
 
     @query("The horizon a schedule answers: canonical JSON whose SHA-256 is its instanceSha256.")
     async def horizon_instance(

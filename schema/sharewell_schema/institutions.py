@@ -18,8 +18,9 @@ from sharewell_schema.describe import argument, described, field, mutation, quer
 from sharewell_schema.filters import codes, some
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
 from sharewell_schema.ordering import Direction, Ordering
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_id
+from sharewell_schema.paging import Connection, connection, how_many, read_id
 from sharewell_schema.plain import finished, plain, plain_one
+from sharewell_schema.stretch import Stretch
 
 described(
     InstitutionKind, "What sort of place an institution is.",
@@ -141,19 +142,19 @@ class InstitutionQueries:
         order_by: Annotated[
             InstitutionOrderInput | None, argument("In which order; by default as they were taken in.")
         ] = None,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[Institution] | None:  # fmt: skip
-        ordering = Ordering.read(order_by, after, SORTS, ("registered", Direction.ASC))
+        ordering = Ordering.read(order_by, stretch, SORTS, ("registered", Direction.ASC))
         asked = InstitutionList(
-            after=read_id(ordering.usual(after), OLDEST),
-            region=None if region is None else checks.code(region, "region"), first=how_many(info, first),
+            after=read_id(ordering.usual(stretch), OLDEST),
+            region=None if region is None else checks.code(region, "region"), first=how_many(info, stretch),
             matching=(filter or InstitutionFilterInput()).read(), place=ordering.place,
         )  # fmt: skip
         if ordering.place is None and (selected := plain(info, WRITTEN)) is not None:
             written = await info.context.services.institutions.write_page(info.context.caller, selected.wanted, **asked)
-            return selected.told(written, continued=after is not None)
+            return selected.told(written, stretch)
         page = await info.context.services.institutions.page(info.context.caller, **asked)
-        return connection(Institution, page, after, ordering.key)
+        return connection(Institution, page, stretch, ordering.key)
 
 
 @strawberry.type

@@ -12,7 +12,10 @@ import strawberry
 from sharewell_schema.audit import word
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, field, query
-from sharewell_schema.paging import FIRST, After, Connection, First, bad_cursor, connection, how_many, read_cursor
+from sharewell_schema.paging import Connection, connection, how_many, read_place
+from sharewell_schema.stretch import Stretch
+
+NEWEST_NUMBER = 2**63 - 1
 
 
 @strawberry.type(description="What the log promised of one decision, and how it kept that.")
@@ -58,18 +61,16 @@ class LogQueries:
     async def witness_refusals(
         self, info: Info,
         origin: Annotated[str | None, argument("Only of the log with this name.")] = None,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[WitnessRefusal] | None:  # fmt: skip
         page = await info.context.services.witness.refusals(
-            info.context.caller, before=_number(after), origin=word(origin, "origin"), first=how_many(info, first)
-        )
-        return connection(WitnessRefusal, page, after, lambda refusal: refusal.id.to_bytes(8, "big"))
+            info.context.caller, before=read_place(stretch, _number_of, NEWEST_NUMBER), origin=word(origin, "origin"),
+            first=how_many(info, stretch),
+        )  # fmt: skip
+        return connection(WitnessRefusal, page, stretch, lambda refusal: refusal.id.to_bytes(8, "big"))
 
 
-def _number(after: str | None) -> int:
-    if after is None:
-        return 2**63 - 1
-    key = read_cursor(after)
+def _number_of(key: bytes) -> int:
     if len(key) != 8:
-        raise bad_cursor()
-    return min(int.from_bytes(key, "big"), 2**63 - 1)
+        raise ValueError(key)
+    return min(int.from_bytes(key, "big"), NEWEST_NUMBER)

@@ -20,9 +20,10 @@ from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
 from sharewell_schema.ordering import Direction, Ordering
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_id
+from sharewell_schema.paging import Connection, connection, how_many, read_id
 from sharewell_schema.plain import finished, plain, plain_one
 from sharewell_schema.resources import Resource
+from sharewell_schema.stretch import Stretch
 
 described(
     OfferStatus, "Whether units of an offer may still be promised.",
@@ -168,21 +169,21 @@ class OfferQueries:
         order_by: Annotated[
             OfferOrderInput | None, argument("In which order; by default the newest first.")
         ] = None,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[Offer] | None:  # fmt: skip
-        ordering = Ordering.read(order_by, after, SORTS, ("published", Direction.DESC))
+        ordering = Ordering.read(order_by, stretch, SORTS, ("published", Direction.DESC))
         asked = OfferList(
-            before=read_id(ordering.usual(after), NEWEST), institution=institution,
+            before=read_id(ordering.usual(stretch), NEWEST), institution=institution,
             resource=None if resource is None else checks.code(resource, "resource"), only_open=only_open,
-            first=how_many(info, first),
+            first=how_many(info, stretch),
             matching=(filter or OfferFilterInput()).read(), place=ordering.place,
         )  # fmt: skip
         if ordering.place is None and (selected := plain(info, WRITTEN)) is not None:
             written = await info.context.services.offers.write_page(info.context.caller, selected.wanted, **asked)
-            return selected.told(written, continued=after is not None)
+            return selected.told(written, stretch)
         page = await info.context.services.offers.page(info.context.caller, **asked)
         await fetch_edges(info, page.items, EDGES)
-        return connection(Offer, page, after, ordering.key)
+        return connection(Offer, page, stretch, ordering.key)
 
 
 @strawberry.type

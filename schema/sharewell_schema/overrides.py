@@ -14,7 +14,8 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import REMARK, OnBehalfOf, Receipt, key_field, paid, person_field, wish
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import Connection, connection, how_many, id_key, read_id
+from sharewell_schema.stretch import Stretch
 from sharewell_schema.transfers import Transfer
 
 described(
@@ -104,14 +105,14 @@ class OverrideQueries:
             argument("Only of transfers it gives or receives; by default all that you see."),
         ] = None,
         code: Annotated[OverrideCode | None, argument("Only those for this reason.")] = None,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[Override] | None:  # fmt: skip
         page = await info.context.services.overrides.page(
-            info.context.caller, before=read_id(after, NEWEST),
-            institution=institution, code=code, first=how_many(info, first),
+            info.context.caller, before=read_id(stretch, NEWEST),
+            institution=institution, code=code, first=how_many(info, stretch),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(Override, page, after, id_key)
+        return connection(Override, page, stretch, id_key)
 
 
 @strawberry.type

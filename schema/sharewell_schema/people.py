@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
 import strawberry
 
 from sharewell.domain.people import PersonDraft, PersonStatus
+from sharewell.store.people import SORTS
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.grounds import Ground
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.ordering import NO_ORDER, Direction, Ordering
+from sharewell_schema.paging import Connection, connection, how_many, read_id
 from sharewell_schema.roles import Role
+from sharewell_schema.stretch import Stretch
 
 described(
     PersonStatus, "Whether a person can sign in.",
@@ -114,15 +118,42 @@ class ErasePersonPayload:
     decision: Receipt = field("The decision on record.")
 
 
+class PersonSort(StrEnum):
+    """What people can be ordered by."""
+
+    NAME = "name"
+    INVITED = "invited"
+
+
+described(
+    PersonSort, "What people can be ordered by.",
+    name="Their names, by code point.", invited="When they were invited.",
+)  # fmt: skip
+
+
+@strawberry.input(description="What people are ordered by; those that are alike in it go by their identifiers.")
+class PersonOrderInput:
+    by: PersonSort = field("What they are ordered by.")
+    direction: Direction = field("Which end comes first.", default=Direction.ASC)
+
+
 @strawberry.type
 class PersonQueries:
     @query("The people who may or might sign in, in no order that means anything. For admins.")
-    async def people(self, info: Info, first: First = FIRST, after: After = None) -> Connection[Person] | None:
+    async def people(
+        self, info: Info,
+        order_by: Annotated[
+            PersonOrderInput | None, argument("In which order; by default in none that means anything.")
+        ] = None,
+        *, stretch: Stretch,
+    ) -> Connection[Person] | None:  # fmt: skip
+        ordering = Ordering.read(order_by, stretch, SORTS, NO_ORDER)
         page = await info.context.services.people.page(
-            info.context.caller, after=read_id(after, START), first=how_many(info, first)
-        )
+            info.context.caller, after=read_id(ordering.usual(stretch), START), first=how_many(info, stretch),
+            place=ordering.place,
+        )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(Person, page, after, id_key)
+        return connection(Person, page, stretch, ordering.key)
 
 
 @strawberry.type

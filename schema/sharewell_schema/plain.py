@@ -27,7 +27,8 @@ from sharewell.services.links import can_be_linked
 from sharewell.store.written import CURSOR, Columns, Fixed, Linked, Members, Wanted, WantedOne, Written
 from sharewell_schema.context import Info, shown
 from sharewell_schema.executor import Finished
-from sharewell_schema.paging import Connection, write_cursor
+from sharewell_schema.paging import Connection, around, write_cursor
+from sharewell_schema.stretch import Stretch
 
 MOST_KEPT: Final = 64  #: selections of one document; more than it has fields there are by variables alone
 
@@ -55,26 +56,27 @@ class Plain:
     wanted: Wanted
     parts: tuple[tuple[str, int | Fixed | PageParts], ...]  #: by name in the answer; a number is that of a list
 
-    def told(self, page: Written, *, continued: bool) -> Connection[Any]:
+    def told(self, page: Written, stretch: Stretch) -> Connection[Any]:
         """The text of the connection, which stands in for it."""
-        told = (f'"{name}":{self._part(part, page, continued=continued)}' for name, part in self.parts)
+        told = (f'"{name}":{self._part(part, page, stretch)}' for name, part in self.parts)
         return shown(Connection, Finished(f"{{{','.join(told)}}}"))
 
-    def _part(self, part: int | Fixed | PageParts, page: Written, *, continued: bool) -> str:
+    def _part(self, part: int | Fixed | PageParts, page: Written, stretch: Stretch) -> str:
         match part:
             case int():
                 return f"[{page.lists[part]}]"
             case Fixed():
                 return f'"{part.text}"'
             case _:
-                known = _page_info(page, continued=continued)
+                known = _page_info(page, stretch)
                 return orjson.dumps({name: known[field] for name, field in part}).decode()
 
 
-def _page_info(page: Written, *, continued: bool) -> Mapping[str, object]:
+def _page_info(page: Written, stretch: Stretch) -> Mapping[str, object]:
+    follow, precede = around(stretch, has_more=page.has_more)
     start, end = (None, None) if page.ends is None else (write_cursor(each.bytes) for each in page.ends)
     return {
-        "hasNextPage": page.has_more, "hasPreviousPage": continued, "startCursor": start, "endCursor": end,
+        "hasNextPage": follow, "hasPreviousPage": precede, "startCursor": start, "endCursor": end,
         "__typename": "PageInfo",
     }  # fmt: skip
 

@@ -17,8 +17,9 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
-from sharewell_schema.paging import FIRST, After, Connection, First, bad_cursor, connection, how_many, read_cursor
+from sharewell_schema.paging import Connection, connection, how_many, read_place
 from sharewell_schema.scalars import Json
+from sharewell_schema.stretch import Stretch
 
 NEWEST_NUMBER = 2**31 - 1
 WHY = "Why, in a sentence of up to 500 characters, for whoever is to approve it. It stays out of the log; name nobody."
@@ -238,13 +239,14 @@ class PolicyVersionQueries:
     async def policy_versions(
         self, info: Info,
         state: Annotated[VersionState | None, argument("Only those that have come so far.")] = None,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[PolicyVersion] | None:  # fmt: skip
         page = await info.context.services.policy_versions.page(
-            info.context.caller, before=_read_number(after), state=state, first=how_many(info, first)
-        )
+            info.context.caller, before=read_place(stretch, _number_of, NEWEST_NUMBER), state=state,
+            first=how_many(info, stretch),
+        )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(PolicyVersion, page, after, _number_key)
+        return connection(PolicyVersion, page, stretch, _number_key)
 
     @query("One version of the policies.")
     async def policy_version(
@@ -324,10 +326,7 @@ def _number_key(version: Any) -> bytes:
     return str(version.number).encode()
 
 
-def _read_number(after: str | None) -> int:
-    if after is None:
-        return NEWEST_NUMBER
-    key = read_cursor(after)
+def _number_of(key: bytes) -> int:
     if not key.isdigit() or len(key) > 9:
-        raise bad_cursor()
+        raise ValueError(key)
     return int(key)

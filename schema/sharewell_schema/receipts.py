@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,12 +12,15 @@ import strawberry
 from sharewell.domain import checks
 from sharewell.domain.plan import Reason
 from sharewell.store.paging import OLDEST
+from sharewell.store.receipts import LEDGER_SORTS
 from sharewell_schema.context import Info
 from sharewell_schema.costs import COUNTS
 from sharewell_schema.describe import argument, described, field, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_id
+from sharewell_schema.ordering import NO_ORDER, Direction, Keyed, Ordering
+from sharewell_schema.paging import Connection, connection, how_many, id_of, read_id
+from sharewell_schema.stretch import Stretch
 
 USUAL = timedelta(days=90)  #: the window of a ledger or chart where none is asked for
 
@@ -102,6 +106,29 @@ def ledger_key(item: Any) -> bytes:
     key: bytes = item.institution.bytes
     return key
 
+BY_INSTITUTION = Keyed(ledger_key, lambda key: (id_of(key),), 16)
+
+
+class GiveAndTakeSort(StrEnum):
+    """What lines of the ledger can be ordered by."""
+
+    GIVEN = "given"
+    RECEIVED = "received"
+
+
+described(
+    GiveAndTakeSort, "What lines of the ledger can be ordered by.",
+    given="Units that really left.", received="Units that really arrived.",
+)  # fmt: skip
+
+
+@strawberry.input(
+    description="What lines of the ledger are ordered by; those that are alike in it go by their institutions."
+)
+class GiveAndTakeOrderInput:
+    by: GiveAndTakeSort = field("What they are ordered by.")
+    direction: Direction = field("Which end comes first.", default=Direction.ASC)
+
 
 @strawberry.type
 class ReceiptQueries:
@@ -115,14 +142,19 @@ class ReceiptQueries:
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
         since: Annotated[datetime | None, argument("From when on; by default 90 days before the end.")] = None,
         until: Annotated[datetime | None, argument("Until when; by default now.")] = None,
-        first: First = FIRST, after: After = None,
+        order_by: Annotated[
+            GiveAndTakeOrderInput | None, argument("In which order; by default by institution.")
+        ] = None,
+        *, stretch: Stretch,
     ) -> Connection[GiveAndTake] | None:  # fmt: skip
         context = info.context
         ends = until or context.services.office.now()
+        ordering = Ordering.read(order_by, stretch, LEDGER_SORTS, NO_ORDER, BY_INSTITUTION)
         page = await context.services.receipts.ledger(
-            context.caller, after=read_id(after, OLDEST), institution=institution,
+            context.caller, after=read_id(ordering.usual(stretch), OLDEST), institution=institution,
             since=since or ends - USUAL, until=ends,
-            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, first),
+            resource=None if resource is None else checks.code(resource, "resource"),
+            first=how_many(info, stretch), place=ordering.place,
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(GiveAndTake, page, after, ledger_key)
+        return connection(GiveAndTake, page, stretch, ordering.key)

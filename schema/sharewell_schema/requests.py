@@ -20,10 +20,11 @@ from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
 from sharewell_schema.ordering import Direction, Ordering
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_id
+from sharewell_schema.paging import Connection, connection, how_many, read_id
 from sharewell_schema.plain import finished, plain, plain_one
 from sharewell_schema.receipts import Unfilled
 from sharewell_schema.resources import Resource
+from sharewell_schema.stretch import Stretch
 
 described(
     RequestReason, "Why units are needed; a closed list, so that reasons can be counted.",
@@ -194,21 +195,21 @@ class RequestQueries:
         order_by: Annotated[
             RequestOrderInput | None, argument("In which order; by default the newest first.")
         ] = None,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[Request] | None:  # fmt: skip
-        ordering = Ordering.read(order_by, after, SORTS, ("opened", Direction.DESC))
+        ordering = Ordering.read(order_by, stretch, SORTS, ("opened", Direction.DESC))
         asked = RequestList(
-            before=read_id(ordering.usual(after), NEWEST), institution=institution,
+            before=read_id(ordering.usual(stretch), NEWEST), institution=institution,
             resource=None if resource is None else checks.code(resource, "resource"), status=status,
-            first=how_many(info, first),
+            first=how_many(info, stretch),
             matching=(filter or RequestFilterInput()).read(), place=ordering.place,
         )  # fmt: skip
         if ordering.place is None and (selected := plain(info, WRITTEN)) is not None:
             written = await info.context.services.requests.write_page(info.context.caller, selected.wanted, **asked)
-            return selected.told(written, continued=after is not None)
+            return selected.told(written, stretch)
         page = await info.context.services.requests.page(info.context.caller, **asked)
         await fetch_edges(info, page.items, EDGES)
-        return connection(Request, page, after, ordering.key)
+        return connection(Request, page, stretch, ordering.key)
 
 
 @strawberry.type

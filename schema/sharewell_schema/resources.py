@@ -12,7 +12,8 @@ from sharewell.domain.resources import ResourceKind
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, wish
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_code
+from sharewell_schema.paging import Connection, connection, how_many, read_code
+from sharewell_schema.stretch import Stretch
 
 described(
     ResourceKind, "How a unit behaves when it is shared.",
@@ -70,11 +71,11 @@ class ResourceQueries:
         return shown(Resource, found)
 
     @query("The catalogue of what can be shared, by code.")
-    async def resources(self, info: Info, first: First = FIRST, after: After = None) -> Connection[Resource] | None:
+    async def resources(self, info: Info, stretch: Stretch) -> Connection[Resource] | None:
         page = await info.context.services.resources.page(
-            info.context.caller, after=read_code(after), first=how_many(info, first)
+            info.context.caller, after=read_code(stretch), first=how_many(info, stretch)
         )
-        return connection(Resource, page, after, code_key)
+        return connection(Resource, page, stretch, code_key)
 
 
 @strawberry.type

@@ -16,9 +16,10 @@ from sharewell.services.reviews import Place
 from sharewell_schema.context import Info
 from sharewell_schema.costs import COUNTS
 from sharewell_schema.describe import argument, described, field, query
-from sharewell_schema.paging import FIRST, After, Connection, First, bad_cursor, connection, how_many, read_cursor
+from sharewell_schema.paging import Connection, code_of, connection, how_many, read_place
 from sharewell_schema.policies import Policy, shown_policy
 from sharewell_schema.roles import Role
+from sharewell_schema.stretch import Stretch
 
 MOST_LINES = 100  #: of a page of an access review: each is some hundred questions to the policies
 
@@ -125,14 +126,14 @@ class ReviewQueries:
         giver: Annotated[UUID | None, argument("On a transfer or agreement with this giver.")] = None,
         receiver: Annotated[UUID | None, argument("On a transfer or agreement with this receiver.")] = None,
         id: Annotated[str | None, argument("On this very thing; left out, on any.")] = None,  # noqa: A002
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[AbleHolder] | None:  # fmt: skip
         known = _action(action)
         page = await info.context.services.reviews.who_can(
-            info.context.caller, known, _target(known, id or "any", owner, giver, receiver), after=_read_place(after),
-            first=how_many(info, first),
+            info.context.caller, known, _target(known, id or "any", owner, giver, receiver),
+            place=read_place(stretch, _place_of, None), first=how_many(info, stretch),
         )  # fmt: skip
-        return connection(AbleHolder, page, after, _place)
+        return connection(AbleHolder, page, stretch, _place)
 
     @query(
         "What a client can do, as it is registered. For admins, auditors, regulators, and its own institution.",
@@ -151,16 +152,16 @@ class ReviewQueries:
         self, info: Info,
         at: Annotated[datetime | None, argument("As of when; by default now.")] = None,
         dormant_days: Annotated[int, argument("Days without anything on record after which one is dormant.")] = 90,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[AccessReviewLine] | None:  # fmt: skip
         if not 1 <= dormant_days <= 3650:
             raise Invalid("dormantDays must be 1 to 3650.", field="dormantDays")
         page = await info.context.services.reviews.page(
-            info.context.caller, at=at, dormant_after=timedelta(days=dormant_days), after=_read_place(after),
-            first=how_many(info, first, MOST_LINES),
+            info.context.caller, at=at, dormant_after=timedelta(days=dormant_days),
+            place=read_place(stretch, _place_of, None), first=how_many(info, stretch, MOST_LINES),
         )  # fmt: skip
         lines = page.told(map(_line, page.items))
-        return connection(AccessReviewLine, lines, after, _place)
+        return connection(AccessReviewLine, lines, stretch, _place)
 
 
 def _action(name: str) -> Action:
@@ -202,15 +203,6 @@ def _place(item: Any) -> bytes:
     return f"{item.holder} {item.id}".encode()
 
 
-def _read_place(after: str | None) -> Place | None:
-    if after is None:
-        return None
-    try:
-        holder, _, id = read_cursor(after).decode("ascii").partition(" ")  # noqa: A001
-        if holder == Holder.PERSON:
-            UUID(id)
-        if not id.isprintable():
-            raise bad_cursor()
-        return Holder(holder), id
-    except ValueError:
-        raise bad_cursor() from None
+def _place_of(key: bytes) -> Place:
+    holder, _, id = code_of(key).partition(" ")  # noqa: A001
+    return Holder(holder), str(UUID(id)) if holder == Holder.PERSON else id

@@ -18,7 +18,8 @@ from sharewell_schema.costs import SOLVES
 from sharewell_schema.describe import argument, described, field, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.paging import FIRST, After, Connection, First, bad_cursor, connection, how_many, read_cursor
+from sharewell_schema.paging import Connection, connection, how_many, read_place
+from sharewell_schema.stretch import Stretch
 
 described(
     Unplayed, "Why a decision cannot be asked again.", "NotReplayable",
@@ -169,13 +170,13 @@ class SimulationQueries:
         weight=SOLVES,
     )
     async def simulated_changes(
-        self, info: Info, files: Draft, since: Since, until: Until, first: First = FIRST, after: After = None
+        self, info: Info, files: Draft, since: Since, until: Until, stretch: Stretch
     ) -> Connection[ChangedDecision] | None:
         page = await info.context.services.simulations.changes(
-            info.context.caller, read_files(files), since=since, until=until, after=_read_place(after),
-            first=how_many(info, first),
+            info.context.caller, read_files(files), since=since, until=until,
+            place=read_place(stretch, _place_of, None), first=how_many(info, stretch),
         )  # fmt: skip
-        return connection(ChangedDecision, page, after, _place)
+        return connection(ChangedDecision, page, stretch, _place)
 
     @query(
         "Compare a draft with the policies in force. On record. For admins, auditors and regulators.", weight=SOLVES
@@ -235,11 +236,6 @@ def _place(changed: Any) -> bytes:
     return f"{changed.at.isoformat()} {changed.id}".encode()
 
 
-def _read_place(after: str | None) -> tuple[datetime, UUID] | None:
-    if after is None:
-        return None
-    try:
-        at, _, id = read_cursor(after).decode().partition(" ")  # noqa: A001
-        return datetime.fromisoformat(at), UUID(id)
-    except ValueError:
-        raise bad_cursor() from None
+def _place_of(key: bytes) -> tuple[datetime, UUID]:
+    at, _, id = key.decode().partition(" ")  # noqa: A001
+    return datetime.fromisoformat(at), UUID(id)

@@ -15,7 +15,8 @@ from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, described, field, mutation, query
 from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import REMARK, OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import Connection, connection, how_many, id_key, read_id
+from sharewell_schema.stretch import Stretch
 
 HOURS = LONGEST.total_seconds() / 3600
 
@@ -95,15 +96,15 @@ class SurgeQueries:
         self, info: Info,
         region: Annotated[str | None, argument("Only of this region.")] = None,
         only_current: Annotated[bool, argument("Only those that have not ended, signed or not.")] = False,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[SurgeMode] | None:  # fmt: skip
         page = await info.context.services.surges.page(
-            info.context.caller, before=read_id(after, NEWEST),
+            info.context.caller, before=read_id(stretch, NEWEST),
             region=None if region is None else checks.code(region, "region"), only_current=only_current,
-            first=how_many(info, first),
+            first=how_many(info, stretch),
         )  # fmt: skip
         await fetch_edges(info, page.items, EDGES)
-        return connection(SurgeMode, page, after, id_key)
+        return connection(SurgeMode, page, stretch, id_key)
 
 
 @strawberry.type

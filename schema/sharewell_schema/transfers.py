@@ -22,10 +22,11 @@ from sharewell_schema.loaders import edge, fetch_edges
 from sharewell_schema.mutations import REMARK, OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
 from sharewell_schema.offers import Offer
 from sharewell_schema.ordering import Direction, Ordering
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, read_id
+from sharewell_schema.paging import Connection, connection, how_many, read_id
 from sharewell_schema.plain import finished, plain, plain_one
 from sharewell_schema.requests import Request
 from sharewell_schema.resources import Resource
+from sharewell_schema.stretch import Stretch
 
 described(
     TransferState, "Where a transfer stands.",
@@ -222,20 +223,20 @@ class TransferQueries:
         order_by: Annotated[
             TransferOrderInput | None, argument("In which order; by default the newest first.")
         ] = None,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[Transfer] | None:  # fmt: skip
-        ordering = Ordering.read(order_by, after, SORTS, ("proposed", Direction.DESC))
+        ordering = Ordering.read(order_by, stretch, SORTS, ("proposed", Direction.DESC))
         asked = TransferList(
-            before=read_id(ordering.usual(after), NEWEST), party=party, state=state, allocation=allocation,
-            first=how_many(info, first),
+            before=read_id(ordering.usual(stretch), NEWEST), party=party, state=state, allocation=allocation,
+            first=how_many(info, stretch),
             matching=(filter or TransferFilterInput()).read(), place=ordering.place,
         )  # fmt: skip
         if ordering.place is None and (selected := plain(info, WRITTEN)) is not None:
             written = await info.context.services.transfers.write_page(info.context.caller, selected.wanted, **asked)
-            return selected.told(written, continued=after is not None)
+            return selected.told(written, stretch)
         page = await info.context.services.transfers.page(info.context.caller, **asked)
         await fetch_edges(info, page.items, EDGES)
-        return connection(Transfer, page, after, ordering.key)
+        return connection(Transfer, page, stretch, ordering.key)
 
 
 @strawberry.type

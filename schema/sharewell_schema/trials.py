@@ -15,8 +15,9 @@ from sharewell.domain.trial import CHALLENGER, IN_FORCE, TrialOutcome
 from sharewell.store.paging import NEWEST
 from sharewell_schema.context import Info
 from sharewell_schema.describe import argument, described, field, query
-from sharewell_schema.paging import FIRST, After, Connection, First, connection, how_many, id_key, read_id
+from sharewell_schema.paging import Connection, connection, how_many, id_key, read_id
 from sharewell_schema.scalars import Json
+from sharewell_schema.stretch import Stretch
 
 described(
     TrialOutcome, "What became of a new model.",
@@ -98,10 +99,10 @@ class TrialQueries:
     async def forecast_trials(
         self, info: Info,
         resource: Annotated[str | None, argument("Only of the resource with this code.")] = None,
-        first: First = FIRST, after: After = None,
+        *, stretch: Stretch,
     ) -> Connection[ForecastTrial] | None:  # fmt: skip
         page = await info.context.services.trials.page(
-            info.context.caller, before=read_id(after, NEWEST),
-            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, first),
+            info.context.caller, before=read_id(stretch, NEWEST),
+            resource=None if resource is None else checks.code(resource, "resource"), first=how_many(info, stretch),
         )  # fmt: skip
-        return connection(ForecastTrial, page, after, id_key)
+        return connection(ForecastTrial, page, stretch, id_key)

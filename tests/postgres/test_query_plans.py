@@ -54,7 +54,18 @@ from sharewell.store import (
     trials,
 )
 from sharewell.store.database import Database, _read_at_once
-from sharewell.store.paging import Condition, Listed, Place, Places, counting, narrowed
+from sharewell.store.paging import (
+    LIMIT,
+    Condition,
+    From,
+    Listed,
+    Place,
+    Places,
+    Size,
+    begins,
+    counting,
+    narrowed,
+)
 from sharewell.store.pools import open_pool
 from sharewell.store.written import Columns, Linked, Members, Wanted, WantedOne, written, written_one
 from sharewell.wiring import build_services
@@ -267,10 +278,16 @@ def as_seen(
     return Query(narrow, (*arguments, *seen.values), most, reader=reader_of(caller))
 
 
-def in_order(module: Any, name: str, arguments: tuple[Any, ...], behind: tuple[Any, UUID] | None, most: int) -> Query:
+def in_order(module: Any, name: str, arguments: tuple[Any, ...], at: tuple[Any, UUID] | None, most: int) -> Query:
     """A list in another order than its usual one, behind a row or from its start; the later or larger first."""
-    listed = Listed(module.PAGE, arguments).ordered(Place(module.SORTS[name], descending=True, behind=behind))
+    listed = Listed(module.PAGE, arguments).paged(1, Place(module.SORTS[name], descending=True, at=at))
     return Query(listed.statement, listed.values, most)
+
+
+def backwards(statement: str, values: tuple[Any, ...], most: int, place: Place | None = None) -> Query:
+    """The last page of a list, or the one before a row."""
+    listed = Listed(statement, (*values, LIMIT)).paged(Size(50, backwards=True), place)
+    return Query(listed.statement, listed.given(50), most)
 
 
 def those(statement: str, arguments: tuple[Any, ...], conditions: Iterable[Condition], most: int) -> Query:
@@ -298,13 +315,17 @@ def decided(**asked: Any) -> tuple[Any, ...]:
 
 
 A_DAY = {"since": NOW - timedelta(days=10), "until": NOW - timedelta(days=9)}
+A_WHOLE_DAY = A_DAY["since"], simulations.START
 AN_OLD_SET = hashlib.md5(b"7", usedforsecurity=False).hexdigest() + hashlib.md5(b"", usedforsecurity=False).hexdigest()
 
 ALL_OFFERS, ALL_REQUESTS = (NEWEST, None, None, False, NOW, 51), (NEWEST, None, None, None, 51)
 ALL_TRANSFERS = ALL_REQUESTS
 QUERIES: Mapping[str, Query] = {
     "decisions of a window, to be decided anew": Query(
-        simulations.REPLAY, (NOW - timedelta(days=10), UUID(int=0), NOW - timedelta(days=9), 200), 900
+        simulations.REPLAY, (*A_DAY.values(), A_DAY["since"], UUID(int=0), 200), 900
+    ),
+    "decisions of a window, from its end": backwards(
+        simulations.REPLAY, (*A_DAY.values(), *begins(A_WHOLE_DAY, A_WHOLE_DAY)), 900
     ),
     "whose decisions are": Query(simulations.HEADERS, ([an_id(9, number) for number in range(1, 101)],), 1_000),
     "capacity": Query(capacity.PAGE, (NEWEST, None, None, 51), 100),
@@ -315,6 +336,13 @@ QUERIES: Mapping[str, Query] = {
     "newest report": Query(capacity.LATEST, (HOUSE, BEDS), 10),
     "newest reports of a region": Query(capacity.LATEST_IN_REGION, (REGION, BEDS), 500, WORKER),
     "offers": Query(offers.PAGE, (NEWEST, None, None, False, NOW, 51), 100),
+    "offers, before one far down": backwards(
+        offers.PAGE, (From(an_id(3, 9_000), NEWEST), None, None, False, NOW), 200
+    ),
+    "offers by quantity, before one far down": backwards(
+        offers.PAGE, (From(NEWEST, NEWEST), None, None, False, NOW), 200,
+        Place(offers.SORTS["quantity"], descending=True, at=(5, an_id(3, 9_000))),
+    ),
     "offers of one": Query(offers.PAGE, (NEWEST, HOUSE, None, False, NOW, 51), 200),
     "offers of a resource": Query(offers.PAGE, (NEWEST, None, BEDS, False, NOW, 51), 400),
     "offers that are open": Query(offers.PAGE, (NEWEST, None, BEDS, True, NOW, 51), 1_000),
@@ -338,7 +366,7 @@ QUERIES: Mapping[str, Query] = {
     "requests by urgency, far down": in_order(requests, "urgency", ALL_REQUESTS, (3, an_id(4, 9_000)), 200),
     "requests by need, one's own": as_seen(
         SMALL, Action.VIEW_REQUEST,
-        Listed(requests.PAGE, ALL_REQUESTS).ordered(Place(requests.SORTS["needed_by"], descending=False)).statement,
+        Listed(requests.PAGE, ALL_REQUESTS).paged(1, Place(requests.SORTS["needed_by"], descending=False)).statement,
         requests.OWNER, ALL_REQUESTS, 200,
     ),
     "requests, counted": Query(counting(requests.PAGE), (NEWEST, None, None, None, 10_001), 10_500),
@@ -506,6 +534,15 @@ QUERIES: Mapping[str, Query] = {
     "decisions, one's own, counted": as_seen(
         SMALL, Action.READ_AUDIT, counting(audit.PAGE), audit.OWNER, (*decided(), NEWEST, 10_001), 200
     ),
+    "decisions, the first of all": backwards(audit.PAGE, (*decided(), From(NEWEST, NEWEST)), 200),
+    "decisions, before one far down": backwards(audit.PAGE, (*decided(), From(an_id(9, 30_000), NEWEST)), 200),
+    "decisions, the first under old policies": backwards(
+        audit.PAGE, (*decided(policy_set=AN_OLD_SET), From(NEWEST, NEWEST)), 200
+    ),
+    "decisions, oldest first, far down": backwards(
+        audit.PAGE, (*decided(), From(NEWEST, NEWEST)), 200,
+        Place(audit.SORTS["decided"], descending=True, at=(NOW - timedelta(days=5), an_id(9, 30_000))),
+    ),
     "decisions, far down": Query(audit.PAGE, (*decided(), an_id(9, 30_000), 51), 200),
     "decisions of one": Query(audit.PAGE, (*decided(institution=HOUSE), NEWEST, 51), 200),
     "decisions by actor": Query(audit.PAGE, (*decided(actor="client-7"), NEWEST, 51), 200),
@@ -614,14 +651,18 @@ FIRST_PAGE = {
 
 @pytest.mark.parametrize("name", NOUNS)
 @pytest.mark.parametrize("items", [1, 51, 1001])
+@pytest.mark.parametrize("way", ["forwards", "before one", "from its end"])
 async def test_a_list_that_is_read_at_once_goes_by_its_key_whatever_page_was_read_before(
-    database_server: TestServer, filled: str, name: str, items: int
+    database_server: TestServer, filled: str, name: str, items: int, way: str
 ) -> None:
     module, kind = NOUNS[name]
     page = FIRST_PAGE[name]
-    text = written(module.WRITTEN, Wanted((_members(module.WRITTEN),)), module.PAGE, len(page) + 1, (), told=False)
-    others = [(an_id(kind, 900), *page[1:], 1001), (*page, 1), (*page, 1001)]
-    read = await _read_outside(database_server.url(filled, GATEWAY), text, [*others, (*page, items)], PLATFORM)
+    far = (an_id(kind, 900), *page[1:])
+    listed = Listed(module.PAGE, (From(far[0] if way == "before one" else page[0], page[0]), *page[1:], LIMIT))
+    here = listed.paged(Size(items, backwards=way != "forwards"))
+    text = written(module.WRITTEN, Wanted((_members(module.WRITTEN),)), here.statement, len(page) + 1, (), told=False)
+    runs = [(*far, 1001), (*page, 1), (*page, 1001), here.given(items - 1)]
+    read = await _read_outside(database_server.url(filled, GATEWAY), text, runs, PLATFORM)
     assert read <= 3 * items + 10
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sharewell_schema.costs import COUNTS, SOLVES, USUAL, WRITES
 from sharewell_schema.counting import MOST_COST, counter
 from sharewell_schema.schema import build_schema
+from sharewell_schema.stretch import FIRST
 
 SCHEMA = build_schema()._schema
 
@@ -44,6 +45,17 @@ def test_an_object_costs_one_and_what_hangs_on_it_as_often_as_it_may_come(query:
 def test_a_page_costs_what_its_variable_says() -> None:
     query = "query ($n: Int!) { offers(first: $n) { nodes { id } } }"
     assert [cost(query, n=n) for n in (1, 1000)] == [2, 1001]
+
+
+@pytest.mark.parametrize(
+    ("asked", "length"),
+    [("last: 7", 7), ("last: $n", 9), ("first: 3, last: $n", 9), ("first: $m, last: 4", 4), ("first: null", FIRST),
+     ("first: $m", FIRST), ("before: null", FIRST)],
+)  # fmt: skip
+def test_a_page_that_is_read_backwards_costs_what_it_costs_forwards(asked: str, length: int) -> None:
+    told = ", ".join(f"${name}: Int" for name in "mn" if f"${name}" in asked)
+    query = f"{{ offers({asked}) {{ nodes {{ id }} }} }}"
+    assert cost(f"query ({told}) {query}" if told else query, n=9) == 1 + length
 
 
 def test_a_deed_and_a_question_for_the_solver_cost_more() -> None:

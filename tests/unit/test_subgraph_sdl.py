@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from sharewell.cli.main import app
 from sharewell_schema import costs
+from sharewell_schema.stretch import FIRST
 
 GATEWAYS_ONLY = {"_entities", "_service"}
 
@@ -73,14 +74,15 @@ def test_what_others_may_name_has_its_keys(sdl: DocumentNode) -> None:
     }  # fmt: skip
 
 
-def test_every_page_is_as_long_as_its_first_says_and_every_other_list_as_is_usual(sdl: DocumentNode) -> None:
+def test_every_page_is_as_long_as_its_first_or_last_says_and_every_other_list_as_is_usual(sdl: DocumentNode) -> None:
     kinds = {each.name.value for each in objects(sdl)}
     for owner, made in fields(sdl):
         size = said(made.directives).get("listSize")
         name, listed = innermost(made.type)
         if any(argument.name.value == "first" for argument in made.arguments or ()):
             assert size == {
-                "slicingArguments": ["first"], "sizedFields": ["edges", "nodes"], "requireOneSlicingArgument": False,
+                "assumedSize": FIRST, "slicingArguments": ["first", "last"], "sizedFields": ["edges", "nodes"],
+                "requireOneSlicingArgument": False,
             }, made.name.value  # fmt: skip
         elif listed and name in kinds and not owner.endswith("Connection"):
             assert size == {"assumedSize": costs.USUAL, "requireOneSlicingArgument": False}, made.name.value

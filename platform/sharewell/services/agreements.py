@@ -15,7 +15,7 @@ from sharewell.services.ids import new_id
 from sharewell.services.office import Office
 from sharewell.store.answered import Wish
 from sharewell.store.database import Transaction
-from sharewell.store.paging import Page
+from sharewell.store.paging import Page, Place
 
 
 class AgreementService:
@@ -63,14 +63,15 @@ class AgreementService:
         )
 
     async def page(
-        self, caller: Caller, *, before: UUID, party: UUID | None, only_in_force: bool, first: int
-    ) -> Page[Agreement]:
+        self, caller: Caller, *, before: UUID, party: UUID | None, only_in_force: bool, first: int,
+        place: Place | None = None,
+    ) -> Page[Agreement]:  # fmt: skip
         target = Target.list("agreement", giver=party, receiver=party)
         extent = await self._office.extent(caller, Action.VIEW_AGREEMENT, target)
         async with self._office.reading(caller) as tx:
             page = await tx.agreements.page(
                 before=before, institution=party, only_in_force=only_in_force, at=self._office.now(), first=first,
-                seen=extent.seen,
+                seen=extent.seen, place=place,
             )  # fmt: skip
         targets = {each.id: Target.list("agreement", giver=each.giver, receiver=each.receiver) for each in page.items}
         await self._office.shown(caller, Action.VIEW_AGREEMENT, extent, targets)

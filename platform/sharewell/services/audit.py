@@ -20,7 +20,7 @@ from sharewell.domain.trust import TrustPolicy
 from sharewell.services.office import Office
 from sharewell.store.audit import DecisionFilter, DecisionHeader, RecordedDecision
 from sharewell.store.log import LogRepository
-from sharewell.store.paging import Page
+from sharewell.store.paging import Page, Place
 
 #: Kinds of decision that speak of who may do what.
 ABOUT_ACCESS = ("access.", "client.", "documents.", "key.", "person.", "policy.", "token.")
@@ -46,14 +46,14 @@ class AuditService:
         self._policy = policy or TrustPolicy()
 
     async def page(
-        self, caller: Caller, *, before: UUID, matching: DecisionFilter, first: int
+        self, caller: Caller, *, before: UUID, matching: DecisionFilter, first: int, place: Place | None = None
     ) -> Page[DecisionHeader]:
-        """Newest first. Recorded with what was asked for."""
+        """Newest first, or in the order of `place`. Recorded with what was asked for."""
         action = reading(matching.kind)
         seen, parts = self._office.part(caller, action, Target.list("decision", owner=matching.institution))
         async with self._office.act(caller, action, parts[0]) as act:
             await act.record("audit.read", "decision", MANY, {**asked_for(matching), **narrowed_to(parts)})
-            return await act.tx.audit.page(before=before, matching=matching, first=first, seen=seen)
+            return await act.tx.audit.page(before=before, matching=matching, first=first, seen=seen, place=place)
 
     async def get(self, caller: Caller, id: UUID) -> RecordedDecision:  # noqa: A002
         recorded = await self._find(id)

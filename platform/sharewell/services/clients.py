@@ -19,7 +19,7 @@ from sharewell.services.act import Act, Done
 from sharewell.services.ids import new_id
 from sharewell.services.office import Office
 from sharewell.store.answered import Wish
-from sharewell.store.paging import Page
+from sharewell.store.paging import Page, Place
 
 
 class ClientService:
@@ -79,10 +79,10 @@ class ClientService:
         async with self._office.reading(caller) as tx:
             return await tx.clients.get(client_id)
 
-    async def page(self, caller: Caller, *, after: str, first: int) -> Page[Client]:
+    async def page(self, caller: Caller, *, after: str, first: int, place: Place | None = None) -> Page[Client]:
         extent = await self._office.extent(caller, Action.VIEW_CLIENT, Target.list("client"))
         async with self._office.reading(caller) as tx:
-            page = await tx.clients.page(after=after, first=first, seen=extent.seen)
+            page = await tx.clients.page(after=after, first=first, seen=extent.seen, place=place)
         told = {each.institution for each in page.items if each.institution is not None}
         targets = {who: Target.list("client", owner=who) for who in told}
         await self._office.shown(caller, Action.VIEW_CLIENT, extent, targets)

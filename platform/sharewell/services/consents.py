@@ -16,7 +16,7 @@ from sharewell.services.act import Act, Done
 from sharewell.services.ids import new_id
 from sharewell.services.office import Office
 from sharewell.store.answered import Wish
-from sharewell.store.paging import Page
+from sharewell.store.paging import Page, Place
 
 
 class ConsentService:
@@ -56,13 +56,14 @@ class ConsentService:
             return await act.done(consent, decision)
 
     async def page(
-        self, caller: Caller, *, before: UUID, institution: UUID | None, only_standing: bool, first: int
-    ) -> Page[Consent]:
+        self, caller: Caller, *, before: UUID, institution: UUID | None, only_standing: bool, first: int,
+        place: Place | None = None,
+    ) -> Page[Consent]:  # fmt: skip
         extent = await self._office.extent(caller, Action.VIEW_CONSENT, Target.list("consent", owner=institution))
         async with self._office.reading(caller) as tx:
             page = await tx.consents.page(
                 before=before, institution=institution, only_standing=only_standing, at=self._office.now(),
-                first=first, seen=extent.seen,
+                first=first, seen=extent.seen, place=place,
             )  # fmt: skip
         targets = {each.id: Target.list("consent", owner=each.institution) for each in page.items}
         await self._office.shown(caller, Action.VIEW_CONSENT, extent, targets)

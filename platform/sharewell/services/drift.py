@@ -13,7 +13,7 @@ from sharewell.domain.principals import Caller
 from sharewell.services.act import Act
 from sharewell.services.office import Office
 from sharewell.store.drift import OpenOutcome
-from sharewell.store.paging import Page
+from sharewell.store.paging import Page, Place
 
 KINDS = {WatchState.DRIFTING: "forecast.drifting", WatchState.HOLDING: "forecast.recovered"}
 
@@ -64,13 +64,14 @@ class DriftService:
             return await tx.drift.by_keys(keys)
 
     async def drifting(
-        self, caller: Caller, *, institution: UUID | None, resource: str | None, after: tuple[str, UUID], first: int
-    ) -> Page[Watch]:
-        """Series whose forecasts do not hold just now, by resource and institution."""
+        self, caller: Caller, *, institution: UUID | None, resource: str | None, after: tuple[str, UUID], first: int,
+        place: Place | None = None,
+    ) -> Page[Watch]:  # fmt: skip
+        """Series whose forecasts do not hold just now, by resource and institution or in the order of `place`."""
         extent = await self._office.extent(caller, Action.VIEW_FORECAST, Target.list("forecast", owner=institution))
         async with self._office.reading(caller) as tx:
             page = await tx.drift.drifting(
-                institution=institution, resource=resource, after=after, first=first, seen=extent.seen
+                institution=institution, resource=resource, after=after, first=first, seen=extent.seen, place=place
             )
         targets = {each.institution: Target.list("forecast", owner=each.institution) for each in page.items}
         await self._office.shown(caller, Action.VIEW_FORECAST, extent, targets)

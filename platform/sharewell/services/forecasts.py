@@ -21,7 +21,7 @@ from sharewell.services.office import Office
 from sharewell.store.capacity import SeriesPoint
 from sharewell.store.database import Transaction
 from sharewell.store.forecasts import ForecastRun
-from sharewell.store.paging import Page
+from sharewell.store.paging import Page, Place
 
 HISTORY = timedelta(days=800)  #: what lies further back says little of tomorrow
 IN_FLIGHT = timedelta(minutes=10)  #: longer than any transaction takes to end
@@ -103,27 +103,27 @@ class ForecastService:
             return Done(again.id, decision, act.at)
 
     async def runs(
-        self, caller: Caller, *, before: UUID, resource: str | None, first: int
+        self, caller: Caller, *, before: UUID, resource: str | None, first: int, place: Place | None = None
     ) -> Page[ForecastRun]:
         await self._office.allow(caller, Action.VIEW_FORECAST, Target.list("forecast"))
         async with self._office.reading(caller) as tx:
-            return await tx.forecasts.runs(before=before, resource=resource, first=first)
+            return await tx.forecasts.runs(before=before, resource=resource, first=first, place=place)
 
     async def sums(
         self, caller: Caller, *, resource: str, region: str | None, since: date | None, after: tuple[str, date],
-        first: int,
+        first: int, place: Place | None = None,
     ) -> Page[ForecastSum]:  # fmt: skip
         """The newest sum of each region ("": all together; None: of each) and day from `since` (today, if None) on."""
         await self._office.allow(caller, Action.VIEW_FORECAST, Target(kind="forecast", id=MANY, region=region or None))
         since = since or _day(self._office.now())
         async with self._office.reading(caller) as tx:
             return await tx.forecasts.sums(
-                resource=resource, region=region, since=since, after=after, first=first
+                resource=resource, region=region, since=since, after=after, first=first, place=place
             )
 
     async def page(
         self, caller: Caller, *, institution: UUID, resource: str | None, since: date | None,
-        after: tuple[str, date], first: int,
+        after: tuple[str, date], first: int, place: Place | None = None,
     ) -> Page[Forecast]:  # fmt: skip
         """The newest forecast of each resource and day from `since` (today, if None) on."""
         shown = await shown_to(self._office, caller, SharedDetail.FORECASTS, institution)
@@ -132,7 +132,7 @@ class ForecastService:
         since = since or _day(self._office.now())
         async with self._office.reading(caller) as tx:
             return await tx.forecasts.page(
-                institution=institution, resource=resource, since=since, after=after, first=first
+                institution=institution, resource=resource, since=since, after=after, first=first, place=place
             )
 
 

@@ -31,7 +31,7 @@ from sharewell.services.office import Office
 from sharewell.services.passkeys import PasskeyService, Site
 from sharewell.services.visits import VisitService
 from sharewell.store.answered import Wish
-from sharewell.store.paging import Page
+from sharewell.store.paging import Page, Place
 from sharewell.store.people import Secrets
 
 STEP_SECONDS = 30  # RFC 6238, 4.1
@@ -127,10 +127,10 @@ class PersonService:
             await act.tx.people.forget(hashed(before.login))
             return await _done(act, replace(person, erased_by=decision), decision)
 
-    async def page(self, caller: Caller, *, after: UUID, first: int) -> Page[Person]:
+    async def page(self, caller: Caller, *, after: UUID, first: int, place: Place | None = None) -> Page[Person]:
         extent = await self._office.extent(caller, Action.VIEW_PERSON, Target.list("person"))
         async with self._office.reading(caller) as tx:
-            page = await tx.people.page(after=after, first=first, seen=extent.seen)
+            page = await tx.people.page(after=after, first=first, seen=extent.seen, place=place)
         told = {each.institution for each in page.items if each.institution is not None}
         targets = {who: Target.list("person", owner=who) for who in told}
         await self._office.shown(caller, Action.VIEW_PERSON, extent, targets)

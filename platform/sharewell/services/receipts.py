@@ -11,7 +11,7 @@ from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.services.allocations import reads_documents
 from sharewell.services.office import Office
-from sharewell.store.paging import Page
+from sharewell.store.paging import Page, Place
 from sharewell.store.receipts import GiveAndTake, LeftOpen, ShortBy
 
 
@@ -61,7 +61,7 @@ class ReceiptService:
 
     async def ledger(
         self, caller: Caller, *, after: UUID, institution: UUID | None, since: datetime, until: datetime,
-        resource: str | None, first: int,
+        resource: str | None, first: int, place: Place | None = None,
     ) -> Page[GiveAndTake]:  # fmt: skip
         """What `institution`, or each, gave and got in `since..until`: as planned, and what really moved."""
         extent = await self._office.extent(caller, Action.VIEW_RECEIPT, Target.list("receipt", owner=institution))
@@ -70,7 +70,7 @@ class ReceiptService:
         async with self._office.reading(caller) as tx:
             page = await tx.receipts.ledger(
                 after=after, institution=institution, since=since, until=until, resource=resource, first=first,
-                seen=extent.seen,
+                seen=extent.seen, place=place,
             )  # fmt: skip
         targets = {each.institution: Target.list("receipt", owner=each.institution) for each in page.items}
         await self._office.shown(caller, Action.VIEW_RECEIPT, extent, targets)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -43,12 +44,13 @@ from sharewell.services.office import Office
 from sharewell.services.simulations import Questions, set_of_then
 from sharewell.store.audit import RecordedDecision
 from sharewell.store.database import Transaction
-from sharewell.store.paging import AndCounted, Page
+from sharewell.store.paging import OLDEST, Page, Size, walked
 from sharewell.store.reviews import ReviewRepository
 
 AT_ONCE: Final = 200  #: registrations looked at in one go
-NOBODY: Final = UUID(int=0)
 Place = tuple[Holder, str]  #: in a list of processes, clients and people
+#: The order of such a list, each sort of holder with the place that all of it lies behind.
+_TURNS: Final[tuple[Place, ...]] = ((Holder.PROCESS, ""), (Holder.CLIENT, ""), (Holder.PERSON, str(OLDEST)))
 #: By what is asked for, what of an owner's numbers an agreement must show.
 _DETAILS: Final = {"capacity": SharedDetail.COUNTS, "forecast": SharedDetail.FORECASTS}
 
@@ -85,31 +87,20 @@ class ReviewService:
         return await self._explained(recorded.decision)
 
     async def who_can(
-        self, caller: Caller, action: Action, target: Target, *, after: Place | None, first: int
+        self, caller: Caller, action: Action, target: Target, *, place: Place | None, first: int
     ) -> Page[Able]:
         """The processes, clients and people that can do it now, in this order.
 
         Of the target's institutions it is known where they are, and whom its owner shows something of the kind.
         """
-        at = self._office.now()
         asked: dict[str, Json] = {"action": str(action), "id": target.id, **_parties(target)}
         await self._recorded(caller, asked)
         target = await self._known(target)
-        questions, found = Questions(self._office.authz), list[Able]()
-        if after is None or after[0] is Holder.PROCESS:
-            found.extend(_processes(questions, action, target, "" if after is None else after[1]))
-            after = Holder.CLIENT, ""
+        questions = Questions(self._office.authz)
         async with self._office.database.transaction(read_only=True) as tx:
-            apps = await tx.clients.apps(at=at)
-            while len(found) <= first and (rows := await _registrations(tx, after, at, AT_ONCE)):
-                standings = await _standings(tx, rows)
-                for row in rows:
-                    if row.state(at) is AccessState.ACTIVE:
-                        able = _able(questions, row, apps, action, target, standings)
-                        found += [] if able is None else [able]
-                    await asyncio.sleep(0)
-                after = rows[-1].holder, rows[-1].id
-        return Page.of(found, first)
+            able = partial(_able_ones, tx, questions, action, target, self._office.now())
+            here = able(place, backwards=Size.of(first).backwards)
+            return await walked(here, lambda: able(None, backwards=False), first)
 
     async def _known(self, target: Target) -> Target:
         """With all that the policies may ask of it, whoever asks."""
@@ -137,7 +128,7 @@ class ReviewService:
         return permitted(Questions(self._office.authz), list(ways_of_client(client)), standing)
 
     async def page(
-        self, caller: Caller, *, at: datetime | None, dormant_after: timedelta = DORMANT_AFTER, after: Place | None,
+        self, caller: Caller, *, at: datetime | None, dormant_after: timedelta = DORMANT_AFTER, place: Place | None,
         first: int,
     ) -> Page[Reviewed]:  # fmt: skip
         """Everybody registered by then, clients first; what each can do is under the policies in force now."""
@@ -151,9 +142,9 @@ class ReviewService:
         questions = Questions(self._office.authz)
         async with self._office.database.transaction(read_only=True) as tx:
             apps = await tx.clients.apps(at=now)
-            rows = await _registrations(tx, after or (Holder.CLIENT, ""), at, first + 1)
+            rows = await _registrations(tx, place, at, first)
             standings = await _standings(tx, rows)
-            total = await ReviewRepository(tx.conn).total(at) if isinstance(first, AndCounted) else None
+            total = await ReviewRepository(tx.conn).total(at) if Size.of(first).counted else None
         reviewed = []
         for row in rows:
             active = row.state(at) is AccessState.ACTIVE
@@ -255,12 +246,50 @@ def _person(row: Registration) -> Person:
     )  # fmt: skip
 
 
-def _processes(questions: Questions, action: Action, target: Target, after: str) -> list[Able]:
-    return [
-        Able(holder=Holder.PROCESS, id=name, name=name, institution=None, through=None, policies=policies)
-        for name in sorted(WORKERS)
-        if name > after and (policies := _by(questions, [process(name)], action, (target,), None)) is not None
-    ]
+def _ahead(place: Place | None, *, backwards: bool) -> list[Place]:
+    """From where on each sort of holder is read: the one that `place` is among, and those that come behind it."""
+    turns = _TURNS[::-1] if backwards else _TURNS
+    if place is None:
+        return list(turns)
+    among = [holder for holder, _ in turns].index(place[0])
+    return [place, *turns[among + 1 :]]
+
+
+async def _able_ones(
+    tx: Transaction, questions: Questions, action: Action, target: Target, at: datetime, place: Place | None, *,
+    backwards: bool,
+) -> AsyncIterator[Able]:  # fmt: skip
+    """Those on from `place` that can do it."""
+    apps = await tx.clients.apps(at=at)
+    for start in _ahead(place, backwards=backwards):
+        if start[0] is Holder.PROCESS:
+            for each in _processes(questions, action, target, start[1], backwards=backwards):
+                yield each
+            continue
+        here: Place = start
+        while rows := await _held(tx, here, at, Size(AT_ONCE, backwards=backwards)):
+            standings = await _standings(tx, rows)
+            for row in rows:
+                if row.state(at) is AccessState.ACTIVE:
+                    able = _able(questions, row, apps, action, target, standings)
+                    if able is not None:
+                        yield able
+                await asyncio.sleep(0)
+            here = rows[-1].holder, rows[-1].id
+
+
+def _processes(
+    questions: Questions, action: Action, target: Target, place: str, *, backwards: bool
+) -> Iterator[Able]:  # fmt: skip
+    """Those that can do it, of the names that follow `place`, or precede it; of all where it is empty."""
+    for name in sorted(WORKERS, reverse=backwards):
+        if place and (name >= place if backwards else name <= place):
+            continue
+        policies = _by(questions, [process(name)], action, (target,), None)
+        if policies is not None:
+            yield Able(
+                holder=Holder.PROCESS, id=name, name=name, institution=None, through=None, policies=policies
+            )
 
 
 def _able(
@@ -280,16 +309,25 @@ def _able(
     return None
 
 
-async def _registrations(tx: Transaction, after: Place, at: datetime, first: int) -> list[Registration]:
-    """Clients behind `after`, then people, at most `first`."""
-    found, repository = list[Registration](), ReviewRepository(tx.conn)
-    holder, id = after  # noqa: A001
-    if holder is Holder.CLIENT:
-        found = await repository.clients(id, at, first)
-        holder, id = Holder.PERSON, str(NOBODY)  # noqa: A001
-    if len(found) < first:
-        found.extend(await repository.people(UUID(id), at, first - len(found)))
+async def _registrations(tx: Transaction, place: Place | None, at: datetime, first: int) -> list[Registration]:
+    """Clients on from `place`, then people, for a page of `first` and one more; backwards people, then clients."""
+    found, backwards = list[Registration](), Size.of(first).backwards
+    for start in _ahead(place, backwards=backwards):
+        if len(found) <= first:
+            found.extend(await _held(tx, start, at, Size(first + 1 - len(found), backwards=backwards)))
     return found
+
+
+async def _held(tx: Transaction, place: Place, at: datetime, first: Size) -> list[Registration]:
+    """Registrations of the sort of holder that `place` is among."""
+    (holder, id), repository = place, ReviewRepository(tx.conn)  # noqa: A001
+    match holder:
+        case Holder.PROCESS:
+            return []  # the platform's own are registered nowhere
+        case Holder.CLIENT:
+            return await repository.clients(id, at, first)
+        case Holder.PERSON:
+            return await repository.people(UUID(id), at, first)
 
 
 async def _standings(tx: Transaction, rows: list[Registration]) -> dict[UUID | None, str]:

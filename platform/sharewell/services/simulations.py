@@ -30,7 +30,7 @@ from sharewell.domain.simulation import Changed, Simulation, Tally, Unplayed, Ve
 from sharewell.domain.terms import Terms
 from sharewell.services.audit import reading
 from sharewell.services.office import Office
-from sharewell.store.paging import Page
+from sharewell.store.paging import Page, Size, walked
 from sharewell.store.simulations import SimulationRepository
 
 MOST_DECISIONS: Final = 250_000  #: of one window
@@ -39,7 +39,6 @@ AT_ONCE: Final = 1_000  #: decisions read at a time
 IN_A_ROW: Final = 50  #: decisions asked again before others have their turn
 LONGEST_TOLD: Final = 2_000  #: characters of what is wrong with a draft
 MOST_KEPT: Final = 100_000  #: questions remembered at a time
-START: Final = UUID(int=0)
 
 Files = Iterable[tuple[str, bytes]]  #: of a whole draft, schema included: name and bytes
 #: What an entry tells of the thing asked about, but for its id and to whom it is shown.
@@ -72,21 +71,22 @@ class SimulationService:
 
     async def changes(
         self, caller: Caller, files: Files, *, since: datetime, until: datetime,
-        after: tuple[datetime, UUID] | None, first: int,
+        place: tuple[datetime, UUID] | None, first: int,
     ) -> Page[Changed]:  # fmt: skip
-        """The decisions that come out otherwise and that the caller may read, in order of time, from behind `after` on.
-        """
+        """The decisions that come out otherwise and that the caller may read, in order of time, from `place` on."""
         draft, _ = await self._tried(caller, files, since, until)
-        replay, readable, found = Replay(draft, self._office), Readable(self._office, caller), list[Changed]()
-        async for entry, id, at in self._entries(max((since, START), after or (since, START)), until):  # noqa: A001
-            now = await replay.verdict(entry)
-            if isinstance(now, Verdict) and now.allowed != (entry["outcome"] == ALLOWED):
-                changed = _changed(entry, id, at, now)
-                if await readable.covers(changed):
-                    found.append(changed)
-                if len(found) > first:
-                    break
-        page = Page.of(found, first)
+        replay, readable = Replay(draft, self._office), Readable(self._office, caller)
+
+        async def changed(place: tuple[datetime, UUID] | None, *, backwards: bool) -> AsyncIterator[Changed]:
+            async for entry, id, at in self._entries(since, until, place, backwards=backwards):  # noqa: A001
+                now = await replay.verdict(entry)
+                if isinstance(now, Verdict) and now.allowed != (entry["outcome"] == ALLOWED):
+                    found = _changed(entry, id, at, now)
+                    if await readable.covers(found):
+                        yield found
+
+        here = changed(place, backwards=Size.of(first).backwards)
+        page = await walked(here, lambda: changed(None, backwards=False), first)
         return replace(page, items=tuple(await readable.on_record(page.items)))
 
     async def readable(self, caller: Caller, ids: list[UUID]) -> dict[UUID, bool]:
@@ -101,7 +101,7 @@ class SimulationService:
     ) -> Simulation:
         draft, decision = await self._tried(caller, files, since, until)
         replay, tally, listed, named = Replay(draft, self._office), Tally(), list[Changed](), 0
-        async for entry, id, at in self._entries((since, START), until):  # noqa: A001
+        async for entry, id, at in self._entries(since, until):  # noqa: A001
             now = await replay.verdict(entry)
             institution = entry["institution"]
             then = entry["outcome"] == ALLOWED
@@ -139,12 +139,13 @@ class SimulationService:
         return await asyncio.to_thread(read_draft, named), decision
 
     async def _entries(
-        self, after: tuple[datetime, UUID], until: datetime
+        self, since: datetime, until: datetime, place: tuple[datetime, UUID] | None = None, *, backwards: bool = False
     ) -> AsyncIterator[tuple[dict[str, Any], UUID, datetime]]:
-        """The entries behind `after`, a page in memory at a time."""
+        """The entries of the window from `place` on, a page in memory at a time."""
         while True:
             async with self._office.database.transaction(read_only=True) as tx:
-                rows = await SimulationRepository(tx.conn).page(after, until, AT_ONCE)
+                size = Size(AT_ONCE, backwards=backwards)
+                rows = await SimulationRepository(tx.conn).page(since, until, place, size)
             for number, row in enumerate(rows, 1):
                 if number % IN_A_ROW == 0:
                     await asyncio.sleep(0)
@@ -153,7 +154,7 @@ class SimulationService:
                 yield entry, row["id"], row["at"]
             if len(rows) < AT_ONCE:
                 return
-            after = rows[-1]["at"], rows[-1]["id"]
+            place = rows[-1]["at"], rows[-1]["id"]
 
 
 class Readable:

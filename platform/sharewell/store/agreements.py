@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sharewell.domain.agreements import Agreement, SharedDetail
 from sharewell.domain.errors import NotFound
 from sharewell.domain.predicate import EVERYTHING, Predicate
-from sharewell.store.paging import LIMIT, NEWEST, SEEN, From, Listed, Page, of_parties
+from sharewell.store.paging import IN_TURN, LIMIT, NEWEST, SEEN, From, Listed, Page, Place, Sort, of_parties
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -40,6 +40,9 @@ select {_COLUMNS} from sharewell.agreement
    and (not $3 or (accepted_at is not null and ended_at is null and starts_at <= $4 and until > $4))
  order by id desc limit $5
 """
+
+#: What they can be ordered by; each is told to whoever sees the row.
+SORTS: Final = {"proposed": IN_TURN, "until": Sort("until", "timestamptz", "until")}
 
 
 class AgreementRepository:
@@ -75,12 +78,12 @@ class AgreementRepository:
 
     async def page(
         self, *, before: UUID, institution: UUID | None, only_in_force: bool, at: datetime, first: int,
-        seen: Predicate = EVERYTHING,
+        seen: Predicate = EVERYTHING, place: Place | None = None,
     ) -> Page[Agreement]:  # fmt: skip
-        """Newest first."""
+        """Newest first, or in the order of `place`."""
         every = Listed(PAGE, (From(before, NEWEST), institution, only_in_force, at, LIMIT))
         asked = every.seen(seen, [of_parties("giver_id", "receiver_id")])
-        return await asked.page(self._conn, _agreement, first)
+        return await asked.page(self._conn, _agreement, first, place)
 
 
 def _agreement(row: asyncpg.Record) -> Agreement:

@@ -6,13 +6,13 @@ The tree over them is in `log`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sharewell.domain.audit import KINDS, Decision, parse_entry
 from sharewell.domain.errors import Invalid, NotFound
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.store.entries import entry_of
-from sharewell.store.paging import LIMIT, NEWEST, SEEN, From, Listed, Page, of_owner
+from sharewell.store.paging import LIMIT, NEWEST, SEEN, From, Listed, Page, Place, Sort, of_owner
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,12 +38,15 @@ MATCHES = f"""($1::uuid is null or d.institution = $1) and ($2::text is null or 
 #: A decision belongs to the institution it is about.
 OWNER = [of_owner("d.institution")]
 
+#: What decisions can be ordered by.
+SORTS: Final = {"decided": Sort("d.at", "timestamptz", "at")}
 #: Newest first, from the one decided before the decision $12 on.
 PAGE = f"""
 select {_COLUMNS} from audit.decision d left join audit.leaf l using (staged_id)
  where {MATCHES}
-   -- A policy set may have been in force long ago: then nothing newer need be looked at.
+   -- A policy set may have been in force long ago: then nothing newer need be looked at, and nothing older.
    and ($10::text is null or d.at <= (select max(c.at) from audit.decision c where c.policy_set = $10))
+   and ($10::text is null or d.at >= (select min(c.at) from audit.decision c where c.policy_set = $10))
    and (d.at, d.id) < (coalesce((select c.at from audit.decision c where c.id = $12), 'infinity'), $12::uuid)
  order by d.at desc, d.id desc limit $13
 """
@@ -126,12 +129,13 @@ class AuditRepository:
         await self._conn.execute(RECORD, entry_of(decision))
 
     async def page(
-        self, *, before: UUID, matching: DecisionFilter, first: int, seen: Predicate = EVERYTHING
-    ) -> Page[DecisionHeader]:
-        """Newest first, from the one decided before the decision `before` on."""
+        self, *, before: UUID, matching: DecisionFilter, first: int, seen: Predicate = EVERYTHING,
+        place: Place | None = None,
+    ) -> Page[DecisionHeader]:  # fmt: skip
+        """Newest first, from the one decided before the decision `before` on, or in the order of `place`."""
         await self._conn.execute(PLAN_FOR_THE_FILTERS)
         asked = Listed(PAGE, (*matching.values(), From(before, NEWEST), LIMIT)).seen(seen, OWNER)
-        return await asked.page(self._conn, lambda row: DecisionHeader(**row), first)
+        return await asked.page(self._conn, lambda row: DecisionHeader(**row), first, place)
 
     async def get(self, id: UUID) -> RecordedDecision:  # noqa: A002
         """One decision, read from its entry. Raises `NotFound`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from asyncpg import UniqueViolationError
 
@@ -11,7 +11,7 @@ from sharewell.domain.clients import Client, ClientStatus, Edition, Purpose, Rat
 from sharewell.domain.errors import Conflict, NotFound
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.principals import Role
-from sharewell.store.paging import LIMIT, SEEN, From, Listed, Page, of_owner
+from sharewell.store.paging import LIMIT, SEEN, From, Listed, Page, Place, Sort, of_owner
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -61,6 +61,13 @@ select client_id, $2, $3 from oauth.client where client_id = $1 and ($4::xid is 
     on conflict do nothing returning true
 """
 
+#: What they can be ordered by; each is told to whoever sees the row.
+SORTS: Final = {
+    "client_id": Sort("client_id"), "name": Sort('name collate "C"', "text", "name"),
+    "registered": Sort("created_at", "timestamptz", "created_at"),
+    "expires": Sort("case when expires_at is null then 'infinity' else expires_at end", "timestamptz", "expires_at"),
+}  # fmt: skip
+
 
 class ClientRepository:
     """Everyone who may ask for a token."""
@@ -95,9 +102,11 @@ class ClientRepository:
             raise NotFound(f"no client has the id {client_id}.", field="clientId")
         return client
 
-    async def page(self, *, after: str, first: int, seen: Predicate = EVERYTHING) -> Page[Client]:
+    async def page(
+        self, *, after: str, first: int, seen: Predicate = EVERYTHING, place: Place | None = None
+    ) -> Page[Client]:
         asked = Listed(PAGE, (From(after, ""), LIMIT)).seen(seen, [of_owner("client.institution")])
-        return await asked.page(self._conn, _client, first)
+        return await asked.page(self._conn, _client, first, place)
 
     async def apps(self, *, at: datetime) -> list[Client]:
         """All that people can use."""

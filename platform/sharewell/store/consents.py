@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sharewell.domain.consents import Consent
 from sharewell.domain.errors import NotFound
 from sharewell.domain.predicate import EVERYTHING, Predicate
-from sharewell.store.paging import LIMIT, NEWEST, SEEN, From, Listed, Page, of_owner
+from sharewell.store.paging import IN_TURN, LIMIT, NEWEST, SEEN, From, Listed, Page, Place, Sort, of_owner
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,6 +35,8 @@ select {_COLUMNS} from sharewell.consent
 
 
 OWNER = [of_owner("institution_id")]
+#: What they can be ordered by; each is told to whoever sees the row.
+SORTS: Final = {"given": IN_TURN, "until": Sort("until", "timestamptz", "until")}
 
 
 class ConsentRepository:
@@ -63,11 +65,11 @@ class ConsentRepository:
 
     async def page(
         self, *, before: UUID, institution: UUID | None, only_standing: bool, at: datetime, first: int,
-        seen: Predicate = EVERYTHING,
+        seen: Predicate = EVERYTHING, place: Place | None = None,
     ) -> Page[Consent]:  # fmt: skip
-        """Newest first."""
+        """Newest first, or in the order of `place`."""
         asked = Listed(PAGE, (From(before, NEWEST), institution, only_standing, at, LIMIT)).seen(seen, OWNER)
-        return await asked.page(self._conn, _consent, first)
+        return await asked.page(self._conn, _consent, first, place)
 
 
 def _consent(row: asyncpg.Record) -> Consent:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from sharewell.domain.drift import Outcome, Watch, WatchState
 from sharewell.domain.forecast import MILLI
 from sharewell.domain.predicate import EVERYTHING, Predicate
-from sharewell.store.paging import LIMIT, OLDEST, SEEN, Listed, Page, begins, of_owner
+from sharewell.store.paging import LIMIT, OLDEST, SEEN, Listed, Page, Place, Sort, begins, of_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,6 +66,12 @@ select c.institution_id, i.region, f.target, c.recorded_at as known_at, f.levels
  order by c.institution_id, f.target
 """
 
+#: What they can be ordered by; each is told to whoever sees the row.
+SORTS: Final = {
+    "resource": Sort("resource"),
+    "since": Sort("since", "date", "since"),
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class OpenOutcome:
@@ -110,12 +116,12 @@ class DriftRepository:
 
     async def drifting(
         self, *, institution: UUID | None, resource: str | None, after: tuple[str, UUID], first: int,
-        seen: Predicate = EVERYTHING,
+        seen: Predicate = EVERYTHING, place: Place | None = None,
     ) -> Page[Watch]:  # fmt: skip
-        """Series that drift, by resource and institution."""
+        """Series that drift, by resource and institution or in the order of `place`."""
         every = Listed(DRIFTING, (institution, resource, *begins(after, ("", OLDEST)), LIMIT))
         asked = every.seen(seen, [of_owner("institution_id")])
-        return await asked.page(self._conn, _watch, first)
+        return await asked.page(self._conn, _watch, first, place)
 
 
 def _watch(row: asyncpg.Record) -> Watch:

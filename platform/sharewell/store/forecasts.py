@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from sharewell.domain.forecast import MILLI, Forecast, ForecastSum
 from sharewell.store.bulk import add_rows
-from sharewell.store.paging import LIMIT, NEWEST, From, Listed, Page, begins
+from sharewell.store.paging import IN_TURN, LIMIT, NEWEST, From, Listed, Page, Place, Sort, begins
 
 if TYPE_CHECKING:
     import asyncpg
@@ -72,6 +72,11 @@ select * from (
  where (region, target) > ($4, $5) order by region, target limit $6
 """
 
+#: What forecasts can be ordered by: never by what is expected, which says as much of an institution as its numbers.
+SORTS: Final = {"resource": Sort("resource"), "target": Sort("target")}
+SUM_SORTS: Final = {"region": Sort("region"), "target": Sort("target")}
+RUN_SORTS: Final = {"adopted": IN_TURN, "origin": Sort("origin", "date", "origin")}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastRun:
@@ -125,11 +130,15 @@ class ForecastRepository:
         )  # fmt: skip
 
     async def sums(
-        self, *, resource: str, region: str | None, since: date, after: tuple[str, date], first: int
-    ) -> Page[ForecastSum]:
-        """The newest of each region ("": all together; None: of each) and day from `since` on, in that order."""
+        self, *, resource: str, region: str | None, since: date, after: tuple[str, date], first: int,
+        place: Place | None = None,
+    ) -> Page[ForecastSum]:  # fmt: skip
+        """The newest of each region ("": all together; None: of each) and day from `since` on.
+
+        In that order, or in that of `place`.
+        """
         asked = Listed(SUMS, (resource, region, since, *begins(after, ("", date.min)), LIMIT))
-        return await asked.page(self._conn, _sum, first)
+        return await asked.page(self._conn, _sum, first, place)
 
     async def run_on(self, resource: str, data_sha256: str) -> ForecastRun | None:
         """The run that learned from exactly this data, if there is one."""
@@ -150,10 +159,12 @@ class ForecastRepository:
         """Everything one run forecast, by institution and day."""
         return [read_forecast(row) for row in await self._conn.fetch(OF_RUN, run)]
 
-    async def runs(self, *, before: UUID, resource: str | None, first: int) -> Page[ForecastRun]:
-        """Newest first."""
+    async def runs(
+        self, *, before: UUID, resource: str | None, first: int, place: Place | None = None
+    ) -> Page[ForecastRun]:
+        """Newest first, or in the order of `place`."""
         asked = Listed(RUNS, (From(before, NEWEST), resource, LIMIT))
-        return await asked.page(self._conn, lambda row: ForecastRun(**row), first)
+        return await asked.page(self._conn, lambda row: ForecastRun(**row), first, place)
 
     async def newest_for(self, region: str, resource: str, day: date) -> dict[UUID, Forecast]:
         """By institution, what is expected of `day`."""
@@ -166,11 +177,12 @@ class ForecastRepository:
         return [row["decision_id"] for row in rows]
 
     async def page(
-        self, *, institution: UUID, resource: str | None, since: date, after: tuple[str, date], first: int
-    ) -> Page[Forecast]:
-        """Newest forecast of each resource and day from `since` on, in that order."""
+        self, *, institution: UUID, resource: str | None, since: date, after: tuple[str, date], first: int,
+        place: Place | None = None,
+    ) -> Page[Forecast]:  # fmt: skip
+        """Newest forecast of each resource and day from `since` on, in that order or in that of `place`."""
         asked = Listed(PAGE, (institution, resource, since, *begins(after, ("", date.min)), LIMIT))
-        return await asked.page(self._conn, read_forecast, first)
+        return await asked.page(self._conn, read_forecast, first, place)
 
 
 def read_forecast(row: asyncpg.Record) -> Forecast:

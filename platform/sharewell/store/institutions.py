@@ -163,10 +163,7 @@ class InstitutionRepository:
 
     async def write_page(self, wanted: Wanted, **asked: Unpack[InstitutionList]) -> Written:
         """The same, in the order they were taken in, written."""
-        listed = _listed(asked)
-        return await write_page(
-            self._conn, WRITTEN, wanted, listed.statement, listed.given(asked["first"]), limit=3, told=False, seen={}
-        )
+        return await write_page(self._conn, WRITTEN, wanted, _listed(asked), asked["first"], told=False, seen={})
 
     async def write_one(self, wanted: WantedOne, id: UUID) -> One:  # noqa: A002
         """The same as `get`, written."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Self, TypeVar
 from uuid import UUID
 
 from sharewell.domain.predicate import EVERYTHING, Predicate
+from sharewell.store.keysets import ordered, turned
 
 if TYPE_CHECKING:
     import asyncpg
@@ -30,8 +30,23 @@ SEEN: Final = "true /* what the reader may see */"
 Places = Sequence[Mapping[str, str]]
 
 
-class AndCounted(int):
-    """How many items a page may have, where it is to be told as well how many the whole list has."""
+class Size(int):
+    """How many items a page may have, and which: those that follow its place in the list, or those that precede it.
+
+    A plain number says: those that follow, and nobody counts the list.
+    """
+
+    counted: bool  #: it is to be told as well how many items the whole list has
+    backwards: bool  #: the items wanted are the last before the place; in the order of the list all the same
+
+    def __new__(cls, items: int, *, counted: bool = False, backwards: bool = False) -> Self:
+        made = super().__new__(cls, items)
+        made.counted, made.backwards = counted, backwards
+        return made
+
+    @classmethod
+    def of(cls, first: int) -> Size:
+        return first if isinstance(first, Size) else cls(first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +64,50 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """Some items in the order of their list, and whether more follow."""
+    """Some items in the order of their list, and whether there are more."""
 
     items: tuple[Item, ...]
-    has_more: bool
+    has_more: bool  #: behind them; before them, where the page was read backwards
     total: Total | None = None  #: of the list, where it was asked for
 
     @classmethod
-    def of(cls, items: list[Item], first: int) -> Page[Item]:
-        """Cut the one extra item that was asked for only to learn whether more follow."""
-        return cls(tuple(items[:first]), len(items) > first)
+    def of(cls, items: Sequence[Item], first: int) -> Page[Item]:
+        """Cut the one extra item that was asked for only to learn whether there are more; last first if backwards."""
+        return cls(tuple(in_order(items[:first], first)), len(items) > first)
 
     def told(self, items: Iterable[Other]) -> Page[Other]:
         """The same page, with what is told of each of its items."""
         return Page(tuple(items), self.has_more, self.total)
+
+
+def in_order(items: Sequence[Item], first: int) -> Sequence[Item]:
+    """Items of a page as its list has them, whichever way they were read."""
+    return items[::-1] if Size.of(first).backwards else items
+
+
+async def walked(
+    items: AsyncIterator[Item], whole: Callable[[], AsyncIterator[Item]], first: int
+) -> Page[Item]:
+    """A page of a list whose items are worked out one by one, and the total where `first` asks for it.
+
+    `items` are those on from the page's place, the way it is read; `whole` works all of the list out anew.
+    """
+    page = Page.of([each async for each in _at_most(first + 1, items)], first)
+    if not Size.of(first).counted:
+        return page
+    found = 0
+    async for _ in _at_most(COUNTED + 1, whole()):
+        found += 1
+    return replace(page, total=Total.of(found))
+
+
+async def _at_most(most: int, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
+    left = most
+    async for each in items:
+        yield each
+        left -= 1
+        if left == 0:
+            return
 
 
 class From(NamedTuple):
@@ -108,14 +153,14 @@ def in_region(institution: str, region: str | None) -> Iterator[Condition]:
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """What a list can be ordered by; rows that are alike in it go by id.
+    """What a list can be ordered by; rows that are alike in it go by the keys of the list, which is its id for most.
 
     Nothing may stand here, nor in a `Condition`, that any reader of the rows is not told exactly: the order of a list
     tells of a number that is withheld where it lies among others, and a filter tells it in a few questions.
     """
 
     column: str  #: SQL that is never null
-    kind: str = ""  #: its type in SQL; empty where the rows go by id alone
+    kind: str = ""  #: its type in SQL; empty where it is one of the keys, which stand in cursors anyway
     attribute: str = ""  #: where an item has the value; None there stands for the last of all
 
 
@@ -123,16 +168,16 @@ IN_TURN: Final = Sort("id")  #: ids are in order of time
 
 
 class Place(NamedTuple):
-    """In which order a list is read, and behind which row its page begins."""
+    """In which order a list is read, and which row its page begins at."""
 
     sort: Sort
     descending: bool
-    behind: tuple[object, UUID] | None = None  #: value and id of the row; None: from the start
+    at: tuple[object, ...] | None = None  #: the row's value and its other keys; None: from the start, or the end
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A list: a statement that gives one page of it by id, and its values, `From` and `LIMIT` among them."""
+    """A list: a statement that gives one page of it by its keys, and its values, `From` and `LIMIT` among them."""
 
     statement: str
     values: tuple[object, ...]
@@ -151,15 +196,21 @@ class Listed:
         """Of it, the rows that a reader may see."""
         return Listed(narrowed(self.statement, seen, places, len(self.values)), (*self.values, *seen.values))
 
-    def ordered(self, place: Place | None) -> Listed:
-        """The page at `place`; the first value of the statement is then without meaning."""
+    def paged(self, first: int, place: Place | None = None) -> Listed:
+        """The page of `first` items at `place`, which may be read from its far end; see `in_order`.
+
+        With a `place`, the values by which the statement itself would begin are without meaning.
+        """
+        backwards = Size.of(first).backwards
         if place is None:
-            return self
-        behind: tuple[object, ...] = ()
-        if place.behind is not None:
-            value, id = place.behind  # noqa: A001
-            behind = (id, value) if place.sort.kind else (id,)
-        text = _ordered(self.statement, place.sort, len(self.values), descending=place.descending, behind=bool(behind))
+            begun = any(each.value != each.start for each in self.values if isinstance(each, From))
+            return replace(self, statement=turned(self.statement, begun=begun)) if backwards else self
+        at = place.at
+        behind = () if at is None else (*at[1:], at[0]) if place.sort.kind else at[1:]
+        text = ordered(
+            self.statement, place.sort.column, place.sort.kind, len(self.values),
+            descending=place.descending is not backwards, behind=len(behind),
+        )
         return Listed(text, (*self.values, *behind))
 
     def given(self, first: int) -> tuple[object, ...]:
@@ -172,10 +223,10 @@ class Listed:
         place: Place | None = None,
     ) -> Page[Item]:  # fmt: skip
         """One page, and the total where `first` asks for it."""
-        here = self.ordered(place)
+        here = self.paged(first, place)
         rows = await conn.fetch(here.statement, *here.given(first))
         page = Page.of([make(row) for row in rows], first)
-        return replace(page, total=await self.total(conn)) if isinstance(first, AndCounted) else page
+        return replace(page, total=await self.total(conn)) if Size.of(first).counted else page
 
     async def total(self, conn: asyncpg.Connection[Any]) -> Total:
         """How many rows the list has, by the statement that its pages come from.
@@ -207,24 +258,6 @@ def counting(statement: str) -> str:
 def _where(statement: str, conditions: tuple[str, ...]) -> str:
     assert SEEN in statement
     return statement.replace(SEEN, " and ".join([SEEN, *(f"({each})" for each in conditions)]))
-
-
-@lru_cache(maxsize=1024)
-def _ordered(statement: str, sort: Sort, given: int, *, descending: bool, behind: bool) -> str:
-    way, beyond = ("desc", "<") if descending else ("asc", ">")
-    keys = [sort.column, "id"] if sort.kind else ["id"]
-    start = "$1::uuid is not null"  # so that every value has its use
-    if behind:
-        marks = [f"${given + 2}::{sort.kind}", f"${given + 1}::uuid"] if sort.kind else [f"${given + 1}::uuid"]
-        start += f" and ({', '.join(keys)}) {beyond} ({', '.join(marks)})"
-    found = _BY_ID.fullmatch(statement)
-    assert found is not None, statement
-    before, between, after = found.groups()
-    return f"{before}{start}{between}order by {', '.join(f'{key} {way}' for key in keys)}{after}"
-
-
-#: A statement whose rows go by id: where its page begins, and its order.
-_BY_ID: Final = re.compile(r"(.*?\bwhere )id [<>] \$1(?= and)(.*)order by id(?: desc)?(?= limit)(.*)", re.DOTALL)
 
 
 def narrowed(statement: str, seen: Predicate, places: Places, given: int) -> str:

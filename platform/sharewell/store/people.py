@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from asyncpg import UniqueViolationError
 
@@ -12,7 +12,7 @@ from sharewell.domain.people import Person, PersonStatus
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.principals import Role
 from sharewell.domain.subjects import ERASED
-from sharewell.store.paging import LIMIT, OLDEST, SEEN, From, Listed, Page, of_owner
+from sharewell.store.paging import LIMIT, OLDEST, SEEN, From, Listed, Page, Place, Sort, of_owner
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -77,6 +77,11 @@ returning failures
 LOCK = "update oauth.attempt set locked_until = $2 where login_hash = $1"
 FORGET = "delete from oauth.attempt where login_hash = $1"
 
+#: What they can be ordered by; each is told to whoever sees the row.
+SORTS: Final = {
+    "name": Sort('name collate "C"', "text", "name"), "invited": Sort("created_at", "timestamptz", "created_at"),
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrets:
@@ -115,9 +120,11 @@ class PersonRepository:
             raise NotFound(f"there is no person {id}.", field="id")
         return person
 
-    async def page(self, *, after: UUID, first: int, seen: Predicate = EVERYTHING) -> Page[Person]:
+    async def page(
+        self, *, after: UUID, first: int, seen: Predicate = EVERYTHING, place: Place | None = None
+    ) -> Page[Person]:
         asked = Listed(PAGE, (From(after, OLDEST), LIMIT)).seen(seen, [of_owner("person.institution")])
-        return await asked.page(self._conn, _person, first)
+        return await asked.page(self._conn, _person, first, place)
 
     async def invited(self, invitation: bytes, *, at: datetime) -> Person | None:
         """Whoever was sent this invitation, if it still holds; locked until the transaction ends."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from sharewell.domain.fairness import Receipt
 from sharewell.domain.plan import Reason
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.visibility import SMALL
-from sharewell.store.paging import LIMIT, OLDEST, SEEN, From, Listed, Page, narrowed, of_owner
+from sharewell.store.paging import LIMIT, OLDEST, SEEN, From, Listed, Page, Place, Sort, narrowed, of_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,6 +90,11 @@ select i.id as institution, p.runs, p.given as planned_given, p.received as plan
   ) t
  where i.id > $1 and ($2::uuid is null or i.id = $2) and {SEEN} order by i.id limit $6
 """
+
+#: What the ledger can be ordered by; whoever sees a line is told its numbers exactly.
+LEDGER_SORTS: Final = {
+    "given": Sort("g.units", "integer", "given"), "received": Sort("t.units", "integer", "received"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,12 +200,12 @@ class ReceiptRepository:
 
     async def ledger(
         self, *, after: UUID, institution: UUID | None, since: datetime, until: datetime, resource: str | None,
-        first: int, seen: Predicate = EVERYTHING,
+        first: int, seen: Predicate = EVERYTHING, place: Place | None = None,
     ) -> Page[GiveAndTake]:  # fmt: skip
-        """Give and take by institution, in order of their ids."""
+        """Give and take by institution, in order of their ids or in that of `place`."""
         every = Listed(LEDGER, (From(after, OLDEST), institution, since, until, resource, LIMIT))
         asked = every.seen(seen, [of_owner("i.id")])
-        return await asked.page(self._conn, lambda row: GiveAndTake(**row), first)
+        return await asked.page(self._conn, lambda row: GiveAndTake(**row), first, place)
 
 
 def _left_open(row: asyncpg.Record) -> LeftOpen:

@@ -191,10 +191,7 @@ class RequestRepository:
     ) -> Written:
         """The same, newest first, written; `linked` says, by kind, what is seen of things that rows name."""
         listed = _listed(asked).seen(seen, OWNER)
-        return await write_page(
-            self._conn, WRITTEN, wanted, listed.statement, listed.given(asked["first"]), limit=5, told=told,
-            seen=linked,
-        )
+        return await write_page(self._conn, WRITTEN, wanted, listed, asked["first"], told=told, seen=linked)
 
     async def write_one(self, wanted: WantedOne, id: UUID, linked: Mapping[str, Predicate]) -> One:  # noqa: A002
         """The same as `get`, written; `linked` as above."""

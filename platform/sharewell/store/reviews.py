@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sharewell.domain.clients import Purpose
 from sharewell.domain.principals import Role
 from sharewell.domain.review import Holder, Registration
-from sharewell.store.paging import COUNTED, OLDEST, Total, counting
+from sharewell.store.paging import COUNTED, LIMIT, OLDEST, From, Listed, Total, counting
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -50,12 +50,17 @@ class ReviewRepository:
         self._conn = conn
 
     async def clients(self, after: str, at: datetime, first: int) -> list[Registration]:
-        """At most `first`, by client id."""
-        return [_registration(row) for row in await self._conn.fetch(CLIENTS, after, at, first)]
+        """At most `first`, by client id; from the last before `after` on where they are read backwards."""
+        return await self._read(CLIENTS, From(after, ""), at, first)
 
     async def people(self, after: UUID, at: datetime, first: int) -> list[Registration]:
-        """At most `first`, by their random ids."""
-        return [_registration(row) for row in await self._conn.fetch(PEOPLE, after, at, first)]
+        """The same by their random ids."""
+        return await self._read(PEOPLE, From(after, OLDEST), at, first)
+
+    async def _read(self, statement: str, after: From, at: datetime, first: int) -> list[Registration]:
+        asked = Listed(statement, (after, at, LIMIT)).paged(first)
+        rows = await self._conn.fetch(asked.statement, *asked.given(first - 1))  # not one more than `first`
+        return [_registration(row) for row in rows]
 
     async def total(self, at: datetime) -> Total:
         """How many clients and people there were."""

@@ -309,10 +309,7 @@ class TransferRepository:
     ) -> Written:
         """The same, newest first, written, but for the reason; `linked` says, by kind, what is seen of things named."""
         listed = _listed(asked).seen(seen, PARTIES)
-        return await write_page(
-            self._conn, WRITTEN, wanted, listed.statement, listed.given(asked["first"]), limit=5, told=told,
-            seen=linked,
-        )
+        return await write_page(self._conn, WRITTEN, wanted, listed, asked["first"], told=told, seen=linked)
 
     async def write_one(self, wanted: WantedOne, id: UUID, linked: Mapping[str, Predicate]) -> One:  # noqa: A002
         """The same as `get`, written; `linked` as above."""

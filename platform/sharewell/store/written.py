@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from sharewell.domain.predicate import Predicate
+from sharewell.store.paging import Listed, in_order
 
 if TYPE_CHECKING:
     import asyncpg
@@ -170,18 +171,20 @@ _CURSOR_TEXT: Final = Quoted("translate(encode(uuid_send(id), 'base64'), '+/=', 
 
 
 async def write_page(
-    conn: asyncpg.Connection[Any], columns: Columns, wanted: Wanted, statement: str, values: Sequence[Any], *,
-    limit: int, told: bool, seen: Mapping[str, Predicate],
+    conn: asyncpg.Connection[Any], columns: Columns, wanted: Wanted, listed: Listed, first: int, *,
+    told: bool, seen: Mapping[str, Predicate],
 ) -> Written:  # fmt: skip
-    """The page of `statement`, whose value number `limit` is one more than the page may have.
+    """The page of `first` items of `listed`.
 
     With `told` also whose the rows are. `seen` says, by kind, what the reader may see of the things that rows name.
     """
     conditions = tuple(seen[link.edge.noun.kind] for link in wanted.links)
     texts = tuple((each.text, len(each.values)) for each in conditions)
-    query = written(columns, wanted, statement, len(values), texts, told=told)
+    here = listed.paged(first)
+    values = here.given(first)
+    query = written(columns, wanted, here.statement, len(values), texts, told=told)
     found = await conn.fetch(query, *values, *(value for each in conditions for value in each.values))
-    rows = found[: values[limit - 1] - 1]
+    rows = in_order(found[:first], first)
     return Written(
         lists=tuple(",".join([row[number] for row in rows]) for number in range(len(wanted.lists))),
         has_more=len(found) > len(rows),

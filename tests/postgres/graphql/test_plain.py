@@ -249,10 +249,14 @@ class Queries:
             "institutions": ['region: "us-nj"', 'region: "nowhere"', 'region: "??"'],
         }[name]
         told = {one.split(":")[0]: one for one in chance.sample(possible, chance.choice([0, 0, 1, 2]))}
-        if chance.random() < 0.9:
-            told["first"] = self._given("first", chance.choice([1, 2, 3, 39, 40, 50, 200] * 3 + [0]))
+        ways = [("first", "after"), ("last", "before")]
+        size, cursor = ways[chance.random() < 0.4]
+        if chance.random() < 0.95:
+            told[size] = self._given(size, chance.choice([1, 2, 3, 39, 40, 50, 200] * 3 + [0]))
         if chance.random() < 0.4:
-            told["after"] = self._given("after", after)
+            told[cursor] = self._given(cursor, after)
+        if chance.random() < 0.05:
+            told["last"] = self._given("last", 2)
         if chance.random() < 0.3:
             told["filter"] = f"filter: {{{', '.join(self._matching(name))}}}"
         if chance.random() < 0.15:
@@ -273,9 +277,9 @@ class Queries:
         if self._chance.random() < 0.4:
             return f"{name}: {json.dumps(value)}"
         variable, kind = f"v{len(self._variables)}", {str: "UUID!", int: "Int!"}[type(value)]
-        if name == "after":
+        if name in ("after", "before"):
             kind = "String"
-        if name == "first" and self._chance.random() < 0.3:
+        if name in ("first", "last") and self._chance.random() < 0.3:
             kind = f"Int = {value}"
         elif self._chance.random() < 0.95:
             self._values[variable] = value
