@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _STORED = "id, login, name, roles, institution, status, created_at, jurisdiction"
 _PASSKEYS = "(select count(*) from oauth.passkey k where k.person = person.id)::int as passkeys"
-_COLUMNS = f"{_STORED}, invited_by, erased_by, {_PASSKEYS}"
+_COLUMNS = f"{_STORED}, invited_by, erased_by, renewals, {_PASSKEYS}"
 ADD = f"""
 insert into oauth.person ({_STORED}, invitation_hash, invitation_until, decision_id)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
@@ -33,18 +33,26 @@ INVITED = f"""
 select {_COLUMNS} from oauth.person
  where invitation_hash = $1 and invitation_until > $2 and status = 'invited' for update
 """
-SECRETS = "select id, status, password_hash, totp_secret, totp_step from oauth.person where login = $1"
+SECRETS = "select id, status, password_hash, totp_secret, totp_step, renewals from oauth.person where login = $1"
 SET_TOTP = "update oauth.person set totp_secret = $2 where id = $1 and status = 'invited'"
+HASH = "select password_hash from oauth.person where id = $1 and status = 'active'"
 TOTP = "select totp_secret from oauth.person where id = $1"
 ENROL = """
 update oauth.person set status = 'active', password_hash = $2, totp_step = $3, invitation_hash = null,
        invitation_until = null where id = $1
 """
-# A code of the second factor counts once, also for two that send it at the same moment.
+# A code of the second factor counts once, also for two that send it at the same moment, and only while password and key
+# are those that were compared.
 SPEND_STEP = """
-update oauth.person set totp_step = $2 where id = $1 and totp_step < $2 and status = 'active' returning true
+update oauth.person set totp_step = $2
+ where id = $1 and totp_step < $2 and status = 'active' and password_hash = $3 and totp_secret = $4 returning true
 """
 SET_HASH = "update oauth.person set password_hash = $2 where id = $1 and status = 'active'"
+SET_KEY = "update oauth.person set totp_secret = $2, totp_step = $3 where id = $1 and status = 'active'"
+# Who changes what signs a person in goes one after the other, and not while somebody is being let in as that person.
+LOCK = "select id from oauth.person where id = $1 and status = 'active' for no key update"
+AS_IT_WAS = "select id from oauth.person where id = $1 and status = 'active' and renewals = $2 for share"
+RENEW = "update oauth.person set renewals = renewals + 1 where id = $1"
 DISABLE = """
 update oauth.person set status = 'disabled', disabled_by = $2, invitation_hash = null, password_hash = null,
        totp_secret = null
@@ -74,7 +82,7 @@ on conflict (login_hash) do update
  where a.locked_until <= $2
 returning failures
 """
-LOCK = "update oauth.attempt set locked_until = $2 where login_hash = $1"
+LOCK_OUT = "update oauth.attempt set locked_until = $2 where login_hash = $1"
 FORGET = "delete from oauth.attempt where login_hash = $1"
 
 
@@ -87,6 +95,7 @@ class Secrets:
     password_hash: str | None
     totp_secret: str | None
     totp_step: int  #: the last 30 seconds whose code was used
+    renewals: int
 
 
 class PersonRepository:
@@ -138,13 +147,35 @@ class PersonRepository:
     async def set_password(self, id: UUID, password_hash: str) -> None:  # noqa: A002
         await self._conn.execute(SET_HASH, id, password_hash)
 
+    async def set_key(self, id: UUID, totp_secret: str, step: int) -> None:  # noqa: A002
+        """Another authenticator app from now on; its code of `step` is used up."""
+        await self._conn.execute(SET_KEY, id, totp_secret, step)
+
     async def secrets(self, login: str) -> Secrets | None:
         row = await self._conn.fetchrow(SECRETS, login)
         return None if row is None else Secrets(**row)
 
-    async def spend_step(self, id: UUID, step: int) -> bool:  # noqa: A002
-        """Use a code of the second factor up: True the first time only."""
-        return bool(await self._conn.fetchval(SPEND_STEP, id, step))
+    async def password(self, id: UUID) -> str | None:  # noqa: A002
+        """The hash of the password of a person who can sign in."""
+        found: str | None = await self._conn.fetchval(HASH, id)
+        return found
+
+    async def spend_step(self, compared: Secrets, step: int) -> bool:
+        """Use a code of the second factor up: True the first time only, and while `compared` is what counts."""
+        c = compared
+        return bool(await self._conn.fetchval(SPEND_STEP, c.id, step, c.password_hash, c.totp_secret))
+
+    async def lock(self, id: UUID) -> bool:  # noqa: A002
+        """Keep everybody else from changing the person until the transaction ends; False where it cannot sign in."""
+        return await self._conn.fetchval(LOCK, id) is not None
+
+    async def as_it_was(self, person: Person) -> bool:
+        """Whether `person` is still signed in by what it was when read; it stays so until the transaction ends."""
+        return await self._conn.fetchval(AS_IT_WAS, person.id, person.renewals) is not None
+
+    async def renew(self, id: UUID) -> None:  # noqa: A002
+        """Something that signs the person in was replaced or taken away."""
+        await self._conn.execute(RENEW, id)
 
     async def disable(self, id: UUID, decision: UUID) -> None:  # noqa: A002
         if not await self._conn.fetchval(DISABLE, id, decision):
@@ -164,8 +195,8 @@ class PersonRepository:
         found: int | None = await self._conn.fetchval(TRY, login_hash, at, forget_at)
         return found
 
-    async def lock(self, login_hash: bytes, until: datetime) -> None:
-        await self._conn.execute(LOCK, login_hash, until)
+    async def lock_out(self, login_hash: bytes, until: datetime) -> None:
+        await self._conn.execute(LOCK_OUT, login_hash, until)
 
     async def forget(self, login_hash: bytes) -> None:
         """It went well: the count begins anew."""
@@ -177,5 +208,5 @@ def _person(row: asyncpg.Record) -> Person:
         id=row["id"], login=ERASED if row["erased_by"] else row["login"], name=row["name"],
         roles=frozenset(map(Role, row["roles"])), institution=row["institution"], status=PersonStatus(row["status"]),
         created_at=row["created_at"], jurisdiction=tuple(row["jurisdiction"]), invited_by=row["invited_by"],
-        erased_by=row["erased_by"], passkeys=row["passkeys"],
+        erased_by=row["erased_by"], passkeys=row["passkeys"], renewals=row["renewals"],
     )  # fmt: skip

@@ -161,7 +161,7 @@ class Authorization(BrowserPages):
         if isinstance(changed, Refusal):
             failed = pages.password_page(fault=pages.FAILED)
             return await self._beyond(request, changed) or failed
-        return pages.message_page("Done", "Your password is changed. Apps that you let in stay in.")
+        return pages.message_page("Done", "Your password is changed. Apps that acted for you are signed out.")
 
     async def script(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint's signature
         """What asks the browser for a passkey."""

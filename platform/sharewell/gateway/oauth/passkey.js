@@ -32,11 +32,12 @@ const said = (credential, response) => JSON.stringify({
 for (const place of document.querySelectorAll("[data-passkey]")) {
   if (!window.PublicKeyCredential) break;
   const [button, field, status] = ["button", "input[name=passkey]", "[role=status]"].map((what) => place.querySelector(what));
+  const form = place instanceof HTMLFormElement ? place : null;
   place.hidden = false;
-  button.addEventListener("click", async () => {
+  // A form is sent by its button or by the enter key, and in either case with a passkey.
+  (form ?? button).addEventListener(form ? "submit" : "click", async (event) => {
+    event.preventDefault();
     status.textContent = "";
-    const form = place instanceof HTMLFormElement ? place : null;
-    if (form && !form.reportValidity()) return;
     try {
       field.value = await ask[place.dataset.passkey](JSON.parse(place.dataset.options));
       status.textContent = place.dataset.done ?? "";
