@@ -123,7 +123,8 @@ class PasskeyService:
             async with self._office.database.transaction() as tx:
                 # Only now, after the signature: a stranger must not be able to turn the counter.
                 if not await tx.passkeys.count(credential, response.response.authenticator_data.counter, at):
-                    return _refusal("passkey_cloned", held, request_id)
+                    gone = await tx.passkeys.find(credential) is None  # taken away in this moment
+                    return _refusal("unknown_passkey" if gone else "passkey_cloned", held, request_id)
                 await tx.people.forget(tried)
                 person = await tx.people.get(held.person)
                 if person.usable(at=at):

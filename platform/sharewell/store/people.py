@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from asyncpg import UniqueViolationError
-
 from sharewell.domain.errors import Conflict, NotFound
 from sharewell.domain.people import Person, PersonStatus
 from sharewell.domain.predicate import EVERYTHING, Predicate
@@ -25,7 +23,7 @@ _PASSKEYS = "(select count(*) from oauth.passkey k where k.person = person.id)::
 _COLUMNS = f"{_STORED}, invited_by, erased_by, renewals, {_PASSKEYS}"
 ADD = f"""
 insert into oauth.person ({_STORED}, invitation_hash, invitation_until, decision_id)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (login) do nothing returning true
 """
 BY_ID = f"select {_COLUMNS} from oauth.person where id = $1"
 PAGE = f"select {_COLUMNS} from oauth.person where id > $1 and {SEEN} order by id limit $2"
@@ -61,7 +59,7 @@ update oauth.person set status = 'disabled', disabled_by = $2, invitation_hash =
 INVITE_AGAIN = """
 update oauth.person set status = 'invited', invited_by = $2, invitation_hash = $3, invitation_until = $4,
        password_hash = null, totp_secret = null, totp_step = 0
- where id = $1
+ where id = $1 and status <> 'disabled' returning true
 """
 # Logins are unique, so the place of an erased one is taken by the id.
 ERASE = f"""
@@ -107,13 +105,12 @@ class PersonRepository:
     async def add(self, person: Person, invitation: bytes, until: datetime, decision: UUID) -> None:
         """Store it; raises `Conflict` where the login is taken."""
         p = person
-        try:
-            await self._conn.execute(
-                ADD, p.id, p.login, p.name, sorted(p.roles), p.institution, p.status, p.created_at,
-                list(p.jurisdiction), invitation, until, decision,
-            )  # fmt: skip
-        except UniqueViolationError:
-            raise Conflict("this login is taken; choose another.", field="login") from None
+        added = await self._conn.fetchval(
+            ADD, p.id, p.login, p.name, sorted(p.roles), p.institution, p.status, p.created_at,
+            list(p.jurisdiction), invitation, until, decision,
+        )  # fmt: skip
+        if not added:
+            raise Conflict("this login is taken; choose another.", field="login")
 
     async def find(self, id: UUID) -> Person | None:  # noqa: A002
         row = await self._conn.fetchrow(BY_ID, id)
@@ -187,8 +184,9 @@ class PersonRepository:
             raise Conflict("this person is erased already.", field="person")
 
     async def invite_again(self, id: UUID, invitation: bytes, until: datetime, decision: UUID) -> None:  # noqa: A002
-        """What signed in before does so no more; the new invitation does."""
-        await self._conn.execute(INVITE_AGAIN, id, decision, invitation, until)
+        """What signed in before does so no more; the new invitation does. Raises `Conflict` for who is disabled."""
+        if not await self._conn.fetchval(INVITE_AGAIN, id, decision, invitation, until):
+            raise Conflict("this person is disabled, just now.", field="person")
 
     async def try_once(self, login_hash: bytes, *, at: datetime, forget_at: datetime) -> int | None:
         """Count one try; how many there were in a row, or None while the login is locked."""
