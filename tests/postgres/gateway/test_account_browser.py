@@ -170,6 +170,16 @@ async def test_a_person_changes_the_authenticator_app(person: Person) -> None:
     assert "signed in here as" in await tab.text()
 
 
+async def test_a_script_that_got_into_a_page_does_not_run(person: Person) -> None:
+    """And whatever the policy of a page forbids is noticed here: no other test would fail of an inline script."""
+    tab = person.tab
+    await person.enter()
+    assert tab.complaints == []
+    inline = "Object.assign(document.createElement('script'), {textContent: 'window.ran = true'})"
+    assert await tab.run(f"document.body.append({inline}), window.ran ?? false") is False
+    assert "Content Security Policy" in tab.complaints.pop()
+
+
 async def test_a_narrow_page_is_not_wider_than_its_screen(person: Person) -> None:
     tab = person.tab
     await tab.say("Emulation.setDeviceMetricsOverride", width=320, height=640, deviceScaleFactor=2, mobile=True)
