@@ -20,7 +20,10 @@ from tests import chromium
 from tests.chromium import Device
 from tests.postgres.gateway.conftest import AN_APP, App, Browser, who_calls
 
+from sharewell.domain.people import PersonDraft
+from sharewell.domain.principals import Role
 from sharewell.gateway.app import build_app
+from sharewell.wiring import operator
 
 if TYPE_CHECKING:
     from tests.postgres.gateway.conftest import FrontDoor
@@ -118,7 +121,7 @@ async def test_a_device_makes_no_passkey_for_a_stranger_and_no_second_one_for_it
     await tab.plug_in(Device(verifies=False))
     await tab.fill(name="Found in the street")
     await tab.click("Add a passkey")
-    await tab.until("document.body.innerText.includes('That did not work.')")
+    await tab.until("document.querySelector('[role=alert]')?.textContent.startsWith('That did not work.')")
     await tab.plug_in(Device())
     await tab.fill(name="Mine")
     await tab.press("Add a passkey")
@@ -127,6 +130,25 @@ async def test_a_device_makes_no_passkey_for_a_stranger_and_no_second_one_for_it
     await tab.until("document.body.innerText.includes('That did not work.')")
     await person.enter()
     assert await person.passkeys() == ["Mine"]
+
+
+async def test_a_person_who_is_invited_adds_a_passkey_while_setting_up(person: Person, door: FrontDoor) -> None:
+    tab, draft = person.tab, PersonDraft(login="brainy", name="Brainy", roles=frozenset({Role.REGULATOR}))
+    _, invitation = await door.parts.people.register(operator(), draft)
+    await tab.open(f"{person.site}/oauth/enrol")
+    await tab.fill(invitation=invitation or "")
+    await tab.press("Go on")
+    await tab.plug_in(Device())
+    await tab.click("Add a passkey, to sign in without password and code")
+    await tab.until("document.body.innerText.includes('Your passkey is ready')")
+    key = str(await tab.run("document.querySelector('code').textContent")).replace(" ", "")
+    await tab.fill(password="a bed is a bed is a bed", code=pyotp.TOTP(key).at(door.clock()))
+    await person.picture("enrol")
+    await tab.press("Set up")
+    assert "You can sign in now" in await tab.text()
+    await person.enter_with_passkey()
+    assert "signed in here as Brainy" in await tab.text()
+    assert await person.passkeys() == ["First passkey"]
 
 
 async def test_an_app_is_let_in_with_a_passkey_and_the_browser_goes_back_to_it(person: Person, door: FrontDoor) -> None:

@@ -37,12 +37,14 @@ for (const place of document.querySelectorAll("[data-passkey]")) {
   // A form is sent by its button or by the enter key, and in either case with a passkey.
   (form ?? button).addEventListener(form ? "submit" : "click", async (event) => {
     event.preventDefault();
+    status.setAttribute("role", "status");
     status.textContent = "";
     try {
       field.value = await ask[place.dataset.passkey](JSON.parse(place.dataset.options));
       status.textContent = place.dataset.done ?? "";
       form?.submit();
     } catch {
+      status.setAttribute("role", "alert");
       status.textContent = "That did not work. You can go on without a passkey.";
     }
   });

@@ -1,3 +1,5 @@
+-- Two things: people change their authenticator app, and what they do through an app is of that app's lines, too.
+
 -- A person replaces the key of the authenticator app on the page where passkeys are kept. The new key waits with the visit,
 -- minutes at most, until a code shows that the new app has it; till then the old one counts.
 
