@@ -67,7 +67,6 @@ async def listening(door: FrontDoor) -> AsyncIterator[str]:
         site = f"http://localhost:{free.getsockname()[1]}"
         app = build_app(replace(door.parts, issuer=site), who_calls)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
-        server.install_signal_handlers = lambda: None
         serving = asyncio.create_task(server.serve([free]))
         try:
             yield site

@@ -39,11 +39,13 @@ for (const place of document.querySelectorAll("[data-passkey]")) {
     event.preventDefault();
     status.setAttribute("role", "status");
     status.textContent = "";
+    button.disabled = true; // one question at a time, and one form
     try {
       field.value = await ask[place.dataset.passkey](JSON.parse(place.dataset.options));
       status.textContent = place.dataset.done ?? "";
-      form?.submit();
+      form ? form.submit() : (button.disabled = false);
     } catch {
+      button.disabled = false;
       status.setAttribute("role", "alert");
       status.textContent = "That did not work. You can go on without a passkey.";
     }
