@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,27 +182,35 @@ async def opened(folder: Path) -> AsyncIterator[Tab]:
     process = await asyncio.create_subprocess_exec(
         installed(), *flags, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
+    assert process.stderr is not None
     try:
-        async with connect(await _address(process), max_size=None, proxy=None) as socket:
+        address = await _address(process.stderr)
+        async with _beside(process.stderr.read()), connect(address, max_size=None, proxy=None) as socket:
             tab = Tab(socket)
-            listening = asyncio.create_task(tab.listen())
-            try:
+            async with _beside(tab.listen()):
                 await _attach(tab)
                 yield tab
-            finally:
-                listening.cancel()
-                await asyncio.gather(listening, return_exceptions=True)
     finally:
         process.terminate()
-        await process.communicate()
+        await process.wait()
 
 
-async def _address(process: asyncio.subprocess.Process) -> str:
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, object]) -> AsyncIterator[None]:
+    """Do `work` while the block runs, for no longer."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _address(stderr: asyncio.StreamReader) -> str:
     """Where the browser listens, which it says as it starts."""
-    assert process.stderr is not None
     said = []
     async with asyncio.timeout(PATIENCE):
-        async for line in process.stderr:
+        async for line in stderr:
             if line.startswith(b"DevTools listening on "):
                 return line.split()[-1].decode()
             said.append(line.decode())
