@@ -43,6 +43,11 @@ SEEN = (
     "done and the answer is CONFLICT. By default it is changed as it is."
 )
 
+NONE = (
+    "Only if there is none yet, as you found: if somebody else was the first meanwhile, nothing is done and the answer "
+    "is CONFLICT. Not together with `ifChangedBy`, which says what there was."
+)
+
 Payload = TypeVar("Payload")
 
 
@@ -86,12 +91,20 @@ def seen_field() -> Any:
     return strawberry.field(description=SEEN, default=None)
 
 
+def none_field() -> Any:
+    """The field that follows where what is changed may not be there yet."""
+    return strawberry.field(description=NONE, default=False)
+
+
 def wish(operation: str, asked: Any, *, personal: Container[str] = ()) -> Wish:
     """What the input `asked` of a mutation wishes for, by its key. Raises `Invalid` for what cannot be stored.
 
     Fields that are `personal` are left out of the hash that is kept: it outlives the person's details.
     """
     checks.text(asked.idempotency_key, "idempotencyKey", most=LONGEST_KEY)
+    seen, none = getattr(asked, "if_changed_by", None), getattr(asked, "if_none", False)
+    if none and seen is not None:
+        raise Invalid("ifNone says that there is none, and ifChangedBy what changed it; give one.", field="ifNone")
     content = {f.name: getattr(asked, f.name) for f in fields(asked) if f.name not in APART and f.name not in personal}
     _refuse_nul(content, "")
     try:
@@ -100,7 +113,7 @@ def wish(operation: str, asked: Any, *, personal: Container[str] = ()) -> Wish:
         raise Invalid(f"the input cannot be written as JSON: {error}.", field="input") from None
     return Wish(
         key=asked.idempotency_key, operation=operation, input_sha256=hashlib.sha256(body).hexdigest(),
-        on_behalf_of=_person(asked.on_behalf_of), if_changed_by=getattr(asked, "if_changed_by", None),
+        on_behalf_of=_person(asked.on_behalf_of), if_changed_by=seen, if_none=none,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from sharewell.domain.trusted_documents import TrustedDocuments as Trusted
 from sharewell_schema.context import Info, shown
 from sharewell_schema.describe import argument, field, mutation, query
 from sharewell_schema.documents import prepare
-from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, paid, person_field, seen_field, wish
+from sharewell_schema.mutations import OnBehalfOf, Receipt, key_field, none_field, paid, person_field, seen_field, wish
 
 
 @strawberry.type(description="A GraphQL document that a client may send.")
@@ -39,6 +39,7 @@ class TrustDocumentsInput:
     idempotency_key: str = key_field()
     on_behalf_of: OnBehalfOf | None = person_field()
     if_changed_by: UUID | None = seen_field()
+    if_none: bool = none_field()
     client_id: str = field("Which client.")
     documents: list[str] = field("Its documents, up to 200, each valid; none at all lets it send anything again.")
 

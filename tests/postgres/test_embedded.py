@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -262,3 +262,22 @@ async def test_programs_in_a_private_folder_are_copied_to_where_the_account_can_
     assert await add(home, 1) == [1]
     assert (home / "private").stat().st_mode & 0o777 == 0o700
     assert len(list((home / "machine-wide").iterdir())) == 1
+
+
+async def test_its_log_does_not_repeat_the_row_that_an_error_is_about(home: Path) -> None:
+    running = embedded.start(home)
+    try:
+        conn = await asyncpg.connect(running.url(embedded.SUPERUSER, "postgres"))
+        await conn.execute("create temporary table person (login text primary key, name text check (name <> ''))")
+        for row in ("'smurfette', 'Smurfette'", "'smurfette', 'x'", "'brainy', ''"):
+            with suppress(asyncpg.IntegrityConstraintViolationError):
+                await conn.execute("insert into person select " + row)
+        with pytest.raises(asyncpg.UniqueViolationError) as told:
+            await conn.execute("insert into person values ($1, $2)", "smurfette", "Smurfette")
+        await conn.close()
+    finally:
+        running.leave()
+    assert "smurfette" in str(told.value)  # whoever asked may know
+    said = (home / "postgres" / "log").read_text()
+    assert "duplicate key" in said
+    assert "DETAIL" not in said

@@ -101,12 +101,10 @@ def _trusted(credential: Path, client: str) -> dict[str, Any]:
 
 
 def _trust(credential: Path, client: str, before: dict[str, Any], texts: dict[str, str]) -> None:
-    """Give the client this list, unless somebody else gave it another since `before` was read.
-
-    A client's first list has none before it to name: of two that are given at once, the later one stays.
-    """
-    asked = {"clientId": client, "documents": list(texts.values()), "ifChangedBy": before["changed_by"]}
-    do(credential, "trustDocuments", asked, "trusted { trustedAt }")
+    """Give the client this list, unless somebody else gave it another, or its first, since `before` was read."""
+    asked = {"clientId": client, "documents": list(texts.values())}
+    read = {"ifNone": True} if before["changed_by"] is None else {"ifChangedBy": before["changed_by"]}
+    do(credential, "trustDocuments", asked | read, "trusted { trustedAt }")
 
 
 def _named(beginning: str, texts: dict[str, str]) -> str:

@@ -29,3 +29,8 @@ def origin_of(url: str | SplitResult) -> str:
     parts = urlsplit(url) if isinstance(url, str) else url
     host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}:{parts.port or _PORTS.get(parts.scheme, 0)}"
+
+
+def shown_origin(url: str) -> str:
+    """The same as browsers write it: the usual port left out."""
+    return origin_of(url).removesuffix(f":{_PORTS.get(urlsplit(url).scheme)}")

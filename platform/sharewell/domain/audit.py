@@ -95,6 +95,7 @@ KINDS: Final[Mapping[str, str]] = {
     "documents.trusted": "It was said which GraphQL documents a program may send.",
     "person.registered": "A person was invited to sign in.",
     "person.invited_again": "A person was invited once more; password, second factor, passkeys and tokens are dead.",
+    "person.authenticator_changed": "A person put another authenticator app in the place of the one before.",
     "person.enrolled": "A person set password and second factor, and can sign in.",
     "person.passkey_added": "A person added a passkey on the page for that; `passkeys` says how many there are then.",
     "person.passkey_removed": "A person removed the passkey that `added_by` added; `passkeys` says how many are left.",

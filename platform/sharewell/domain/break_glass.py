@@ -63,6 +63,7 @@ class Somebody:
 
     client: str
     person: UUID | None
+    through: str | None = None  #: the app, where a person did it through one
 
     def is_as(self, client: str, person: UUID | None) -> bool:
         """Whether it is the same client or the same person."""
@@ -84,6 +85,7 @@ class BrokenGlass:
     ending: GlassEnding | None
     decision: UUID
     ended_by: UUID | None  #: the decision that ended it
+    through: str | None = None  #: the app by which a person broke it, as its store knows it
 
     def in_force(self, at: datetime) -> bool:
         """Whether its policies are in force at `at`."""

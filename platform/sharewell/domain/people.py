@@ -63,6 +63,7 @@ class Person:
     invited_by: UUID | None = None  #: the decision by which the person was invited again, the latest if several
     passkeys: int = 0  #: how many the person has
     erased_by: UUID | None = None  #: the decision by which login and name were erased
+    renewals: int = 0  #: how often something that signs the person in was replaced or taken away
 
     @classmethod
     def invite(cls, draft: PersonDraft, *, id: UUID, at: datetime) -> Person:  # noqa: A002

@@ -76,11 +76,18 @@ class Lines:
     author: frozenset[str]
     approver: frozenset[str]
     another: bool  #: whether any admin has no line in common with the author
+    wrote: frozenset[str]  #: those of the author, and of the apps through which it wrote
+    approves: frozenset[str]  #: those of the approver, and of the app through which it would approve
 
     def check(self) -> None:
-        """Raise `Conflict` where one may have made the other: that is no second person."""
-        if not self.author & self.approver:
+        """Raise `Conflict` where one may have made the other, or acted as the other by an app: no second person."""
+        if not self.wrote & self.approves:
             return
+        if not self.author & self.approver:
+            raise Conflict(
+                "whoever registered the app through which it was written, or through which you would approve it, could "
+                "do both alone. Approve it, or draft it anew, with a client of your own line.", field="version",
+            )  # fmt: skip
         if self.another:
             raise Conflict(
                 "you and its author have your access by the word of the same admin; an admin of another line approves.",
@@ -120,6 +127,7 @@ class PolicyVersion:
     changed_by: UUID  #: the latest decision about it
     why: str | None = field(repr=False)  #: what the author gave as the reason, while it is kept
     replaces: int | None = None  #: of one that was approved: the version whose place it takes, and no other's
+    written_through: tuple[str, ...] = ()  #: the apps by which it was drafted and edited, as its store knows them
 
     def edited(self, policy_set: str, findings: Sequence[Finding], *, by: str, at: datetime) -> PolicyVersion:
         """With other files. It is validated anew, and what was simulated counts no more."""

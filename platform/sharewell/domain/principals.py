@@ -52,6 +52,11 @@ class Caller:
     proof_required: bool = False  #: its registration demands that
     client_id: str | None = None  #: the registered client through which a program or a person asks
 
+    @property
+    def app(self) -> str | None:
+        """The app through which a person asks; None of a program, which asks for itself."""
+        return self.client_id if self.client_id != self.principal else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:

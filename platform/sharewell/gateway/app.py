@@ -35,7 +35,7 @@ from sharewell.gateway.health import Health
 from sharewell.gateway.in_turn import Pace
 from sharewell.gateway.middleware import MAX_BODY, CrashMask, HeaderLimit, RequestId, SafeHeaders, Watch
 from sharewell.gateway.oauth.account import AccountPages
-from sharewell.gateway.oauth.account_pages import ADD_PATH, REMOVE_PATH
+from sharewell.gateway.oauth.account_pages import ADD_PATH, CHANGE_PATH, KEY_PATH, REMOVE_PATH
 from sharewell.gateway.oauth.authorize import Authorization
 from sharewell.gateway.oauth.client_keys import ClientKeys
 from sharewell.gateway.oauth.egress import Egress
@@ -265,6 +265,8 @@ def _oauth_routes(
         page(ACCOUNT_PATH, account.show, "POST", Knock.SIGN_IN),
         page(ADD_PATH, account.add, "POST"),
         page(REMOVE_PATH, account.remove, "POST"),
+        page(KEY_PATH, account.key, "POST"),
+        page(CHANGE_PATH, account.change_authenticator, "POST", Knock.SIGN_IN),
         page(SCRIPT_PATH, people.script, "GET"),
         Route(KEYS_PATH, _document(parts.keys.public)),
         Route(SMART_WELL_KNOWN, _document(partial(smart_configuration, parts.issuer))),

@@ -64,12 +64,16 @@ class Act:
         return await self._stage(kind, ALLOWED, (subject_kind, str(subject_id)), details, owner)
 
     def check_as_read(self, changed_by: UUID | None) -> None:
-        """Raise `ChangedSince` where the caller read the thing before `changed_by`, the last decision about it.
+        """Raise `ChangedSince` where the caller read the thing before `changed_by`, the last decision about it if any.
 
         Call it with the thing locked: of two who read the same, one changes it and the other is told.
         """
-        if self.wish is not None and self.wish.if_changed_by not in (None, changed_by):
+        if self.wish is None:
+            return
+        if self.wish.if_changed_by not in (None, changed_by):
             raise ChangedSince(field="ifChangedBy")
+        if self.wish.if_none and changed_by is not None:
+            raise ChangedSince("somebody else was the first since you looked; read it, then decide.", field="ifNone")
 
     async def refused(self, target: Target) -> None:
         """Stage the entry that says it was refused."""

@@ -51,11 +51,11 @@ class BreakGlassService:
             person = await person_of(act)
             last = await act.tx.break_glass.last()
             approvals = [] if last is None else await act.tx.policy_versions.approvals(last.broken_at)
-            since = last is not None and others_word(last, await _of_other_lines(act, last.client, approvals),
+            since = last is not None and others_word(last, await _of_other_lines(act, last, approvals),
                                                      by=caller.principal, person=person)  # fmt: skip
             check_breaks(
                 last, version=version, by=caller.principal, person=person, approved_since=since,
-                same_line=last is not None and await _same_line(act, last.client),
+                same_line=last is not None and await _same_line(act, last),
             )  # fmt: skip
             await _check_fit(act, version)
             glass = await _broken(act, draft, version, person)
@@ -94,17 +94,18 @@ class BreakGlassService:
             return await tx.break_glass.remarks(ids)
 
 
-async def _of_other_lines(act: Act, breaker: str, approvals: Sequence[Somebody]) -> list[Somebody]:
+async def _of_other_lines(act: Act, last: BrokenGlass, approvals: Sequence[Somebody]) -> list[Somebody]:
     """Those by somebody whom neither who breaks the glass nor who broke the last one may have made."""
-    lines = act.tx.clients.lines_of
-    taken = await lines(act.caller.principal) | await lines(breaker)
-    return [each for each in approvals if not taken & await lines(each.client)]
+    behind = act.tx.clients.lines_behind
+    taken = await behind(act.caller.principal, act.caller.app) | await behind(last.client, last.through)
+    return [each for each in approvals if not taken & await behind(each.client, each.through)]
 
 
-async def _same_line(act: Act, other: str) -> bool:
-    """Whether one of the two may have made the other."""
-    clients = act.tx.clients
-    return bool(await clients.lines_of(act.caller.principal) & await clients.lines_of(other))
+async def _same_line(act: Act, last: BrokenGlass) -> bool:
+    """Whether one of the two may have made the other, or acted as the other by an app."""
+    behind = act.tx.clients.lines_behind
+    breaker = await behind(act.caller.principal, act.caller.app)
+    return bool(breaker & await behind(last.client, last.through))
 
 
 async def _check_fit(act: Act, version: PolicyVersion) -> None:

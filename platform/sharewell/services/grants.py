@@ -71,8 +71,13 @@ class GrantService:
             return found.request
 
     async def signed_in(self, handle: str, browser: str, person: Person) -> None:
-        """Note who is at that browser. Raises `NotFound` where the request is over or another browser's."""
+        """Note who is at that browser.
+
+        Raises `NotFound` where the request is over or another browser's, or what `person` signed in with is gone.
+        """
         async with self._office.database.transaction() as tx:
+            if not await tx.people.as_it_was(person):
+                raise NotFound("what you signed in with was changed meanwhile; go back to the app and begin anew.")
             await self._mine(tx, handle, browser)
             await tx.grants.know(hashed(handle), person.id)
 
@@ -199,11 +204,14 @@ class GrantService:
         return found
 
 
-async def end_all_of(tx: Transaction, person: UUID, *, at: datetime, actor: str, request_id: str) -> None:
-    """End all that apps hold of a person, and what is under way, for the person is invited again."""
+async def end_all_of(
+    tx: Transaction, person: UUID, reason: str, *, at: datetime, actor: str, request_id: str
+) -> None:
+    """End all that apps hold of a person, and every sign-in under way, for `reason`: a credential of it is gone."""
+    await tx.people.renew(person)
     await tx.grants.drop_of(person)
     for family in await tx.grants.open_families(person):
-        await _end(tx, family, "invited_again", at=at, actor=actor, request_id=request_id)
+        await _end(tx, family, reason, at=at, actor=actor, request_id=request_id)
 
 
 async def _end(tx: Transaction, family: UUID, reason: str, *, at: datetime, actor: str, request_id: str) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
-from sharewell.domain.errors import Unavailable
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.predicate import EVERYTHING, NOTHING, Predicate
 from sharewell.domain.principals import Caller
@@ -56,9 +55,7 @@ async def record_linked(
             await office.allow(caller, ALL_ALIKE[kind], Target.list(kind))
             continue
         targets = {id: Target.list(kind, owner=owner) for id, owner in linked[kind].items()}  # noqa: A001
-        if await office.seen(caller, ONE_BY_ONE[kind], targets) != set(targets):
-            # The filter that it was read by is of the policies of a moment ago. What was read is not told.
-            raise Unavailable(f"the policies changed while {kind}s were read; ask again.", retry_after_seconds=1)
+        await office.still_seen(caller, ONE_BY_ONE[kind], targets)
 
 
 def _kinds(links: Sequence[Linked]) -> list[str]:

@@ -13,10 +13,11 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 from uuid import UUID
 
+import structlog
 from asyncpg import PostgresError
 
 from sharewell.audit.erasure import Vault
-from sharewell.authz import Authorizer, PolicyError
+from sharewell.authz import Authorizer
 from sharewell.domain.audit import ALLOWED, Decision, Json
 from sharewell.domain.errors import Forbidden, NotFound, Unavailable
 from sharewell.domain.policy import BETWEEN, MANY, Action, Ruling, Target
@@ -32,6 +33,9 @@ from sharewell.store.database import Database, Transaction
 from sharewell.store.paging import is_whole
 from sharewell.store.written import Linked
 
+CHANGED = "the policies changed while this was read, so it is not told; ask again."
+
+log = structlog.get_logger("sharewell")
 Subject = TypeVar("Subject")
 Key = TypeVar("Key", bound=Hashable)
 
@@ -218,7 +222,7 @@ class Office:
     async def shown(self, caller: Caller, action: Action, extent: Extent, targets: Mapping[UUID, Target]) -> None:
         """Put on record of whom a list showed what, where that could not be told before.
 
-        Each is asked for once more, under its owner. Raises `Unavailable`, and then nothing may be shown.
+        Each is asked for once more, under its owner. Raises as `still_seen`.
         """
         if extent.recorded:
             return
@@ -226,8 +230,16 @@ class Office:
             id: target for id, target in targets.items()  # noqa: A001
             if caller.institution not in parties(target) and target not in extent.named
         }  # fmt: skip
-        if await self.seen(caller, action, others) != set(others):
-            raise PolicyError(f"a list filtered for {action} shows what the policies do not permit")
+        await self.still_seen(caller, action, others)
+
+    async def still_seen(self, caller: Caller, action: Action, targets: Mapping[UUID, Target]) -> None:
+        """Put on record that things were read by a filter of the policies, which are asked for each once more.
+
+        Raises `Unavailable` where they do not permit one of them any more, or recording fails; nothing is told then.
+        """
+        if await self.seen(caller, action, targets) != set(targets):
+            log.warning("what was read is not permitted any more", action=action)
+            raise Unavailable(CHANGED, retry_after_seconds=1)
 
     async def whose(self, caller: Caller, giver: UUID, receiver: UUID) -> UUID:
         """Of a thing that belongs to both, the party as whose it is seen: the caller's own, or one of its regions."""

@@ -31,14 +31,14 @@ from fido2.webauthn import (
 )
 
 from sharewell.domain.errors import Invalid
-from sharewell.domain.people import Person, locked_for
+from sharewell.domain.people import Person
 from sharewell.services.access import Refusal
 from sharewell.services.office import Office
+from sharewell.services.passwords import count_try
 from sharewell.store.database import Transaction
 from sharewell.store.passkeys import OwnPasskey, Passkey
 
 CHALLENGE_LIFE = timedelta(minutes=15)
-FORGET = timedelta(days=1)
 MOST_CHARACTERS: Final = 8000
 FIRST: Final = "First passkey"  #: how the one added when enrolling is called
 ALGORITHMS: Final = (-7, -8, -257)  # COSE: ES256, EdDSA, RS256
@@ -116,16 +116,15 @@ class PasskeyService:
         at, tried = self._office.now(), hashlib.sha256(b"passkey" + credential).digest()
         async with self._office.database.transaction() as tx:
             fresh = await tx.passkeys.answered(_hash(challenge, shown_for), at=at)
-            failures = await tx.people.try_once(tried, at=at, forget_at=at + FORGET)
-            if failures is not None and (pause := locked_for(failures)):
-                await tx.people.lock(tried, at + pause)
+            free = await count_try(tx, tried, at=at)
             held = await tx.passkeys.find(credential)
-        reason = "locked" if failures is None else _fault(response, held, site, challenge, fresh=fresh)
+        reason = "locked" if not free else _fault(response, held, site, challenge, fresh=fresh)
         if reason is None and held is not None:
             async with self._office.database.transaction() as tx:
                 # Only now, after the signature: a stranger must not be able to turn the counter.
                 if not await tx.passkeys.count(credential, response.response.authenticator_data.counter, at):
-                    return _refusal("passkey_cloned", held, request_id)
+                    gone = await tx.passkeys.find(credential) is None  # taken away in this moment
+                    return _refusal("unknown_passkey" if gone else "passkey_cloned", held, request_id)
                 await tx.people.forget(tried)
                 person = await tx.people.get(held.person)
                 if person.usable(at=at):

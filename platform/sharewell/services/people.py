@@ -6,42 +6,29 @@ that is locked. The log tells them apart, by the person's random id.
 
 from __future__ import annotations
 
-import asyncio
-import hmac
 import secrets
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
-
-import pyotp
-from argon2 import PasswordHasher
-from argon2.exceptions import VerificationError, VerifyMismatchError
 
 from sharewell.domain.audit import Json
 from sharewell.domain.errors import Invalid, NotFound
-from sharewell.domain.people import INVITATION_LIFE, Person, PersonDraft, PersonStatus, check_password, locked_for
+from sharewell.domain.people import INVITATION_LIFE, Person, PersonDraft, PersonStatus, check_password
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.domain.subjects import Ground
 from sharewell.services.access import Refusal, about_a_credential
 from sharewell.services.act import Act, Done
+from sharewell.services.authenticator import new_key, step_of
 from sharewell.services.grants import end_all_of
 from sharewell.services.ids import hashed
 from sharewell.services.office import Office
 from sharewell.services.passkeys import PasskeyService, Site
+from sharewell.services.passwords import Passwords, count_try
 from sharewell.services.visits import VisitService
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page, Place
 from sharewell.store.people import Secrets
-
-STEP_SECONDS = 30  # RFC 6238, 4.1
-FORGET = timedelta(days=1)
-
-#: OWASP's second recommended setting of argon2id: 19 MiB, two passes; some 30 ms.
-_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-_NOBODY = _HASHER.hash(secrets.token_hex(16))
-#: Hashing is made to be costly; strangers must not be able to fill the machine with it.
-_AT_ONCE = 2
 
 
 class PersonService:
@@ -51,7 +38,7 @@ class PersonService:
         self._office = office
         self.passkeys = PasskeyService(office)
         self.visits = VisitService(office, self.passkeys)
-        self._hashing = asyncio.Semaphore(_AT_ONCE)
+        self._passwords = Passwords()
 
     async def register(
         self, caller: Caller, draft: PersonDraft, wish: Wish | None = None
@@ -94,7 +81,9 @@ class PersonService:
             await act.tx.passkeys.remove_all(id)
             await act.tx.visits.end_all(id)
             await act.tx.people.forget(hashed(person.login))
-            await end_all_of(act.tx, id, at=act.at, actor=caller.principal, request_id=caller.request_id)
+            await end_all_of(
+                act.tx, id, "invited_again", at=act.at, actor=caller.principal, request_id=caller.request_id
+            )
             return await _done(act, replace(person, invited_by=decision), decision), invitation
 
     async def disable(self, caller: Caller, id: UUID, wish: Wish | None = None) -> Done[Person]:  # noqa: A002
@@ -124,6 +113,7 @@ class PersonService:
             decision = await act.record("person.erased", "person", id, details, institution=person.institution)
             await act.tx.people.erase(id, decision)
             await act.tx.passkeys.remove_all(id)
+            await act.tx.visits.end_all(id)
             await act.tx.people.forget(hashed(before.login))
             return await _done(act, replace(person, erased_by=decision), decision)
 
@@ -152,7 +142,7 @@ class PersonService:
                 return None
             secret = None if anew else await tx.people.secret(person.id)
             if secret is None:
-                secret = pyotp.random_base32()
+                secret = new_key()
                 await tx.people.set_secret(person.id, secret)
             return person, secret
 
@@ -169,11 +159,10 @@ class PersonService:
             if person is None:
                 raise NotFound("This invitation does not hold, or was used.", field="invitation")
             check_password(password, person.login)
-            step = _step(await tx.people.secret(person.id), code, 0, at=at)
+            step = step_of(await tx.people.secret(person.id), code, 0, at=at)
             if step is None:
                 raise Invalid("The code is not the one your app shows now.", field="code")
-            async with self._hashing:
-                password_hash = await asyncio.to_thread(_HASHER.hash, password)
+            password_hash = await self._passwords.hash(password)
             decision = about_a_credential(
                 "person.enrolled", "enrol", at=at, actor=person.principal, subject=("person", str(person.id)),
                 details={"passkey": True} if passkey else {}, request_id=request_id,
@@ -188,19 +177,14 @@ class PersonService:
         """Who it is, if everything holds; otherwise what to put on record before anybody is told."""
         at, tried = self._office.now(), hashed(login.strip().lower())
         async with self._office.database.transaction() as tx:
-            failures = await tx.people.try_once(tried, at=at, forget_at=at + FORGET)
-            if failures is not None and (pause := locked_for(failures)):
-                await tx.people.lock(tried, at + pause)
+            free = await count_try(tx, tried, at=at)
             found = await tx.people.secrets(login.strip().lower()) if "\0" not in login else None
-        reason = await self._fault(found, password, code, locked=failures is None, at=at)
+        reason = await self._fault(found, password, code, locked=not free, at=at)
         if reason is None and found is not None:
             async with self._office.database.transaction() as tx:
                 await tx.people.forget(tried)
-                return await tx.people.get(found.id)
-        return Refusal(
-            reason=reason or "unknown_person", actor=None, kind="person",
-            client_id=None if found is None else str(found.id), details={"endpoint": "sign-in"}, request_id=request_id,
-        )  # fmt: skip
+                return replace(await tx.people.get(found.id), renewals=found.renewals)  # as it was when compared
+        return _refused(reason or "unknown_person", None if found is None else found.id, request_id)
 
     async def change_password(
         self, login: str, password: str, code: str, new: str, *, request_id: str
@@ -213,43 +197,61 @@ class PersonService:
         person = await self.sign_in(login, password, code, request_id=request_id)
         if isinstance(person, Refusal):
             return person
-        async with self._hashing:
-            password_hash = await asyncio.to_thread(_HASHER.hash, new)
+        password_hash = await self._passwords.hash(new)
+        at, who = self._office.now(), person.principal
         decision = about_a_credential(
-            "person.password_changed", "changePassword", at=self._office.now(), actor=person.principal,
-            subject=("person", str(person.id)), details={}, request_id=request_id,
+            "person.password_changed", "changePassword", at=at, actor=who, subject=("person", str(person.id)),
+            details={}, request_id=request_id,
         )  # fmt: skip
         async with self._office.database.transaction() as tx:
+            if not await tx.people.lock(person.id) or not await tx.people.as_it_was(person):
+                return _refused("changed_meanwhile", person.id, request_id)
             await tx.audit.record(decision)
             await tx.people.set_password(person.id, password_hash)
             await tx.visits.end_all(person.id)
+            await end_all_of(tx, person.id, "password_changed", at=at, actor=who, request_id=request_id)
         return person
+
+    async def knows_password(self, person: Person, password: str, *, request_id: str) -> Refusal | None:
+        """None if it is the password of somebody who is signed in already; tries count as those to sign in do."""
+        at, tried = self._office.now(), hashed(person.login)
+        async with self._office.database.transaction() as tx:
+            free = await count_try(tx, tried, at=at)
+            password_hash = await tx.people.password(person.id) if free else None
+        if not await self._passwords.holds(password_hash, password):
+            return _refused("wrong_password" if free else "locked", person.id, request_id)
+        async with self._office.database.transaction() as tx:
+            await tx.people.forget(tried)
+        return None
 
     async def _fault(
         self, found: Secrets | None, password: str, code: str, *, locked: bool, at: datetime
     ) -> str | None:
         """Why it is refused, as a word for the log. The costly part is done in every case."""
         usable = found is not None and found.status == PersonStatus.ACTIVE and not locked
-        right = await self._holds(found.password_hash or _NOBODY if found is not None and usable else _NOBODY, password)
+        right = await self._passwords.holds(found.password_hash if found is not None and usable else None, password)
         if locked:
             return "locked"
         if found is None or not usable:
             return "unknown_person"
         if not right:
             return "wrong_password"
-        step = _step(found.totp_secret, code, found.totp_step, at=at)
+        step = step_of(found.totp_secret, code, found.totp_step, at=at)
         if step is None:
             return "wrong_code"
         async with self._office.database.transaction() as tx:
-            return None if await tx.people.spend_step(found.id, step) else "code_replayed"
-
-    async def _holds(self, password_hash: str, password: str) -> bool:
-        async with self._hashing:
-            return await asyncio.to_thread(_matches, password_hash, password)
+            return None if await tx.people.spend_step(found, step) else "code_replayed"
 
     async def _target(self, id: UUID) -> Target:  # noqa: A002
         person = await self.find(id)
         return Target(kind="person", id=str(id), owner=person.institution if person else None)
+
+
+def _refused(reason: str, person: UUID | None, request_id: str) -> Refusal:
+    return Refusal(
+        reason=reason, actor=None, kind="person", client_id=None if person is None else str(person),
+        details={"endpoint": "sign-in"}, request_id=request_id,
+    )  # fmt: skip
 
 
 async def _done(act: Act, person: Person, decision: UUID) -> Done[Person]:
@@ -262,22 +264,3 @@ async def _again(act: Act) -> Done[Person]:
     given: Done[Person] = act.again(Person)
     person = await act.tx.people.get(given.subject.id)
     return replace(given, subject=replace(given.subject, login=person.login, name=person.name))
-
-
-def _matches(password_hash: str, password: str) -> bool:
-    try:
-        return _HASHER.verify(password_hash, password)
-    except (VerifyMismatchError, VerificationError, UnicodeEncodeError):
-        return False
-
-
-def _step(secret: str | None, code: str, last: int, *, at: datetime) -> int | None:
-    """The 30 seconds whose code it is: now, or one to either side (RFC 6238, 5.2), and later than `last`."""
-    if secret is None:
-        return None
-    totp, now = pyotp.TOTP(secret, interval=STEP_SECONDS), int(at.timestamp()) // STEP_SECONDS
-    typed, found = code.replace(" ", "").encode("utf-8", "replace"), None
-    for step in (now - 1, now, now + 1):
-        if hmac.compare_digest(totp.generate_otp(step).encode(), typed) and step > last:
-            found = step
-    return found

@@ -136,7 +136,7 @@ class PolicyVersionService:
             start = effective_from or act.at
             version = before.approved(
                 by=caller.principal, person=await person_of(act), policy_set=policy_set, effective_from=start,
-                at=act.at, replaces=await self._replaced(act.tx, start), lines=await _lines(act, before.author),
+                at=act.at, replaces=await self._replaced(act.tx, start), lines=await _lines(act, before),
             )  # fmt: skip
             schedule = await act.tx.policy_versions.schedule()
             check_undoes_none(schedule, [*schedule, version.scheduled()])
@@ -284,12 +284,14 @@ async def person_of(act: Act) -> UUID | None:
     return (await act.vault.hold(act.tx.subjects, person, None, EVERYBODY, act.at)).subject
 
 
-async def _lines(act: Act, author: str) -> Lines:
+async def _lines(act: Act, version: PolicyVersion) -> Lines:
     """Of the author and of whoever acts, as they are now: lines are only ever added."""
-    wrote = await act.tx.clients.lines_of(author)
+    behind, by = act.tx.clients.lines_behind, act.caller
+    author = await behind(version.author)
     return Lines(
-        author=wrote, approver=await act.tx.clients.lines_of(act.caller.principal),
-        another=await act.tx.clients.has_admin_apart(wrote, at=act.at),
+        author=author, approver=await behind(by.principal),
+        another=await act.tx.clients.has_admin_apart(author, at=act.at),
+        wrote=await behind(version.author, *version.written_through), approves=await behind(by.principal, by.app),
     )  # fmt: skip
 
 

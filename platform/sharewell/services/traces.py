@@ -79,6 +79,8 @@ def decided(
 ) -> Decision:  # fmt: skip
     if ruling is not None and ruling.inquiry is not None:
         details = {**details, ASKED: {**ruling.inquiry.to_json(), "code": code_version()}}
+    if caller.app is not None:
+        details = {**details, "through": caller.app}
     return Decision(
         id=id or new_id(), kind=kind, at=at, actor=caller.principal, institution=institution, action=action,
         outcome=outcome, policy_set=ruling.policy_set if ruling else "", policies=ruling.policies if ruling else (),

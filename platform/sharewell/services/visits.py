@@ -1,4 +1,4 @@
-"""Visits: whoever has just signed in on our page sees its passkeys, adds one and removes one.
+"""Visits: who has just signed in on our page adds and removes passkeys, and takes another authenticator app.
 
 A visit lasts minutes, in one browser. What the page holds counts for one change: each change names the visit anew and
 ends every other visit of the person, so that who gets rid of a stolen passkey gets rid of the thief's page, too.
@@ -17,9 +17,11 @@ from uuid import UUID
 
 from sharewell.domain import checks
 from sharewell.domain.audit import Json
-from sharewell.domain.errors import Conflict, NotFound
+from sharewell.domain.errors import Conflict, Invalid, NotFound
 from sharewell.domain.people import LONGEST_PASSKEY_NAME, MOST_PASSKEYS, VISIT_LIFE, Person
 from sharewell.services.access import about_a_credential
+from sharewell.services.authenticator import new_key, step_of
+from sharewell.services.grants import end_all_of
 from sharewell.services.office import Office
 from sharewell.services.passkeys import PasskeyService, Site
 from sharewell.store.database import Transaction
@@ -65,8 +67,9 @@ class VisitService:
         handle, at = secrets.token_urlsafe(32), self._office.now()
         visit = Visit(person=person.id, by_code=by_code)
         async with self._office.database.transaction() as tx:
-            if not await tx.visits.begin(_hash(handle, browser), visit, at=at, until=at + VISIT_LIFE):
+            if not await tx.people.as_it_was(person):
                 raise NotFound(OVER, field="handle")
+            await tx.visits.begin(_hash(handle, browser), visit, at=at, until=at + VISIT_LIFE)
         return await self.account(handle, browser)
 
     async def account(self, handle: str, browser: str) -> Account:
@@ -123,6 +126,36 @@ class VisitService:
             details: dict[str, Json] = {"added_by": str(added_by), "passkeys": left}
             await _record(change, "person.passkey_removed", "removePasskey", details, request_id)
             await change.tx.passkeys.remove(change.person.id, added_by)
+            await _end_all(change, "passkey_removed", request_id)
+        return await self.account(new, browser)
+
+    async def new_key(self, handle: str, browser: str) -> tuple[Account, str]:
+        """A key for another authenticator app, which counts once a code shows that the app has it; it is told once.
+
+        Raises `NotFound` for a visit that is over.
+        """
+        account, key = await self.account(handle, browser), new_key()
+        async with self._office.database.transaction() as tx:
+            await tx.visits.set_key(_hash(handle, browser), key)
+        return account, key
+
+    async def change_authenticator(self, handle: str, browser: str, code: str, *, request_id: str) -> Account:
+        """The app that shows `code` by the key told last is the person's from now on, and no other.
+
+        That the person knows the password is for the caller to ask. Raises `NotFound` for a visit that is over or has
+        no such key, `Invalid` for a code that the app does not show now; the old app goes on counting then.
+        """
+        new = secrets.token_urlsafe(32)
+        async with self._change(handle, browser, new) as change:
+            key = change.visit.totp_secret
+            if key is None:
+                raise NotFound(OVER, field="handle")
+            step = step_of(key, code, 0, at=change.at)
+            if step is None:
+                raise Invalid("The code is not the one your new app shows now.", field="code")
+            await _record(change, "person.authenticator_changed", "changeAuthenticator", {}, request_id)
+            await change.tx.people.set_key(change.person.id, key, step)
+            await _end_all(change, "authenticator_changed", request_id)
         return await self.account(new, browser)
 
     @asynccontextmanager
@@ -133,7 +166,7 @@ class VisitService:
             visit = await tx.visits.find(hashed, at=at)
             if (
                 visit is None
-                or not await tx.visits.lock(visit.person)
+                or not await tx.people.lock(visit.person)
                 or not await tx.visits.go_on(visit.person, hashed, _hash(new, browser))
             ):
                 raise NotFound(OVER, field="handle")
@@ -148,6 +181,13 @@ async def _record(change: _Change, kind: str, action: str, details: dict[str, Js
     )  # fmt: skip
     await change.tx.audit.record(decision)
     return decision.id
+
+
+async def _end_all(change: _Change, reason: str, request_id: str) -> None:
+    """Whoever had what is gone now leaves every app by it."""
+    await end_all_of(
+        change.tx, change.person.id, reason, at=change.at, actor=change.person.principal, request_id=request_id
+    )
 
 
 def _hash(handle: str, browser: str) -> bytes:

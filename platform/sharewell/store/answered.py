@@ -41,6 +41,7 @@ class Wish:
     input_sha256: str  #: says nothing of the person: a hash would outlive an erasure, and confirm a guess
     on_behalf_of: Person | None = None  #: never stored here
     if_changed_by: UUID | None = None  #: the decision that changed the thing last when the caller read it
+    if_none: bool = False  #: there was no such thing when the caller looked
 
 
 class AnsweredRepository:

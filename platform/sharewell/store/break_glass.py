@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-_COLUMNS = "id, version, reason, broken_at, until, client, person, ended_at, ending, decision_id, ended_by"
-ADD = f"insert into sharewell.break_glass ({_COLUMNS}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+_STORED = "id, version, reason, broken_at, until, client, person, ended_at, ending, decision_id, ended_by"
+_COLUMNS = f"{_STORED}, through"  # which the database takes from the decision
+ADD = f"insert into sharewell.break_glass ({_STORED}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 END = "update sharewell.break_glass set ended_at = $2, ending = $3, ended_by = $4 where id = $1"
 BY_ID = f"select {_COLUMNS} from sharewell.break_glass where id = $1"
 BY_ID_LOCKED = f"{BY_ID} for update"
@@ -77,5 +78,5 @@ def _glass(row: asyncpg.Record) -> BrokenGlass:
         id=row["id"], version=row["version"], reason=GlassReason(row["reason"]), broken_at=row["broken_at"],
         until=row["until"], client=row["client"], person=row["person"], ended_at=row["ended_at"],
         ending=None if row["ending"] is None else GlassEnding(row["ending"]), decision=row["decision_id"],
-        ended_by=row["ended_by"],
+        ended_by=row["ended_by"], through=row["through"],
     )  # fmt: skip

@@ -47,7 +47,7 @@ select exists (select from oauth.client
                 where 'admin' = any (roles) and status = 'active' and (expires_at is null or expires_at > $1)
                   and exists (select from unnest(scopes) s where s like 'system/%'))
 """
-LINES_OF = "select oauth.lines_of($1)"
+LINES_BEHIND = "select oauth.lines_behind($1, $2)"
 HAS_ADMIN_APART = "select oauth.has_admin_apart($1, $2)"
 HAS_TWO_LINES = "select oauth.has_two_lines($1)"
 # Each assertion used up sweeps away a few that are too old to count, so the table stays as small as its traffic.
@@ -126,9 +126,9 @@ class ClientRepository:
         """Whether one of two admins who can act could approve what the other wrote."""
         return bool(await self._conn.fetchval(HAS_TWO_LINES, at))
 
-    async def lines_of(self, principal: str) -> frozenset[str]:
-        """With which admins, whom the operator let in, the access of a client or person begins."""
-        return frozenset(await self._conn.fetchval(LINES_OF, principal))
+    async def lines_behind(self, principal: str, *apps: str | None) -> frozenset[str]:
+        """With which admins, whom the operator let in, the access of a client or person begins, and of its `apps`."""
+        return frozenset(await self._conn.fetchval(LINES_BEHIND, principal, [*filter(None, apps)]))
 
     async def has_admin_apart(self, lines: frozenset[str], *, at: datetime) -> bool:
         """Whether some admin who can act has none of these lines."""

@@ -47,6 +47,8 @@ timezone = 'UTC'
 log_timezone = 'UTC'
 log_min_messages = warning
 log_line_prefix = '%m [%p] %u@%d '
+# Without DETAIL, which repeats the row at fault, and rows may speak of people.
+log_error_verbosity = terse
 # Our statements are short; compiling them costs more than it saves.
 jit = off
 """

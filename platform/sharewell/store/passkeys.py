@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from asyncpg import UniqueViolationError
-
 from sharewell.domain.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
 
 ADD = """
 insert into oauth.passkey (id, person, credential, sign_count, created_at, decision_id, name)
-values ($1, $2, $3, $4, $5, $6, $7)
+values ($1, $2, $3, $4, $5, $6, $7) on conflict (id) do nothing returning true
 """
 BY_ID = "select person, credential, sign_count from oauth.passkey where id = $1"
 # Of two that count alike at the same moment one is let in; an authenticator that does not count always says 0.
@@ -67,12 +65,10 @@ class PasskeyRepository:
 
     async def add(self, id: bytes, passkey: Passkey, at: datetime, decision: UUID, name: str) -> None:  # noqa: A002
         """Store it; raises `Conflict` where its id is taken."""
-        try:
-            await self._conn.execute(
-                ADD, id, passkey.person, passkey.credential, passkey.sign_count, at, decision, name
-            )
-        except UniqueViolationError:
-            raise Conflict("this passkey is registered already; make another.", field="passkey") from None
+        if not await self._conn.fetchval(
+            ADD, id, passkey.person, passkey.credential, passkey.sign_count, at, decision, name
+        ):
+            raise Conflict("this passkey is registered already; make another.", field="passkey")
 
     async def find(self, id: bytes) -> Passkey | None:  # noqa: A002
         row = await self._conn.fetchrow(BY_ID, id)

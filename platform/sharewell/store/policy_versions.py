@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 _STORED = """number, origin, state, author, author_person, base, returns_to, policy_set, findings, drafted_at,
   edited_at, simulated_at, simulation, approved_by, approved_person, approved_at, effective_from, effective_at,
   ended_at, decision_id, changed_by, replaces"""
-_COLUMNS = f"{_STORED}, (select r.body from sharewell.remark r where r.decision_id = v.decision_id) as why"
+_WHY = "(select r.body from sharewell.remark r where r.decision_id = v.decision_id) as why"
+_COLUMNS = f"{_STORED}, written_through, {_WHY}"
 #: Writes of versions come one after the other: each looks at what the others scheduled.
 ALONE = "select pg_advisory_xact_lock(hashtextextended('policy versions', 0))"
 ADD = f"""
@@ -74,7 +75,7 @@ select v.number, false, v.policy_set, null, g.broken_at, g.until, true
   from sharewell.break_glass g join sharewell.policy_version v on v.number = g.version where g.ended_at is null
 """
 APPROVALS = """
-select approved_by as client, approved_person as person from sharewell.policy_version
+select approved_by as client, approved_person as person, approved_through as through from sharewell.policy_version
  where approved_at > $1 and state <> 'withdrawn'
 """
 STEPS = """
@@ -209,6 +210,7 @@ def _version(row: asyncpg.Record) -> PolicyVersion:
     told = dict(row)
     told["origin"], told["state"] = VersionOrigin(told["origin"]), VersionState(told["state"])
     told["decision"] = told.pop("decision_id")
+    told["written_through"] = tuple(told["written_through"])
     told["findings"] = tuple(
         Finding(**(each | {"weight": Weight(each["weight"])})) for each in json.loads(told["findings"])
     )

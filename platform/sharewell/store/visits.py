@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,15 +15,13 @@ if TYPE_CHECKING:
 BEGIN = """
 with old as (select hash from oauth.visit where exp < $4 order by exp limit 8 for update skip locked),
      swept as (delete from oauth.visit v using old where v.hash = old.hash)
-insert into oauth.visit (hash, person, by_code, exp)
-select $1, id, $3, $5 from oauth.person where id = $2 and status = 'active' returning true
+insert into oauth.visit (hash, person, by_code, exp) values ($1, $2, $3, $5)
 """
-BY_HASH = "select person, by_code from oauth.visit where hash = $1 and exp > $2"
-NEXT = "update oauth.visit set hash = $2 where hash = $1 returning true"
+BY_HASH = "select person, by_code, totp_secret from oauth.visit where hash = $1 and exp > $2"
+SET_KEY = "update oauth.visit set totp_secret = $2 where hash = $1"
+NEXT = "update oauth.visit set hash = $2, totp_secret = null where hash = $1 returning true"
 END_OTHERS = "delete from oauth.visit where person = $1 and hash <> $2"
 END_ALL = "delete from oauth.visit where person = $1"
-# One change of a person at a time, so that a bound on how many there are holds.
-LOCK = "select id from oauth.person where id = $1 and status = 'active' for update"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +30,7 @@ class Visit:
 
     person: UUID
     by_code: bool  #: with password and code, not with a passkey
+    totp_secret: str | None = field(default=None, repr=False)  #: of an authenticator app that is being set up
 
 
 class VisitRepository:
@@ -40,17 +39,16 @@ class VisitRepository:
     def __init__(self, conn: asyncpg.Connection[Any]) -> None:
         self._conn = conn
 
-    async def begin(self, hash: bytes, visit: Visit, *, at: datetime, until: datetime) -> bool:  # noqa: A002
-        """Store it; False where the person cannot sign in any more."""
-        return bool(await self._conn.fetchval(BEGIN, hash, visit.person, visit.by_code, at, until))
+    async def begin(self, hash: bytes, visit: Visit, *, at: datetime, until: datetime) -> None:  # noqa: A002
+        await self._conn.execute(BEGIN, hash, visit.person, visit.by_code, at, until)
 
     async def find(self, hash: bytes, *, at: datetime) -> Visit | None:  # noqa: A002
         row = await self._conn.fetchrow(BY_HASH, hash, at)
         return None if row is None else Visit(**row)
 
-    async def lock(self, person: UUID) -> bool:
-        """Keep everybody else from changing the person until the transaction ends; False where it cannot sign in."""
-        return await self._conn.fetchval(LOCK, person) is not None
+    async def set_key(self, hash: bytes, totp_secret: str) -> None:  # noqa: A002
+        """The key of an authenticator app that is about to be set up."""
+        await self._conn.execute(SET_KEY, hash, totp_secret)
 
     async def go_on(self, person: UUID, old: bytes, new: bytes) -> bool:
         """After a change: the visit `old` is called `new`, all others of the person are over. False: so was it."""

@@ -79,6 +79,7 @@ async def who_calls(scope: Scope, receive: Receive, send: Send) -> None:
         "scopes": sorted(caller.scopes),
         "request_id": caller.request_id,
     } | ({"jurisdiction": sorted(caller.jurisdiction)} if caller.jurisdiction else {})
+    document |= {"app": caller.app} if caller.app else {}
     await JSONResponse(document)(scope, receive, send)
 
 

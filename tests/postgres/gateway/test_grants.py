@@ -60,6 +60,7 @@ async def test_an_app_acts_for_who_signed_in_with_the_roles_of_both(
     caller = (await door.ask(tokens["access_token"])).json()
     (enrolled,) = await decisions(door, "person.enrolled")
     assert caller["principal"] == enrolled.actor == f"person/{enrolled.subject_id}"
+    assert caller["app"] == "app"  # of whose lines it is what the person does
     assert (caller["roles"], caller["scopes"]) == (["regulator"], ["user/Offer.rs"])
     (grant,) = await decisions(door, "token.granted")
     assert (grant.actor, grant.details["client"]) == (caller["principal"], "app")

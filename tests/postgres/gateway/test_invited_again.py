@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import asyncpg
 import httpx2
@@ -13,13 +14,13 @@ from tests.postgres.gateway.test_passkeys import enrolled, opened
 from tests.postgres.gateway.test_sharing_commands import admin_of, refused, said
 
 from sharewell.domain.errors import Conflict
-from sharewell.domain.people import PersonDraft
+from sharewell.domain.people import Person, PersonDraft
 from sharewell.domain.principals import Role
+from sharewell.store.people import PersonRepository
 from sharewell.wiring import operator
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from uuid import UUID
 
     from tests.postgres.conftest import Connection
     from tests.postgres.gateway.conftest import App, FrontDoor
@@ -95,6 +96,34 @@ async def test_the_first_invitation_is_dead_and_a_disabled_person_is_not_invited
     await door.parts.people.disable(operator(), done.subject.id)
     with pytest.raises(Conflict, match="is disabled"):
         await invited_again(door, done.subject.id)
+
+
+async def test_a_person_who_is_disabled_while_being_invited_again_stays_disabled(
+    door: FrontDoor, somebody: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = await door.parts.people.page(operator(), after=UUID(int=0), first=1)
+    person, get = listed.items[0].id, PersonRepository.get
+
+    async def read_a_moment_too_early(people: PersonRepository, id: UUID) -> Person:  # noqa: A002
+        found = await get(people, id)
+        monkeypatch.setattr(PersonRepository, "get", get)
+        await door.parts.people.disable(operator(), person)
+        return found
+
+    monkeypatch.setattr(PersonRepository, "get", read_a_moment_too_early)
+    with pytest.raises(Conflict, match="is disabled"):
+        await door.parts.people.invite_again(operator(), person)
+    found = await door.parts.people.find(person)
+    assert found is not None
+    assert found.status == "disabled"
+
+
+async def test_an_invitation_that_does_not_hold_is_refused_and_recorded(door: FrontDoor) -> None:
+    for form in ({"invitation": "x"}, {"invitation": "x", "password": PASSWORD, "code": "1"}):
+        answer = await door.http.post("/oauth/enrol", data=form)
+        assert (answer.status_code, "does not hold, or was used" in answer.text) == (400, True)
+    assert [each.details["reason"] for each in await door.refusals()] == ["bad_invitation"] * 2
+    assert '"x"' not in str(await door.refusals())
 
 
 @pytest.mark.parametrize(

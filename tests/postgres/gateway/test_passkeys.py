@@ -23,9 +23,11 @@ from fido2.cose import ES256
 
 from sharewell.domain.people import LONGEST_LOCK, PersonDraft
 from sharewell.domain.principals import Role
+from sharewell.store.passkeys import PasskeyRepository
 from sharewell.wiring import operator
 
 if TYPE_CHECKING:
+    from tests.postgres.conftest import Connection
     from tests.postgres.gateway.conftest import App, FrontDoor
 
 ISSUER, HOST = "https://sharewell.example", "sharewell.example"
@@ -205,6 +207,23 @@ async def test_every_other_answer_is_refused_alike_and_recorded(door: FrontDoor,
         assert (decision.subject_kind, decision.subject_id) == ("person", str(person)), name
         door.clock.ahead += 2 * LONGEST_LOCK
     assert said == {"That did not work. After several tries you have to wait a while."}
+
+
+async def test_a_passkey_that_is_taken_away_while_it_signs_in_is_refused_and_no_copy(
+    door: FrontDoor, app: App, owner: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authenticator, _ = await enrolled(door)
+    count = PasskeyRepository.count
+
+    async def counted_too_late(*asked: Any) -> bool:
+        await owner.execute("alter table oauth.passkey disable trigger needs_entry_delete")
+        await owner.execute("delete from oauth.passkey")
+        return await count(*asked)
+
+    page = await opened(door, app)
+    monkeypatch.setattr(PasskeyRepository, "count", counted_too_late)
+    assert (await page.send(authenticator.get(page.options))).status_code == 400
+    assert (await door.refusals())[-1].details["reason"] == "unknown_passkey"
 
 
 async def test_an_answer_counts_once_and_on_its_own_page_only(door: FrontDoor, app: App) -> None:

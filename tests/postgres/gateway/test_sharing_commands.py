@@ -7,8 +7,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from typer.testing import CliRunner, Result
 
+from sharewell.cli import document
+from sharewell.cli.asking import do
 from sharewell.cli.main import app
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ REPORT = "mutation ($input: ReportCapacityInput!) { reportCapacity(input: $input
 FREE = "query ($id: UUID) { capacityReports(institution: $id) { nodes { free } } }"
 KINDS = "{ decisions(first: 100) { nodes { kind subjectId } } }"
 TYPED = "{ __typename }"
+TRUSTED = document._trusted
 
 
 async def run(*arguments: object) -> Result:
@@ -103,8 +107,15 @@ async def test_an_agreement_needs_one_end(tmp_path: Path) -> None:
     assert (result.exit_code, "give either --until or --days" in result.output) == (2, True)
 
 
+def read_before_another(credential: Path, client: str) -> dict[str, Any]:
+    """What a command reads, just before somebody else gives the client its first list."""
+    before = TRUSTED(credential, client)
+    do(credential, "trustDocuments", {"clientId": client, "documents": [TYPED]}, "trusted { trustedAt }")
+    return before
+
+
 async def test_documents_of_a_client_are_registered_shown_and_withdrawn_at_the_command_line(
-    open_platform: OpenPlatform, tmp_path: Path
+    open_platform: OpenPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     me, offers, wrong = (tmp_path / name for name in ("me.graphql", "offers.graphql", "wrong.graphql"))
     me.write_text("query Me {\n  me { roles }\n}\n")
@@ -117,6 +128,12 @@ async def test_documents_of_a_client_are_registered_shown_and_withdrawn_at_the_c
         assert "no client has the id" in await refused("document", "list", "nobody", "-c", admin)
         assert await said("document", "list", id, "-c", admin) == ""
         assert "cannot be answered" in await refused("document", "register", id, wrong, "-c", admin)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(document, "_trusted", read_before_another)
+            assert "somebody else was the first" in await refused("document", "register", id, me, "-c", admin)
+        assert (await said("document", "list", id, "-c", admin)).endswith(TYPED)
+        await said("document", "withdraw", id, "--all", "-c", admin)
 
         name = await said("document", "register", id, me, "-c", admin)
         assert await said("document", "list", id, "-c", admin) == f"{name}  query Me {{ me {{ roles }} }}"
@@ -137,7 +154,7 @@ async def test_documents_of_a_client_are_registered_shown_and_withdrawn_at_the_c
         await said("document", "withdraw", id, "--all", "-c", admin)
         assert await said("document", "list", id, "-c", admin) == ""
         log = '{ decisions(first: 100, kind: "documents.trusted") { nodes { subjectId } } }'
-        assert len((await asked(admin, log))["decisions"]["nodes"]) == 5
+        assert len((await asked(admin, log))["decisions"]["nodes"]) == 7
 
 
 async def test_withdrawing_names_documents_or_says_all(tmp_path: Path) -> None:

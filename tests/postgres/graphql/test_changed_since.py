@@ -84,16 +84,18 @@ async def a_surge(api: Api) -> Deed:
     return Deed("planner", "surge", made["changedById"], {"surge": made["id"]})
 
 
-async def a_list_of_documents(api: Api) -> Deed:
+async def a_client(api: Api) -> None:
     institution = await api.institution("north")
     keys = [ECKey.generate_key("P-384", {"kid": "k"}).as_dict(private=False)]
     await api.done(
         "admin", "registerClient", clientId="board", name="Board", roles=["INSTITUTION"], institution=institution,
         scopes=["system/*.cruds"], jwks={"keys": keys},
     )  # fmt: skip
-    made = await api.done(
-        "admin", "trustDocuments", "trusted { changedById }", clientId="board", documents=[ME]
-    )
+
+
+async def a_list_of_documents(api: Api) -> Deed:
+    await a_client(api)
+    made = await api.done("admin", "trustDocuments", "trusted { changedById }", clientId="board", documents=[ME])
     return Deed("admin", "trusted", made["trusted"]["changedById"], {"clientId": "board", "documents": [WIDER]})
 
 
@@ -185,6 +187,27 @@ async def test_of_eight_who_read_the_same_and_change_it_at_once_exactly_one_does
     refused = [answer.refusal for answer in answers if "errors" in answer.body]
     assert refused == [CONFLICT] * 7
     assert len(await decided(api)) == len(before) + 1
+
+
+async def test_of_eight_who_give_a_client_its_first_list_at_once_exactly_one_does(api: Api) -> None:
+    await a_client(api)
+    before = await decided(api)
+    asked = {"clientId": "board", "ifNone": True}
+    answers = await asyncio.gather(
+        *(api.do("admin", "trustDocuments", **asked, documents=[f"{{ me {{ a{n}: clientId }} }}"]) for n in range(8))
+    )
+    refused = [answer.refusal for answer in answers if "errors" in answer.body]
+    assert refused == [("CONFLICT", "ChangedSince", "input.ifNone")] * 7
+    assert len(await decided(api)) == len(before) + 1
+    await api.done("admin", "trustDocuments", clientId="board", documents=[])
+    late = await api.do("admin", "trustDocuments", **asked, documents=[ME])
+    assert late.refusal == ("CONFLICT", "ChangedSince", "input.ifNone")  # an empty list is one, too
+
+
+async def test_what_was_read_is_either_nothing_or_something(api: Api) -> None:
+    await a_client(api)
+    asked = {"clientId": "board", "documents": [ME], "ifNone": True, "ifChangedBy": str(uuid4())}
+    assert (await api.do("admin", "trustDocuments", **asked)).refusal == ("INVALID", "Invalid", "input.ifNone")
 
 
 async def test_units_promised_since_are_a_change_of_the_offer(api: Api) -> None:

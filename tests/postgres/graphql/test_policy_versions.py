@@ -22,6 +22,7 @@ from sharewell.domain.break_glass import GlassDraft, GlassReason
 from sharewell.domain.errors import Conflict, Unavailable
 from sharewell.domain.principals import Caller, Role
 from sharewell.gateway.health import Health
+from sharewell.services.office import Office
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.database import Database
 from sharewell.store.policy_versions import PolicyVersionRepository
@@ -358,6 +359,150 @@ async def test_whoever_invites_a_person_again_could_be_that_person_and_is_no_sec
     await office.done("second", "invitePersonAgain", person=person)  # for good: who has both lines is of both
     refused = await office.do("person", "approvePolicies", version=version["number"], sha256=version["sha256"])
     assert refused.refusal[0] == "CONFLICT"
+
+
+async def an_app(api: Api, who: str) -> str:
+    """`who` registers an app on people's own devices, through which they can do all that they may; its id."""
+    asked = {
+        "idempotencyKey": f"app of {who}", "clientId": f"app-of-{who}", "name": "Our board", "roles": ["ADMIN"],
+        "scopes": ["user/*.cruds"], "redirectUris": ["https://app.example/back"],
+    }  # fmt: skip
+    await api.ask(who, CLIENT, input=asked)
+    return f"app-of-{who}"
+
+
+async def a_person(api: Api, who: str) -> None:
+    """`who` registers a person who is an admin, and who acts as `person of who`, or `... by APP`."""
+    asked = {"login": f"smurf.{who}", "name": "Smurf", "roles": ["ADMIN"]}
+    made = await api.done(who, "registerPerson", "person { id }", **asked)
+    person = replace(api.callers[who], principal=f"person/{made['person']['id']}")
+    api.callers[f"person of {who}"] = person
+    for app in ("author", "second", "third"):
+        api.callers[f"person of {who} by app of {app}"] = replace(person, client_id=f"app-of-{app}")
+
+
+@pytest.fixture
+async def apps(office: Api) -> Api:
+    """The same, with an app of each of three admins, and two people who are admins, too."""
+    office.callers["third"] = replace(office.callers["second"], principal="third")
+    for who in ("author", "second", "third"):
+        await an_app(office, who)
+    for who in ("author", "second"):
+        await a_person(office, who)
+    return office
+
+
+@pytest.mark.parametrize(
+    ("author", "approver"),
+    [
+        ("author", "person of second by app of author"),
+        ("person of author", "person of second by app of author"),
+        ("person of second by app of author", "author"),
+        ("person of author by app of third", "person of second by app of third"),
+    ],
+)
+async def test_nobody_writes_and_approves_through_the_app_of_one_of_the_two(
+    apps: Api, author: str, approver: str
+) -> None:
+    """Who registered the app has the tokens of whoever consented, and could do both with nobody looking on."""
+    version = await drafted(apps, who=author)
+    asked = {"version": version["number"], "since": text(apps.at - timedelta(days=1))}
+    await apps.done(author, "simulatePolicies", VERSION, **asked)
+    refused = await apps.do(approver, "approvePolicies", version=version["number"], sha256=version["sha256"])
+    assert refused.refusal[0] == "CONFLICT"
+    assert "with a client of your own line" in refused.error["message"]
+    found = await apps.ask("regulator", '{ decisions(kind: "policy.drafted") { nodes { id } } }')
+    drafting, _ = found["decisions"]["nodes"]  # and what the release came with
+    entry = await apps.ask("regulator", "query ($id: UUID!) { decision(id: $id) { details } }", **drafting)
+    assert entry["decision"]["details"].get("through") == apps.callers[author].app
+
+
+async def test_people_approve_through_apps_of_their_own_line_and_of_a_third_one(apps: Api) -> None:
+    for author, approver in (
+        ("author", "person of second by app of second"), ("author", "person of second by app of third"),
+        ("person of author by app of author", "person of second by app of second"),
+        ("person of author by app of third", "second"),
+    ):  # fmt: skip
+        version = await drafted(apps, who=author)
+        asked = {"version": version["number"], "since": text(apps.at - timedelta(days=1))}
+        await apps.done(author, "simulatePolicies", VERSION, **asked)
+        later = {"effectiveFrom": text(apps.at + timedelta(hours=1))}
+        assert (await approved(apps, version, approver, **later))["state"] == "APPROVED"
+        await apps.done(approver, "withdrawPolicyVersion", version=version["number"])
+
+
+async def test_an_edit_through_the_app_of_the_approver_counts_as_the_draft_does(apps: Api) -> None:
+    version = await drafted(apps, who="person of author")
+    editor = "person of author by app of second"
+    files = [file("extra.cedar", NARROW)]
+    edited = await apps.done(editor, "editPolicies", VERSION, version=version["number"], files=files)
+    asked = {"version": version["number"], "since": text(apps.at - timedelta(days=1))}
+    await apps.done("person of author", "simulatePolicies", VERSION, **asked)
+    approval = {"version": version["number"], "sha256": edited["version"]["sha256"]}
+    assert (await apps.do("second", "approvePolicies", **approval)).refusal[0] == "CONFLICT"
+    assert (await approved(apps, edited["version"], "third"))["state"] == "APPROVED"
+
+
+async def test_whom_an_app_registers_in_a_persons_name_is_of_the_apps_line_too(apps: Api) -> None:
+    await admin_by(apps, "person of second by app of author", "puppet")
+    apps.callers["puppet"] = replace(apps.callers["puppet"], client_id="puppet")
+    version = await drafted(apps)
+    await simulated(apps, version)
+    refused = await apps.do("puppet", "approvePolicies", version=version["number"], sha256=version["sha256"])
+    assert refused.refusal[0] == "CONFLICT"
+
+
+async def test_a_person_invited_again_through_an_app_is_of_the_apps_line_too(apps: Api) -> None:
+    id = apps.callers["person of second"].principal.removeprefix("person/")  # noqa: A001
+    await a_person(apps, "third")
+    apps.callers["inviter"] = replace(apps.callers["person of third"], client_id="app-of-author")
+    await apps.done("inviter", "invitePersonAgain", person=id)
+    version = await drafted(apps)
+    await simulated(apps, version)
+    asked = {"version": version["number"], "sha256": version["sha256"]}
+    assert (await apps.do("person of second", "approvePolicies", **asked)).refusal[0] == "CONFLICT"
+
+
+async def test_the_database_refuses_an_approval_through_the_authors_app_whatever_the_program_says(
+    apps: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sharewell.domain.policy_versions import Lines  # noqa: PLC0415
+
+    version = await drafted(apps)
+    await simulated(apps, version)
+    monkeypatch.setattr(Lines, "check", lambda _: None)
+    approver = apps.callers["person of second by app of author"]
+    with pytest.raises(Conflict, match="no line in common"):
+        await apps.people.policy_versions.approve(
+            approver, version["number"], policy_set=version["sha256"], effective_from=None
+        )
+
+
+async def test_whoever_broke_the_last_glass_does_not_break_the_next_through_an_app_of_their_own(
+    apps: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    glass = await broken(apps, 1)
+    await apps.done("author", "endBreakGlass", glass=glass.data["breakGlass"]["glass"]["id"])
+    puppet = "person of second by app of author"
+    assert (await broken(apps, 1, puppet)).refusal[0] == "CONFLICT"
+    with monkeypatch.context() as patched:
+        patched.setattr("sharewell.services.break_glass._same_line", _never)
+        draft = GlassDraft(version=1, reason=GlassReason.CARE_BLOCKED, until=apps.at + timedelta(hours=1), remark="X")
+        with pytest.raises(Conflict, match="nor does anybody of their line"):
+            await apps.people.break_glass.break_it(apps.callers[puppet], draft)
+    assert "data" in (await broken(apps, 1, "person of second by app of second")).body
+
+
+async def test_an_approval_through_an_app_of_the_breakers_is_no_second_word(apps: Api) -> None:
+    waiting = await drafted(apps)
+    await simulated(apps, waiting)
+    narrow = await drafted(apps, NARROW, "third")
+    glass = (await broken(apps, narrow["number"], "third")).data["breakGlass"]["glass"]
+    await apps.done("third", "endBreakGlass", glass=glass["id"])
+    apps.at += timedelta(hours=1)
+    later = {"effectiveFrom": text(apps.at + timedelta(days=80))}
+    await approved(apps, waiting, "person of second by app of third", **later)
+    assert (await broken(apps, narrow["number"], "third")).refusal[0] == "CONFLICT"
 
 
 async def test_an_admin_registered_by_another_line_after_the_draft_is_a_second_person(office: Api) -> None:
@@ -898,3 +1043,50 @@ async def test_a_release_that_finds_fault_with_what_is_in_force_does_not_start(
     monkeypatch.setattr("sharewell.vetting.findings.shipped_policies", lambda: stricter)
     with pytest.raises(Unavailable, match="finds fault with it: the policy pledge-own-units must stay"):
         await replica.policies.publish(operator())
+
+
+OWN = "principal has institution && resource has owner && resource.owner == principal.institution"
+NEIGHBOUR = f"""
+@id("who-looks-at-offers")
+@sentence("Institutions see their own offers and those of one neighbour.")
+forbid (principal in Sharewell::Role::"institution", action == Sharewell::Action::"viewOffer", resource)
+unless {{ resource has owner && resource.owner == Sharewell::Institution::"NEIGHBOUR" }}
+unless {{ {OWN} }};
+"""
+NOBODY = f"""
+@id("who-looks-at-offers")
+@sentence("Nobody but regulators sees offers that are not their own.")
+forbid (principal, action == Sharewell::Action::"viewOffer", resource)
+unless {{ principal in Sharewell::Role::"regulator" }}
+unless {{ {OWN} }};
+"""
+
+
+@pytest.mark.parametrize(
+    ("who", "query"),
+    [
+        ("receiver", "{ offers { nodes { id } } }"),
+        ("receiver", "{ offers { nodes { id changedById } } }"),
+        ("planner", "{ transfers { nodes { offer { id } } } }"),
+    ],
+)
+async def test_a_list_is_not_told_where_the_policies_change_between_its_reading_and_the_record_of_it(
+    office: Api, monkeypatch: pytest.MonkeyPatch, who: str, query: str
+) -> None:
+    """By a version whose time comes in that very moment."""
+    await office.held_transfer()
+    await in_force(office, NEIGHBOUR.replace("NEIGHBOUR", str(office.callers["giver"].institution)))
+    assert "'id'" in str((await office.send(who, query)).data)
+    version, later = await drafted(office, NOBODY), office.at + timedelta(hours=1)
+    await simulated(office, version)
+    await approved(office, version, effectiveFrom=text(later))
+    still = Office.still_seen
+
+    async def as_its_time_comes(*asked: Any) -> None:
+        office.at = later
+        await still(*asked)
+
+    monkeypatch.setattr(Office, "still_seen", as_its_time_comes)
+    told = await office.send(who, query)
+    assert (told.status, told.refusal[0], told.headers["Retry-After"]) == (503, "UNAVAILABLE", "1")
+    assert told.error["message"] == "the policies changed while this was read, so it is not told; ask again."

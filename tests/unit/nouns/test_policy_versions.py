@@ -60,7 +60,8 @@ def version(**said: Any) -> PolicyVersion:
 
 
 def lines(*approver: str, another: bool = True) -> Lines:
-    return Lines(author=frozenset({"a"}), approver=frozenset(approver), another=another)
+    by = frozenset(approver)
+    return Lines(author=frozenset({"a"}), approver=by, another=another, wrote=frozenset({"a"}), approves=by)
 
 
 def approve(one: PolicyVersion, **said: Any) -> PolicyVersion:
@@ -76,6 +77,9 @@ def test_who_has_their_access_by_the_word_of_the_authors_admin_is_no_second_pers
     with pytest.raises(Conflict, match="there is no second person"):
         approve(ripe, lines=lines("a", another=False))
     assert approve(ripe, lines=lines("b", another=False)).state is VersionState.APPROVED
+    for wrote, approves in (("ab", "b"), ("a", "ab"), ("ac", "bc")):
+        with pytest.raises(Conflict, match="with a client of your own line"):
+            approve(ripe, lines=replace(lines("b"), wrote=frozenset(wrote), approves=frozenset(approves)))
 
 
 def test_nobody_of_the_line_that_broke_the_last_glass_breaks_the_next() -> None:

@@ -1,4 +1,4 @@
-"""Where people change what signs them in: a page that asks anew who is there, and shows their passkeys.
+"""Where people change what signs them in: a page that asks anew who is there, and shows what they have.
 
 There is no session. Whoever signs in here has a visit of minutes, which belongs to one browser as authorizations do.
 """
@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sharewell.domain.errors import Conflict, Invalid, NotFound
-from sharewell.gateway.oauth.account_pages import account_page, enter_page
+from sharewell.gateway.oauth.account_pages import account_page, authenticator_page, enter_page
 from sharewell.gateway.oauth.browsers import BrowserPages
 from sharewell.gateway.oauth.pages import FAILED, Options
 from sharewell.services.access import Refusal
@@ -70,8 +70,39 @@ class AccountPages(BrowserPages):
                 return await self._same(handle, browser, str(error))
         except (OAuth2Error, NotFound) as error:
             return await self._refuse(request, error)
-        done = "The passkey is removed and signs in no more. Apps that you let in stay in."
+        done = "The passkey is removed and signs in no more. Apps that acted for you are signed out."
         return await self._page(account, browser, done=done)
+
+    async def key(self, request: Request) -> Response:
+        """Show the key of another authenticator app."""
+        try:
+            form, browser = await self._form(request)
+            account, key = await self._people.visits.new_key(form.get("handle", ""), browser)
+        except (OAuth2Error, NotFound) as error:
+            return await self._refuse(request, error)
+        return authenticator_page(account, key)
+
+    async def change_authenticator(self, request: Request) -> Response:
+        """Take the app that has that key, from somebody who knows the password, too: a found passkey is not enough."""
+        try:
+            form, browser = await self._form(request)
+            handle, request_id = form.get("handle", ""), request.state.request_id
+            account = await self._people.visits.account(handle, browser)
+            wrong = await self._people.knows_password(
+                account.person, form.get("password", "")[:1000], request_id=request_id
+            )
+            if wrong is not None:
+                return await self._beyond(request, wrong) or authenticator_page(account, None, fault=FAILED)
+            try:
+                changed = await self._people.visits.change_authenticator(
+                    handle, browser, form.get("code", "")[:20], request_id=request_id
+                )
+            except Invalid as error:
+                return authenticator_page(account, None, fault=str(error))
+        except (OAuth2Error, NotFound) as error:
+            return await self._refuse(request, error)
+        done = "Your new app counts now, and the one before no more. Apps that acted for you are signed out."
+        return await self._page(changed, browser, done=done)
 
     async def _any(self, browser: str) -> Options | None:
         """What the browser is asked for a passkey of anybody's with."""

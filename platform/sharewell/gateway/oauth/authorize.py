@@ -122,15 +122,15 @@ class Authorization(BrowserPages):
                     invitation, form["password"][:1000], form.get("code", "")[:20], request_id=request.state.request_id,
                     passkey=form.get("passkey", ""), site=self._site,
                 )  # fmt: skip
-            except NotFound as error:
-                return pages.invitation_page(fault=str(error))
+            except NotFound:
+                return await self._uninvited(request)
             except (Invalid, Conflict) as error:
                 fault = str(error)
             else:
                 return pages.message_page("Done", "You can sign in now, from the app you want to use.")
         opened = await self._people.open_invitation(invitation, anew="password" not in form)
         if opened is None:
-            return pages.invitation_page(fault="This invitation does not hold, or was used.")
+            return await self._uninvited(request)
         person, secret = opened
         passkey = None
         if self._site.takes_passkeys:
@@ -139,6 +139,11 @@ class Authorization(BrowserPages):
             invitation, login=person.login, secret=secret, passkey=passkey, again=person.invited_by is not None,
             fault=fault,
         )
+
+    async def _uninvited(self, request: Request) -> Response:
+        """Whoever tries an invitation that does not hold may have found it, and the log should know."""
+        beyond = await self._record(request, "bad_invitation", None)
+        return beyond or pages.invitation_page(fault="This invitation does not hold, or was used.")
 
     async def password(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint's signature
         """Where a person changes the password."""
@@ -161,7 +166,7 @@ class Authorization(BrowserPages):
         if isinstance(changed, Refusal):
             failed = pages.password_page(fault=pages.FAILED)
             return await self._beyond(request, changed) or failed
-        return pages.message_page("Done", "Your password is changed. Apps that you let in stay in.")
+        return pages.message_page("Done", "Your password is changed. Apps that acted for you are signed out.")
 
     async def script(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint's signature
         """What asks the browser for a passkey."""

@@ -8,7 +8,7 @@ from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sharewell.domain.addresses import origin_of
+from sharewell.domain.addresses import shown_origin
 from sharewell.domain.clients import Client
 from sharewell.domain.errors import NotFound
 from sharewell.domain.grants import SIGN_IN_LIFE
@@ -39,7 +39,7 @@ class BrowserPages:
         self._us, self._people = authority, people
         self._secure = authority.issuer.startswith("https:")
         self._cookie = "__Host-sharewell" if self._secure else "sharewell"
-        self._site = Site(_shown(authority.issuer))
+        self._site = Site(shown_origin(authority.issuer))
 
     async def _who(self, request: Request, form: dict[str, str], page: str) -> Person | Refusal:
         request_id = request.state.request_id
@@ -63,7 +63,7 @@ class BrowserPages:
     def _check_origin(self, request: Request) -> None:
         """Where a browser says that another site sent the form, it is not taken."""
         origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-        if (origin is not None and origin != _shown(self._us.issuer)) or site not in (None, "same-origin"):
+        if (origin is not None and origin != shown_origin(self._us.issuer)) or site not in (None, "same-origin"):
             raise NotOurForm("cross_site", "This form was not sent from this site.")
 
     def _browser(self, request: Request) -> str | None:
@@ -102,8 +102,3 @@ def wrong(error: OAuth2Error | NotFound) -> Response:
     """The page that says what is wrong."""
     sentence = error.description if isinstance(error, OAuth2Error) else str(error)
     return pages.message_page("That cannot be done", sentence or "The request is not one of ours.", status=400)
-
-
-def _shown(issuer: str) -> str:
-    """The origin as browsers write it: the usual port left out."""
-    return origin_of(issuer).removesuffix(":443" if issuer.startswith("https:") else ":80")

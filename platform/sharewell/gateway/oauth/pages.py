@@ -19,7 +19,7 @@ import pyotp
 import segno
 from starlette.responses import HTMLResponse, Response
 
-from sharewell.domain.addresses import origin_of
+from sharewell.domain.addresses import origin_of, shown_origin
 from sharewell.domain.rates import Allowance
 from sharewell.domain.scopes import LETTERS
 
@@ -39,9 +39,22 @@ label { display: block; margin-top: 1rem; }
 input { font: inherit; width: 100%; padding: .5rem; box-sizing: border-box; }
 button { font: inherit; padding: .6rem 1.2rem; margin: 1.5rem .5rem 0 0; }
 :focus-visible { outline: 3px solid; outline-offset: 2px; }
-[role=alert] { border-left: .3rem solid; padding-left: .8rem; }
-td { padding: .3rem .6rem .3rem 0; vertical-align: top; }
-td button { margin: 0; }
+[role=alert] { border-left: .3rem solid crimson; padding-left: .8rem; }
+[role=status]:not(:empty) { border-left: .3rem solid seagreen; padding-left: .8rem; }
+h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; }
+table { width: 100%; border-collapse: collapse; font-size: 1rem; }
+th, td { padding: .5rem .6rem .5rem 0; text-align: left; overflow-wrap: anywhere; }
+td:nth-child(n + 2) { white-space: nowrap; }
+tbody tr { border-top: 1px solid color-mix(in srgb, currentcolor 30%, transparent); }
+td:last-child { padding-right: 0; text-align: right; }
+td button { margin: 0; padding: .3rem .7rem; }
+@media (max-width: 26rem) {
+  thead { display: none; }
+  tr { display: block; padding: .6rem 0; }
+  td, td:last-child { display: block; padding: .1rem 0; text-align: left; }
+  td:nth-child(2)::before { content: "Added "; }
+  td:nth-child(3)::before { content: "Last used "; }
+}
 svg { display: block; width: 100%; max-width: 16rem; }
 code { overflow-wrap: anywhere; }
 """
@@ -72,11 +85,13 @@ def sign_in_page(
     return page("Sign in", body, status=status, redirect_uri=redirect_uri, script=passkey is not None)
 
 
-def _qr_code(login: str, secret: str) -> str:
-    """The key as authenticator apps read it from the screen: an SVG of the page itself, nothing to fetch."""
+def key_shown(login: str, secret: str) -> str:
+    """The key of an authenticator app: as apps read it from the screen, an SVG in the page itself, and to be typed."""
     address = pyotp.TOTP(secret).provisioning_uri(name=login, issuer_name="Sharewell")
     drawn = segno.make(address, error="m", micro=False)
-    return str(drawn.svg_inline(scale=5, light="white", title="QR code of the key", omitsize=True))
+    spaced = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
+    return f"""{drawn.svg_inline(scale=5, light="white", title="QR code of the key", omitsize=True)}
+<p><code>{escape(spaced)}</code></p>"""
 
 
 def passkey_form(handle: str, options: Options | None, path: str = SIGN_IN_PATH) -> str:
@@ -86,7 +101,7 @@ def passkey_form(handle: str, options: Options | None, path: str = SIGN_IN_PATH)
     return f"""<form method="post" action="{path}" data-passkey="get" data-options="{data(options)}" hidden>
 <input type="hidden" name="handle" value="{escape(handle)}">
 <input type="hidden" name="passkey">
-<button type="button">Sign in with a passkey</button>
+<button type="submit">Sign in with a passkey</button>
 <p role="status"></p>
 </form>"""
 
@@ -117,13 +132,13 @@ def consent_page(
 <p>You are signed in as <strong>{escape(person)}</strong>. The app asks to</p>
 <ul>{wants}</ul>
 {f"<p>Purpose of use: {escape(purpose)}</p>" if purpose else ""}
-<p>It then sends you back to <code>{escape(origin_of(redirect_uri))}</code>.</p>
+<p>It then sends you back to <code>{escape(shown_origin(redirect_uri))}</code>.</p>
 <form method="post" action="{CONSENT_PATH}">
 <input type="hidden" name="handle" value="{escape(handle)}">
 <button type="submit" name="answer" value="allow">Allow</button>
 <button type="submit" name="answer" value="deny">Do not allow</button>
 </form>
-<p><a href="{ACCOUNT_PATH}" target="_blank" rel="noopener">Your passkeys</a></p>"""
+<p><a href="{ACCOUNT_PATH}" target="_blank" rel="noopener">How you sign in</a></p>"""
     return page("Consent", body, redirect_uri=redirect_uri)
 
 
@@ -148,14 +163,12 @@ def enrol_page(
     invitation: str, *, login: str, secret: str, passkey: Options | None, again: bool = False, fault: str | None = None
 ) -> HTMLResponse:
     """Shows the secret of the second factor, and asks for a password and a first code."""
-    spaced = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
     body = f"""
 <h1>Set up your access</h1>
 {alert(fault) if fault else ""}
 {_AGAIN if again else ""}
 <p>Your login is <strong>{escape(login)}</strong>. Add this key to your authenticator app (time-based, 6 digits):</p>
-{_qr_code(login, secret)}
-<p><code>{escape(spaced)}</code></p>
+{key_shown(login, secret)}
 <form method="post" action="{ENROL_PATH}">
 <input type="hidden" name="invitation" value="{escape(invitation)}">
 <label for="password">New password, at least 12 characters</label>
@@ -185,7 +198,8 @@ def password_page(*, fault: str | None = None) -> HTMLResponse:
 <input id="new" name="new" type="password" autocomplete="new-password" minlength="12" maxlength="128" required>
 <button type="submit">Change</button>
 </form>
-<p><a href="{ACCOUNT_PATH}">Your passkeys</a></p>"""
+<p>Apps that act for you are signed out then.</p>
+<p><a href="{ACCOUNT_PATH}">Passkeys and authenticator app</a></p>"""
     return page("Change your password", body, status=400 if fault else 200)
 
 
@@ -232,6 +246,11 @@ def page(
 def alert(sentence: str) -> str:
     """What went wrong, for everybody to notice."""
     return f'<p role="alert">{escape(sentence)}</p>'
+
+
+def status(sentence: str) -> str:
+    """What was done."""
+    return f'<p role="status">{escape(sentence)}</p>'
 
 
 def _said(scope: str) -> str:

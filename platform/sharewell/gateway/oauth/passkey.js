@@ -32,16 +32,21 @@ const said = (credential, response) => JSON.stringify({
 for (const place of document.querySelectorAll("[data-passkey]")) {
   if (!window.PublicKeyCredential) break;
   const [button, field, status] = ["button", "input[name=passkey]", "[role=status]"].map((what) => place.querySelector(what));
+  const form = place instanceof HTMLFormElement ? place : null;
   place.hidden = false;
-  button.addEventListener("click", async () => {
+  // A form is sent by its button or by the enter key, and in either case with a passkey.
+  (form ?? button).addEventListener(form ? "submit" : "click", async (event) => {
+    event.preventDefault();
+    status.setAttribute("role", "status");
     status.textContent = "";
-    const form = place instanceof HTMLFormElement ? place : null;
-    if (form && !form.reportValidity()) return;
+    button.disabled = true; // one question at a time, and one form
     try {
       field.value = await ask[place.dataset.passkey](JSON.parse(place.dataset.options));
       status.textContent = place.dataset.done ?? "";
-      form?.submit();
+      form ? form.submit() : (button.disabled = false);
     } catch {
+      button.disabled = false;
+      status.setAttribute("role", "alert");
       status.textContent = "That did not work. You can go on without a passkey.";
     }
   });
