@@ -173,6 +173,47 @@ async def test_a_client_that_sends_its_body_slowly_has_no_slot_meanwhile(door: F
     assert (sent[0]["status"], sent[1]["body"]) == (200, b"{}")
 
 
+async def test_a_client_that_takes_its_answer_slowly_has_no_slot_meanwhile(door: FrontDoor) -> None:
+    slow, ward = await tokens(door, "slow", "ward")
+    told, take = asyncio.Event(), asyncio.Event()
+    app = build_app(replace(door.parts, turns=Bounds(slots=1, each=1, waiting=0, lasting=0)), who_calls)
+
+    async def slowly(scope: Any, receive: Any, send: Any) -> None:
+        async def late(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                told.set()
+                await take.wait()
+            await send(message)
+
+        await app(scope, receive, late)
+
+    async with (
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(slowly), base_url=ISSUER) as far,
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=ISSUER) as http,
+    ):
+        downloading = ask(far, slow)
+        await told.wait()
+        assert (await ask(http, ward)).text == "ward"
+        take.set()
+        assert (await downloading).text == "slow"
+
+
+async def test_work_that_lasts_leaves_its_slot_to_others(door: FrontDoor) -> None:
+    slow, ward = await tokens(door, "slow", "ward")
+    work, registry = Work(), CollectorRegistry()
+    async with gateway(door, work, registry=registry, turns=Bounds(slots=1, each=1, waiting=9, lasting=1)) as http:
+        first = ask(http, slow)
+        await work.begun(1)
+        other = ask(http, ward)
+        async with asyncio.timeout(PATIENCE):
+            await work.begun(2)  # after the second that work may take
+        assert work.order == ["slow", "ward"]
+        assert not first.done()
+        for _ in range(2):
+            work.finish_first()
+        assert {answer.status_code for answer in await asyncio.gather(first, other)} == {200}
+
+
 @pytest.fixture
 def low(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients of the class LOW may ask three times."""
