@@ -44,6 +44,7 @@ class PolicyService:
 
     def __init__(self, office: Office) -> None:
         self._office = office
+        self._kept: set[str] = set()  #: sets that were made here and are stored
 
     async def publish(self, caller: Caller) -> bool:
         """At a start, record which policies are in force, unless that is on record; tell whether they are new.
@@ -96,6 +97,16 @@ class PolicyService:
         with suppress(asyncpg.UndefinedTableError):
             async with self._office.database.transaction(read_only=True) as tx:
                 await self._look(tx)
+            await self._keep()
+
+    async def _keep(self) -> None:
+        """Store the sets made of versions and the schema of this release, for decisions name them by their hash."""
+        made = {name: found for name, found in self._office.rulebook.made_here().items() if name not in self._kept}
+        if made:
+            async with self._office.database.transaction() as tx:
+                for found in made.values():
+                    await tx.policy_versions.keep_files(found.files)
+            self._kept |= made.keys()
 
     async def _look(self, tx: Transaction) -> None:
         rulebook, schedule = self._office.rulebook, await tx.policy_versions.schedule()

@@ -84,6 +84,11 @@ class Rulebook:
         if self._fresh_until is not None:
             self.follow()
 
+    def made_here(self) -> dict[str, Authorizer]:
+        """By hash, the sets that no version was stored as: their files have the schema of another release there."""
+        loaded = {name: found for name, found in self._loaded.items() if isinstance(found, Authorizer)}
+        return {found.policy_set: found for name, found in loaded.items() if found.policy_set != name}
+
     def follow(self) -> None:
         """From now on the schedule must be taken anew every few seconds."""
         self._fresh_until = monotonic() + STALE_SECONDS

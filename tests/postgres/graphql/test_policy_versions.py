@@ -20,7 +20,7 @@ from tests.postgres.graphql.conftest import EVERYTHING, text
 
 from sharewell.authz import SCHEMA, Authorizer, shipped_policies
 from sharewell.domain.break_glass import GlassDraft, GlassReason
-from sharewell.domain.errors import Conflict, Unavailable
+from sharewell.domain.errors import Conflict, Forbidden, Unavailable
 from sharewell.domain.principals import Caller, Role
 from sharewell.gateway.health import Health
 from sharewell.settings import DatabaseRole, Settings
@@ -1082,3 +1082,32 @@ async def test_the_set_of_a_release_that_was_approved_comes_into_force_as_it_was
     assert await replica.policies.publish(operator())
     assert (await states(office))[3] == "SUPERSEDED"
     assert replica.office.authz is replica.office.rulebook.own
+
+
+async def test_what_a_newer_release_judged_by_an_earlier_version_can_be_looked_into_afterwards(
+    office: Api, replica: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads the version with its own schema, and so by a set that no other release has."""
+    from sharewell.domain.policy import Action, Target  # noqa: PLC0415
+
+    await in_force(office, CLOSED)
+    back = (await office.done("author", "rollBackPolicies", VERSION, to=1, why="Back."))["version"]
+    await approved(office, back)
+    await office.people.policies.catch_up(operator())
+    files = shipped_policies()
+    newer = files | {SCHEMA: files[SCHEMA] + b"\n"}
+    replica.office.rulebook.own = Authorizer.load(newer)
+    with monkeypatch.context() as patched:
+        patched.setattr("sharewell.vetting.findings.shipped_policies", lambda: newer)
+        await replica.policies.publish(operator())
+    glass = (await broken(office, 2)).data["breakGlass"]["glass"]
+    await replica.policies.catch_up(operator())
+    assert replica.office.authz.policy_set != office.people.office.authz.policy_set
+    with pytest.raises(Forbidden, match="Nobody reports anything"):
+        await replica.office.permit(office.callers["planner"], Action.REPORT_CAPACITY, Target(kind="capacity", id="1"))
+    await office.done("second", "endBreakGlass", GLASS, glass=glass["id"])
+    asked = '{ decisions(kind: "access.refused", first: 1) { nodes { id } } }'
+    (refused,) = (await office.ask("regulator", asked))["decisions"]["nodes"]
+    query = "query ($id: UUID!) { whyRefused(decision: $id) { policies { id } } }"
+    found = await office.ask("regulator", query, id=refused["id"])
+    assert found["whyRefused"]["policies"] == [{"id": "no-reports-on-trial"}]
