@@ -25,6 +25,7 @@ from sharewell_schema.loaders import Edges, fetch_edges
 from sharewell_schema.offers import Offer
 from sharewell_schema.overrides import Override
 from sharewell_schema.paging import bad_cursor, read_cursor, write_cursor
+from sharewell_schema.policy_versions import PolicyVersion
 from sharewell_schema.requests import Request
 from sharewell_schema.surges import SurgeMode
 from sharewell_schema.transfers import Transfer
@@ -85,6 +86,10 @@ class AlertEvent(_Event):
     glass: BrokenGlass | None = field(
         "Policies that one admin put into force alone, in an emergency, or their end.", name="brokenGlass"
     )
+    version: PolicyVersion | None = field(
+        "An approved version of the policies that is never in force, for another one is in its place.",
+        name="policyVersion",
+    )
     refused: str | None = field("What somebody asked to do and may not, as `DecisionHeader.action` has it.")
 
 
@@ -134,7 +139,7 @@ class Subscription:
 
     @subscription(
         "What somebody should look at: surge mode, departures from plans, holds that ran out, forecasts "
-        "that drift, broken glasses, and what was refused."
+        "that drift, broken glasses, approved policies that are passed over, and what was refused."
     )
     async def alerts(
         self, info: Info, after: After = None, region: Region = None, resource: ResourceCode = None
@@ -229,4 +234,4 @@ def _alert(event: Event) -> AlertEvent:
     return AlertEvent(**_said(event), institution=event.happening.institution, refused=refused, **about)
 
 
-_ABOUT = ("surge", "deviation", "override", "transfer", "forecast", "glass")
+_ABOUT = ("surge", "deviation", "override", "transfer", "forecast", "glass", "version")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from collections.abc import Callable
 
 import httpx2
 import structlog
@@ -29,6 +30,12 @@ def asking(brake: Brake, address: str = "192.0.2.1") -> httpx2.AsyncClient:
 
 async def answers(http: httpx2.AsyncClient, count: int) -> list[httpx2.Response]:
     return [await http.get("/") for _ in range(count)]
+
+
+async def until(told: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not told():
+            await asyncio.sleep(0.001)
 
 
 async def test_a_brake_that_is_off_holds_nothing_back() -> None:
@@ -79,6 +86,22 @@ async def test_behind_one_address_each_client_that_is_proven_has_its_own_first_a
     assert await told("flood", most + 1) == [False] * most + [True]
     assert await told("ward", 1) == [False]
     assert await told(None, most + 1) == [False] * most + [True]
+    assert await told("192.0.2.1", 1) == [False]  # a client's name, whatever it looks like
+    brake.tell()
+
+
+async def test_an_answer_that_was_held_back_leaves_its_room_to_the_next_and_says_how_long_that_took() -> None:
+    brake, scopes = Brake(CollectorRegistry(), seconds=0.001, most=1, clock=lambda: 0.0), list[Scope]()
+
+    async def noted(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+        await too_many(scope, receive, send)
+
+    transport = httpx2.ASGITransport(PeerAddress(Braked(noted, brake)), client=("192.0.2.1", 1))
+    async with httpx2.AsyncClient(transport=transport, base_url="https://sharewell.example") as http:
+        told = await answers(http, int(RATE.at_once) + 3)
+    assert {answer.headers.get("connection") for answer in told} == {None}
+    assert [scope["state"].get("braked") for scope in scopes] == [None] * int(RATE.at_once) + [0.001] * 3
     brake.tell()
 
 
@@ -86,10 +109,11 @@ async def test_the_line_that_counts_many_requests_bears_the_id_of_none(log_strea
     brake = Brake(CollectorRegistry(), seconds=3600.0, most=0, clock=lambda: 0.0, pause=0.0)
     with structlog.contextvars.bound_contextvars(request_id="r-1"):
         async with asking(brake) as http:
-            await answers(http, int(RATE.at_once) + 1)
-        async with asyncio.timeout(20):
-            while "held back" not in log_stream.getvalue():
-                await asyncio.sleep(0.001)
-    (line,) = [json.loads(each) for each in log_stream.getvalue().splitlines() if "held back" in each]
-    assert "request_id" not in line
-    assert line["times"] == 1
+            for lines, count in enumerate((int(RATE.at_once) + 1, 2), 1):
+                await answers(http, count)
+                await until(lambda lines=lines: log_stream.getvalue().count("held back") >= lines)  # type: ignore[misc]
+    brake.tell()  # what is not told yet
+    told = [json.loads(each) for each in log_stream.getvalue().splitlines() if "held back" in each]
+    assert all("request_id" not in line for line in told)
+    # However many lines it takes, each answer is counted in one of them.
+    assert sum(line["times"] for line in told) == 3

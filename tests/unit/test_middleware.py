@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from sharewell.domain.errors import Conflict, Invalid, OfferExhausted, Unavailable
 from sharewell.gateway.middleware import CrashMask, HeaderLimit, RequestId, SafeHeaders, Watch
@@ -177,3 +178,22 @@ async def test_requests_are_counted_by_route_and_never_by_path(
     assert count(method="OTHER", route="unknown", status="404") == 1
     assert registry.get_sample_value("sharewell_http_crashes_total") == 1
     assert b"/nowhere" not in generate_latest(registry)
+
+
+async def test_what_an_answer_was_held_back_for_is_no_work_and_its_line_is_anothers(
+    registry: CollectorRegistry, log_stream: io.StringIO
+) -> None:
+    now = 0.0
+
+    async def held(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal now
+        now += 5.25
+        scope.setdefault("state", {})["braked"] = 5.0
+        await Response(status_code=429)(scope, receive, send)
+
+    transport = httpx2.ASGITransport(Watch(held, registry, lambda: now))
+    async with httpx2.AsyncClient(transport=transport, base_url="https://sharewell.example") as http:
+        assert (await http.get("/")).status_code == 429
+    labels = {"method": "GET", "route": "unknown", "status": "429"}
+    assert registry.get_sample_value("sharewell_http_request_seconds_sum", labels) == 0.25
+    assert '"request"' not in log_stream.getvalue()

@@ -31,4 +31,5 @@ def test_the_page_speaks_of_every_metric_and_of_no_other() -> None:
             # The client library itself ends the name of a counter in _total.
             named.add(f"{name.removesuffix('_total')}_total" if kind == "Counter" else name)
     assert named
-    assert set(re.findall(r"`(sharewell_(?:http|job|jobs|log|ingest|forecast|allocate|refusals)_\w+)`", PAGE)) == named
+    told = re.findall(r"`(sharewell_(?:http|job|jobs|log|ingest|forecast|allocate|refusals|policies)_\w+)`", PAGE)
+    assert set(told) == named

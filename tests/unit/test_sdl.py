@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from graphql import GraphQLEnumType, GraphQLScalarType, build_schema, introspection_from_schema
+import pytest
+from graphql import (
+    GraphQLEnumType,
+    GraphQLScalarType,
+    build_schema,
+    introspection_from_schema,
+    parse,
+    validate,
+)
 
+from sharewell.cli.watch import _query as watched
+from sharewell.domain.happenings import Topic
 from sharewell_schema import schema
 
 #: Types of the arguments of its directives, which its specification describes and no composer takes from us.
@@ -19,6 +29,12 @@ def test_the_exported_sdl_is_that_of_the_code() -> None:
 
 def test_the_sdl_can_be_read_back() -> None:
     introspection_from_schema(build_schema(schema.sdl()))
+
+
+@pytest.mark.parametrize("topic", Topic)
+def test_what_the_command_line_follows_can_be_asked_for(topic: Topic) -> None:
+    asked = parse(watched(topic, ["region", "resource"]))
+    assert validate(build_schema(schema.sdl()), asked) == []
 
 
 def test_everything_in_the_schema_is_described() -> None:

@@ -49,6 +49,7 @@ class Scene:
                 self.held.remove(slot)
                 slot.give_back()
                 slot.give_back()  # which changes nothing
+                slot.step_aside()  # nor does this
         await self.settle()
 
     async def settle(self) -> None:
@@ -165,6 +166,24 @@ async def test_however_many_clients_have_long_work_few_go_on_beside_the_slots() 
             scene.check()
     assert len(scene.held) == 4 + 3
     await scene.run_dry()
+
+
+async def test_a_client_that_may_have_no_more_beside_the_slots_keeps_no_other_from_it() -> None:
+    turns = Turns(Bounds(slots=4, each=1, waiting=9, lasting=2))
+    for _ in range(2):
+        (await turns.take("a")).step_aside()
+    other = await turns.take("b")
+    other.step_aside()
+    assert not other.common
+
+
+async def test_room_beside_the_slots_goes_to_whose_work_has_lasted_longest() -> None:
+    turns = Turns(Bounds(slots=4, each=1, waiting=9, lasting=1))
+    slots = [await turns.take(client) for client in "abc"]
+    for slot in slots:
+        slot.step_aside()
+    slots[0].give_back()
+    assert [slot.common for slot in slots[1:]] == [False, True]
 
 
 async def test_a_client_whose_requests_last_may_ask_short_ones_beside() -> None:

@@ -22,7 +22,8 @@ SHOWN = {
     Topic.ALERTS: """institutionId refused
       surge { id region resource reason until endedAt } deviation { id kind giverId receiverId resource adopted moved }
       override { id kind code giverId receiverId } transfer { id giverId receiverId resource state }
-      forecast { institutionId resource state } brokenGlass { id version reason until endedAt }""",
+      forecast { institutionId resource state } brokenGlass { id version reason until endedAt }
+      policyVersion { number replaces effectiveFrom }""",
 }  # fmt: skip
 
 

@@ -19,7 +19,8 @@ from sharewell.domain.errors import Invalid
 
 FURTHEST: Final = 1_000_000  #: entries that a position may lie behind the end of the log
 
-_POSITION = re.compile(r"(\d{1,18})(?:@([0-9a-f-]{36}(?:/[a-z0-9_.-]{1,64})?))?")
+#: Things are named by an id, watched forecasts by institution and resource, versions of the policies by their number.
+_POSITION = re.compile(r"(\d{1,18})(?:@([0-9a-f-]{36}(?:/[a-z0-9_.-]{1,64})?|\d{1,10}))?")
 
 
 class Topic(StrEnum):
@@ -38,6 +39,7 @@ _STEPS = frozenset({
     "transfer.received", "transfer.return_due", "transfer.returned", "transfer.expired", "plan.overridden",
 })  # fmt: skip
 BROKEN_GLASS: Final = frozenset({"policy.glass_broken", "policy.glass_ended", "policy.glass_expired"})
+PASSED_OVER: Final = "policy.passed_over"
 
 #: The kinds of entry that each topic is about. Readings are in none: to be told of something is a reading itself, and
 #: a stream must not feed on its own traces.
@@ -47,7 +49,7 @@ KINDS_OF: Final[Mapping[Topic, frozenset[str]]] = {
     Topic.REQUESTS: _ADOPTED | _STEPS | {"request.opened", "request.cancelled", "request.expired"},
     Topic.TRANSFERS: _ADOPTED | _STEPS,
     Topic.PLANS: _ADOPTED | {"plan.answered"},
-    Topic.ALERTS: BROKEN_GLASS | {
+    Topic.ALERTS: BROKEN_GLASS | {PASSED_OVER} | {
         "surge.declared", "surge.ended", "surge.expired", "deviation.detected", "plan.overridden", "transfer.expired",
         "forecast.drifting", "forecast.recovered", "access.refused",
     },

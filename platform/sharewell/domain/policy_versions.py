@@ -299,12 +299,17 @@ class Scheduled:
     """A version that is in force from a time on, or an open broken glass that puts one into force."""
 
     number: int
-    shipped: bool  #: each process judges by the set of its own release
+    shipped: bool  #: it came with a release, and the set of the next one takes its place when that starts
     policy_set: str
     replaces: int | None  #: the version in whose place it comes into force, and no other's
     since: datetime
     until: datetime | None  #: of a broken glass: when it ends by itself
     recorded: bool  #: whether its coming into force is on record
+
+    @property
+    def as_released(self) -> bool:
+        """Whether each process judges by the set of its own release; of what was approved, each by these very files."""
+        return self.shipped and self.replaces is None
 
     def is_due(self, at: datetime) -> bool:
         """Whether something is to be put on record of it: that it came into force, or that its time is over."""
@@ -314,9 +319,10 @@ class Scheduled:
 def in_force(schedule: Sequence[Scheduled], at: datetime, *, with_glass: bool = True) -> Scheduled | None:
     """What is in force at `at`: a glass that was broken, else the version whose time came last; None before any.
 
-    A version comes into force in the place of the one that it was approved to replace, or not at all.
+    A version comes into force in the place of the one that it was approved to replace, or not at all. What is on record
+    as in force is so for everybody, also where a clock is behind that of the process which recorded it.
     """
-    come = [each for each in schedule if each.since <= at]
+    come = [each for each in schedule if each.since <= at or (each.recorded and each.until is None)]
     glasses = [each for each in come if with_glass and each.until is not None and at < each.until]
     return max(glasses, key=_turn) if glasses else _taken_in_turn(come)[0]
 

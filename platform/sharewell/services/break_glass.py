@@ -45,8 +45,8 @@ class BreakGlassService:
         async with self._office.act(caller, Action.BREAK_GLASS, target, wish) as act:
             if act.repeated:
                 return act.again(BrokenGlass)
+            await self._policies.alone(act)
             draft.check(act.at, self._longest)
-            await act.tx.policy_versions.alone()
             version = await act.tx.policy_versions.get(draft.version)
             person = await person_of(act)
             last = await act.tx.break_glass.last()
@@ -69,7 +69,7 @@ class BreakGlassService:
         async with self._office.act(caller, Action.END_BREAK_GLASS, Target(kind="policy", id=str(id)), wish) as act:
             if act.repeated:
                 return act.again(BrokenGlass)
-            await act.tx.policy_versions.alone()
+            await self._policies.alone(act)
             glass = await act.tx.break_glass.get(id, lock=True)
             glass.check_ends(GlassEnding.ENDED, act.at)
             details: dict[str, Json] = {"version": glass.version, "until": glass.until.isoformat()}
@@ -118,10 +118,11 @@ async def _check_fit(act: Act, version: PolicyVersion) -> None:
     if version.was_in_force:
         return
     current = in_force(await act.tx.policy_versions.schedule(), act.at)
-    if current is not None:
-        beneath = await own_files(act.tx, await act.tx.policy_versions.get(current.number))
-        if (why := unfit_for_glass(beneath, files)) is not None:
-            raise Conflict(f"the glass is broken for something narrow only: {why}.", field="version")
+    if current is None:
+        raise Conflict("no policies are on record as in force yet, so nothing can be added to them.", field="version")
+    beneath = await own_files(act.tx, await act.tx.policy_versions.get(current.number))
+    if (why := unfit_for_glass(beneath, files)) is not None:
+        raise Conflict(f"the glass is broken for something narrow only: {why}.", field="version")
 
 
 async def _broken(act: Act, draft: GlassDraft, version: PolicyVersion, person: UUID | None) -> BrokenGlass:

@@ -23,7 +23,8 @@ MOST = 64  #: events read at once
 
 #: Who may follow alerts: whoever may see one sort of them at least; which it is told of is asked for each.
 _ALERTS = (
-    Action.VIEW_SURGE, Action.VIEW_OVERRIDE, Action.VIEW_DEVIATION, Action.READ_ACCESS_AUDIT, Action.VIEW_POLICY
+    Action.VIEW_SURGE, Action.VIEW_OVERRIDE, Action.VIEW_DEVIATION, Action.READ_ACCESS_AUDIT, Action.VIEW_POLICY,
+    Action.VIEW_POLICY_VERSION,
 )  # fmt: skip
 _LISTS = {
     Topic.OFFERS: Action.VIEW_OFFER, Topic.REQUESTS: Action.VIEW_REQUEST, Topic.TRANSFERS: Action.VIEW_TRANSFER,

@@ -193,15 +193,15 @@ class Office:
 
         On record as by `allow`, as far as that can be told before it is read; `shown` says the rest. `named` are the
         lists of those to whom a filter narrows it: each that is permitted is on record by itself, so that whoever is
-        read of learns of it, and no other is refused. Raises `Forbidden`, recorded, where nothing of `asked` may be
-        seen, or `Unavailable`.
+        read of learns of it, and no other is refused; see `_beside`. Raises `Forbidden`, recorded, where nothing of
+        `asked` may be seen, or `Unavailable`.
         """
         seen, parts = self.part(caller, action, asked)
         wide = {part: await self.permit(caller, action, part) for part in parts}
         rulings = await self._asked(caller, action, dict.fromkeys(named))
         told = {target: ruling for target, ruling in rulings.items() if ruling.allowed}
         narrowed = bool(named) and len(told) == len(rulings)
-        read = told if narrowed and asked == Target.list(action.kind) else wide | told
+        read = told if narrowed and asked == Target.list(action.kind) else wide | told | _beside(wide, rulings)
         await self._record_readings(caller, action, [(target, ruling, []) for target, ruling in read.items()])
         own = parts == [own_list(caller, action)]
         recorded = narrowed if named else not own or asked in parts
@@ -381,6 +381,18 @@ def own_list(caller: Caller, action: Action) -> Target:
     if action.kind in BETWEEN:
         return Target.list(action.kind, giver=own, receiver=own)
     return Target.list(action.kind, owner=own)
+
+
+def _beside(wide: Mapping[Target, Ruling], named: Mapping[Target, Ruling]) -> dict[Target, Ruling]:
+    """What of the lists of whole regions is read of those `named` whose own lists are not permitted.
+
+    What is between two institutions is seen by whoever may see it as one party's; of the other it is read as well.
+    """
+    return {
+        replace(target, giver_region=part.giver_region): ruling
+        for part, ruling in wide.items() if part.giver_region is not None
+        for target, own in named.items() if not own.allowed
+    }  # fmt: skip
 
 
 def _found(regions: Mapping[UUID, str], institution: UUID | None) -> str | None:

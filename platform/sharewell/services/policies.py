@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from uuid import UUID
 
 import asyncpg
 import structlog
+from prometheus_client import Counter
 
 from sharewell.authz import Authorizer, Policy, PolicyError
 from sharewell.domain.audit import Json
@@ -25,9 +27,13 @@ from sharewell.domain.principals import Caller
 from sharewell.services.act import Act
 from sharewell.services.office import Office
 from sharewell.store.audit import DecisionFilter
+from sharewell.store.database import Transaction
 from sharewell.vetting.findings import findings_of
 
 log = structlog.get_logger("sharewell")
+PASSED_OVER = Counter(
+    "sharewell_policies_passed_over", "Approved versions of the policies that this process found their place gone for."
+)
 
 NEWEST = UUID(int=2**128 - 1)
 START_LOCK = "select pg_advisory_xact_lock(hashtextextended('sharewell start', 0))"
@@ -38,6 +44,7 @@ class PolicyService:
 
     def __init__(self, office: Office) -> None:
         self._office = office
+        self._kept: set[str] = set()  #: sets that were made here and are stored
 
     async def publish(self, caller: Caller) -> bool:
         """At a start, record which policies are in force, unless that is on record; tell whether they are new.
@@ -46,16 +53,20 @@ class PolicyService:
         version stays in force under a new release, if that finds no fault in it. Raises `Unavailable` otherwise.
         """
         await self.catch_up(caller)
-        office, rulebook, now = self._office, self._office.rulebook, self._office.now()
-        authz, number = rulebook.at(now, with_glass=False), rulebook.version_at(now, with_glass=False)
-        async with office.act(caller, Action.PUBLISH_POLICY, Target(kind="policy", id=authz.policy_set)) as act:
+        office, rulebook = self._office, self._office.rulebook
+        asked = Target(kind="policy", id=rulebook.at(office.now(), with_glass=False).policy_set)
+        async with office.act(caller, Action.PUBLISH_POLICY, asked) as act:
             # Of several replicas that start at once, one records.
             await act.tx.conn.execute(START_LOCK)
-            await act.tx.policy_versions.alone()
+            await self.alone(act)
+            await self._look(act.tx)
+            current = rulebook.scheduled_at(act.at)
+            of_a_release = current is None or current.shipped
+            authz = rulebook.own if of_a_release else rulebook.at(act.at, with_glass=False)
+            number = None if current is None else current.number
             # Also where they are on record already: a set that came into force before sets were kept is kept now.
             for files in (rulebook.own.files, authz.files):
                 await act.tx.policy_versions.keep_files(files)
-            of_a_release = authz is rulebook.own
             if not of_a_release:
                 _check_against_release(authz, number)
             shipped = await self._record_shipped(act, in_force=of_a_release)
@@ -82,14 +93,33 @@ class PolicyService:
 
     async def refresh(self) -> None:
         """Read the schedule anew, and whatever sets on it were not read yet. Raises `Unavailable`."""
-        rulebook = self._office.rulebook
-        try:
+        # A database of before there were versions has none.
+        with suppress(asyncpg.UndefinedTableError):
             async with self._office.database.transaction(read_only=True) as tx:
-                schedule = await tx.policy_versions.schedule()
-                read = {name: await tx.policy_versions.files(name) for name in rulebook.lacking(schedule)}
-        except asyncpg.UndefinedTableError:
-            return  # a database of before there were versions has none
+                await self._look(tx)
+            await self._keep()
+
+    async def _keep(self) -> None:
+        """Store the sets made of versions and the schema of this release, for decisions name them by their hash."""
+        made = {name: found for name, found in self._office.rulebook.made_here().items() if name not in self._kept}
+        if made:
+            async with self._office.database.transaction() as tx:
+                for found in made.values():
+                    await tx.policy_versions.keep_files(found.files)
+            self._kept |= made.keys()
+
+    async def _look(self, tx: Transaction) -> None:
+        rulebook, schedule = self._office.rulebook, await tx.policy_versions.schedule()
+        read = {name: await tx.policy_versions.files(name) for name in rulebook.lacking(schedule)}
         rulebook.take(schedule, read)
+
+    async def alone(self, act: Act) -> None:
+        """Wait until nobody else changes versions, or breaks a glass. The act is of the time after that.
+
+        What came into force while it waited did so before it.
+        """
+        await act.tx.policy_versions.alone()
+        act.at = self._office.now()
 
     async def catch_up(self, caller: Caller) -> int:
         """Follow the schedule, and put on record what came into force, ended by itself or is passed over; say how many.
@@ -101,7 +131,8 @@ class PolicyService:
             return 0
         authz = self._office.authz
         async with self._office.act(caller, Action.PUBLISH_POLICY, Target(kind="policy", id=authz.policy_set)) as act:
-            await act.tx.policy_versions.alone()
+            await self.alone(act)
+            await self._look(act.tx)  # others may have approved more meanwhile
             ended = [await _expire(act, glass.id) for glass in await act.tx.break_glass.over(act.at)]
             # First, so that none of them is among those whose time has come.
             passed = [await _pass_over(act, each) for each in passed_over(await act.tx.policy_versions.schedule())]
@@ -109,10 +140,14 @@ class PolicyService:
             for version in due:
                 await self._bring_into_force(act, version)
         await self.refresh()
+        for version in passed:
+            PASSED_OVER.inc()
+            log.warning("an approved version of the policies is passed over", version=version.number,
+                        replaces=version.replaces)  # fmt: skip
         return len(due) + len(passed) + len(ended)
 
     async def _bring_into_force(self, act: Act, version: PolicyVersion) -> None:
-        found = self._office.rulebook.authorizer(version)
+        found = self._office.rulebook.of(version.scheduled())
         if isinstance(found, PolicyError):
             raise Unavailable(f"version {version.number} of the policies cannot be loaded by this release: {found}.")
         await act.tx.policy_versions.keep_files(found.files)
@@ -177,13 +212,12 @@ async def _is_published(act: Act, policy_set: str) -> bool:
     return bool(latest.items) and latest.items[0].subject_id == policy_set
 
 
-async def _pass_over(act: Act, scheduled: Scheduled) -> UUID:
+async def _pass_over(act: Act, scheduled: Scheduled) -> PolicyVersion:
     version = (await act.tx.policy_versions.get(scheduled.number, lock=True)).passed_over(act.at)
     details: dict[str, Json] = {"policy_set": version.policy_set, "replaces": version.replaces}
     decision = await act.record("policy.passed_over", "policy", version.number, details)
     await act.tx.policy_versions.step(version, decision)
-    log.warning("an approved version of the policies is passed over", version=version.number, replaces=version.replaces)
-    return decision
+    return version
 
 
 async def _expire(act: Act, glass: UUID) -> UUID:

@@ -68,8 +68,8 @@ class PolicyVersionService:
         async with self._office.act(caller, Action.DRAFT_POLICY, Target(kind="policy", id="new"), wish) as act:
             if act.repeated:
                 return await _again(act)
-            await act.tx.policy_versions.alone()
-            beneath = await act.tx.policy_versions.get(self._base(base, act.at))
+            await self._policies.alone(act)
+            beneath = await act.tx.policy_versions.get(await self._base(act.tx, base, act.at))
             files = changed_files(await own_files(act.tx, beneath), changes)
             return await self._add(act, VersionOrigin.DRAFTED, files, base=beneath.number, returns_to=None, why=why)
 
@@ -80,7 +80,7 @@ class PolicyVersionService:
         async with self._office.act(caller, Action.DRAFT_POLICY, await self._target(number), wish) as act:
             if act.repeated:
                 return await _again(act)
-            await act.tx.policy_versions.alone()
+            await self._policies.alone(act)
             before = await act.tx.policy_versions.get(number, lock=True)
             act.check_as_read(before.changed_by)
             files = changed_files(await own_files(act.tx, before), changes)
@@ -111,7 +111,7 @@ class PolicyVersionService:
         async with self._office.act(caller, Action.DRAFT_POLICY, await self._target(number), wish) as act:
             if act.repeated:
                 return await _again(act)
-            await act.tx.policy_versions.alone()
+            await self._policies.alone(act)
             before = await act.tx.policy_versions.get(number, lock=True)
             version = before.simulated(_summary(found), policy_set=version.policy_set, at=act.at)
             said: dict[str, Json] = {"simulation": str(found.decision), **_counts(found.tally.total)}
@@ -129,7 +129,7 @@ class PolicyVersionService:
         async with self._office.act(caller, Action.APPROVE_POLICY, await self._target(number), wish) as act:
             if act.repeated:
                 return await _again(act)
-            await act.tx.policy_versions.alone()
+            await self._policies.alone(act)
             before = await act.tx.policy_versions.get(number, lock=True)
             act.check_as_read(before.changed_by)
             await self._check_again(act.tx, before)
@@ -151,7 +151,7 @@ class PolicyVersionService:
         async with self._office.act(caller, Action.WITHDRAW_POLICY, await self._target(number), wish) as act:
             if act.repeated:
                 return await _again(act)
-            await act.tx.policy_versions.alone()
+            await self._policies.alone(act)
             before = await act.tx.policy_versions.get(number, lock=True)
             act.check_as_read(before.changed_by)
             version = before.withdrawn(act.at)
@@ -165,18 +165,21 @@ class PolicyVersionService:
     async def roll_back(self, caller: Caller, to: int, *, why: str, wish: Wish | None = None) -> Done[PolicyVersion]:
         """A new version with the policies of one that was in force. It needs a second person, and no simulation.
 
-        Raises `Conflict` where that one never was in force, or is.
+        Raises `Conflict` where that one never was in force, or where that would change nothing.
         """
         async with self._office.act(caller, Action.ROLL_BACK_POLICY, await self._target(to), wish) as act:
             if act.repeated:
                 return await _again(act)
-            await act.tx.policy_versions.alone()
+            await self._policies.alone(act)
             then = await act.tx.policy_versions.get(to)
-            current = self._office.rulebook.version_at(act.at, with_glass=False)
-            if not then.was_in_force or to == current:
+            current = await act.tx.policy_versions.get(await self._base(act.tx, None, act.at))
+            if not then.was_in_force or to == current.number:
                 raise Conflict("roll back to a version that was in force and no longer is.", field="to")
             files = await own_files(act.tx, then)
-            return await self._add(act, VersionOrigin.ROLLED_BACK, files, base=current, returns_to=to, why=why)
+            # Over the set of a release it says something that the same policies stay when the next one starts.
+            if current.origin is not VersionOrigin.SHIPPED and files == await own_files(act.tx, current):
+                raise Conflict(f"version {current.number} is in force and has the same policies.", field="to")
+            return await self._add(act, VersionOrigin.ROLLED_BACK, files, base=current.number, returns_to=to, why=why)
 
     async def page(
         self, caller: Caller, *, before: int, state: VersionState | None, first: int
@@ -200,7 +203,9 @@ class PolicyVersionService:
     async def compare(self, caller: Caller, number: int, base: int | None) -> Comparison:
         """What the version changes in `base`, by default what is in force."""
         version = await self.get(caller, number)
-        other = await self.get(caller, self._base(base, self._office.now()))
+        async with self._office.database.transaction(read_only=True) as tx:
+            beneath = await self._base(tx, base, self._office.now())
+        other = await self.get(caller, beneath)
         async with self._office.database.transaction(read_only=True) as tx:
             before, after = await own_files(tx, other), await own_files(tx, version)
         readable = all(_is_readable(each) for each in (other, version))
@@ -218,8 +223,8 @@ class PolicyVersionService:
                 found[step.version].append(step)
         return found
 
-    def _base(self, base: int | None, at: datetime) -> int:
-        found = base if base is not None else self._office.rulebook.version_at(at, with_glass=False)
+    async def _base(self, tx: Transaction, base: int | None, at: datetime) -> int:
+        found = base if base is not None else await self._replaced(tx, at)
         if found is None:
             raise Conflict("no policies are on record as in force yet; start the platform once.", field="base")
         return found

@@ -13,7 +13,7 @@ from typing import Final
 
 from sharewell.authz import SCHEMA, Authorizer, PolicyError
 from sharewell.domain.errors import Unavailable
-from sharewell.domain.policy_versions import PolicyVersion, Scheduled, VersionOrigin, in_force, passed_over
+from sharewell.domain.policy_versions import Scheduled, in_force, passed_over
 
 STALE_SECONDS: Final = 30.0  #: after which a process that follows the schedule no longer relies on what it knew
 
@@ -22,7 +22,7 @@ class Rulebook:
     """What is in force here and what is coming. `own` is the set shipped with this release.
 
     Files of a version are read together with the schema of this release, so that schema and code always fit; where a
-    set of a release is in force, each process judges by the one of its own release.
+    set of a release is in force that nobody had to approve, each process judges by the one of its own release.
     """
 
     def __init__(self, own: Authorizer) -> None:
@@ -43,10 +43,9 @@ class Rulebook:
             raise Unavailable(f"what is in force under the broken glass cannot be loaded by this release: {found}.")
         return found
 
-    def version_at(self, now: datetime, *, with_glass: bool = True) -> int | None:
-        """The number of the version in force at `now`; None before any was put on record."""
-        found = in_force(self._schedule, now, with_glass=with_glass)
-        return None if found is None else found.number
+    def scheduled_at(self, now: datetime) -> Scheduled | None:
+        """The version in force at `now`, or that would be if no glass were broken; None before any is on record."""
+        return in_force(self._schedule, now, with_glass=False)
 
     def has_due(self, now: datetime) -> bool:
         """Whether something came into force, ended by itself, or cannot come into force, and that is not on record."""
@@ -65,17 +64,16 @@ class Rulebook:
 
     def of(self, scheduled: Scheduled | None) -> Authorizer | PolicyError:
         """What the policies of `scheduled` are here, or why they cannot be loaded."""
-        if scheduled is None or scheduled.shipped:
+        if scheduled is None or scheduled.as_released:
             return self.own
-        return self._loaded[scheduled.policy_set]
-
-    def authorizer(self, version: PolicyVersion) -> Authorizer | PolicyError:
-        """The same of a version, which must be on the schedule."""
-        return self.own if version.origin is VersionOrigin.SHIPPED else self._loaded[version.policy_set]
+        found = self._loaded[scheduled.policy_set]
+        # The set of another release, whose place that of this one takes when it starts, must not keep it from that.
+        replaced = scheduled.shipped and scheduled.recorded and isinstance(found, PolicyError)
+        return self.own if replaced else found
 
     def lacking(self, schedule: Sequence[Scheduled]) -> set[str]:
         """The sets of `schedule` that were not read yet."""
-        return {each.policy_set for each in schedule if not each.shipped} - self._loaded.keys()
+        return {each.policy_set for each in schedule if not each.as_released} - self._loaded.keys()
 
     def take(self, schedule: Sequence[Scheduled], read: Mapping[str, Mapping[str, bytes]]) -> None:
         """Go by `schedule` from now on, with the files of the sets that were `lacking`; it costs some 50 ms a set."""
@@ -85,6 +83,11 @@ class Rulebook:
         self._schedule = tuple(schedule)
         if self._fresh_until is not None:
             self.follow()
+
+    def made_here(self) -> dict[str, Authorizer]:
+        """By hash, the sets that no version was stored as: their files have the schema of another release there."""
+        loaded = {name: found for name, found in self._loaded.items() if isinstance(found, Authorizer)}
+        return {found.policy_set: found for name, found in loaded.items() if found.policy_set != name}
 
     def follow(self) -> None:
         """From now on the schedule must be taken anew every few seconds."""

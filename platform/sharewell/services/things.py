@@ -7,8 +7,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from sharewell.domain.break_glass import BrokenGlass
-from sharewell.domain.happenings import BROKEN_GLASS, Following, Happening, Topic
+from sharewell.domain.happenings import BROKEN_GLASS, PASSED_OVER, Following, Happening, Topic
 from sharewell.domain.policy import Action, Target
+from sharewell.domain.policy_versions import PolicyVersion
 from sharewell.domain.principals import Caller
 from sharewell.services import allocations, transfers
 from sharewell.services.office import Office
@@ -55,6 +56,8 @@ async def _alerts(tx: Transaction, found: Sequence[Happening]) -> Pairs:
 def _told_of(each: Happening) -> Key:
     if each.kind == "access.refused":
         return "decision", str(each.decision)
+    if each.kind == PASSED_OVER:
+        return "version", each.subject
     return "glass" if each.kind in BROKEN_GLASS else each.subject_kind, each.subject
 
 
@@ -100,6 +103,10 @@ async def _glasses(tx: Transaction, names: Sequence[str]) -> Mapping[Any, Any]:
     return {name: await tx.break_glass.get(UUID(name)) for name in names}
 
 
+async def _versions(tx: Transaction, names: Sequence[str]) -> Mapping[Any, Any]:
+    return {name: await tx.policy_versions.get(int(name)) for name in names}
+
+
 def _ids(names: Sequence[str]) -> list[UUID]:
     return [UUID(name) for name in names]
 
@@ -112,14 +119,14 @@ _LOAD: Final[Mapping[str, Callable[[Transaction, Sequence[str]], Awaitable[Mappi
     "surge": lambda tx, names: tx.surges.by_ids(_ids(names)),
     "deviation": lambda tx, names: tx.deviations.by_ids(_ids(names)),
     "override": _overrides, "forecast": _watches, "decision": _entries,
-    "glass": _glasses,
+    "glass": _glasses, "version": _versions,
 }
 
 
 async def those_asked_for(tx: Transaction, following: Following, things: Mapping[Key, Any]) -> dict[Key, Any]:
     """Those of `things` that are followed. What is about no resource in particular is about each.
 
-    So are policies of a broken glass, and of every region too.
+    So are policies, of a broken glass or passed over, and of every region too.
     """
     kept = {
         key: thing for key, thing in things.items()
@@ -132,7 +139,7 @@ async def those_asked_for(tx: Transaction, following: Following, things: Mapping
     regions = {id: found.region for id, found in (await tx.institutions.by_ids([*parties])).items()}  # noqa: A001
     return {
         key: thing for key, thing in kept.items()
-        if isinstance(thing, BrokenGlass) or following.region in _regions(thing, regions)
+        if isinstance(thing, BrokenGlass | PolicyVersion) or following.region in _regions(thing, regions)
     }  # fmt: skip
 
 
@@ -173,6 +180,7 @@ async def seen_by(office: Office, caller: Caller, sort: str, thing: Any) -> tupl
 _VIEW: Final = {
     "offer": Action.VIEW_OFFER, "request": Action.VIEW_REQUEST, "allocation": Action.VIEW_ALLOCATION,
     "transfer": Action.VIEW_TRANSFER, "glass": Action.VIEW_POLICY,
+    "version": Action.VIEW_POLICY_VERSION,
     "surge": Action.VIEW_SURGE, "deviation": Action.VIEW_DEVIATION, "override": Action.VIEW_OVERRIDE,
     "forecast": Action.VIEW_FORECAST, "decision": Action.READ_ACCESS_AUDIT,
 }  # fmt: skip

@@ -201,9 +201,9 @@ async def sealing_all_the_time(pool: Pool) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def a_gateway(
-    urls: Mapping[DatabaseRole, str], region: Region, port: int = 0, *, is_issuer: bool = False
+    urls: Mapping[DatabaseRole, str], region: Region, port: int = 0, *, is_issuer: bool = False, **more: Any
 ) -> AsyncIterator[Gateway]:
-    """A gateway of the region, one of any number; one that is its own issuer gives tokens too."""
+    """A gateway of the region, one of any number; one that is its own issuer gives tokens too. `more` are `Parts`."""
     async with open_pool(urls[DatabaseRole.GATEWAY], DatabaseRole.GATEWAY) as pool:
         services = build_services(region.services.settings, Database(pool), region.services.office.authz)
         taken, stop, ready = bind("127.0.0.1", port), asyncio.Event(), asyncio.Event()
@@ -212,6 +212,7 @@ async def a_gateway(
             issuer=url if is_issuer else ISSUER, keys=region.keys, database=services.database,
             clients=services.clients, people=services.people, grants=services.grants, access=services.access,
             migrations=migrations(), now=region.clock, allowed_origins=(PAGE,), registry=CollectorRegistry(),
+            **more,
         )  # fmt: skip
         served = asyncio.create_task(serve(build_app(parts, graphql_app(services)), taken, stop, ready=ready))
         await ready.wait()

@@ -16,6 +16,7 @@ import httpx2
 import pytest
 from tests.postgres.following.conftest import BEDS, EVERYTHING, OFFERS, Message, follow_from, messages, told
 
+from sharewell.authz import Authorizer, shipped_policies
 from sharewell.domain import happenings
 from sharewell.domain.break_glass import GlassDraft, GlassReason
 from sharewell.domain.principals import Caller, Role
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 
 REQUESTS = "subscription ($after: String) { requests(after: $after) { cursor kind request { id institutionId } } }"
 PLANS = "subscription ($after: String) { plans(after: $after) { allocation { id } } }"
+EXTRA = """
+@id("planners-report-capacity")
+@sentence("An allocator says for an institution what it has.")
+permit (principal is Sharewell::Caller in Sharewell::Role::"allocator",
+  action == Sharewell::Action::"reportCapacity", resource);
+"""
 TRANSFERS = "subscription ($after: String) { transfers(after: $after) { cursor kind transfer { id state giverId } } }"
 
 
@@ -336,6 +343,47 @@ async def test_a_regulator_who_follows_alerts_hears_of_a_broken_glass(region: Re
         heard = await told(gateway.url, region.token(who), query, start | narrowed, most=2)
         assert [event["kind"] for event in heard] == ["policy.glass_broken", "policy.glass_ended"]
         assert [(event["brokenGlass"], event["surge"]) for event in heard] == [(shown, None)] * 2
+
+
+async def test_whoever_reads_versions_hears_of_an_approved_one_that_is_passed_over_and_goes_on_from_there(
+    region: Region, gateway: Gateway
+) -> None:
+    await region.institution("clinic")
+    await region.client("watchdog", Role.REGULATOR)
+    await region.client("coastal", Role.REGULATOR, jurisdiction=frozenset({"coast"}))
+    await region.client("head", Role.ADMIN)
+    services = region.services
+    await services.policies.publish(operator())
+    author, second = (
+        Caller(principal=name, roles=frozenset({Role.ADMIN}), scopes=frozenset({EVERYTHING}), request_id="r-1")
+        for name in ("author", "second")
+    )
+    start = {"after": await follow_from(gateway.url, region.token("watchdog"))}
+    now = datetime.now(UTC)
+    draft = (await services.policy_versions.draft(author, {"extra.cedar": EXTRA}, base=None, why="W.")).subject
+    await services.policy_versions.simulate(author, draft.number, since=now - timedelta(hours=1), until=None)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    await services.policy_versions.approve(
+        second, draft.number, policy_set=draft.policy_set, effective_from=later
+    )
+    services.office.rulebook.own = Authorizer.load(shipped_policies() | {"next.cedar": EXTRA.encode()})
+    await services.policies.publish(operator())  # the next release starts
+    until = datetime.now(UTC) + timedelta(hours=2)
+    glass = GlassDraft(version=1, reason=GlassReason.WRONG_RULE, until=until, remark="Nurses are locked out.")
+    await services.break_glass.break_it(author, glass)
+    query = """subscription ($after: String, $region: String) { alerts(after: $after, region: $region) {
+      cursor kind brokenGlass { version } policyVersion { number state replaces approvedBy steps { state } } } }"""
+    states = [{"state": state} for state in ("VALIDATED", "SIMULATED", "APPROVED", "PASSED_OVER")]
+    shown = {"number": 2, "state": "PASSED_OVER", "replaces": 1, "approvedBy": "second", "steps": states}
+    for who, narrowed in (("watchdog", {}), ("watchdog", {"region": "us-nj"}), ("head", {})):
+        passed, broken = await told(gateway.url, region.token(who), query, start | narrowed, most=2)
+        assert (passed["kind"], passed["policyVersion"], passed["brokenGlass"]) == ("policy.passed_over", shown, None)
+        assert (broken["kind"], broken["policyVersion"]) == ("policy.glass_broken", None)
+        (again,) = await told(gateway.url, region.token(who), query, {"after": passed["cursor"]}, most=1)
+        assert again == broken
+    for who in ("clinic", "coastal"):  # who may read the policies that bind them, and no drafts of any
+        (heard,) = await told(gateway.url, region.token(who), query, start, most=1)
+        assert heard["kind"] == "policy.glass_broken"
 
 
 async def test_a_regulator_of_some_regions_hears_what_is_of_these(region: Region, gateway: Gateway) -> None:

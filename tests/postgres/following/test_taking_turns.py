@@ -10,14 +10,17 @@ import pytest
 from tests.postgres.following.conftest import socket
 
 from sharewell.domain.principals import Role
+from sharewell.gateway.turns import Bounds
 from sharewell.settings import TURNS
 from sharewell_schema.view import View
 
 if TYPE_CHECKING:
-    from tests.postgres.following.conftest import Gateway, Region
+    from tests.postgres.following.conftest import Gateway, Open, Region
 
 ASKED = 8
 ME = "{ me { clientId } }"
+ALERTS = "subscription { alerts { cursor } }"
+CROWDED = Bounds(slots=2, each=1, waiting=1, lasting=0)
 OURS = {"data": {"me": {"clientId": "flood"}}}
 
 
@@ -39,9 +42,9 @@ class Held:
 
         monkeypatch.setattr(View, "_run", held)
 
-    async def all_there(self, gateway: Gateway) -> None:
+    async def all_there(self, gateway: Gateway, asked: int = ASKED) -> None:
         """Return once all that were asked are at work, or wait for their turn."""
-        while self.now + (gateway.registry.get_sample_value("sharewell_http_waiting") or 0) < ASKED:
+        while self.now + (gateway.registry.get_sample_value("sharewell_http_waiting") or 0) < asked:
             await asyncio.sleep(0.001)
 
     def check(self) -> None:
@@ -84,3 +87,60 @@ async def test_operations_over_one_socket_take_turns(
     assert {each["id"] for each in said if each["type"] == "complete"} == {str(n) for n in range(ASKED)}
     held.check()
 
+
+
+async def test_who_has_too_many_waiting_over_a_socket_is_told_so_for_that_operation_alone(
+    region: Region, open_gateway: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for client in ("flood", "ward"):
+        await region.client(client, Role.REGULATOR)
+    held = Held(monkeypatch)
+    async with (
+        open_gateway(turns=CROWDED) as gateway, socket(gateway.url) as flood, socket(gateway.url) as again,
+        socket(gateway.url) as ward,
+    ):  # fmt: skip
+        for talk, client in ((flood, "flood"), (again, "flood"), (ward, "ward")):
+            await talk.begin(region.token(client))
+        await flood.subscribe("worked on", ME)
+        await held.all_there(gateway, 1)
+        await flood.subscribe("waits", ME)
+        await held.all_there(gateway, 2)
+        # Of a subscription it is the opening that waits; another connection of the client has no queue of its own.
+        for talk, query in ((flood, ME), (flood, ALERTS), (again, ME)):
+            await talk.subscribe("too many", query)
+            said = await talk.receive()
+            assert (said["type"], said["id"]) == ("error", "too many")
+            (error,) = said["payload"]
+            assert error["extensions"]["code"] == "UNAVAILABLE"
+            assert "2 of your requests are not answered yet" in error["message"]
+        await ward.subscribe("1", ME)
+        await held.all_there(gateway, 3)
+        held.go_on.set()
+        assert (await ward.receive())["payload"] == {"data": {"me": {"clientId": "ward"}}}
+        told = [await flood.receive() for _ in range(4)]
+        assert [each["id"] for each in told if each["type"] == "next"] == ["worked on", "waits"]
+        await again.subscribe("too many", ME)  # there is room again, on the same connection and under the same name
+        assert (await again.receive())["payload"] == OURS
+
+
+@pytest.mark.parametrize("query", [ME, ALERTS], ids=["query", "subscription"])
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+async def test_who_has_too_many_waiting_is_refused_before_a_stream_begins(
+    region: Region, open_gateway: Open, monkeypatch: pytest.MonkeyPatch, accept: str, query: str
+) -> None:
+    await region.client("flood", Role.REGULATOR)
+    held = Held(monkeypatch)
+    headers = {"Authorization": f"Bearer {region.token('flood')}"}
+    async with (
+        open_gateway(turns=CROWDED) as gateway,
+        httpx2.AsyncClient(timeout=60, base_url=gateway.url, headers=headers) as http,
+    ):
+        asked = [asyncio.create_task(http.post("/graphql", json={"query": ME})) for _ in range(2)]
+        await held.all_there(gateway, 2)
+        refused = await http.post("/graphql", json={"query": query}, headers={"Accept": accept})
+        assert (refused.status_code, refused.headers["Retry-After"], refused.headers["RateLimit"]) == (
+            429, "1", '"waiting";r=0'
+        )  # fmt: skip
+        assert refused.json()["error"]["code"] == "TOO_MANY_REQUESTS"
+        held.go_on.set()
+        assert [answer.status_code for answer in await asyncio.gather(*asked)] == [200, 200]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,7 +26,7 @@ from sharewell.gateway import rates
 from sharewell.gateway.app import build_app
 from sharewell.gateway.connections import Connections
 from sharewell.gateway.in_turn import InTurn, Pace
-from sharewell.gateway.server import bind, serve
+from sharewell.gateway.server import CannotServe, bind, serve
 from sharewell.gateway.turns import Bounds
 
 if TYPE_CHECKING:
@@ -172,6 +173,47 @@ async def test_a_client_that_sends_its_body_slowly_has_no_slot_meanwhile(door: F
     assert (sent[0]["status"], sent[1]["body"]) == (200, b"{}")
 
 
+async def test_a_client_that_takes_its_answer_slowly_has_no_slot_meanwhile(door: FrontDoor) -> None:
+    slow, ward = await tokens(door, "slow", "ward")
+    told, take = asyncio.Event(), asyncio.Event()
+    app = build_app(replace(door.parts, turns=Bounds(slots=1, each=1, waiting=0, lasting=0)), who_calls)
+
+    async def slowly(scope: Any, receive: Any, send: Any) -> None:
+        async def late(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                told.set()
+                await take.wait()
+            await send(message)
+
+        await app(scope, receive, late)
+
+    async with (
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(slowly), base_url=ISSUER) as far,
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=ISSUER) as http,
+    ):
+        downloading = ask(far, slow)
+        await told.wait()
+        assert (await ask(http, ward)).text == "ward"
+        take.set()
+        assert (await downloading).text == "slow"
+
+
+async def test_work_that_lasts_leaves_its_slot_to_others(door: FrontDoor) -> None:
+    slow, ward = await tokens(door, "slow", "ward")
+    work, registry = Work(), CollectorRegistry()
+    async with gateway(door, work, registry=registry, turns=Bounds(slots=1, each=1, waiting=9, lasting=1)) as http:
+        first = ask(http, slow)
+        await work.begun(1)
+        other = ask(http, ward)
+        async with asyncio.timeout(PATIENCE):
+            await work.begun(2)  # after the second that work may take
+        assert work.order == ["slow", "ward"]
+        assert not first.done()
+        for _ in range(2):
+            work.finish_first()
+        assert {answer.status_code for answer in await asyncio.gather(first, other)} == {200}
+
+
 @pytest.fixture
 def low(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients of the class LOW may ask three times."""
@@ -239,8 +281,10 @@ async def test_a_token_whose_signature_is_remembered_is_still_refused_when_it_ex
 
 
 @asynccontextmanager
-async def listening(door: FrontDoor, connections: Connections) -> AsyncIterator[int]:
-    taken, stop, ready = bind("127.0.0.1", 0), asyncio.Event(), asyncio.Event()
+async def listening(
+    door: FrontDoor, connections: Connections, taken: socket.socket | None = None
+) -> AsyncIterator[int]:
+    taken, stop, ready = taken or bind("127.0.0.1", 0), asyncio.Event(), asyncio.Event()
     app = build_app(door.parts, who_calls)
     serving = asyncio.create_task(serve(app, taken, stop, ready=ready, connections=connections))
     await ready.wait()
@@ -349,3 +393,44 @@ async def test_one_address_holds_a_bounded_number_of_connections_and_has_its_roo
         assert "200 OK" in await head(await connected())
         first[1].close()
     assert connections.held == {}
+
+
+def over_ipv6(host: str, *, both: bool = False) -> socket.socket:
+    """A socket that listens there, and with `both` to IPv4 as well; where this machine cannot, the test is skipped."""
+    try:
+        return socket.create_server((host, 0), family=socket.AF_INET6, dualstack_ipv6=True) if both else bind(host, 0)
+    except (CannotServe, OSError, ValueError) as error:
+        pytest.skip(f"this machine does not listen at {host}: {error}")
+
+
+async def test_a_peer_over_ipv6_is_counted_as_its_64_whatever_it_speaks(door: FrontDoor) -> None:
+    registry = CollectorRegistry()
+    connections = Connections(registry, most=2)
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(listening(door, connections, over_ipv6("::1")))
+        peers = [await asyncio.open_connection("::1", port) for _ in range(2)]
+        for peer in peers:
+            stack.callback(peer[1].close)
+            assert "200 OK" in await head(peer)
+        assert connections.held == {"::/64": 2}
+        reader, writer = await asyncio.open_connection("::1", port)
+        stack.callback(writer.close)
+        assert (await reader.read()).startswith(b"HTTP/1.1 429 ")
+        assert registry.get_sample_value("sharewell_http_connections_refused_total") == 1
+        key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+        upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", key, "Origin: https://x")
+        assert "403" in await head(peers[1], "/graphql", *upgrade)
+        while connections.held != {"::/64": 1}:
+            await asyncio.sleep(0)
+    assert connections.held == {}
+
+
+async def test_a_peer_over_ipv4_is_its_address_also_where_the_gateway_listens_to_both(door: FrontDoor) -> None:
+    connections = Connections(CollectorRegistry(), most=2)
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(listening(door, connections, over_ipv6("::", both=True)))
+        for address in ("127.0.0.1", "::1"):
+            peer = await asyncio.open_connection(address, port)
+            stack.callback(peer[1].close)
+            assert "200 OK" in await head(peer)
+        assert connections.held == {"127.0.0.1": 1, "::/64": 1}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +15,10 @@ from sharewell.domain.errors import Unavailable
 from sharewell.services.access import Refusal
 
 READINGS = "select actor, action, subject_kind, subject_id, institution from audit.decision where kind = 'data.read'"
+WHERE = """
+select d.institution, convert_from(e.body, 'UTF8')::jsonb #>> '{details,region}' as region
+  from audit.entry e join audit.decision d using (staged_id) where d.kind = 'data.read' order by d.id
+"""
 OFFERS = "query ($of: UUID) { offers(institution: $of) { nodes { id quantity } } }"
 
 
@@ -69,6 +75,39 @@ async def test_whom_a_filter_names_finds_the_reading_as_whoever_is_asked_for_doe
         await api.ask(who, f"{{ {query} {{ nodes {{ id }} {total} }} }}")
         found = [str(institution) for *_, institution in (await readings(owner))[before:]]
         assert sorted(found) == sorted(expected), (who, query)
+
+
+@pytest.mark.parametrize("total", ["", "totalCount"], ids=["written", "read"])
+async def test_whom_a_regulator_of_other_regions_names_finds_that_its_transfers_with_these_were_read(
+    api: Api, owner: Any, total: str
+) -> None:
+    """None may be there; that is told, too. Of offers and requests of another region nothing can be told."""
+    north, south = await api.institution("north"), await api.institution("south", region="coast")
+    for name, regions in (("local", {"us-nj"}), ("both", {"us-nj", "us-ny"})):
+        api.callers[name] = replace(api.callers["regulator"], principal=name, jurisdiction=frozenset(regions))
+    asked: list[tuple[str, str, list[tuple[str | None, str | None]]]] = [
+        ("local", f'transfers(filter: {{receiver: "{south}"}})', [(None, "us-nj"), (south, "us-nj")]),
+        ("local", f'transfers(filter: {{giver: "{south}", receiver: "{north}"}})',
+         [(None, "us-nj"), (north, None), (south, "us-nj")]),
+        ("local", f'transfers(filter: {{giver: "{north}"}})', [(north, None)]),
+        ("both", f'transfers(filter: {{giver: "{south}"}})',
+         [(None, "us-nj"), (None, "us-ny"), (south, "us-nj"), (south, "us-ny")]),
+        ("local", f'requests(filter: {{institutions: ["{south}"]}})', [(None, "us-nj")]),
+        ("north", f'transfers(filter: {{receiver: "{south}"}})', []),
+    ]  # fmt: skip
+    for who, query, expected in asked:
+        before = len(await readings(owner))
+        await api.ask(who, f"{{ {query} {{ nodes {{ id }} {total} }} }}")
+        found = (await owner.fetch(WHERE))[before:]
+        told = [(None if row["institution"] is None else str(row["institution"]), row["region"]) for row in found]
+        assert Counter(told) == Counter(expected), (who, query)
+    kinds = await api.ask("south", '{ decisions(kind: "data.read") { nodes { actor action } } }')
+    read = [{"actor": who, "action": "viewTransfer"} for who in ("both", "both", "local", "local")]
+    assert kinds["decisions"]["nodes"] == read
+    query = f'{{ transfers(filter: {{receiver: "{south}"}}) {{ nodes {{ id }} {total} }} }}'
+    async with unrecorded(owner):
+        answer = await api.send("local", query)
+    assert (answer.status, answer.error["extensions"]["code"]) == (503, "UNAVAILABLE")
 
 
 async def test_what_an_institution_reads_of_itself_and_what_is_nobodys_leaves_no_trace(api: Api, owner: Any) -> None:

@@ -252,10 +252,19 @@ def test_what_is_in_force_came_last_and_a_glass_stands_before_it_until_its_time(
     found, beneath = in_force(schedule, at), in_force(schedule, at, with_glass=False)
     open_glasses = [each for each in schedule if each.until is not None and each.since <= at < each.until]
     assert (found in open_glasses) if open_glasses else (found == beneath)
-    versions = [each for each in schedule if each.until is None and each.since <= at]
+    # All of them are on record as in force, and so they are where a clock is behind, too.
+    versions = [each for each in schedule if each.until is None]
     assert (beneath is None) == (not versions)
     assert all(each.since <= beneath.since for each in versions if beneath is not None)
     assert in_force(list(reversed(schedule)), at) == found
+
+
+@given(coming_at=st.integers(-5, 5), hours=st.integers(-6, 6))
+def test_what_is_not_on_record_yet_is_in_force_from_its_time_on_by_each_clock(coming_at: int, hours: int) -> None:
+    one = replace(scheduled(2, coming_at), recorded=False, replaces=1)
+    schedule = [scheduled(1, 0), one]
+    found = in_force(schedule, NOON + hours * HOUR)
+    assert found == (one if coming_at <= hours else schedule[0])
 
 
 def test_what_is_to_be_recorded_came_and_is_not_on_record_or_is_a_glass_whose_time_is_over() -> None:
