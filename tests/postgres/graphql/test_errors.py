@@ -164,6 +164,13 @@ async def test_a_value_in_a_list_is_named_by_its_place(api: Api) -> None:
     assert answer.refusal == ("INVALID", "InputError", "input.reports.1.staffed")
 
 
+async def test_a_value_written_into_the_query_is_named_by_where_it_stands(api: Api) -> None:
+    for query in ('{ offer(id: "north") { id } }', '{ offers(filter: { availableAt: "today" }) { nodes { id } } }'):
+        answer = await api.send("planner", query)
+        assert answer.refusal[0] == "INVALID"
+        assert answer.error["locations"] == [{"line": 1, "column": query.index('"') + 1}]
+
+
 async def test_texts_with_nul_are_refused_before_the_database_meets_them(api: Api) -> None:
     await api.institution("clinic")
     report = {"resource": "a\0", "asOf": "2026-03-01T12:00:00Z"}
