@@ -25,7 +25,9 @@ from sharewell.domain.principals import Role
 from sharewell.settings import DatabaseRole, Settings, SettingsError
 from sharewell.store.embedded import ServerError
 
-app = typer.Typer(no_args_is_help=True, help="Register programs, get tokens for them, and run queries as them.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Register programs, get tokens for them, and run queries as them."
+)
 
 REGISTER_CLIENT = """
 mutation Register($input: RegisterClientInput!) { registerClient(input: $input) { client { clientId scopes } } }
@@ -206,14 +208,10 @@ async def _register(draft: ClientDraft, admin: Credential) -> None:
 async def _bootstrap(draft: ClientDraft, settings: Settings) -> None:
     """Register in the database itself, as the machine's operator."""
     # Only here, so that the commands for a program far from any database start quickly.
-    from sharewell.store.server import open_database_server  # noqa: PLC0415
-    from sharewell.wiring import open_services  # noqa: PLC0415
+    from sharewell.cli.machine import platform_services  # noqa: PLC0415
 
     logs.configure("warning", settings.log_format)
-    async with (
-        open_database_server(settings) as server,
-        open_services(settings, server, DatabaseRole.GATEWAY, most=2) as services,
-    ):
+    async with platform_services(settings, DatabaseRole.GATEWAY) as services:
         await services.clients.bootstrap_admin(draft, request_id=f"bootstrap-{secrets.token_hex(8)}")
 
 

@@ -13,6 +13,7 @@ import asyncpg
 import typer
 from rich.console import Console
 
+from sharewell.cli.machine import platform_services
 from sharewell.clock import clock
 from sharewell.domain.errors import Invalid
 from sharewell.domain.quality import QualityReport
@@ -103,12 +104,9 @@ async def _prepare(settings: Settings, server: DatabaseServer) -> None:
 
 async def _enqueue(settings: Settings, parcel: Parcel) -> None:
     inbox = Inbox(settings.home)
-    sha256 = inbox.put(parcel.data)
-    locations_sha256 = "" if parcel.locations is None else inbox.put(parcel.locations)
-    async with (
-        open_database_server(settings) as server,
-        open_services(settings, server, DatabaseRole.WORKER, most=2) as services,
-    ):
+    async with platform_services(settings, DatabaseRole.WORKER) as services:
+        sha256 = inbox.put(parcel.data)
+        locations_sha256 = "" if parcel.locations is None else inbox.put(parcel.locations)
         await services.feeds.enqueue(CALLER, parcel.format, sha256, name=parcel.name, locations_sha256=locations_sha256)
 
 
