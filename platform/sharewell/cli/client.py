@@ -149,7 +149,7 @@ def query(
         async with ApiClient.of(Credential.load(credential), patience=10.0) as client:
             return await client.graphql(source, given, idempotent=not once)
 
-    with explained():
+    with explained(as_json=True):
         typer.echo(json.dumps(asyncio.run(ask()), indent=2, ensure_ascii=False))
 
 
@@ -229,15 +229,15 @@ def _new_credential(base_url: str, draft: ClientDraft, out: Path) -> Credential:
 
 
 @contextmanager
-def explained(command: str = "client") -> Iterator[None]:
-    """Whatever goes wrong is said in a sentence, or as JSON where GraphQL said it, and ends with status 1."""
+def explained(command: str = "client", *, as_json: bool = False) -> Iterator[None]:
+    """Whatever goes wrong is said in a sentence, or with `as_json` as GraphQL said it, and ends with status 1."""
     try:
         yield
-    except GraphQLErrors as error:
-        typer.echo(json.dumps({"errors": list(error.errors), "data": error.data}, indent=2), err=True)
-        raise typer.Exit(1) from None
     except (ApiError, ServerError, SettingsError, SharewellError) as error:
-        typer.echo(f"sharewell {command}: {error}", err=True)
+        if as_json and isinstance(error, GraphQLErrors):
+            typer.echo(json.dumps({"errors": list(error.errors), "data": error.data}, indent=2), err=True)
+        else:
+            typer.echo(f"sharewell {command}: {error}", err=True)
         raise typer.Exit(1) from None
 
 
