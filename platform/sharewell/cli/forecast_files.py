@@ -92,6 +92,7 @@ def source(file: Path, columns: str, country: str = "", beside: str = "") -> Sou
     if not 3 <= len(theirs) <= len(OURS):
         raise typer.BadParameter("name three to five columns.", param_hint="--columns")
     optional = set(OURS[3:]) if columns == DEFAULT_COLUMNS else set()
+    chosen: dict[str, pl.Expr | pl.Series]
     chosen = {a: pl.col(b) for a, b in zip(OURS, theirs, strict=False) if b in frame.columns or a not in optional}
     others = tuple(dict.fromkeys(name.strip() for name in beside.split(",") if name.strip()))
     missing = [name for name in others if name not in frame.columns]
