@@ -1,4 +1,4 @@
-"""The database of a platform that is there already, for commands given on its machine.
+"""The database of a platform, for commands given on its machine: brought up to this release, or there already.
 
 A command that only looks or mends must not make an empty platform where it was called in the wrong folder.
 """
@@ -11,9 +11,18 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from sharewell.settings import DatabaseRole, Settings, SettingsError
-from sharewell.store.migrate import pending
+from sharewell.store.migrate import Migration, migrate, pending
 from sharewell.store.server import DatabaseServer, is_there, open_database_server
 from sharewell.wiring import Services, migrations, open_services
+
+
+async def apply_migrations(server: DatabaseServer) -> list[Migration]:
+    """Bring the database up to this release; return what was applied now."""
+    conn = await asyncpg.connect(server.url(DatabaseRole.MIGRATOR), timeout=10)
+    try:
+        return await migrate(conn, migrations())
+    finally:
+        await conn.close()
 
 
 @asynccontextmanager

@@ -10,7 +10,8 @@ import typer
 import uvloop
 
 from sharewell import logs
-from sharewell.cli.running import UntilStdinCloses, apply_migrations, child, run_gateway, while_wanted
+from sharewell.cli.machine import apply_migrations
+from sharewell.cli.running import UntilStdinCloses, child, run_gateway, while_wanted
 from sharewell.gateway.server import until_signal
 from sharewell.settings import Settings
 from sharewell.store.server import open_database_server

@@ -17,7 +17,8 @@ from uuid import UUID
 
 import httpx2
 
-from sharewell.cli.running import apply_migrations, child
+from sharewell.cli.machine import apply_migrations
+from sharewell.cli.running import child
 from sharewell.client import ApiClient, Credential
 from sharewell.clock import set_clock
 from sharewell.domain.clients import USUAL_SCOPES, ClientDraft
