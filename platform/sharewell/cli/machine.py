@@ -25,6 +25,16 @@ async def apply_migrations(server: DatabaseServer) -> list[Migration]:
         await conn.close()
 
 
+async def refuse_empty(server: DatabaseServer) -> None:
+    """Raise `SettingsError` where no release has ever migrated the database: a gateway has nothing to answer from."""
+    conn = await asyncpg.connect(server.url(DatabaseRole.GATEWAY), timeout=10)
+    try:
+        if await conn.fetchval("select to_regclass('migration.applied')") is None:
+            raise SettingsError("the database holds no platform yet; run `sharewell migrate` first.")
+    finally:
+        await conn.close()
+
+
 @asynccontextmanager
 async def platform_database(settings: Settings, role: DatabaseRole) -> AsyncIterator[DatabaseServer]:
     """The database of a platform, with every migration. Raises `SettingsError` where there is none, or an older one."""
