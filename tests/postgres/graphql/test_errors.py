@@ -157,6 +157,18 @@ async def test_a_value_of_the_wrong_sort_is_named_by_its_path(api: Api, wrong: d
     assert answer.refusal == ("INVALID", "InputError", field)
 
 
+async def test_a_field_that_is_missing_or_unknown_is_named_and_what_was_sent_is_not_told_back(api: Api) -> None:
+    await api.institution("clinic")
+    lacking = {name: value for name, value in api.need_of(3).items() if name != "neededUntil"}
+    for asked, field in ((lacking, "neededUntil"), (api.need_of(3, beds=1), "beds")):
+        answer = await api.do("clinic", "openRequest", **asked)
+        assert answer.refusal == ("INVALID", "InputError", f"input.{field}")
+        assert answer.error["message"].endswith(f"field '{field}'.")
+    good = {"resource": "bed.adult", "asOf": "2026-03-01T12:00:00Z"}
+    answer = await api.do("clinic", "reportCapacity", reports=[good, {"resource": "bed.adult"}])
+    assert answer.refusal == ("INVALID", "InputError", "input.reports.1.asOf")
+
+
 async def test_a_value_in_a_list_is_named_by_its_place(api: Api) -> None:
     await api.institution("clinic")
     good = {"resource": "bed.adult", "asOf": "2026-03-01T12:00:00Z", "staffed": 1}
