@@ -230,14 +230,22 @@ def _new_credential(base_url: str, draft: ClientDraft, out: Path) -> Credential:
 
 @contextmanager
 def explained(command: str = "client", *, as_json: bool = False) -> Iterator[None]:
-    """Whatever goes wrong is said in a sentence, or with `as_json` as GraphQL said it, and ends with status 1."""
+    """Whatever goes wrong is said in a sentence, or with `as_json` as GraphQL said it, and ends with status 1.
+
+    Behind a sentence of the platform stand its code and field, which docs/api.md explains.
+    """
     try:
         yield
     except (ApiError, ServerError, SettingsError, SharewellError) as error:
-        if as_json and isinstance(error, GraphQLErrors):
+        if not isinstance(error, GraphQLErrors):
+            typer.echo(f"sharewell {command}: {error}", err=True)
+        elif as_json:
             typer.echo(json.dumps({"errors": list(error.errors), "data": error.data}, indent=2), err=True)
         else:
-            typer.echo(f"sharewell {command}: {error}", err=True)
+            for each in error.errors:
+                more = each.get("extensions") or {}
+                told = ", ".join(str(more[name]) for name in ("code", "field") if more.get(name))
+                typer.echo(f"sharewell {command}: {each.get('message')} ({told})", err=True)
         raise typer.Exit(1) from None
 
 
