@@ -206,7 +206,7 @@ class Authorizer:
 
     def explain(self, caller: Caller, action: Action, target: Target, ruling: Ruling) -> str:
         """Why `ruling` refuses, in the policies' own sentences; tells nothing of the target but its id."""
-        refused = f"{action} on {target.kind} {'list' if target.id == MANY else target.id} is refused."
+        refused = f"{action} on {_named(target)} is refused."
         forbidding = [self.policies[name] for name in ruling.policies]
         if not forbidding:
             about = [policy for policy in self.policies.values() if action in policy.actions]
@@ -217,6 +217,12 @@ class Authorizer:
             context = "user" if caller.principal.startswith(PREFIX) else "system"
             reasons.append(f"The scope needed is {context}/{scope_of(action, target)}.")
         return " ".join([refused, *reasons])
+
+
+def _named(target: Target) -> str:
+    if target.id == MANY:
+        return f"the list of {target.kind}"
+    return f"a new {target.kind}" if target.id == "new" else f"{target.kind} {target.id}"
 
 
 def _parse_schema(data: bytes) -> cedarpy.Schema:

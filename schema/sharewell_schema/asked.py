@@ -39,7 +39,7 @@ def read_asked(values: Any) -> Asked:
         raise Refused(400, "extensions must be an object.")
     sha256 = _sha256(values)
     if (query is not None or sha256 is None) and (not isinstance(query, str) or not query):
-        raise Refused(400, "query must be a text.")
+        raise Refused(400, 'query must be a GraphQL document as text, such as "{ me { clientId } }".')
     return Asked(query, sha256, variables, name or None)
 
 

@@ -10,21 +10,31 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Final
 
 from graphql import (
+    SKIP,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     GraphQLError,
+    GraphQLInputType,
     GraphQLSchema,
     GraphQLSyntaxError,
+    ListValueNode,
+    ObjectValueNode,
     OperationDefinitionNode,
     OperationType,
+    ValueNode,
+    ValuesOfCorrectTypeRule,
+    VisitorAction,
     parse,
+    specified_rules,
     validate,
     visit,
 )
 from graphql.language import Visitor
+from graphql.utilities import validate_input_literal
 
 from sharewell.domain.errors import Forbidden, Invalid, NotFound, Unavailable
 from sharewell.domain.principals import Caller
@@ -67,6 +77,30 @@ class Document:
         return operation is not None and operation.kind is OperationType.SUBSCRIPTION
 
 
+class PlacedValues(ValuesOfCorrectTypeRule):
+    """Says where a value stands that one of our scalars refuses; the stock rule does so for GraphQL's own only."""
+
+    def is_valid_value_node(self, node: ValueNode, input_type: GraphQLInputType | None) -> VisitorAction:
+        def report(error: GraphQLError, path: Sequence[str | int]) -> None:
+            self.report_error(error if error.nodes else GraphQLError(error.message, _value_at(node, path)))
+
+        if input_type is not None:
+            validate_input_literal(node, input_type, report, None, None, self.context.hide_suggestions)
+        return SKIP
+
+
+def _value_at(node: ValueNode, path: Sequence[str | int]) -> ValueNode:
+    """What stands at `path` below `node`; a value alone where a list is asked for is its one item."""
+    for step in path:
+        if isinstance(node, ListValueNode):
+            node = node.values[int(step)]
+        elif isinstance(node, ObjectValueNode):
+            node = next(one.value for one in node.fields if one.name.value == step)
+    return node
+
+
+RULES: Final = [PlacedValues if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules]
+
 Prepared = Document | Sequence[GraphQLError]
 
 
@@ -83,7 +117,7 @@ def prepare(schema: GraphQLSchema, query: str) -> Prepared:
     if (told := over_budget(document)) is not None:
         return [GraphQLError(told)]
     # Names of fields are no secret to whoever may introspect, but guessing them for others is no help either.
-    errors = validate(schema, document, max_errors=MOST_ERRORS, hide_suggestions=True)
+    errors = validate(schema, document, RULES, max_errors=MOST_ERRORS, hide_suggestions=True)
     return errors or Document(document, _operations(schema, document), _introspects(document))
 
 

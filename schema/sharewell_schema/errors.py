@@ -21,6 +21,7 @@ INVALID = "INVALID"
 INTERNAL = "INTERNAL"
 
 _AT_VARIABLE = re.compile(r"Variable '\$(\w+)' has invalid (?:default )?value(?: at ([^:]*))?:")
+_OF_FIELD = re.compile(r"(?:to include required|not to include unknown) field '(\w+)'(, found: .*)\.$", re.DOTALL)
 
 log = structlog.stdlib.get_logger("sharewell.graphql")
 
@@ -47,7 +48,7 @@ def _tell(error: GraphQLError) -> dict[str, Any]:
         return _formatted(error, cause.message, cause.code, type(cause).__name__, _field(error, cause.field))
     if cause is None:
         kind, field = _request_error(error)
-        return _formatted(error, error.message, INVALID, kind, field)
+        return _formatted(error, _brief(error.message), INVALID, kind, field)
     crash_id = str(uuid7())
     log.error("crash", id=crash_id, path=error.path, exc_info=cause)
     told = _formatted(error, "Something went wrong here. Tell the operator this id.", INTERNAL, INTERNAL, None)
@@ -84,8 +85,16 @@ def _request_error(error: GraphQLError) -> tuple[str, str | None]:
         return "SyntaxError", None
     if match := _AT_VARIABLE.match(error.message):
         name, path = match.groups()
-        return "InputError", name + re.sub(r"\[(\d+)\]", r".\1", path or "")
+        path = re.sub(r"\[(\d+)\]", r".\1", path or "")
+        missing = _OF_FIELD.search(error.message)
+        return "InputError", name + path + (f".{missing[1]}" if missing else "")
     return "RequestError", None
+
+
+def _brief(message: str) -> str:
+    """The same without all that was sent: whoever lacks a field need not hear the others."""
+    found = _OF_FIELD.search(message)
+    return message if found is None else f"{message[: found.start(2)]}."
 
 
 def _field(error: GraphQLError, field: str | None) -> str | None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import uvloop
 
-from sharewell.cli.running import apply_migrations
+from sharewell.cli.machine import apply_migrations
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.server import open_database_server
 

@@ -174,6 +174,10 @@ def test_a_refusal_says_what_was_refused_and_what_is_permitted(authorizer: Autho
         "adoptPlan on allocation a1 is refused. No policy permits it. "
         "What is permitted: Only the allocate worker adopts a plan."
     )
+    for target, named in ((Target(kind="allocation", id="new"), "a new allocation"),
+                          (Target.list("allocation"), "the list of allocation")):  # fmt: skip
+        with pytest.raises(Forbidden, match=f"^adoptPlan on {named} is refused"):
+            authorizer.decide(planner, Action.ADOPT_PLAN, target)
     assert refused.value.ruling is not None
     assert not refused.value.ruling.allowed
     assert refused.value.ruling.policy_set == authorizer.policy_set

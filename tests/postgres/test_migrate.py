@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from importlib.resources import files
@@ -49,6 +52,22 @@ async def test_applies_each_file_once_and_in_order(conn: Connection, folder: Pat
     assert await migrate(conn, folder) == []
     assert await pending(conn, folder) == []
     assert await conn.fetchval("select count(*) from s.counted") == 1
+
+
+@pytest.mark.parametrize("command", ["serve --no-worker --no-migrate", "key rotate"])
+async def test_a_database_that_nobody_migrated_is_refused_in_a_sentence(
+    database_server: TestServer, empty_database_name: str, tmp_path: Path, command: str
+) -> None:
+    gateway = database_server.url(empty_database_name, DatabaseRole.GATEWAY)
+    settings = {DatabaseRole.GATEWAY.variable: gateway, "SHAREWELL_HOME": str(tmp_path), "SHAREWELL_PORT": "0"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "sharewell.cli", *command.split(), env={**os.environ, **settings}, stderr=PIPE
+    )
+    _, said = await process.communicate()
+    assert process.returncode == 2
+    assert said.decode().splitlines()[-1].startswith("sharewell: the database ")
+    assert "run `sharewell migrate` first" in said.decode()
+    assert "Traceback" not in said.decode()
 
 
 async def test_entries_from_before_there_was_a_search_by_resource_are_found_by_it(

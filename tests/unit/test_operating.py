@@ -1,7 +1,8 @@
-"""The operator's page says what is so: every setting, every metric."""
+"""The operator's page says what is so: every setting, every metric, every warning."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,20 @@ def test_the_page_lists_every_setting_and_no_other() -> None:
 
     Settings.from_environment(Watched())
     assert set(re.findall(r"^\| `(SHAREWELL_\w+)`", PAGE, re.MULTILINE)) == asked
+
+
+def test_the_page_tells_what_each_warning_of_the_log_means() -> None:
+    warned = set()
+    for file in (file for folder in ("platform", "schema", "workers") for file in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name("log"), attr="warning" | "error" | "exception"),
+                    args=[ast.Constant(str(line)), *_],
+                ):
+                    warned.add(line)
+    assert "list cannot be filtered" in warned
+    assert {line for line in warned if f"`{line}`" not in PAGE} == set()
 
 
 def test_the_page_speaks_of_every_metric_and_of_no_other() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -159,11 +160,12 @@ def test_one_key_never_signs_twice_under_a_note() -> None:
 def test_signatures_by_strangers_are_named_and_do_not_count() -> None:
     stranger = Cosigner.from_seed("witness.example/stranger", COSIGNATURE, bytes(32))
     found = open_checkpoint(signed(ONE, TWO, stranger), policy())
-    assert found.stray == ("witness.example/stranger",)
-    with pytest.raises(NoTrustedLog, match=r"also signed by witness\.example/stranger"):
+    named = f"witness.example/stranger+{stranger.key.id:08x}"
+    assert found.stray == (named,)
+    with pytest.raises(NoTrustedLog, match=re.escape(f"also signed by {named},")):
         refuse_stray_lines(found)
     twice = signed() + signed().splitlines(keepends=True)[-1]
-    assert open_checkpoint(twice, policy("none")).stray == (ORIGIN,)
+    assert open_checkpoint(twice, policy("none")).stray == (f"{ORIGIN}+{LOG.key.id:08x}",)
     with pytest.raises(QuorumNotMet):
         open_checkpoint(signed(ONE, stranger), policy())
 

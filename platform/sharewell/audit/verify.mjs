@@ -106,7 +106,7 @@ async function openNote(bytes, keys) { // every line must be by one of the keys,
   const { text, lines } = splitNote(bytes), by = [], unchecked = [];
   for (const { name, id, signature } of lines) {
     const key = keys.find((known) => known.name === name && known.id === id);
-    need(key && !by.some((one) => one.key === key) && !unchecked.includes(key), `it is also signed by ${name}, under a key you did not give, or twice`);
+    need(key && !by.some((one) => one.key === key) && !unchecked.includes(key), `it is also signed by ${name}+${id}, under a key you did not give, or twice`);
     if (key.type === MLDSA44) { unchecked.push(key); continue; }
     const timed = key.type === COSIGNATURE;
     need(signature.length === (timed ? 72 : 64), `the signature of ${name} has another length`);
@@ -296,6 +296,7 @@ export const served = (prefix) => async (path) => {
 };
 export async function verifyAny(file, policy, more = {}) { // the bytes of a bundle, proof or log receipt
   if (file[0] === 0x7b) return verifyBundle(file, policy);
+  need(file[0] !== 0x50 || file[1] !== 0x4b, "it is a ZIP, such as of a period; only sharewell verify takes these");
   return toText(file).startsWith("c2sp.org/tlog-proof@v1\n") ? verifyProof(file, more.entry ?? need(false, "give the entry"), policy) : verifyReceipt(file, policy, more);
 }
 if (globalThis.process?.argv?.[1] && import.meta.url.endsWith(globalThis.process.argv[1].split("/").pop())) {
@@ -304,11 +305,14 @@ if (globalThis.process?.argv?.[1] && import.meta.url.endsWith(globalThis.process
   const filesIn = async (root) => (await readdir(root, { recursive: true, withFileTypes: true })).filter((one) => one.isFile())
     .map((one) => relative(root, `${one.parentPath ?? one.path}/${one.name}`));
   const option = (name) => rest.flatMap((word, at) => (word === `--${name}` ? [rest[at + 1]] : []));
+  const moment = (text) => (/^\d+$/.test(text) ? Number(text) : Date.parse(text) / 1000);
   try {
+    if (!target) throw Error("usage: node verify.mjs FILE-OR-FOLDER [--policy FILE] [--log FOLDER] [--entry FILE] [--remembered CHECKPOINT] [--at TIME]");
     const isFolder = (await stat(target)).isDirectory(), [policyFile = isFolder && `${target}/policy`] = option("policy");
     const policy = await parsePolicy(toText(await readFile(policyFile))), [log] = option("log"), [entry] = option("entry"), [at] = option("at");
+    if (at && Number.isNaN(moment(at))) throw Error(`--at ${at} is no time; write it as 2026-03-01T12:00:00Z`);
     const found = isFolder ? await verifyLog(folder(target), policy, { remembered: await Promise.all(option("remembered").map((path) => readFile(path))), paths: await filesIn(target) })
-      : await verifyAny(await readFile(target), policy, { log: log && folder(log), entry: entry && (await readFile(entry)), now: at && +at });
+      : await verifyAny(await readFile(target), policy, { log: log && folder(log), entry: entry && (await readFile(entry)), now: at && moment(at) });
     console.log(JSON.stringify({ verified: true, ...found, root: found.root && base64(found.root) }));
   } catch (why) {
     console.log(JSON.stringify({ verified: false, evidence: why instanceof Misbehaved, message: why.message }));

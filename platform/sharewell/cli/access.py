@@ -16,7 +16,11 @@ import typer
 from sharewell.cli.asking import ask, every
 from sharewell.cli.client import CredentialFile, explained
 
-app = typer.Typer(no_args_is_help=True, help="See who can do what, why somebody was refused, and review all access.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="See who can do what, why somebody was refused, and review all access.",
+)
 
 WHY = """
 query ($id: UUID!) {

@@ -14,7 +14,7 @@ from sharewell.cli.client import CredentialFile, explained
 from sharewell.client import ApiError
 from sharewell.domain.agreements import LONGEST, SharedDetail
 
-app = typer.Typer(no_args_is_help=True, help="Propose, accept and end sharing agreements.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Propose, accept and end sharing agreements.")
 
 _ONE = "id giverId receiverId resource detail startsAt until proposedAt acceptedAt endedAt changedById"
 AGREEMENTS = f"""

@@ -25,7 +25,9 @@ from sharewell.domain.principals import Role
 from sharewell.settings import DatabaseRole, Settings, SettingsError
 from sharewell.store.embedded import ServerError
 
-app = typer.Typer(no_args_is_help=True, help="Register programs, get tokens for them, and run queries as them.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Register programs, get tokens for them, and run queries as them."
+)
 
 REGISTER_CLIENT = """
 mutation Register($input: RegisterClientInput!) { registerClient(input: $input) { client { clientId scopes } } }
@@ -147,7 +149,7 @@ def query(
         async with ApiClient.of(Credential.load(credential), patience=10.0) as client:
             return await client.graphql(source, given, idempotent=not once)
 
-    with explained():
+    with explained(as_json=True):
         typer.echo(json.dumps(asyncio.run(ask()), indent=2, ensure_ascii=False))
 
 
@@ -206,14 +208,10 @@ async def _register(draft: ClientDraft, admin: Credential) -> None:
 async def _bootstrap(draft: ClientDraft, settings: Settings) -> None:
     """Register in the database itself, as the machine's operator."""
     # Only here, so that the commands for a program far from any database start quickly.
-    from sharewell.store.server import open_database_server  # noqa: PLC0415
-    from sharewell.wiring import open_services  # noqa: PLC0415
+    from sharewell.cli.machine import platform_services  # noqa: PLC0415
 
     logs.configure("warning", settings.log_format)
-    async with (
-        open_database_server(settings) as server,
-        open_services(settings, server, DatabaseRole.GATEWAY, most=2) as services,
-    ):
+    async with platform_services(settings, DatabaseRole.GATEWAY) as services:
         await services.clients.bootstrap_admin(draft, request_id=f"bootstrap-{secrets.token_hex(8)}")
 
 
@@ -231,15 +229,23 @@ def _new_credential(base_url: str, draft: ClientDraft, out: Path) -> Credential:
 
 
 @contextmanager
-def explained(command: str = "client") -> Iterator[None]:
-    """Whatever goes wrong is said in a sentence, or as JSON where GraphQL said it, and ends with status 1."""
+def explained(command: str = "client", *, as_json: bool = False) -> Iterator[None]:
+    """Whatever goes wrong is said in a sentence, or with `as_json` as GraphQL said it, and ends with status 1.
+
+    Behind a sentence of the platform stand its code and field, which docs/api.md explains.
+    """
     try:
         yield
-    except GraphQLErrors as error:
-        typer.echo(json.dumps({"errors": list(error.errors), "data": error.data}, indent=2), err=True)
-        raise typer.Exit(1) from None
     except (ApiError, ServerError, SettingsError, SharewellError) as error:
-        typer.echo(f"sharewell {command}: {error}", err=True)
+        if not isinstance(error, GraphQLErrors):
+            typer.echo(f"sharewell {command}: {error}", err=True)
+        elif as_json:
+            typer.echo(json.dumps({"errors": list(error.errors), "data": error.data}, indent=2), err=True)
+        else:
+            for each in error.errors:
+                more = each.get("extensions") or {}
+                told = ", ".join(str(more[name]) for name in ("code", "field") if more.get(name))
+                typer.echo(f"sharewell {command}: {each.get('message')} ({told})", err=True)
         raise typer.Exit(1) from None
 
 

@@ -33,6 +33,10 @@ from sharewell.replay.region import HISTORY_DAYS, make_region
 from sharewell.settings import Settings
 
 MARKER = "made-by-sharewell-demo"  #: only a folder with this file in it is ever emptied
+TWICE = (
+    "Plans are made twice for each day: the evening before from forecasts, and in the morning from what is really "
+    "needed. So a plan may leave short what is not lacking in the end."
+)
 screen = Console()
 
 
@@ -117,7 +121,7 @@ def _of_plans(plans: list[dict[str, Any]]) -> list[str]:
     if short:
         told = max(short, key=lambda one: (int(one["quantity"]), str(one["reason"])))
         said.append(f"What the request left shortest was told: {told['reason']}")
-    return said
+    return [TWICE, *said] if said else []
 
 
 def _tell(panel: Panel, ledger: Ledger, evidence: Evidence, plans: list[dict[str, Any]], seconds: float) -> None:
@@ -143,15 +147,20 @@ async def _invite(stage: Stage, players: dict[str, Player]) -> None:
     folder.mkdir(mode=0o700)
     first = next(iter(players.values()))
     await stage.client(f"{first.site.code}-monitor", Role.DEVICE, first.institution)
+    await stage.client("auditor", Role.AUDITOR)
+    await stage.let_in("second-admin")
     names = {
-        "admin": "admin", "allocator": "allocator", "regulator": "regulator", "institution": first.site.code,
-        "device": f"{first.site.code}-monitor",
+        "admin": "admin", "second-admin": "second-admin", "auditor": "auditor", "allocator": "allocator",
+        "regulator": "regulator", "institution": first.site.code, "device": f"{first.site.code}-monitor",
     }  # fmt: skip
-    screen.print(f"\nThe platform goes on at [bold]{stage.settings.issuer}/graphql[/]. One credential per role:")
+    screen.print(
+        f"\nThe platform goes on at [bold]{stage.settings.issuer}/graphql[/]. A credential for each role, and a second "
+        "admin, who can approve what the first one drafts:", soft_wrap=True,
+    )  # fmt: skip
     for role, name in names.items():
         path = folder / f"{role}.json"
         stage.credentials[name].save(path)
-        screen.print(f"  {role:<12} {path}", soft_wrap=True)
+        screen.print(f"  {role:<13} {path}", soft_wrap=True)
     query = "{ offers(first: 3) { nodes { institution { name } resource quantity promised } } }"
     screen.print("Try, from another terminal:", end="\n  ")
     screen.print(f"sharewell client query --credential {folder / 'institution.json'} '{escape(query)}'", soft_wrap=True)

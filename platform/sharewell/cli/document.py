@@ -12,7 +12,9 @@ from sharewell.cli.client import CredentialFile, explained
 from sharewell.client import ApiError
 from sharewell.domain.trusted_documents import document_name
 
-app = typer.Typer(no_args_is_help=True, help="Say which GraphQL documents a client may send, and no other.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Say which GraphQL documents a client may send, and no other."
+)
 
 TRUSTED = """
 query ($client: String!) {

@@ -12,13 +12,15 @@ import typer
 
 from sharewell import logs
 from sharewell.audit.erasure import KEY_FILE, KeyFile
+from sharewell.cli.machine import platform_services
 from sharewell.domain.principals import Caller
 from sharewell.domain.subjects import Ground
 from sharewell.settings import DatabaseRole, Settings
-from sharewell.store.server import open_database_server
-from sharewell.wiring import Services, open_services, operator
+from sharewell.wiring import Services, operator
 
-app = typer.Typer(no_args_is_help=True, help="Find and erase persons whose details are sealed in the audit log.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Find and erase persons whose details are sealed in the audit log."
+)
 
 Result = TypeVar("Result")
 
@@ -98,10 +100,7 @@ def _run(do: Callable[[Services, Caller], Awaitable[Result]]) -> Result:
     async def done() -> Result:
         settings = Settings.from_environment()
         logs.configure("warning", settings.log_format)
-        async with (
-            open_database_server(settings) as server,
-            open_services(settings, server, DatabaseRole.GATEWAY, most=2) as services,
-        ):
+        async with platform_services(settings, DatabaseRole.GATEWAY) as services:
             return await do(services, operator(f"erasure-{secrets.token_hex(8)}"))
 
     return asyncio.run(done())

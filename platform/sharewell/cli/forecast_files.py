@@ -88,19 +88,37 @@ class Source:
 def source(file: Path, columns: str, country: str = "", beside: str = "") -> Source:
     """The rows of FILE under our names. Raises `Invalid` for a file that cannot be read or lacks a column."""
     theirs = [name.strip() for name in columns.split(",")]
-    frame = read(file, text=[theirs[0], *theirs[3:4]])
+    frame = read(file, text=[*theirs[:2], *theirs[3:4]])
     if not 3 <= len(theirs) <= len(OURS):
         raise typer.BadParameter("name three to five columns.", param_hint="--columns")
     optional = set(OURS[3:]) if columns == DEFAULT_COLUMNS else set()
+    chosen: dict[str, pl.Expr | pl.Series]
     chosen = {a: pl.col(b) for a, b in zip(OURS, theirs, strict=False) if b in frame.columns or a not in optional}
     others = tuple(dict.fromkeys(name.strip() for name in beside.split(",") if name.strip()))
     missing = [name for name in others if name not in frame.columns]
     missing += [b for a, b in zip(OURS, theirs, strict=False) if a in chosen and b not in frame.columns]
     if missing:
-        raise Invalid(f"{file.name} has no column {missing[0]!r}; it has {', '.join(frame.columns)}.", field="columns")
+        has = ", ".join(frame.columns)
+        hint = "say which is which with --columns" if missing[0] in theirs else "name one of these with --beside"
+        raise Invalid(f"{file.name} has no column {missing[0]!r}; it has {has}; {hint}.", field="columns")
+    chosen[OURS[1]] = _days(frame[theirs[1]])
     more = [pl.col(name) for name in MORE if name in frame.columns and columns == DEFAULT_COLUMNS]
     frame = frame.select(*more, **chosen, **{f"{BESIDE}{name}": pl.col(name) for name in others})
     return Source(file.name, frame, country or None, tuple(f"{BESIDE}{name}" for name in others))
+
+
+def _days(given: pl.Series) -> pl.Series:
+    """Days as the file has them, or as ISO 8601 writes them, with or without a time. Raises `Invalid` for others.
+
+    Nothing else is guessed at: 02/03/2024 is a day of February to some and of March to others.
+    """
+    if given.dtype != pl.String:
+        return given
+    days = given.str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False)
+    wrong = given.filter(days.is_null() & given.is_not_null())
+    if len(wrong):
+        raise Invalid(f"column {given.name!r} holds {wrong[0]!r}; write each day as 2024-01-31.", field="day")
+    return days
 
 
 def quality(panel: Panel) -> str:

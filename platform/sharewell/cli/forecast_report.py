@@ -103,6 +103,12 @@ def report(
     typer.echo(json.dumps(_plain(seen, written)) if as_json else "\n".join((*_lines(seen), *_places(written))))
 
 
+LEGEND = (
+    "WIS: how far off the whole fan was, in the unit of the series; less is better. To seasonal, to last: divided by",
+    "that of the value a season ago and of the last value; below 1 is worth having. Then what each band held.",
+)
+
+
 def table(report: BacktestReport) -> Iterable[str]:
     """The model's scores, a line a horizon, beside those of the naive methods."""
     first, last = report.origins[0], report.origins[-1]
@@ -191,6 +197,7 @@ def _lines(seen: Seen) -> Iterable[str]:
         yield from trials.lines(seen.trial, seen.model.hash if seen.model else None)
     if seen.report.scores:
         yield from table(seen.report)
+        yield from LEGEND
     else:
         yield "No score: none of the days that were forecast has a reported value and a naive forecast beside it."
 

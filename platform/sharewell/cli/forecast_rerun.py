@@ -82,16 +82,12 @@ def _kept(evidence: Evidence, save: Path | None) -> Evidence:
 
 
 async def _from_database(id: UUID, save: Path | None) -> tuple[Evidence, list[Finding], UUID]:  # noqa: A002
+    from sharewell.cli.machine import platform_services  # noqa: PLC0415
     from sharewell.settings import DatabaseRole, Settings  # noqa: PLC0415
-    from sharewell.store.server import open_database_server  # noqa: PLC0415
-    from sharewell.wiring import open_services  # noqa: PLC0415
     from sharewell_workers.rerun import collect, put_on_record, rerun  # noqa: PLC0415
 
     settings = Settings.from_environment()
-    async with (
-        open_database_server(settings) as server,
-        open_services(settings, server, DatabaseRole.WORKER, most=2) as services,
-    ):
+    async with platform_services(settings, DatabaseRole.WORKER) as services:
         evidence = _kept(await collect(services, id), save)
         found = await asyncio.to_thread(lambda: list(rerun(evidence)))
         return evidence, found, await put_on_record(services, evidence, found)

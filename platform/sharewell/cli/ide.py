@@ -15,7 +15,7 @@ from sharewell_schema.ide import FOLDER, PACKAGES, NotAsPinned, unpack
 
 SECONDS = 120.0
 
-app = typer.Typer(no_args_is_help=True, help="Put a page to ask the API from beside the gateway.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Put a page to ask the API from beside the gateway.")
 
 
 @app.callback()

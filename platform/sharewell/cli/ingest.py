@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import asyncpg
 import typer
 from rich.console import Console
 
+from sharewell.cli.machine import apply_migrations, platform_services
 from sharewell.clock import clock
 from sharewell.domain.errors import Invalid
 from sharewell.domain.quality import QualityReport
@@ -21,9 +21,8 @@ from sharewell.exchange.feed import FeedRefused
 from sharewell.exchange.inbox import Inbox, read_file
 from sharewell.services.feeds import Ingested
 from sharewell.settings import DatabaseRole, Settings
-from sharewell.store.migrate import migrate
 from sharewell.store.server import DatabaseServer, open_database_server
-from sharewell.wiring import migrations, open_services, operator, worker_caller
+from sharewell.wiring import open_services, operator, worker_caller
 
 screen = Console(stderr=True)
 REFUSED = 2  #: exit status for a file that cannot be taken as it is
@@ -92,23 +91,16 @@ async def _take_in(settings: Settings, parcel: Parcel) -> Ingested:
 
 async def _prepare(settings: Settings, server: DatabaseServer) -> None:
     """What a file needs that comes first: the tables, and the catalogue of resources."""
-    conn = await asyncpg.connect(server.url(DatabaseRole.MIGRATOR), timeout=10)
-    try:
-        await migrate(conn, migrations())
-    finally:
-        await conn.close()
+    await apply_migrations(server)
     async with open_services(settings, server, DatabaseRole.GATEWAY, most=2) as services:
         await services.resources.define_catalogue(operator())
 
 
 async def _enqueue(settings: Settings, parcel: Parcel) -> None:
     inbox = Inbox(settings.home)
-    sha256 = inbox.put(parcel.data)
-    locations_sha256 = "" if parcel.locations is None else inbox.put(parcel.locations)
-    async with (
-        open_database_server(settings) as server,
-        open_services(settings, server, DatabaseRole.WORKER, most=2) as services,
-    ):
+    async with platform_services(settings, DatabaseRole.WORKER) as services:
+        sha256 = inbox.put(parcel.data)
+        locations_sha256 = "" if parcel.locations is None else inbox.put(parcel.locations)
         await services.feeds.enqueue(CALLER, parcel.format, sha256, name=parcel.name, locations_sha256=locations_sha256)
 
 

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 import typer
 
 from sharewell import logs
+from sharewell.cli.machine import platform_services
 from sharewell.cli.running import OAUTH_KEYS
 from sharewell.gateway.oauth.keys import KEPT, LEAD, replace, rotated
 from sharewell.settings import DatabaseRole, Settings
-from sharewell.store.server import open_database_server
-from sharewell.wiring import open_services, operator
+from sharewell.wiring import operator
 
-app = typer.Typer(no_args_is_help=True, help="Bring a new key for access tokens into use.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Bring a new key for access tokens into use.")
 
 
 @app.callback()
@@ -36,10 +36,7 @@ def rotate_key() -> None:
 
 
 async def _rotate(settings: Settings) -> str:
-    async with (
-        open_database_server(settings) as server,
-        open_services(settings, server, DatabaseRole.GATEWAY, most=2) as services,
-    ):
+    async with platform_services(settings, DatabaseRole.GATEWAY) as services:
         path = settings.home / OAUTH_KEYS
         keys = rotated(path, at=datetime.now(UTC))
         await services.policies.key_in_use(operator("rotate"), keys.kid, "access tokens")

@@ -20,16 +20,18 @@ from sharewell.audit.proofs import published_note
 from sharewell.audit.publish import published_policy
 from sharewell.audit.trust import own_policy
 from sharewell.cli import log_dossier, log_period
+from sharewell.cli.machine import platform_database
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.log import LogRepository
 from sharewell.store.pools import open_pool
-from sharewell.store.server import open_database_server
 from sharewell.store.witness import WitnessRepository
 
 if TYPE_CHECKING:
     import asyncpg
 
-app = typer.Typer(no_args_is_help=True, help="Take the audit log or parts of it away, check it and keep it.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Take the audit log or parts of it away, check it and keep it."
+)
 app.command("period")(log_period.period)
 app.command("dossier")(log_dossier.dossier)
 
@@ -147,7 +149,7 @@ async def _refusals(first: int, origin: str | None) -> list[dict[str, Any]]:
 @asynccontextmanager
 async def _connection(settings: Settings, role: DatabaseRole) -> AsyncIterator[asyncpg.Connection[Any]]:
     async with (
-        open_database_server(settings) as server,
+        platform_database(settings, role) as server,
         open_pool(server.url(role), role, most=1) as pool,
         pool.acquire() as conn,
     ):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sharewell.cli.running import apply_migrations
+from sharewell.cli.machine import apply_migrations
 from sharewell.settings import Settings
 from sharewell.store.migrate import MigrationError
 from sharewell.store.server import open_database_server

@@ -12,7 +12,9 @@ from sharewell.cli.client import CredentialFile, explained
 from sharewell.domain.principals import Role
 from sharewell.domain.subjects import Ground
 
-app = typer.Typer(no_args_is_help=True, help="Invite people to sign in, and take their access away.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Invite people to sign in, and take their access away."
+)
 
 PEOPLE = """
 query ($after: String) {

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from sharewell.replay.ledger import Ledger
 
-WIDTH = 40  #: characters of the longest bar
+WIDTH = 34  #: characters of the longest bar; with a name and an amount beside it a line has 80
 
 
 def draw(ledger: Ledger) -> RenderableType:

@@ -16,7 +16,11 @@ from sharewell.cli import policy_versions
 from sharewell.cli.client import explained
 from sharewell.client import ApiClient, Credential
 
-app = typer.Typer(no_args_is_help=True, help="Draft, try, approve and roll back the policies, and break the glass.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Draft, try, approve and roll back the policies, and break the glass.",
+)
 for name, command in policy_versions.COMMANDS.items():
     app.command(name)(command)
 

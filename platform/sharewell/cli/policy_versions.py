@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,12 +12,17 @@ from uuid import UUID
 
 import typer
 
-from sharewell.cli.asking import ask, do
+from sharewell.cli.asking import ask, do, every
 from sharewell.cli.client import CredentialFile, explained
 from sharewell.domain.break_glass import GlassReason
 
 _LINE = "number state origin author approvedBy effectiveFrom why"
-LIST = f"query ($first: Int!) {{ policyVersions(first: $first) {{ nodes {{ {_LINE} }} }} }}"
+LIST = f"""
+query ($first: Int!) {{
+  brokenGlasses(onlyCurrent: true) {{ nodes {{ id version client until }} }}
+  policyVersions(first: $first) {{ nodes {{ {_LINE} }} }}
+}}
+"""
 SHOW = f"""
 query ($number: Int!) {{
   policyVersion(number: $number) {{
@@ -40,6 +46,13 @@ query { policyVersions(first: 1, state: EFFECTIVE) { nodes { number files { name
 FILES = "query ($number: Int!) { policyVersion(number: $number) { number sha256 files { name text } } }"
 _AFTER = "version { number state sha256 effectiveFrom findings { code weight message } }"
 
+CODES = """
+query ($after: String) {
+  institutions(first: 1000, after: $after) { nodes { id code } pageInfo { hasNextPage endCursor } }
+}
+"""
+MOST_OF_A_CODE = 10  #: findings that are told of one code
+
 Number = Annotated[int, typer.Argument(help="Number of the version.", show_default=False)]
 Folder = Annotated[
     Path, typer.Argument(help="Folder with all policy files.", exists=True, file_okay=False, show_default=False)
@@ -50,9 +63,16 @@ Why = Annotated[str, typer.Option(help="Why, in a sentence, for whoever is to ap
 def list_(
     credential: CredentialFile, *, first: Annotated[int, typer.Option(help="How many.", min=1, max=1000)] = 20
 ) -> None:
-    """Print the versions, newest first: number, state, author, who approved it, from when, why."""
+    """Print the versions, newest first: number, state, author, who approved it, from when, why.
+
+    Where the glass is broken, that comes first: it is what is in force.
+    """
     with explained("policy"):
-        for node in ask(credential, LIST, {"first": first})["policyVersions"]["nodes"]:
+        found = ask(credential, LIST, {"first": first})
+        for glass in found["brokenGlasses"]["nodes"]:
+            typer.echo(f"GLASS BROKEN by {glass['client']}: version {glass['version']} is in force until "
+                       f"{glass['until']}; end it with {glass['id']}")  # fmt: skip
+        for node in found["policyVersions"]["nodes"]:
             approved = f", approved by {node['approvedBy']}" if node["approvedBy"] else ""
             since = f", from {node['effectiveFrom']}" if node["effectiveFrom"] else ""
             line = f"{node['number']}  {node['state']}  by {node['author']}{approved}{since}  {node['why'] or ''}"
@@ -97,8 +117,8 @@ def validate(folder: Folder) -> None:
     from sharewell.vetting.findings import findings_of  # noqa: PLC0415
 
     found: tuple[Finding, ...] = findings_of({name: text.encode() for name, text in _read(folder).items()})
-    for finding in found:
-        typer.echo(f"{finding.weight:8} {finding.code}: {finding.message}")
+    for line in _lines((finding.weight, finding.code, finding.message) for finding in found):
+        typer.echo(line)
     if any(finding.weight is Weight.FAULT for finding in found):
         raise typer.Exit(1)
     typer.echo("No faults.")
@@ -132,16 +152,17 @@ def try_version(
     with explained("policy"):
         asked = {"version": number, "since": since.isoformat()}
         found = _do(credential, "simulatePolicies", asked, "version { simulation }")["simulation"]
+        codes = {each["id"]: each["code"] for each in every(credential, CODES, "institutions", {})}
     for name, count in found["total"].items():
         typer.echo(f"{count:9} {name.replace('_', ' ')}")
     for row in found["by"]:
         if row["newly_allowed"] or row["newly_denied"]:
-            typer.echo(f"{row['action']} of {row['institution'] or 'nobody in particular'}: "
+            typer.echo(f"{row['action']} of {codes.get(row['institution'], 'nobody in particular')}: "
                        f"{row['newly_allowed']} newly allowed, {row['newly_denied']} newly denied")  # fmt: skip
     for each in found["changed"]:
         typer.echo(f"{each['id']} {each['action']} would be {'allowed' if each['allowed'] else 'denied'}")
     if found["withheld"]:
-        typer.echo(f"and {found['withheld']} of the first hundred that you may not read")
+        typer.echo(f"{found['withheld']} of the first hundred that change are not listed, since you may not read them")
 
 
 def approve(
@@ -241,8 +262,20 @@ def _write(folder: Path, files: list[dict[str, str]]) -> None:
 
 def _tell(version: dict[str, Any]) -> None:
     typer.echo(f"Version {version['number']} is {version['state'].lower()}.", err=True)
-    for finding in version["findings"]:
-        typer.echo(f"{finding['weight'].lower():8} {finding['code']}: {finding['message']}", err=True)
+    for line in _lines((each["weight"].lower(), each["code"], each["message"]) for each in version["findings"]):
+        typer.echo(line, err=True)
+
+
+def _lines(findings: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    """A line for each weight, code and message. At most `MOST_OF_A_CODE` of a code: one fault can change every case."""
+    count: Counter[str] = Counter()
+    for weight, code, message in findings:
+        count[code] += 1
+        if count[code] <= MOST_OF_A_CODE:
+            yield f"{weight:8} {code}: {message}"
+    for code, found in count.items():
+        if found > MOST_OF_A_CODE:
+            yield f"and {found - MOST_OF_A_CODE} more of {code}"
 
 
 #: By name, the commands of `sharewell policy` that are about versions.

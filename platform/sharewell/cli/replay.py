@@ -26,7 +26,9 @@ from sharewell.replay.ledger import Ledger
 from sharewell.replay.panel import Panel, read_hhs, read_nj
 from sharewell.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Play real history through the platform, with and without sharing.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Play real history through the platform, with and without sharing."
+)
 screen = Console(stderr=True)
 
 Until = Annotated[datetime | None, typer.Option(help="Last day to play.", formats=["%Y-%m-%d"])]

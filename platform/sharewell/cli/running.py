@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
-import asyncpg
 import structlog
 import typer
 from prometheus_client import REGISTRY
@@ -33,7 +32,6 @@ from sharewell.gateway.server import bind, serve
 from sharewell.gateway.turns import Bounds
 from sharewell.gateway.witness import witness_routes
 from sharewell.settings import DatabaseRole, Settings, SettingsError
-from sharewell.store.migrate import Migration, migrate
 from sharewell.wiring import Services, migrations, open_services, operator
 from sharewell_schema.ide import FOLDER, ide_routes
 from sharewell_schema.view import graphql_app
@@ -49,15 +47,6 @@ UntilStdinCloses = Annotated[
 OAUTH_KEYS = "oauth-keys.json"
 RESTART_SECONDS = 1.0
 END_SECONDS = 60.0  #: for a child to end in order; longer than its jobs and requests are given
-
-
-async def apply_migrations(server: DatabaseServer) -> list[Migration]:
-    """Bring the database up to this release; return what was applied now."""
-    conn = await asyncpg.connect(server.url(DatabaseRole.MIGRATOR), timeout=10)
-    try:
-        return await migrate(conn, migrations())
-    finally:
-        await conn.close()
 
 
 async def put_on_record(services: Services, keys: SigningKeys) -> None:

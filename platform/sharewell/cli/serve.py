@@ -10,7 +10,8 @@ import typer
 import uvloop
 
 from sharewell import logs
-from sharewell.cli.running import UntilStdinCloses, apply_migrations, child, run_gateway, while_wanted
+from sharewell.cli.machine import apply_migrations, refuse_empty
+from sharewell.cli.running import UntilStdinCloses, child, run_gateway, while_wanted
 from sharewell.gateway.server import until_signal
 from sharewell.settings import Settings
 from sharewell.store.server import open_database_server
@@ -43,6 +44,8 @@ async def _serve(settings: Settings, with_worker: bool, with_migrations: bool, u
             server = await stack.enter_async_context(open_database_server(settings))
             if with_migrations:
                 await apply_migrations(server)
+            else:
+                await refuse_empty(server)
             if with_worker:
                 await stack.enter_async_context(child(["worker"], dict(os.environ)))
             await run_gateway(settings, server, stop)

@@ -17,7 +17,8 @@ from uuid import UUID
 
 import httpx2
 
-from sharewell.cli.running import apply_migrations, child
+from sharewell.cli.machine import apply_migrations
+from sharewell.cli.running import child
 from sharewell.client import ApiClient, Credential
 from sharewell.clock import set_clock
 from sharewell.domain.clients import USUAL_SCOPES, ClientDraft
@@ -56,7 +57,7 @@ class Stage:
 
     settings: Settings
     server: DatabaseServer
-    services: Services = field(repr=False)  #: of the machine's operator, for the first admin and nothing else
+    services: Services = field(repr=False)  #: of the machine's operator, for the first admins and nothing else
     workers: Services = field(repr=False)  #: likewise, to hand in files
     stack: AsyncExitStack = field(repr=False)
     transport: httpx2.AsyncBaseTransport = field(default_factory=local_transport, repr=False)
@@ -69,15 +70,19 @@ class Stage:
         set_clock(self.settings.clock_file, at)
 
     async def first_admin(self) -> ApiClient:
-        """The admin whom the operator lets in, once."""
-        credential = self._credential("admin", Role.ADMIN)
+        """The admin who lets everybody else in, save a second admin."""
+        self.admin = await self._client(await self.let_in("admin"))
+        return self.admin
+
+    async def let_in(self, name: str) -> Credential:
+        """An admin whom the operator lets in; two of these can approve what the other wrote."""
+        credential = await asyncio.to_thread(self._credential, name, Role.ADMIN)
         draft = ClientDraft(
-            name="admin", client_id=credential.client_id, roles=frozenset({Role.ADMIN}), scopes=credential.scopes,
+            name=name, client_id=credential.client_id, roles=frozenset({Role.ADMIN}), scopes=credential.scopes,
             jwks=credential.public_jwks,
         )  # fmt: skip
         await self.services.clients.bootstrap_admin(draft, request_id="first-start")
-        self.admin = await self._client(credential)
-        return self.admin
+        return credential
 
     async def client(self, name: str, role: Role, institution: UUID | None = None) -> ApiClient:
         """A new client, registered by the admin over GraphQL."""

@@ -9,7 +9,7 @@ DEC-TR-301 (1984).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from statistics import median
@@ -205,14 +205,6 @@ def measures(instance: Instance, plan: Plan) -> dict[str, Json]:
         "beyond_all_sharing": limit.beyond_all,
         "beyond_reach": limit.beyond_reach,
     }
-
-
-def give_and_take(runs: Iterable[Sequence[Receipt]]) -> Mapping[str, tuple[int, int]]:
-    """The running ledger over many runs: units given and received by each institution."""
-    rows = [receipt for run in runs for receipt in run]
-    given = total((row.institution, row.given) for row in rows)
-    received = total((row.institution, row.received) for row in rows)
-    return {name: (given[name], received[name]) for name in sorted(given)}
 
 
 def _thousandths(number: int) -> str:

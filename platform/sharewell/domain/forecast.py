@@ -175,13 +175,6 @@ def wis(observed: float, quantiles: Iterable[tuple[int, float]]) -> float:
     return 2 * sum(losses) / len(losses)
 
 
-def interval_score(observed: float, lower: float, upper: float, coverage: int) -> float:
-    """Width of the band plus 2/alpha for every unit outside it, alpha = 1 - coverage/1000."""
-    alpha = 1 - coverage / 1000
-    outside = max(lower - observed, 0.0) + max(observed - upper, 0.0)
-    return (upper - lower) + 2 / alpha * outside
-
-
 def coverage(outcomes: Sequence[tuple[float, float, float]]) -> float:
     """Share of `(observed, lower, upper)` in which the band held what came, ends included; 0..1."""
     if not outcomes:

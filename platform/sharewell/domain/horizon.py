@@ -6,7 +6,6 @@ lots expire, staff have windows, patients stay for days, and shipments are under
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -30,7 +29,7 @@ from sharewell.domain.horizon_rows import (
     Ward,
     Way,
 )
-from sharewell.domain.instance import MAX_LANES, MAX_ROWS, MAX_TOTAL
+from sharewell.domain.instance import MAX_LANES, MAX_ROWS, MAX_TOTAL, hash_with_lanes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -107,10 +106,7 @@ class Horizon:
     @cached_property
     def hash(self) -> str:
         """SHA-256, in hex, of the canonical JSON."""
-        # Nearly all of it are lanes, which are written straight away; no text can hold these quotes unescaped.
-        before, after = canonical.encode(self._members([])).split(b'"lanes":[]')
-        lanes = ",".join([lane.canonical() for lane in self.lanes]).encode()
-        return hashlib.sha256(b'%b"lanes":[%b]%b' % (before, lanes, after)).hexdigest()
+        return hash_with_lanes(self._members([]), [lane.canonical() for lane in self.lanes])
 
     @cached_property
     def item(self) -> Mapping[str, Item]:

@@ -199,7 +199,8 @@ def open_note(
             raise BadSignature(f"The signature of {key.name} does not fit the text.")
         signed[mark] = key
     if not signed:
-        raise NoKnownSignature
+        names = ", ".join(dict.fromkeys(f"{signature.name}+{signature.id:08x}" for signature in signatures))
+        raise NoKnownSignature(f"No signature on the note is by a key we know; it is signed by {names}.")
     return text, list(signed.values())
 
 

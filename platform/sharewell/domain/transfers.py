@@ -66,11 +66,6 @@ BY_OVERRIDE: Final[Mapping[TransferState, frozenset[TransferState]]] = {
     TransferState.CONFIRMED: frozenset({TransferState.CANCELLED}),
 }
 
-#: In these states the units count against the offer; in the others they are free again or back.
-HOLDS_UNITS: Final = frozenset(TransferState) - {
-    TransferState.DECLINED, TransferState.EXPIRED, TransferState.CANCELLED, TransferState.RETURNED,
-}  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:

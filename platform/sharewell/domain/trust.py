@@ -167,7 +167,7 @@ def open_checkpoint(note: bytes, policy: TrustPolicy, mldsa44: Mldsa44 | None = 
         ),
         unchecked=tuple(line.name for line in lines if known.get((line.name, line.id)) not in [None, *signed]),
         stray=tuple(
-            line.name
+            f"{line.name}+{line.id:08x}"
             for at, line in enumerate(lines)
             if (line.name, line.id) not in known or any(_same(line, other) for other in lines[:at])
         ),
@@ -189,7 +189,10 @@ def refuse_stray_lines(trusted: TrustedCheckpoint) -> None:
     """Raise `NoTrustedLog` if lines under a checkpoint were not checked: their bytes could change unnoticed."""
     if trusted.stray:
         names = ", ".join(sorted(set(trusted.stray)))
-        raise NoTrustedLog(f"The checkpoint is also signed by {names}, under keys you did not give, or twice.")
+        raise NoTrustedLog(
+            f"The checkpoint is also signed by {names}, under keys you did not give, or twice; "
+            "add them to the trust policy."
+        )
 
 
 class _Reading:

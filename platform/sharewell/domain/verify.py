@@ -165,7 +165,10 @@ def _check_proof(asked: Asked, answer: Answer) -> None:
 
 
 def _check_receipt(asked: Asked, answer: Answer) -> None:
-    receipt = open_log_receipt(asked.file.read_bytes(), _policy(asked).receipt_keys)
+    keys = _policy(asked).receipt_keys
+    if not keys:
+        raise LogNotVerified("Your trust policy names no key of log receipts; add a line `#log-receipt <key>`.")
+    receipt = open_log_receipt(asked.file.read_bytes(), keys)
     promise = f"entry {b64encode(receipt.leaf_hash)}, taken {_time(receipt.staged_at)}, by {_time(receipt.merge_by)}"
     answer.held.append(f"the log receipt is signed for {receipt.origin}: it promises {promise}")
     answer.facts |= {"origin": receipt.origin, "staged_at": receipt.staged_at, "merge_by": receipt.merge_by}

@@ -10,8 +10,8 @@ def sentences(figures: Mapping[str, Any]) -> list[str]:
     """What sharing changed, said to somebody who was not there. A large share that nothing could fix comes first."""
     before, after = figures["shortage_without_sharing"], figures["shortage_with_sharing"]
     outcome = (
-        f"{figures['panel']}, {figures['from']} to {figures['until']}: without sharing {before} resource-days were "
-        f"lacking, with sharing {after} ({float(figures['reduction']):.1%} less)."
+        f"{figures['panel']}, {figures['from']} to {figures['until']}: without sharing {before} resource-days "
+        f"(one unit for one day) were lacking, with sharing {after} ({float(figures['reduction']):.1%} less)."
     )
     movements = (
         f"{figures['units_moved']} units moved; givers took back {figures['units_declined']} of "
@@ -28,7 +28,7 @@ def sentences(figures: Mapping[str, Any]) -> list[str]:
         said.append(
             f"Of {figures['institutions_short']} institutions that were short, the worst had "
             f"{float(figures['smallest_fill_rate']):.1%} of its need filled, the median "
-            f"{float(figures['median_fill_rate']):.1%} (Gini {figures['gini_of_fill_rates']})."
+            f"{float(figures['median_fill_rate']):.1%} (Gini {figures['gini_of_fill_rates']}; 0 is all alike)."
         )
     said.append(f"Donors left worse off: {figures['donors_worse_off']}.")
     if "verify" in figures:

@@ -12,8 +12,8 @@ from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
 from sharewell.services.act import Done
 from sharewell.services.ids import new_id
-from sharewell.services.links import record_linked, seen_of
 from sharewell.services.office import Office
+from sharewell.services.written import lists_of_owners, written_one, written_page
 from sharewell.store.answered import Wish
 from sharewell.store.offers import OfferList
 from sharewell.store.paging import Page
@@ -92,7 +92,7 @@ class OfferService:
 
     async def page(self, caller: Caller, **asked: Unpack[OfferList]) -> Page[Offer]:
         """Of those asked for, what the caller sees."""
-        extent = await self._office.extent(caller, Action.VIEW_OFFER, _list_of(asked), _named(asked))
+        extent = await self._office.extent(caller, Action.VIEW_OFFER, *_lists(asked))
         async with self._office.reading(caller) as tx:
             page = await tx.offers.page(at=self._office.now(), seen=extent.seen, **asked)
         targets = {each.id: Target.list("offer", owner=each.institution) for each in page.items}
@@ -101,39 +101,25 @@ class OfferService:
 
     async def write_page(self, caller: Caller, wanted: Wanted, **asked: Unpack[OfferList]) -> Written:
         """The same, written; permitted, and on record, as `page` is."""
-        extent = await self._office.extent(caller, Action.VIEW_OFFER, _list_of(asked), _named(asked))
-        linked = seen_of(self._office, caller, wanted.links)
-        async with self._office.reading_list(caller, asked, extent.seen, wanted.links) as tx:
-            page = await tx.offers.write_page(
-                wanted, at=self._office.now(), seen=extent.seen, linked=linked, told=not extent.recorded, **asked
-            )
-        targets = {each.id: Target.list("offer", owner=each.parties[0]) for each in page.shown}
-        await self._office.shown(caller, Action.VIEW_OFFER, extent, targets)
-        if page.rows:
-            await record_linked(self._office, caller, wanted.links, page.linked)
-        return page
+        return await written_page(
+            self._office, caller, Action.VIEW_OFFER, wanted, asked, lists=_lists(asked),
+            write=lambda tx, **seen: tx.offers.write_page(wanted, at=self._office.now(), **seen, **asked),
+            whose=lambda parties: Target.list("offer", owner=parties[0]),
+        )  # fmt: skip
 
     async def write_one(self, caller: Caller, wanted: WantedOne, id: UUID) -> str:  # noqa: A002
         """The same as `get`, written."""
-        linked = seen_of(self._office, caller, wanted.links)
-        one = await self._office.found(
-            caller, Action.VIEW_OFFER, lambda tx: tx.offers.write_one(wanted, id, linked),
-            lambda one: Target(kind="offer", id=str(id), owner=one.parties[0]),
+        return await written_one(
+            self._office, caller, Action.VIEW_OFFER, wanted,
+            write=lambda tx, linked: tx.offers.write_one(wanted, id, linked),
+            target=lambda one: Target(kind="offer", id=str(id), owner=one.parties[0]),
         )  # fmt: skip
-        await record_linked(self._office, caller, wanted.links, one.linked)
-        return one.text
 
     async def _find(self, id: UUID) -> Offer:  # noqa: A002
         async with self._office.looking() as tx:
             return await tx.offers.get(id)
 
 
-def _list_of(asked: OfferList) -> Target:
-    return Target.list("offer", owner=asked["institution"])
-
-
-def _named(asked: OfferList) -> list[Target]:
-    """The lists of those whom a filter names, where the list is not one institution's anyway."""
-    if asked["institution"] is not None or "matching" not in asked:
-        return []
-    return [Target.list("offer", owner=each) for each in asked["matching"].institutions or ()]
+def _lists(asked: OfferList) -> tuple[Target, list[Target]]:
+    matching = asked.get("matching")
+    return lists_of_owners("offer", asked["institution"], None if matching is None else matching.institutions)

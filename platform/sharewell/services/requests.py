@@ -12,8 +12,8 @@ from sharewell.domain.principals import Caller
 from sharewell.domain.requests import Request, RequestDraft
 from sharewell.services.act import Done
 from sharewell.services.ids import new_id
-from sharewell.services.links import record_linked, seen_of
 from sharewell.services.office import Office
+from sharewell.services.written import lists_of_owners, written_one, written_page
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page
 from sharewell.store.requests import RequestList
@@ -96,7 +96,7 @@ class RequestService:
 
     async def page(self, caller: Caller, **asked: Unpack[RequestList]) -> Page[Request]:
         """Of those asked for, what the caller sees."""
-        extent = await self._office.extent(caller, Action.VIEW_REQUEST, _list_of(asked), _named(asked))
+        extent = await self._office.extent(caller, Action.VIEW_REQUEST, *_lists(asked))
         async with self._office.reading(caller) as tx:
             page = await tx.requests.page(seen=extent.seen, **asked)
         targets = {each.id: Target.list("request", owner=each.institution) for each in page.items}
@@ -105,39 +105,25 @@ class RequestService:
 
     async def write_page(self, caller: Caller, wanted: Wanted, **asked: Unpack[RequestList]) -> Written:
         """The same, written; permitted, and on record, as `page` is."""
-        extent = await self._office.extent(caller, Action.VIEW_REQUEST, _list_of(asked), _named(asked))
-        linked = seen_of(self._office, caller, wanted.links)
-        async with self._office.reading_list(caller, asked, extent.seen, wanted.links) as tx:
-            page = await tx.requests.write_page(
-                wanted, seen=extent.seen, linked=linked, told=not extent.recorded, **asked
-            )
-        targets = {each.id: Target.list("request", owner=each.parties[0]) for each in page.shown}
-        await self._office.shown(caller, Action.VIEW_REQUEST, extent, targets)
-        if page.rows:
-            await record_linked(self._office, caller, wanted.links, page.linked)
-        return page
+        return await written_page(
+            self._office, caller, Action.VIEW_REQUEST, wanted, asked, lists=_lists(asked),
+            write=lambda tx, **seen: tx.requests.write_page(wanted, **seen, **asked),
+            whose=lambda parties: Target.list("request", owner=parties[0]),
+        )  # fmt: skip
 
     async def write_one(self, caller: Caller, wanted: WantedOne, id: UUID) -> str:  # noqa: A002
         """The same as `get`, written."""
-        linked = seen_of(self._office, caller, wanted.links)
-        one = await self._office.found(
-            caller, Action.VIEW_REQUEST, lambda tx: tx.requests.write_one(wanted, id, linked),
-            lambda one: Target(kind="request", id=str(id), owner=one.parties[0]),
+        return await written_one(
+            self._office, caller, Action.VIEW_REQUEST, wanted,
+            write=lambda tx, linked: tx.requests.write_one(wanted, id, linked),
+            target=lambda one: Target(kind="request", id=str(id), owner=one.parties[0]),
         )  # fmt: skip
-        await record_linked(self._office, caller, wanted.links, one.linked)
-        return one.text
 
     async def _find(self, id: UUID) -> Request:  # noqa: A002
         async with self._office.looking() as tx:
             return await tx.requests.get(id)
 
 
-def _list_of(asked: RequestList) -> Target:
-    return Target.list("request", owner=asked["institution"])
-
-
-def _named(asked: RequestList) -> list[Target]:
-    """The lists of those whom a filter names, where the list is not one institution's anyway."""
-    if asked["institution"] is not None or "matching" not in asked:
-        return []
-    return [Target.list("request", owner=each) for each in asked["matching"].institutions or ()]
+def _lists(asked: RequestList) -> tuple[Target, list[Target]]:
+    matching = asked.get("matching")
+    return lists_of_owners("request", asked["institution"], None if matching is None else matching.institutions)

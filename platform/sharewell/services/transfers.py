@@ -20,8 +20,8 @@ from sharewell.domain.visibility import ENTITLED, for_the_receiver
 from sharewell.services.act import Act, Done
 from sharewell.services.deviations import record_deviations
 from sharewell.services.ids import new_id, new_salt
-from sharewell.services.links import record_linked, seen_of
 from sharewell.services.office import Office
+from sharewell.services.written import written_one, written_page
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page
 from sharewell.store.transfers import TransferList, TransferStep
@@ -124,7 +124,7 @@ class TransferService:
 
     async def page(self, caller: Caller, **asked: Unpack[TransferList]) -> Page[Transfer]:
         """Of those asked for, what the caller sees."""
-        extent = await self._office.extent(caller, Action.VIEW_TRANSFER, _list_of(asked), _named(asked))
+        extent = await self._office.extent(caller, Action.VIEW_TRANSFER, *_lists(asked))
         async with self._office.reading(caller) as tx:
             page = await tx.transfers.page(seen=extent.seen, **asked)
         targets = {each.id: _list_between(each.giver, each.receiver) for each in page.items}
@@ -133,27 +133,19 @@ class TransferService:
 
     async def write_page(self, caller: Caller, wanted: Wanted, **asked: Unpack[TransferList]) -> Written:
         """The same, written; permitted, and on record, as `page` is."""
-        extent = await self._office.extent(caller, Action.VIEW_TRANSFER, _list_of(asked), _named(asked))
-        linked = seen_of(self._office, caller, wanted.links)
-        async with self._office.reading_list(caller, asked, extent.seen, wanted.links) as tx:
-            page = await tx.transfers.write_page(
-                wanted, seen=extent.seen, linked=linked, told=not extent.recorded, **asked
-            )
-        targets = {each.id: _list_between(*each.parties) for each in page.shown}
-        await self._office.shown(caller, Action.VIEW_TRANSFER, extent, targets)
-        if page.rows:
-            await record_linked(self._office, caller, wanted.links, page.linked)
-        return page
+        return await written_page(
+            self._office, caller, Action.VIEW_TRANSFER, wanted, asked, lists=_lists(asked),
+            write=lambda tx, **seen: tx.transfers.write_page(wanted, **seen, **asked),
+            whose=lambda parties: _list_between(*parties),
+        )  # fmt: skip
 
     async def write_one(self, caller: Caller, wanted: WantedOne, id: UUID) -> str:  # noqa: A002
         """The same as `get`, written."""
-        linked = seen_of(self._office, caller, wanted.links)
-        one = await self._office.found(
-            caller, Action.VIEW_TRANSFER, lambda tx: tx.transfers.write_one(wanted, id, linked),
-            lambda one: Target(kind="transfer", id=str(id), giver=one.parties[0], receiver=one.parties[1]),
+        return await written_one(
+            self._office, caller, Action.VIEW_TRANSFER, wanted,
+            write=lambda tx, linked: tx.transfers.write_one(wanted, id, linked),
+            target=lambda one: Target(kind="transfer", id=str(id), giver=one.parties[0], receiver=one.parties[1]),
         )  # fmt: skip
-        await record_linked(self._office, caller, wanted.links, one.linked)
-        return one.text
 
     async def _seen(self, caller: Caller, ids: list[UUID]) -> dict[UUID, Transfer]:
         async with self._office.reading(caller) as tx:
@@ -247,7 +239,7 @@ async def _release(act: Act, request: Request, units: int, decision: UUID) -> Re
     return request
 
 
-def _list_between(giver: UUID, receiver: UUID) -> Target:
+def _list_between(giver: UUID | None, receiver: UUID | None) -> Target:
     return Target.list("transfer", giver=giver, receiver=receiver)
 
 
@@ -255,12 +247,8 @@ def _target(transfer: Transfer) -> Target:
     return Target(kind="transfer", id=str(transfer.id), giver=transfer.giver, receiver=transfer.receiver)
 
 
-def _list_of(asked: TransferList) -> Target:
-    return Target.list("transfer", giver=asked["party"], receiver=asked["party"])
-
-
-def _named(asked: TransferList) -> list[Target]:
-    """The lists of the parties that a filter names."""
-    if "matching" not in asked:
-        return []
-    return [_list_between(each, each) for each in (asked["matching"].giver, asked["matching"].receiver) if each]
+def _lists(asked: TransferList) -> tuple[Target, list[Target]]:
+    """The list of a party or of all, and those of the parties that a filter names."""
+    matching = asked.get("matching")
+    parties = () if matching is None else (matching.giver, matching.receiver)
+    return _list_between(asked["party"], asked["party"]), [_list_between(each, each) for each in parties if each]

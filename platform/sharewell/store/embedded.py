@@ -98,10 +98,15 @@ async def embedded_postgres(home: Path) -> AsyncIterator[EmbeddedPostgres]:
         await asyncio.to_thread(server.leave)
 
 
+def data_folder(home: Path) -> Path:
+    """Where the server of `home` keeps its data; there once it was set up."""
+    return home / "postgres"
+
+
 def start(home: Path) -> EmbeddedPostgres:
     """Set up the server of `home` where that was not done yet, start it, and wait until it answers."""
     account = _account() if os.geteuid() == 0 else None
-    folder = _make_home(home, account) / "postgres"
+    folder = data_folder(_make_home(home, account))
     users = hold(embedded_guard.users_lock(folder), fcntl.LOCK_SH)
     try:
         programs = _programs(account)

@@ -24,7 +24,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import asyncpg
 
 from sharewell.settings import DatabaseRole, Settings, SettingsError
-from sharewell.store.embedded import SUPERUSER, EmbeddedPostgres, ServerError, embedded_postgres
+from sharewell.store.embedded import SUPERUSER, EmbeddedPostgres, ServerError, data_folder, embedded_postgres
 from sharewell.store.guard import put_guard
 
 DATABASE = "sharewell"
@@ -47,6 +47,12 @@ class DatabaseServer:
         if role not in self.urls:
             raise SettingsError(f"{role.variable} is not set; this process needs the login of {role}.")
         return self.urls[role]
+
+
+def is_there(settings: Settings) -> bool:
+    """Whether there is a database yet: a server that is named, or an embedded one that was set up."""
+    named = settings.database_url is not None or bool(settings.role_urls)
+    return named or data_folder(settings.home).is_dir()
 
 
 @asynccontextmanager

@@ -266,6 +266,18 @@ async def test_a_request_that_is_not_ours_to_answer_gets_its_oauth_error(ward: P
             assert (answer.status_code, answer.json()["error"]) == (400, error), form
 
 
+async def test_a_refused_request_is_told_which_parameter_to_mend_and_how(door: FrontDoor, ward: Program) -> None:
+    kinds = "client_credentials, authorization_code, refresh_token"
+    for form, told in (
+        ({"scope": "system/Client.c"}, f"scope must name at least one of {' '.join(ward.record.scopes)}."),
+        ({"grant_type": "password"}, f"grant_type must be one of {kinds}."),
+        ({"client_assertion_type": "jwt"}, f"client_assertion_type must be {ASSERTION_TYPE}."),
+    ):
+        assert (await ward.post(**form)).json()["error_description"] == told
+    bare = await door.http.post("/oauth/token", data={"grant_type": "client_credentials", "client_id": "ward"})
+    assert bare.json()["error_description"].startswith("client_assertion is missing;")
+
+
 async def test_what_is_not_a_form_of_single_parameters_is_an_invalid_request(door: FrontDoor, ward: Program) -> None:
     form = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE}
     twice = f"grant_type=client_credentials&grant_type=password&client_assertion={ward.assertion()}"

@@ -107,6 +107,7 @@ async def _change(platform: Platform, replica: Platform, home: Path) -> None:
     glass = await said("policy", "break-glass", "2", "-c", author, "--reason", "care_blocked", "--remark", "A fire.")
     for credential in (author, elsewhere):
         await until(lambda who=credential: sees_offers(who))  # type: ignore[misc]
+    assert f"end it with {glass}\n3  EFFECTIVE" in await said("policy", "list", "-c", second)
     await said("policy", "end-break-glass", glass, "-c", second)
     for credential in (author, elsewhere):
         await until(lambda who=credential: _not(sees_offers(who)))  # type: ignore[misc]

@@ -157,11 +157,30 @@ async def test_a_value_of_the_wrong_sort_is_named_by_its_path(api: Api, wrong: d
     assert answer.refusal == ("INVALID", "InputError", field)
 
 
+async def test_a_field_that_is_missing_or_unknown_is_named_and_what_was_sent_is_not_told_back(api: Api) -> None:
+    await api.institution("clinic")
+    lacking = {name: value for name, value in api.need_of(3).items() if name != "neededUntil"}
+    for asked, field in ((lacking, "neededUntil"), (api.need_of(3, beds=1), "beds")):
+        answer = await api.do("clinic", "openRequest", **asked)
+        assert answer.refusal == ("INVALID", "InputError", f"input.{field}")
+        assert answer.error["message"].endswith(f"field '{field}'.")
+    good = {"resource": "bed.adult", "asOf": "2026-03-01T12:00:00Z"}
+    answer = await api.do("clinic", "reportCapacity", reports=[good, {"resource": "bed.adult"}])
+    assert answer.refusal == ("INVALID", "InputError", "input.reports.1.asOf")
+
+
 async def test_a_value_in_a_list_is_named_by_its_place(api: Api) -> None:
     await api.institution("clinic")
     good = {"resource": "bed.adult", "asOf": "2026-03-01T12:00:00Z", "staffed": 1}
     answer = await api.do("clinic", "reportCapacity", reports=[good, good | {"staffed": "one"}])
     assert answer.refusal == ("INVALID", "InputError", "input.reports.1.staffed")
+
+
+async def test_a_value_written_into_the_query_is_named_by_where_it_stands(api: Api) -> None:
+    for query in ('{ offer(id: "north") { id } }', '{ offers(filter: { availableAt: "today" }) { nodes { id } } }'):
+        answer = await api.send("planner", query)
+        assert answer.refusal[0] == "INVALID"
+        assert answer.error["locations"] == [{"line": 1, "column": query.index('"') + 1}]
 
 
 async def test_texts_with_nul_are_refused_before_the_database_meets_them(api: Api) -> None:

@@ -15,7 +15,6 @@ from sharewell.domain.fairness import (
     ceiling,
     fill_rates,
     gini,
-    give_and_take,
     jain,
     measures,
     receipts,
@@ -97,9 +96,3 @@ def test_a_receipt_shows_an_owner_below_what_it_keeps(an_instance: Build, units:
     plan = solve(instance)
     robbed = replace(plan, assignments=(Assignment(offer="o", request="r", quantity=units, reason=""),))
     assert [row.institution for row in receipts(instance, robbed) if row.worse_off] == ["at-o"]
-
-
-def test_the_ledger_runs_over_many_runs(an_instance: Build) -> None:
-    instance = an_instance({"o": 3}, {"r": 2})
-    run = receipts(instance, solve(instance))
-    assert give_and_take([run, run, run]) == {"at-o": (6, 0), "at-r": (0, 6)}

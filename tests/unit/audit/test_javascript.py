@@ -107,6 +107,8 @@ def home(tmp_path: Path) -> Path:
         ("kept --policy policy --log hashes", 0),
         ("kept --policy policy --log damaged", 1),
         (f"broken --policy policy --log log --at {LATER}", 3),
+        ("broken --policy policy --log log --at 2026-03-01T13:00:00Z", 3),
+        ("broken --policy policy --log log --at yesterday", 2),
         (f"broken --policy policy --log log --at {NOON}", 1),
         (f"late --policy policy --log log --at {LATER}", 1),
         (f"broken --policy policy --log short --at {LATER}", 3),

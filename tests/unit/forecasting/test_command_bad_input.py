@@ -55,7 +55,17 @@ def refused(told: Told, sentence: str) -> None:
 
 @every_command
 def test_a_missing_column_is_named(told: Callable[..., Told], wave: Wave, command: str) -> None:
-    refused(told(command, wave(12, 40).drop("value")), "beds.csv has no column 'value'; it has series, group, day.")
+    sentence = "beds.csv has no column 'value'; it has series, group, day; say which is which with --columns."
+    refused(told(command, wave(12, 40).drop("value")), sentence)
+
+
+@every_command
+@pytest.mark.parametrize("day", ["02/03/2024", "2.3.2024", "2024-13-01", "someday"])
+def test_a_day_that_can_be_read_in_two_ways_or_in_none_is_refused(
+    told: Callable[..., Told], command: str, day: str
+) -> None:
+    rows = f"series,day,value\na,2024-01-01,5\na,{day},6\n"
+    refused(told(command, rows), f"column 'day' holds '{day}'; write each day as 2024-01-31.")
 
 
 @every_command

@@ -17,7 +17,6 @@ from sharewell.domain.resources import ResourceKind, catalogue
 from sharewell.domain.transfers import (
     BY_OVERRIDE,
     HOLD,
-    HOLDS_UNITS,
     NEXT,
     DeclineReason,
     Transfer,
@@ -77,10 +76,6 @@ def test_the_steps_are_those_of_the_documented_lifecycle() -> None:
 
 def test_every_path_ends_and_no_state_is_entered_twice() -> None:
     assert {path[-1] for path in paths(S.PROPOSED)} == ENDS
-
-
-def test_units_count_until_they_are_free_again_or_back() -> None:
-    assert set(TransferState) - HOLDS_UNITS == ENDS
 
 
 def test_a_device_is_due_back_after_the_days_of_the_catalogue() -> None:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from authlib.oauth2.rfc6749 import (
     AuthorizationServer,
+    InvalidClientError,
     InvalidGrantError,
     InvalidScopeError,
     OAuth2Error,
     TokenMixin,
+    UnsupportedGrantTypeError,
     grants,
 )
 from authlib.oauth2.rfc7636 import CodeChallenge
@@ -25,6 +27,7 @@ from sharewell.domain.clients import narrow
 from sharewell.domain.grants import Family, Verdict
 from sharewell.domain.people import Person
 from sharewell.gateway.oauth import bridge
+from sharewell.gateway.oauth.assertions import PrivateKeyJwt
 from sharewell.gateway.oauth.forms import Asked, TooMany, answer
 from sharewell.gateway.oauth.proofs import ProofRefused
 from sharewell.gateway.oauth.signers import NONE, SIGNED, ClientStore, Registered, Signers, admitted
@@ -133,7 +136,7 @@ class Refresh(grants.RefreshTokenGrant):  # type: ignore[misc]  # Authlib ships 
         """Less than was granted is fine, more is not; in SMART's scopes one may hold many."""
         asked = self.request.payload.scope
         if asked and not _within(asked, token.family.scopes):
-            raise InvalidScopeError
+            raise InvalidScopeError(description=f"scope is more than was granted: {token.get_scope()}.")
 
     def issue_token(self, user: Person, refresh_token: HeldFamily) -> Any:
         """Only now, when all else holds, is the old one used up."""
@@ -147,6 +150,9 @@ class Refresh(grants.RefreshTokenGrant):  # type: ignore[misc]  # Authlib ships 
 
     def revoke_old_credential(self, refresh_token: HeldFamily) -> None:
         """It was used up when its successor was made."""
+
+
+GRANTS: Final = (ClientCredentials, Code, Refresh)
 
 
 class Core(AuthorizationServer):  # type: ignore[misc]  # Authlib ships no types
@@ -180,12 +186,29 @@ class Core(AuthorizationServer):  # type: ignore[misc]  # Authlib ships no types
         Who signed is counted wherever it asks from. An app without a key is counted by address too: anybody can say
         its name, and must not be able to use up what is others'.
         """
-        client: Registered = super().authenticate_client(request, methods, endpoint)
+        client = self._authenticated(request, methods, endpoint)
         caller = f"{client.get_client_id()} {request.peer}" if client.record.public else client.get_client_id()
         request.allowance = self._knocks.take(caller, Knock.CLIENT)
         if request.allowance.pause:
             raise TooMany(request.allowance)
         return client
+
+    def _authenticated(self, request: Asked, methods: list[str], endpoint: str) -> Registered:
+        try:
+            client: Registered = super().authenticate_client(request, methods, endpoint)
+        except InvalidClientError:
+            if (why := _no_assertion(request)) is None:
+                raise
+            raise InvalidClientError(description=why) from None
+        return client
+
+    def get_token_grant(self, request: Asked) -> Any:
+        """Raises `UnsupportedGrantTypeError` that says which there are."""
+        try:
+            return super().get_token_grant(request)
+        except UnsupportedGrantTypeError as error:
+            error.description = f"grant_type must be one of {', '.join(grant.GRANT_TYPE for grant in GRANTS)}."
+            raise
 
     def person(self, id: UUID) -> Person | None:  # noqa: A002
         """The person, if it may act now."""
@@ -214,6 +237,15 @@ def _adopt(asked: Asked, family: Family) -> None:
     asked.family, asked.purpose = family.id, family.purpose
     if family.key is not None and family.key != asked.key:
         raise ProofError("other_key", "These tokens are bound to a key; send a proof by that key.")
+
+
+def _no_assertion(asked: Asked) -> str | None:
+    """What to send where a client with keys sent no assertion; None where it sent one."""
+    if not asked.form.get("client_assertion"):
+        return "client_assertion is missing; send a JWT signed by a key of the client (RFC 7523, 2.2)."
+    if asked.form.get("client_assertion_type") != PrivateKeyJwt.CLIENT_ASSERTION_TYPE:
+        return f"client_assertion_type must be {PrivateKeyJwt.CLIENT_ASSERTION_TYPE}."
+    return None
 
 
 def _within(asked: str, granted: tuple[str, ...]) -> bool:

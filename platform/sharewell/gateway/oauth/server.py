@@ -232,7 +232,7 @@ class TokenServer:
             scope = client.get_allowed_scope(scope)
             asked.purpose = check_purpose(record, asked.form)
         if not scope:
-            raise InvalidScopeError
+            raise InvalidScopeError(description=f"scope must name at least one of {' '.join(record.scopes)}.")
         institution = record.institution if user is None else user.institution
         token = {
             "token_type": "Bearer" if asked.key is None else "DPoP",
