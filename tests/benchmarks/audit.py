@@ -1,14 +1,13 @@
 """How fast the sequencer keeps up, and what the audit log costs whoever decides (`audited`, `audited_report`).
 
 `python tests/benchmarks/audit.py 10000000` seals that many, 100,000 at a time, and shows that neither the time nor the
-memory for an entry grows with the log. It takes an hour and 25 GB, and is no part of `make bench`.
+memory for an entry grows with the log. It takes half an hour and 20 GB, and is no part of `make bench`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import resource
 import statistics
 import sys
@@ -44,6 +43,7 @@ select percentile_cont(0.5) within group (order by waited), percentile_cont(0.99
         )::float8 as waited
           from audit.leaf l join audit.entry e using (staged_id) where l.log_index >= $1) w
 """
+
 
 async def measure(urls: Mapping[str, str]) -> list[dict[str, Any]]:
     """Records of what sealing and auditing cost on the database of `urls` (by role), which they fill up."""

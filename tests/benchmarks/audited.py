@@ -80,12 +80,12 @@ async def audited(
         await owner.execute(SCRATCH)
         try:
             async with connected(urls, DatabaseRole.GATEWAY, WRITERS) as writers:
-                pids = [conn.get_server_pid() for conn in writers]
+                server = server_of(writers[0])
                 acts = {f"{shape} {name}": act for shape, acts in SHAPES.items() for name, act in acts.items()}
-                found = await in_turns(writers, acts, rounds, seconds, pids)
+                found, settings = await in_turns(writers, acts, rounds, seconds, server), await durability(owner)
         finally:
             await owner.execute("drop schema benchmark cascade")
-    return [line for shape in SHAPES for line in _told_of(shape, found)]
+    return [line | settings for shape in SHAPES for line in _told_of(shape, found)]
 
 
 def _told_of(shape: str, found: Mapping[str, Turns]) -> list[dict[str, Any]]:
@@ -105,10 +105,10 @@ def _told_of(shape: str, found: Mapping[str, Turns]) -> list[dict[str, Any]]:
 
 
 async def in_turns(
-    workers: Sequence[Any], acts: Mapping[str, Act], rounds: int, seconds: float, pids: Sequence[int],
+    workers: Sequence[Any], acts: Mapping[str, Act], rounds: int, seconds: float, server: int,
     prepare: Prepare | None = None,
 ) -> dict[str, Turns]:  # fmt: skip
-    """What each of `acts` did, all workers at it at once; `pids` are the database's processes that serve them."""
+    """What each of `acts` did, all workers at it at once; `server` is the database's first process."""
     found = {name: Turns() for name in acts}
     order, chance = list(acts), random.Random(0)
     for number in range(rounds + 1):
@@ -116,19 +116,17 @@ async def in_turns(
         for name in order:
             if prepare is not None:
                 await prepare(name)
-            told = await _slice(workers, acts[name], seconds, pids)
+            did = await _slice(workers, acts[name], seconds, server)
             if number:  # the first round warms up
                 turns = found[name]
-                for values, value in zip((turns.rates, turns.ours, turns.servers), told, strict=True):
+                for values, value in zip((turns.rates, turns.ours, turns.servers), did, strict=True):
                     values.append(value)
     return found
 
 
-async def _slice(
-    workers: Sequence[Any], act: Act, seconds: float, pids: Sequence[int]
-) -> tuple[float, float, float]:
-    """Transactions a second, and microseconds of computing for each: in this process, and in those of `pids`."""
-    begun, ours, servers = time.perf_counter(), time.process_time(), _computed(pids)
+async def _slice(workers: Sequence[Any], act: Act, seconds: float, server: int) -> tuple[float, float, float]:
+    """Transactions a second, and microseconds of computing for each: in this process, and in the database's."""
+    begun, ours, theirs = time.perf_counter(), time.process_time(), computed_by(server)
 
     async def write(worker: Any) -> int:
         done = 0
@@ -139,17 +137,37 @@ async def _slice(
 
     done = sum(await asyncio.gather(*map(write, workers)))
     took = time.perf_counter() - begun
-    return done / took, (time.process_time() - ours) / done * 1e6, (_computed(pids) - servers) / done * 1e6
-
-
-def _computed(pids: Sequence[int]) -> float:
-    return sum(map(computed, pids))
+    return done / took, (time.process_time() - ours) / done * 1e6, (computed_by(server) - theirs) / done * 1e6
 
 
 def computed(pid: int) -> float:
     """Seconds of computing that a process of this machine has had so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(_times(pid)[:2])
+
+
+def computed_by(server: int) -> float:
+    """The same of a database server by its first process: of all it has started, those that are gone among them."""
+    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    return sum(_times(server)) + sum(computed(int(child)) for child in children)
+
+
+def _times(pid: int) -> list[float]:
+    """Seconds of a process in user mode and in the kernel, and those of its children that are gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except FileNotFoundError:  # gone meanwhile, and counted where it came from
+        return [0.0] * 4
+    return [int(ticks) / os.sysconf("SC_CLK_TCK") for ticks in fields[11:15]]
+
+
+def server_of(conn: Connection) -> int:
+    """The first process of the server that `conn` is connected to, on this machine."""
+    return int(Path(f"/proc/{conn.get_server_pid()}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+async def durability(conn: Connection) -> dict[str, str]:
+    """What a commit waits for."""
+    return {name: await conn.fetchval("select current_setting($1)", name) for name in ("fsync", "synchronous_commit")}
 
 
 def told(benchmark: str, transaction: str, with_it: Turns, without: Turns) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What it costs to have a decision on record, in a write of the product: a report of capacity, with its entry and without.
+"""What it costs to have a decision on record in a write of the product: a report of capacity, with its entry and not.
 
 It is written as ever: behind its wall, with its foreign keys, its indexes and the answer under its idempotency key, by
 institutions of their own. Its statements are run alone first, then whole, as the mutation that callers send, policies
@@ -21,9 +21,10 @@ from audited import (  # type: ignore[import-not-found]
     WRITERS,
     Act,
     Connection,
-    Turns,
     connected,
+    durability,
     in_turns,
+    server_of,
     told,
 )
 from side_by_side import services_on  # type: ignore[import-not-found]
@@ -64,23 +65,13 @@ async def reports(
             ("capacity report, its statements", statements(services, decision)),
             ("capacity report, the whole mutation", mutation(services)),
         ):
-            pids = await _backends(services)
             try:
-                turns = await in_turns(callers, acts, rounds, seconds, pids, unguarded.stand)
+                turns = await in_turns(callers, acts, rounds, seconds, server_of(owner), unguarded.stand)
             finally:
                 await unguarded.stand("audited")
-            lines.append(told("audit.audited_write", transaction, turns["audited"], turns["plain"]))
+            line = told("audit.audited_write", transaction, turns["audited"], turns["plain"])
+            lines.append(line | await durability(owner))
     return lines
-
-
-async def _backends(services: Services) -> list[int]:
-    """The database's processes behind the pool, all of which are there from here on."""
-    pool = services.office.database.pool
-    held = [await pool.acquire() for _ in range(WRITERS)]
-    pids = [conn.get_server_pid() for conn in held]
-    for conn in held:
-        await pool.release(conn)
-    return pids
 
 
 @dataclass
@@ -111,7 +102,7 @@ alter table sharewell.capacity_report enable always trigger needs_entry_insert, 
 
 
 def statements(services: Services, decision: Decision) -> dict[str, Act]:
-    """What a report sends to the database, and nothing of what comes before; `decision` is one that recorded another."""
+    """What a report sends to the database, without what comes before; `decision` is that of another."""
 
     async def report(caller: Caller, recorded: bool) -> None:
         assert caller.institution is not None
