@@ -88,7 +88,7 @@ class Unguarded:
         if self.off is (turn == "plain"):
             return
         self.off = turn == "plain"
-        Acting.record = _unrecorded if self.off else RECORDED  # type: ignore[method-assign,assignment]
+        Acting.record = _unrecorded if self.off else RECORDED  # type: ignore[method-assign]
         await self.owner.execute(
             f"""
 alter table sharewell.capacity_report disable trigger needs_entry_insert, drop constraint {self.key}
