@@ -128,7 +128,7 @@ async def fill(services: Services) -> tuple[Caller, UUID]:
     """Institutions with `ROWS` offers between them; a caller that may see them, and the id of one of its own."""
     now = services.now()
     await services.resources.define_catalogue(operator())
-    callers = [await _institution(services, number, now) for number in range(20)]
+    callers = [await an_institution(services, number, now) for number in range(20)]
     window = (now, now + timedelta(days=3))
     own: UUID | None = None
     for number in range(ROWS):
@@ -141,7 +141,8 @@ async def fill(services: Services) -> tuple[Caller, UUID]:
     return callers[0], own
 
 
-async def _institution(services: Services, number: int, now: datetime) -> Caller:
+async def an_institution(services: Services, number: int, now: datetime) -> Caller:
+    """A new institution that has reported beds, as the caller who acts for it."""
     mark = f"{now.astimezone(UTC):%y%m%d%H%M%S}"
     draft = InstitutionDraft(
         code=f"bench-{mark}-{number}", name=f"Benchmark {number}", kind=InstitutionKind.HOSPITAL, region="us-nj"
