@@ -32,13 +32,13 @@ $$;
 -- Whoever registered an app holds what people let it do, and can do that without them. So what a person does through an app
 -- is of the lines of that app, too: what the person writes, approves and breaks, and whom it registers or invites again.
 -- The app is named by the decision on record (`through`), whatever the program says. One that is registered nowhere
--- here, of an external issuer, adds nothing.
+-- here, of an external issuer, adds nothing. In quotes, for nothing may hang on the log's own columns but its tables.
 create function audit.through(decision uuid) returns text
   language sql stable security definer set search_path = pg_catalog, pg_temp
-begin atomic
+as $$
   select convert_from(e.body, 'UTF8')::jsonb #>> '{details,through}'
-    from audit.staged s join audit.entry e on e.staged_id = s.staged_id where s.id = decision;
-end;
+    from audit.staged s join audit.entry e on e.staged_id = s.staged_id where s.id = decision
+$$;
 
 create function oauth.lines_behind(who text, through text[]) returns text[]
   language sql stable security definer set search_path = pg_catalog, pg_temp
