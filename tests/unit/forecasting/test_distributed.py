@@ -40,7 +40,7 @@ def engine(address: str) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def bagged(small: Recipe) -> Recipe:
-    return Recipe.from_json(small.to_json() | {"seeds": 2, "trained": [100, 250, 500, 750, 900]})
+    return Recipe.from_json(small.to_json() | {"seeds": 2, "trained": [100, 250, 500, 750, 900], "line": 0.4})
 
 
 @pytest.fixture(scope="module")
