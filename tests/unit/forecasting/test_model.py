@@ -177,7 +177,9 @@ def test_each_seed_learns_from_rows_of_its_own(panel: Panel, small: Recipe) -> N
     assert fit(panel, AHEAD, recipe=few).trained_rows == 400
 
 
-def test_a_line_draws_the_median_and_all_levels_with_it(panel: Panel, small: Recipe) -> None:
+def test_a_line_draws_the_median_and_all_levels_with_it_unless_of_counts(small: Recipe, wave: Wave) -> None:
+    panel = Panel.of(wave(20, 60).with_columns(pl.col("value") + 0.5))
+    assert not fit(Panel.of(wave(20, 60)), AHEAD, recipe=replace(small, line=0.5)).slopes
     plain, drawn = (fit(panel, AHEAD, recipe=replace(small, line=share)) for share in (0.0, 0.5))
     state = features.observe(panel.grid(), plain.recipe, plain.season)
     tasks = Tasks(np.arange(20), np.full(20, state.last), np.full(20, 2))

@@ -37,6 +37,7 @@ FORMAT = "sharewell-forecast-model/5"
 CALIBRATED_ON = 40_000  #: outcomes at most
 CLASSES = 3  #: of series that move, by their size, at most
 CLASS_OUTCOMES = 2000  #: that a class should have
+MOSTLY = 0.5  #: share of series that must be whole numbers for all to be taken for counts
 SIZE_WEIGHTS = (0.02, 20.0)  #: of a row's cost in units over the mean cost
 
 
@@ -116,7 +117,7 @@ class FittedModel:
         if self.slopes:
             straight = line.say(self.slopes, rows, self.features, self.horizons)[:, None]
             drawn = (1 - self.recipe.line) * middle + self.recipe.line * straight
-        return said + ((1 - self.doubt) * drawn - middle)
+        return np.asarray(said + ((1 - self.doubt) * drawn - middle))
 
     def quantiles(self, state: State, tasks: Tasks, engine: Engine = HERE) -> Floats:
         """Calibrated quantiles [N, L] of the values themselves, rising along each row and never negative."""
@@ -219,20 +220,26 @@ def _shape(past: FittedModel, said: Floats, state: State, tasks: Tasks, edges: t
 def _boosted(model: FittedModel, state: State, until: int, engine: Engine) -> FittedModel:
     """Return `model` with boosters trained on outcomes up to column `until`."""
     recipe = model.recipe
-    lessons, names = [], ()
-    for bag in range(recipe.seeds):
-        tasks = _sample(model, state, max(0, until - recipe.train_steps), until, most=recipe.max_rows, bag=bag)
-        if len(tasks.series) < recipe.min_rows:
-            raise TooLittleHistory(f"{len(tasks.series)} rows to learn from; {recipe.min_rows} are needed.")
+    first = max(0, until - recipe.train_steps)
+    bags = [_sample(model, state, first, until, most=recipe.max_rows, bag=bag) for bag in range(recipe.seeds)]
+    if len(bags[0].series) < recipe.min_rows:
+        raise TooLittleHistory(f"{len(bags[0].series)} rows to learn from; {recipe.min_rows} are needed.")
+    lessons, names = [], [""]
+    for tasks in bags:
         rows, names = engine.rows(state, tasks)
         came = _outcome(state, tasks, state.power, _damping(state, tasks))
         lessons.append(trees.Lessons(rows, came, _weight(state, tasks, until), recipe))
     boosters = engine.train(lessons, [model.seed * 1000 + bag for bag in range(recipe.seeds)])
     return replace(
         model, boosters=boosters, features=tuple(names), trained_rows=sum(len(one.rows) for one in lessons),
-        slopes=line.fit(lessons[0], names, model.horizons) if recipe.line else (),
-        doubt=_doubt(recipe.moved_steps, tasks.column + tasks.horizon), _cache={},
+        slopes=line.fit(lessons[0], names, model.horizons) if _straight(state) else (),
+        doubt=_doubt(recipe.moved_steps, bags[0].column + bags[0].horizon), _cache={},
     )  # fmt: skip
+
+
+def _straight(state: State) -> bool:
+    """Whether a line has something to say: not of counts, whose medians jump from one whole number to another."""
+    return state.recipe.line > 0 and float(state.grid.whole.mean()) < MOSTLY
 
 
 def _weight(state: State, tasks: Tasks, until: int) -> Floats | None:

@@ -44,7 +44,7 @@ class Recipe:
     calibration_steps: int = 28  #: newest steps whose outcomes set the width of the bands; 0: no calibration
     trained: tuple[int, ...] = calibration.TRAINED  #: levels trees are trained for, the median among them
     seeds: int = 1  #: models averaged, each with its own seed and its own `max_rows` rows
-    line: float = 0.0  #: share of a straight line in the median, beside trees; see `line`
+    line: float = 0.0  #: share of a straight line in the median, beside trees, unless of counts; see `line`
     moved_steps: float = 0.0  #: steps after which it is half believed that the median moves at all; 0: at once
     common_steps: float = 0.0  #: steps after which what all series did together is half believed; 0: at once
     drawn: bool = False  #: trees draw one place to split at each feature instead of searching for the best
