@@ -39,8 +39,14 @@ def engine(address: str) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
+def panel(wave: Callable[..., pl.DataFrame]) -> Panel:
+    """Means rather than counts, so that a line has something to say."""
+    return Panel.of(wave(20, 60).with_columns(pl.col("value") + 0.5))
+
+
+@pytest.fixture(scope="module")
 def bagged(small: Recipe) -> Recipe:
-    return Recipe.from_json(small.to_json() | {"seeds": 2, "trained": [100, 250, 500, 750, 900]})
+    return Recipe.from_json(small.to_json() | {"seeds": 2, "trained": [100, 250, 500, 750, 900], "line": 0.4})
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from sharewell.domain.errors import Invalid
 from sharewell.domain.forecast import HUB_LEVELS
-from sharewell_workers.forecasting import FittedModel, Panel, Recipe, TooLittleHistory, fit, predict
+from sharewell_workers.forecasting import FittedModel, Panel, Recipe, TooLittleHistory, features, fit, line, predict
+from sharewell_workers.forecasting.features import Tasks
+from sharewell_workers.forecasting.model import _sample as sample
 
 Wave = Callable[..., pl.DataFrame]
 AHEAD = (1, 2, 3)
@@ -164,6 +166,39 @@ def test_several_seeds_are_averaged(panel: Panel, small: Recipe) -> None:
     bagged = fit(panel, AHEAD, recipe=Recipe.from_json(small.to_json() | {"seeds": 2}))
     assert len(bagged.boosters) == 2
     assert bagged.boosters[0] != bagged.boosters[1]
+
+
+def test_each_seed_learns_from_rows_of_its_own(panel: Panel, small: Recipe) -> None:
+    few = replace(small, seeds=2, max_rows=200)
+    state = features.observe(panel.grid(), few)
+    one, other = (sample(fit(panel, AHEAD, recipe=few), state, 0, state.last, most=200, bag=bag) for bag in (0, 1))
+    assert len(one.series) == len(other.series) == 200
+    assert (np.stack(one) != np.stack(other)).any()
+    assert fit(panel, AHEAD, recipe=few).trained_rows == 400
+
+
+def test_a_line_draws_the_median_and_all_levels_with_it_unless_of_counts(small: Recipe, wave: Wave) -> None:
+    panel = Panel.of(wave(20, 60).with_columns(pl.col("value") + 0.5))
+    assert not fit(Panel.of(wave(20, 60)), AHEAD, recipe=replace(small, line=0.5)).slopes
+    plain, drawn = (fit(panel, AHEAD, recipe=replace(small, line=share)) for share in (0.0, 0.5))
+    state = features.observe(panel.grid(), plain.recipe, plain.season)
+    tasks = Tasks(np.arange(20), np.full(20, state.last), np.full(20, 2))
+    rows, names = features.rows(state, tasks)
+    straight = line.say(drawn.slopes, rows, names, AHEAD)
+    before, after = plain.raw(rows), drawn.raw(rows)
+    assert drawn.boosters == plain.boosters
+    np.testing.assert_allclose(after[:, 1], (before[:, 1] + straight) / 2, atol=1e-12)
+    np.testing.assert_allclose(np.diff(after, axis=1), np.diff(before, axis=1), atol=1e-12)
+    assert FittedModel.from_bytes(drawn.to_bytes()) == drawn
+
+
+def test_a_median_moves_from_the_last_value_as_far_as_steps_were_seen(panel: Panel, small: Recipe) -> None:
+    plain, careful = (fit(panel, AHEAD, recipe=replace(small, moved_steps=steps)) for steps in (0.0, 14.0))
+    rows = np.random.default_rng(1).normal(0, 1, (30, len(plain.features))).astype(np.float32)
+    seen = len(np.unique(np.add(*sample(plain, features.observe(panel.grid(), small), 0, 59, most=1500)[1:])))
+    assert careful.doubt == pytest.approx(14 / (14 + seen))
+    np.testing.assert_allclose(careful.raw(rows)[:, 1], plain.raw(rows)[:, 1] * seen / (14 + seen), atol=1e-12)
+    assert fit(panel, AHEAD, recipe=replace(small, moved_steps=14.0), origin=date(2024, 2, 1)).doubt > careful.doubt
 
 
 @settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])

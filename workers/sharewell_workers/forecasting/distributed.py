@@ -77,13 +77,13 @@ class Cluster:
             made[mine] = rows
         return made, found[0][1][1]
 
-    def train(self, lessons: trees.Lessons, seeds: Sequence[int]) -> tuple[tuple[str, ...], ...]:
+    def train(self, lessons: Sequence[trees.Lessons], seeds: Sequence[int]) -> tuple[tuple[str, ...], ...]:
         """One booster a task, whoever is free."""
-        sent = self._client.scatter(lessons, broadcast=True, hash=False)
-        jobs = [
-            [self._client.submit(trees.train, sent, seed, (level,), pure=False) for level in lessons.recipe.trained]
-            for seed in seeds
-        ]
+        jobs = []
+        for one, seed in zip(lessons, seeds, strict=True):
+            sent = self._client.scatter(one, broadcast=True, hash=False)
+            told = one.recipe.trained
+            jobs.append([self._client.submit(trees.train, sent, seed, (level,), pure=False) for level in told])
         return tuple(tuple(text for texts in one for text in texts) for one in self._client.gather(jobs))
 
     def raw(self, model: FittedModel, state: State, tasks: Tasks) -> Floats:

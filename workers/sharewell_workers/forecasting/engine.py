@@ -29,8 +29,8 @@ class Engine(Protocol):
     def rows(self, state: State, tasks: Tasks) -> tuple[NDArray[np.float32], list[str]]:
         """Features of each task, and their names; see `features.rows`."""
 
-    def train(self, lessons: trees.Lessons, seeds: Sequence[int]) -> tuple[tuple[str, ...], ...]:
-        """Boosters as text, by seed and level of `lessons.recipe.trained`."""
+    def train(self, lessons: Sequence[trees.Lessons], seeds: Sequence[int]) -> tuple[tuple[str, ...], ...]:
+        """Boosters as text, by bag, which has lessons and a seed of its own, and level of `Recipe.trained`."""
 
     def raw(self, model: FittedModel, state: State, tasks: Tasks) -> Floats:
         """What the boosters of `model` say of each task; see `FittedModel.raw`."""
@@ -59,9 +59,10 @@ class Here:
                 places.append(mine)
         return np.concatenate(pieces)[np.argsort(np.concatenate(places))], names
 
-    def train(self, lessons: trees.Lessons, seeds: Sequence[int]) -> tuple[tuple[str, ...], ...]:
+    def train(self, lessons: Sequence[trees.Lessons], seeds: Sequence[int]) -> tuple[tuple[str, ...], ...]:
         """See `Engine`."""
-        return tuple(tuple(trees.train(lessons, seed, lessons.recipe.trained)) for seed in seeds)
+        bags = zip(lessons, seeds, strict=True)
+        return tuple(tuple(trees.train(one, seed, one.recipe.trained)) for one, seed in bags)
 
     def raw(self, model: FittedModel, state: State, tasks: Tasks) -> Floats:
         """See `Engine`."""

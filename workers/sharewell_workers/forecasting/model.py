@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sharewell.domain.errors import Invalid
-from sharewell_workers.forecasting import calendars, calibration, counts, features, lulls, trees
+from sharewell_workers.forecasting import calendars, calibration, counts, features, line, lulls, trees
 from sharewell_workers.forecasting.engine import HERE
 from sharewell_workers.forecasting.features import Tasks
 from sharewell_workers.forecasting.recipe import Recipe
@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Table = tuple[tuple[float, ...], ...]
 
-FORMAT = "sharewell-forecast-model/4"
+FORMAT = "sharewell-forecast-model/5"
 CALIBRATED_ON = 40_000  #: outcomes at most
 CLASSES = 3  #: of series that move, by their size, at most
 CLASS_OUTCOMES = 2000  #: that a class should have
+MOSTLY = 0.5  #: share of series that must be whole numbers for all to be taken for counts
 SIZE_WEIGHTS = (0.02, 20.0)  #: of a row's cost in units over the mean cost
 
 
@@ -60,6 +61,8 @@ class FittedModel:
     edges: tuple[float, ...]  #: powered values that part classes of size; see `volume`
     shape: tuple[tuple[float, ...], ...]  #: where each level lies, in heights, by class and horizon, and level
     boosters: tuple[tuple[str, ...], ...]  #: LightGBM text by seed and trained level
+    slopes: line.Slopes  #: of the line, by horizon; empty without one
+    doubt: float  #: share of the median's move that is not believed
     _cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -75,7 +78,7 @@ class FittedModel:
             "format": FORMAT, "recipe": self.recipe.to_json(), "horizons": self.horizons, "seed": self.seed,
             "step": self.step, "season": self.season, "origin": self.origin.isoformat(), "data": self.data,
             "trained_rows": self.trained_rows, "features": self.features, "edges": self.edges, "shape": self.shape,
-            "boosters": self.boosters,
+            "boosters": self.boosters, "slopes": self.slopes, "doubt": self.doubt,
         }  # fmt: skip
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
@@ -97,14 +100,24 @@ class FittedModel:
             recipe=Recipe.from_json(body.pop("recipe")), origin=date.fromisoformat(body.pop("origin")),
             horizons=tuple(body.pop("horizons")), features=tuple(body.pop("features")),
             edges=tuple(body.pop("edges")), shape=tuple(tuple(row) for row in body.pop("shape")),
-            boosters=tuple(tuple(texts) for texts in body.pop("boosters")), **body,
+            boosters=tuple(tuple(texts) for texts in body.pop("boosters")),
+            slopes=tuple(tuple(row) for row in body.pop("slopes")), **body,
         )  # fmt: skip
 
     def raw(self, rows: NDArray[np.float32]) -> Floats:
-        """Uncalibrated quantiles [N, K] in volatilities from the last known value, averaged over seeds."""
+        """Uncalibrated quantiles [N, K] in volatilities from the last known value.
+
+        Seeds are averaged; the median is drawn towards the line and towards the last value, and all levels with it.
+        """
         if "loaded" not in self._cache:
             self._cache["loaded"] = [trees.load(texts) for texts in self.boosters]
-        return np.asarray(np.mean([trees.apply(boosters, rows) for boosters in self._cache["loaded"]], axis=0))
+        said = np.asarray(np.mean([trees.apply(boosters, rows) for boosters in self._cache["loaded"]], axis=0))
+        middle = said[:, [self.recipe.trained.index(500)]]
+        drawn = middle
+        if self.slopes:
+            straight = line.say(self.slopes, rows, self.features, self.horizons)[:, None]
+            drawn = (1 - self.recipe.line) * middle + self.recipe.line * straight
+        return np.asarray(said + ((1 - self.doubt) * drawn - middle))
 
     def quantiles(self, state: State, tasks: Tasks, engine: Engine = HERE) -> Floats:
         """Calibrated quantiles [N, L] of the values themselves, rising along each row and never negative."""
@@ -152,6 +165,7 @@ def fit(
     model = FittedModel(
         recipe=recipe, horizons=ahead, seed=seed, step=grid.step, season=state.season, origin=grid.day(state.last),
         data=known.digest(), trained_rows=0, features=(), edges=(), shape=(), boosters=(),
+        slopes=(), doubt=0.0,
     )  # fmt: skip
     # A short history is not halved for it: three quarters are left to learn from.
     held_back = min(recipe.calibration_steps, (state.last + 1) // 4)
@@ -193,7 +207,7 @@ def _shape(past: FittedModel, said: Floats, state: State, tasks: Tasks, edges: t
     """Shapes of all classes, one below the other; each drawn towards that of all series that move."""
     recipe, volumes = past.recipe, volume(state, tasks, edges)
     came = _outcome(state, tasks, features.powered(state.grid, state.grid.outcome, recipe))
-    doubt = _doubt(recipe, tasks.column + tasks.horizon)
+    doubt = _doubt(recipe.common_steps, tasks.column + tasks.horizon)
     measure = partial(calibration.shape, levels=recipe.levels, trained=recipe.trained, doubt=doubt)
     guess = measure(said, came, tasks.horizon, horizons=(0,))[0]
     found = []
@@ -206,15 +220,26 @@ def _shape(past: FittedModel, said: Floats, state: State, tasks: Tasks, edges: t
 def _boosted(model: FittedModel, state: State, until: int, engine: Engine) -> FittedModel:
     """Return `model` with boosters trained on outcomes up to column `until`."""
     recipe = model.recipe
-    tasks = _sample(model, state, max(0, until - recipe.train_steps), until, most=recipe.max_rows)
-    if len(tasks.series) < recipe.min_rows:
-        raise TooLittleHistory(f"{len(tasks.series)} rows to learn from; {recipe.min_rows} are needed.")
-    rows, names = engine.rows(state, tasks)
-    lessons = trees.Lessons(
-        rows, _outcome(state, tasks, state.power, _damping(state, tasks)), _weight(state, tasks, until), recipe
-    )
+    first = max(0, until - recipe.train_steps)
+    bags = [_sample(model, state, first, until, most=recipe.max_rows, bag=bag) for bag in range(recipe.seeds)]
+    if len(bags[0].series) < recipe.min_rows:
+        raise TooLittleHistory(f"{len(bags[0].series)} rows to learn from; {recipe.min_rows} are needed.")
+    lessons, names = [], [""]
+    for tasks in bags:
+        rows, names = engine.rows(state, tasks)
+        came = _outcome(state, tasks, state.power, _damping(state, tasks))
+        lessons.append(trees.Lessons(rows, came, _weight(state, tasks, until), recipe))
     boosters = engine.train(lessons, [model.seed * 1000 + bag for bag in range(recipe.seeds)])
-    return replace(model, boosters=boosters, features=tuple(names), trained_rows=len(rows), _cache={})
+    return replace(
+        model, boosters=boosters, features=tuple(names), trained_rows=sum(len(one.rows) for one in lessons),
+        slopes=line.fit(lessons[0], names, model.horizons) if _straight(state) else (),
+        doubt=_doubt(recipe.moved_steps, bags[0].column + bags[0].horizon), _cache={},
+    )  # fmt: skip
+
+
+def _straight(state: State) -> bool:
+    """Whether a line has something to say: not of counts, whose medians jump from one whole number to another."""
+    return state.recipe.line > 0 and float(state.grid.whole.mean()) < MOSTLY
 
 
 def _weight(state: State, tasks: Tasks, until: int) -> Floats | None:
@@ -244,15 +269,15 @@ def _damping(state: State, tasks: Tasks) -> Floats | float:
     """
     if not state.recipe.common_steps:
         return 1.0
-    doubt = _doubt(state.recipe, tasks.column)
+    doubt = _doubt(state.recipe.common_steps, tasks.column)
     spans, place = np.unique(np.stack([tasks.column, tasks.horizon]), axis=1, return_inverse=True)
     grown = np.array([_growth(state, int(column), int(horizon)) for column, horizon in spans.T])
     return np.asarray(grown[place.ravel()] ** -doubt)
 
 
-def _doubt(recipe: Recipe, columns: Ints) -> float:
-    """What share of that which all series did together is not to be believed, having been seen in `columns`."""
-    return recipe.common_steps / (recipe.common_steps + len(np.unique(columns))) if recipe.common_steps else 0.0
+def _doubt(steps: float, columns: Ints) -> float:
+    """What share of that which was seen in `columns` is not to be believed, if half of it is after so many `steps`."""
+    return steps / (steps + len(np.unique(columns))) if steps else 0.0
 
 
 def _growth(state: State, column: int, horizon: int) -> float:
@@ -267,8 +292,11 @@ def _growth(state: State, column: int, horizon: int) -> float:
     return float((after / before) ** (state.recipe.power * others))
 
 
-def _sample(model: FittedModel, state: State, first: int, last: int, *, most: int) -> Tasks:
-    """At most `most` tasks whose outcome lies in columns `first..last`, drawn with the model's seed, in fixed order."""
+def _sample(model: FittedModel, state: State, first: int, last: int, *, most: int, bag: int = 0) -> Tasks:
+    """At most `most` tasks whose outcome lies in columns `first..last`, drawn with the model's seed, in fixed order.
+
+    Each `bag` draws tasks of its own.
+    """
     ready, firm = state.ready(), state.grid.firm
     count, width = firm.shape
     found: list[Ints] = []
@@ -279,7 +307,7 @@ def _sample(model: FittedModel, state: State, first: int, last: int, *, most: in
         found.append((place * count + series) * width + outcome + begin)
     flat = np.concatenate(found)
     if len(flat) > most:
-        chooser = np.random.Generator(np.random.PCG64(model.seed))
+        chooser = np.random.Generator(np.random.PCG64([model.seed, bag] if bag else model.seed))
         flat = np.sort(chooser.choice(flat, size=most, replace=False))
     which, rest = np.divmod(flat, count * width)
     at, outcome = np.divmod(rest, width)

@@ -43,7 +43,9 @@ class Recipe:
     whole_below: float = counts.BELOW  #: quantiles of counts under this are told as whole numbers; 0: none
     calibration_steps: int = 28  #: newest steps whose outcomes set the width of the bands; 0: no calibration
     trained: tuple[int, ...] = calibration.TRAINED  #: levels trees are trained for, the median among them
-    seeds: int = 1  #: models averaged, each with its own seed
+    seeds: int = 1  #: models averaged, each with its own seed and its own `max_rows` rows
+    line: float = 0.0  #: share of a straight line in the median, beside trees, unless of counts; see `line`
+    moved_steps: float = 0.0  #: steps after which it is half believed that the median moves at all; 0: at once
     common_steps: float = 0.0  #: steps after which what all series did together is half believed; 0: at once
     drawn: bool = False  #: trees draw one place to split at each feature instead of searching for the best
     size_weight: float = 0.5  #: power of a row's volatility in units that is its weight; 1: as much as it costs in WIS
@@ -56,7 +58,7 @@ class Recipe:
                 "lags": (1, 2, 3, 4), "windows": (2, 4, 8), "scale_halflife": 8.0, "carry": 4, "history": 260,
                 "train_steps": 104, "recency_halflife": 0.0, "max_rows": 150_000, "calibration_steps": 4,
                 "min_leaf": 60, "rounds": 80, "drawn": True, "leaves": 20, "rate": 0.12, "size_weight": 0.25,
-                "feature_fraction": 0.5, "common_steps": 20.0,
+                "feature_fraction": 0.5, "common_steps": 20.0, "seeds": 2, "line": 0.3, "moved_steps": 2.0,
             }  # fmt: skip
             return cls(**(weekly | changes))
         return cls(**changes)
