@@ -22,6 +22,7 @@ from tests.postgres.graphql.test_simulations import CLOSED, draft
 
 from sharewell.domain.drift import Watch, WatchState
 from sharewell.domain.forecast import ForecastSum
+from sharewell.store.simulations import SimulationRepository
 from sharewell_schema.paging import write_cursor
 
 if TYPE_CHECKING:
@@ -358,3 +359,26 @@ async def test_the_total_of_a_list_that_is_worked_out_costs_no_item_of_its_page(
         told = await page(api, lists[name], name, "", "first: 1")
         assert len(told["edges"]) == 1
         assert told["totalCount"] == len(await walked(api, lists[name], name, size=100)) > 1
+
+
+async def test_a_page_at_an_end_of_a_list_that_is_worked_out_is_counted_on_from_not_worked_out_again(
+    api: Api, lists: Mapping[str, Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = 0
+    entries = SimulationRepository.page
+
+    async def counted(*given: Any) -> Any:
+        nonlocal read
+        rows = await entries(*given)
+        read += len(rows)
+        return rows
+
+    monkeypatch.setattr(SimulationRepository, "page", counted)
+    asked = lists["simulatedChanges"]
+    every = f"query {asked.declared} {{ simulatedChanges({asked.given}, first: 1000) {{ nodes {{ id }} }} }}"
+    await api.ask(asked.who, every, **(asked.variables or {}))
+    once, read = read, 0
+    for size in ("first: 1", "last: 1"):
+        assert (await page(api, asked, "simulatedChanges", "id", size))["totalCount"] > 1
+        assert read == once
+        read = 0
