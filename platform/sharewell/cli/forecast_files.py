@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Annotated
+from typing import Annotated, Final
 
 import polars as pl
 import typer
@@ -107,6 +107,10 @@ def source(file: Path, columns: str, country: str = "", beside: str = "") -> Sou
     return Source(file.name, frame, country or None, tuple(f"{BESIDE}{name}" for name in others))
 
 
+#: A day as ISO 8601 writes it, with or without a time.
+_DAY: Final = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
+
+
 def _days(given: pl.Series) -> pl.Series:
     """Days as the file has them, or as ISO 8601 writes them, with or without a time. Raises `Invalid` for others.
 
@@ -114,7 +118,8 @@ def _days(given: pl.Series) -> pl.Series:
     """
     if given.dtype != pl.String:
         return given
-    days = given.str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False)
+    told = given.str.strip_chars()
+    days = told.set(~told.str.contains(_DAY), None).str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False)
     wrong = given.filter(days.is_null() & given.is_not_null())
     if len(wrong):
         raise Invalid(f"column {given.name!r} holds {wrong[0]!r}; write each day as 2024-01-31.", field="day")
