@@ -50,7 +50,8 @@ def test_a_long_command_says_what_the_platform_refused(capsys: pytest.CaptureFix
 
 
 def test_a_command_says_by_which_id_the_operator_finds_a_crash(capsys: pytest.CaptureFixture[str]) -> None:
-    crash = {"message": "Tell the operator this id.", "extensions": {"code": "INTERNAL", "type": "INTERNAL", "id": "0192"}}
+    more = {"code": "INTERNAL", "type": "INTERNAL", "id": "0192"}
+    crash = {"message": "Tell the operator this id.", "extensions": more}
     with pytest.raises(typer.Exit), client.explained("policy"):
         raise GraphQLErrors([crash, {"message": "odd"}], None, 200)
     assert capsys.readouterr().err == (

@@ -382,3 +382,18 @@ async def test_a_page_at_an_end_of_a_list_that_is_worked_out_is_counted_on_from_
         assert (await page(api, asked, "simulatedChanges", "id", size))["totalCount"] > 1
         assert read == once
         read = 0
+
+
+@pytest.mark.parametrize("at", [
+    "0001-01-01T00:00:00+14:00", "9999-12-31T23:00:00-14:00", "2026-03-01T12:00:00", "2026-03-01", "infinity", "",
+])  # fmt: skip
+async def test_a_cursor_of_a_simulation_that_holds_no_time_of_ours_is_refused_and_never_a_crash(
+    api: Api, at: str
+) -> None:
+    window = {"since": "2026-03-01T00:00:00Z", "until": text(api.at)}
+    for argument, size in (("after", "first"), ("before", "last")):
+        asked = f"{size}: 1, {argument}: {json.dumps(write_cursor(f'{at} {UUID(int=7)}'.encode()))}"
+        query = f"""query ($files: [PolicyFileInput!]!, $since: DateTime!, $until: DateTime!) {{
+          simulatedChanges(files: $files, since: $since, until: $until, {asked}) {{ nodes {{ id }} }} }}"""
+        answer = await api.send("regulator", query, {"files": draft(CLOSED), **window})
+        assert answer.refusal == ("INVALID", "Invalid", argument)
