@@ -290,6 +290,15 @@ def backwards(statement: str, values: tuple[Any, ...], most: int, place: Place |
     return Query(listed.statement, listed.given(50), most)
 
 
+def seen_in_order(
+    caller: Caller, action: Action, statement: str, places: Places, values: tuple[Any, ...], most: int, *,
+    size: Size, place: Place | None,
+) -> Query:  # fmt: skip
+    """A page of a list as `caller` gets it, in another order than its usual one, or backwards."""
+    listed = Listed(statement, (*values, LIMIT)).seen(AUTHORIZER.filter(caller, action), places).paged(size, place)
+    return Query(listed.statement, listed.given(50), most, reader=reader_of(caller))
+
+
 def in_order_of(statement: str, values: tuple[Any, ...], most: int, place: Place) -> Query:
     """A page of a list in another order than its usual one."""
     listed = Listed(statement, (*values, LIMIT)).paged(50, place)
@@ -573,6 +582,15 @@ QUERIES: Mapping[str, Query] = {
         )
         for name, (asked, most) in OLDEST_FIRST.items()
     },
+    "decisions, one's own, the first": seen_in_order(
+        SMALL, Action.READ_AUDIT, audit.PAGE, audit.OWNER, (*decided(), From(NEWEST, NEWEST)), 200,
+        size=Size(50, backwards=True), place=None,
+    ),
+    "decisions, one's own, oldest first, far down": seen_in_order(
+        SMALL, Action.READ_AUDIT, audit.PAGE, audit.OWNER, (*decided(), From(NEWEST, NEWEST)), 200,
+        size=Size(50),
+        place=Place(audit.SORTS["decided"], descending=False, at=(NOW - timedelta(days=7), an_id(9, 30_000))),
+    ),
     "decisions, far down": Query(audit.PAGE, (*decided(), an_id(9, 30_000), 51), 200),
     "decisions of one": Query(audit.PAGE, (*decided(institution=HOUSE), NEWEST, 51), 200),
     "decisions by actor": Query(audit.PAGE, (*decided(actor="client-7"), NEWEST, 51), 200),
