@@ -88,11 +88,11 @@ class Source:
 def source(file: Path, columns: str, country: str = "", beside: str = "") -> Source:
     """The rows of FILE under our names. Raises `Invalid` for a file that cannot be read or lacks a column."""
     theirs = [name.strip() for name in columns.split(",")]
-    frame = read(file, text=[*theirs[:2], *theirs[3:4]])
+    ours = columns == DEFAULT_COLUMNS
+    frame = read(file, text=[theirs[0], *theirs[3:4]], days=[*theirs[1:2], *(["as_of"] if ours else [])])
     if not 3 <= len(theirs) <= len(OURS):
         raise typer.BadParameter("name three to five columns.", param_hint="--columns")
-    optional = set(OURS[3:]) if columns == DEFAULT_COLUMNS else set()
-    chosen: dict[str, pl.Expr | pl.Series]
+    optional = set(OURS[3:]) if ours else set()
     chosen = {a: pl.col(b) for a, b in zip(OURS, theirs, strict=False) if b in frame.columns or a not in optional}
     others = tuple(dict.fromkeys(name.strip() for name in beside.split(",") if name.strip()))
     missing = [name for name in others if name not in frame.columns]
@@ -101,10 +101,35 @@ def source(file: Path, columns: str, country: str = "", beside: str = "") -> Sou
         has = ", ".join(frame.columns)
         hint = "say which is which with --columns" if missing[0] in theirs else "name one of these with --beside"
         raise Invalid(f"{file.name} has no column {missing[0]!r}; it has {has}; {hint}.", field="columns")
-    chosen[OURS[1]] = _days(frame[theirs[1]])
-    more = [pl.col(name) for name in MORE if name in frame.columns and columns == DEFAULT_COLUMNS]
+    more = [pl.col(name) for name in MORE if name in frame.columns and ours]
     frame = frame.select(*more, **chosen, **{f"{BESIDE}{name}": pl.col(name) for name in others})
     return Source(file.name, frame, country or None, tuple(f"{BESIDE}{name}" for name in others))
+
+
+def quality(panel: Panel) -> str:
+    """One line on what is there, and what is missing or odd."""
+    totals = describe(panel)
+    odd = [f"{count} {name.replace('_', ' ')}" for name, count in totals.items() if name not in SHAPE and count]
+    return f"Quality: {totals['observed']} values of {totals['series']} series; {', '.join(odd) or 'nothing odd'}."
+
+
+def read(
+    file: Path, option: str = "file", *, text: Sequence[str] = ("series",), days: Sequence[str] = ()
+) -> pl.DataFrame:
+    """Rows of a CSV or Parquet file; `Invalid` names the option it came from.
+
+    Columns named in `text` hold names: `0101` stays `0101`. Those in `days` hold days, where the file has them.
+    """
+    try:
+        if file.suffix.lower() == ".parquet":
+            frame = pl.read_parquet(file)
+        else:
+            names = dict.fromkeys((*text, *days), pl.String)
+            frame = pl.read_csv(file, try_parse_dates=True, infer_schema_length=None, schema_overrides=names)
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        why = (str(error).splitlines() or ["it holds nothing readable"])[0]
+        raise Invalid(f"{file.name} cannot be read: {why}", field=option) from None
+    return frame.with_columns(_days(frame[name]) for name in days if name in frame.columns)
 
 
 #: A day as ISO 8601 writes it, with or without a time.
@@ -124,28 +149,6 @@ def _days(given: pl.Series) -> pl.Series:
     if len(wrong):
         raise Invalid(f"column {given.name!r} holds {wrong[0]!r}; write each day as 2024-01-31.", field="day")
     return days
-
-
-def quality(panel: Panel) -> str:
-    """One line on what is there, and what is missing or odd."""
-    totals = describe(panel)
-    odd = [f"{count} {name.replace('_', ' ')}" for name, count in totals.items() if name not in SHAPE and count]
-    return f"Quality: {totals['observed']} values of {totals['series']} series; {', '.join(odd) or 'nothing odd'}."
-
-
-def read(file: Path, option: str = "file", *, text: Sequence[str] = ("series",)) -> pl.DataFrame:
-    """Rows of a CSV or Parquet file; `Invalid` names the option it came from.
-
-    Columns named in `text` hold names: `0101` stays `0101`.
-    """
-    try:
-        if file.suffix.lower() == ".parquet":
-            return pl.read_parquet(file)
-        names = dict.fromkeys(text, pl.String)
-        return pl.read_csv(file, try_parse_dates=True, infer_schema_length=None, schema_overrides=names)
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        why = (str(error).splitlines() or ["it holds nothing readable"])[0]
-        raise Invalid(f"{file.name} cannot be read: {why}", field=option) from None
 
 
 def write(frame: pl.DataFrame, file: Path) -> None:

@@ -71,6 +71,12 @@ def test_a_day_that_can_be_read_in_two_ways_or_in_none_is_refused(
 
 
 @every_command
+def test_so_is_the_day_since_when_a_row_was_known(told: Callable[..., Told], command: str) -> None:
+    rows = "series,day,value,as_of\na,2024-01-01,5,02/03/2024\na,2024-01-02,6,03/03/2024\n"
+    refused(told(command, rows), "column 'as_of' holds '02/03/2024'; write each day as 2024-01-31.")
+
+
+@every_command
 def test_blanks_around_a_day_and_a_time_behind_it_change_nothing(
     told: Callable[..., Told], wave: Wave, command: str
 ) -> None:
