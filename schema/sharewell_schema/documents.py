@@ -82,7 +82,7 @@ class PlacedValues(ValuesOfCorrectTypeRule):
 
     def is_valid_value_node(self, node: ValueNode, input_type: GraphQLInputType | None) -> VisitorAction:
         def report(error: GraphQLError, path: Sequence[str | int]) -> None:
-            self.report_error(error if error.nodes else GraphQLError(error.message, _value_at(node, path)))
+            self.report_error(error if error.locations else GraphQLError(error.message, _value_at(node, path)))
 
         if input_type is not None:
             validate_input_literal(node, input_type, report, None, None, self.context.hide_suggestions)

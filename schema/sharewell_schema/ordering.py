@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from sharewell.store.paging import Place, Sort
 from sharewell_schema.describe import described
-from sharewell_schema.paging import USUAL, bad_cursor, id_key, id_of, order_of, other_order, read_cursor
+from sharewell_schema.paging import USUAL, bad_cursor, id_key, id_of, moment_of, order_of, other_order, read_cursor
 from sharewell_schema.stretch import Stretch
 
 
@@ -143,13 +143,6 @@ def _whole(most: int) -> Callable[[str], int]:
     return read
 
 
-def _moment(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
-    if found.tzinfo is None or found.utcoffset():
-        raise ValueError(text)
-    return found
-
-
 def _text(text: str) -> str:
     if "\0" in text:
         raise ValueError(text)
@@ -158,7 +151,7 @@ def _text(text: str) -> str:
 
 _LAST: Final = datetime.max.replace(tzinfo=UTC)  #: PostgreSQL's infinity, as `date.max` is
 _KINDS: Final[Mapping[str, _Kind]] = {
-    "timestamptz": _Kind(lambda at: (at or _LAST).astimezone(UTC).isoformat(), _moment),
+    "timestamptz": _Kind(lambda at: (at or _LAST).astimezone(UTC).isoformat(), moment_of),
     "integer": _Kind(str, _whole(2**31 - 1)),
     "smallint": _Kind(str, _whole(2**15 - 1)),
     "date": _Kind(lambda day: (day or date.max).isoformat(), date.fromisoformat),

@@ -12,7 +12,7 @@ import binascii
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 from uuid import UUID
@@ -241,6 +241,14 @@ def read_id(stretch: Stretch, start: UUID) -> UUID:
 def id_of(key: bytes) -> UUID:
     """The id that is the key of a thing. Raises `ValueError`."""
     return UUID(bytes=key)
+
+
+def moment_of(text: str) -> datetime:
+    """The time that a key holds, which is one of UTC. Raises `ValueError`."""
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None or found.utcoffset():
+        raise ValueError(text)
+    return found
 
 
 def read_code(stretch: Stretch) -> str:

@@ -18,7 +18,7 @@ from sharewell_schema.costs import SOLVES
 from sharewell_schema.describe import argument, described, field, query
 from sharewell_schema.institutions import Institution
 from sharewell_schema.loaders import edge, fetch_edges
-from sharewell_schema.paging import Connection, connection, how_many, read_place
+from sharewell_schema.paging import Connection, connection, how_many, moment_of, read_place
 from sharewell_schema.stretch import Stretch
 
 described(
@@ -238,4 +238,4 @@ def _place(changed: Any) -> bytes:
 
 def _place_of(key: bytes) -> tuple[datetime, UUID]:
     at, _, id = key.decode().partition(" ")  # noqa: A001
-    return datetime.fromisoformat(at), UUID(id)
+    return moment_of(at), UUID(id)

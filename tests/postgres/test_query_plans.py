@@ -290,6 +290,21 @@ def backwards(statement: str, values: tuple[Any, ...], most: int, place: Place |
     return Query(listed.statement, listed.given(50), most)
 
 
+def seen_in_order(
+    caller: Caller, action: Action, statement: str, places: Places, values: tuple[Any, ...], most: int, *,
+    size: Size, place: Place | None,
+) -> Query:  # fmt: skip
+    """A page of a list as `caller` gets it, in another order than its usual one, or backwards."""
+    listed = Listed(statement, (*values, LIMIT)).seen(AUTHORIZER.filter(caller, action), places).paged(size, place)
+    return Query(listed.statement, listed.given(50), most, reader=reader_of(caller))
+
+
+def in_order_of(statement: str, values: tuple[Any, ...], most: int, place: Place) -> Query:
+    """A page of a list in another order than its usual one."""
+    listed = Listed(statement, (*values, LIMIT)).paged(50, place)
+    return Query(listed.statement, listed.given(50), most)
+
+
 def those(statement: str, arguments: tuple[Any, ...], conditions: Iterable[Condition], most: int) -> Query:
     """The rows of a list that a filter asks for."""
     listed = Listed(statement, arguments).where(conditions)
@@ -317,6 +332,13 @@ def decided(**asked: Any) -> tuple[Any, ...]:
 A_DAY = {"since": NOW - timedelta(days=10), "until": NOW - timedelta(days=9)}
 A_WHOLE_DAY = A_DAY["since"], simulations.START
 AN_OLD_SET = hashlib.md5(b"7", usedforsecurity=False).hexdigest() + hashlib.md5(b"", usedforsecurity=False).hexdigest()
+#: Filters of decisions, and how many rows may be read of those for a page.
+OLDEST_FIRST: Mapping[str, tuple[Mapping[str, Any], int]] = {
+    "all": ({}, 200), "of one": ({"institution": HOUSE}, 200), "by actor": ({"actor": "client-7"}, 200),
+    "to refuse": ({"outcome": "refused"}, 200), "by action": ({"action": "declareSurge"}, 100),
+    "of a resource": ({"resource": "resource-7"}, 500), "of a day": (A_DAY, 200),
+    "under old policies": ({"policy_set": AN_OLD_SET}, 200),
+}  # fmt: skip
 
 ALL_OFFERS, ALL_REQUESTS = (NEWEST, None, None, False, NOW, 51), (NEWEST, None, None, None, 51)
 ALL_TRANSFERS = ALL_REQUESTS
@@ -489,6 +511,17 @@ QUERIES: Mapping[str, Query] = {
     ),
     "give and take": Query(receipts.LEDGER, (UUID(int=0), None, NOW - timedelta(days=7), NOW, None, 51), 1_500),
     "forecasts of one": Query(forecasts.PAGE, (HOUSE, BEDS, TODAY, "", date.min, 51), 200),
+    "forecasts of one, from their end": backwards(
+        forecasts.PAGE, (HOUSE, BEDS, TODAY, *begins(("", date.min), ("", date.min))), 200
+    ),
+    "forecasts of one, by day": in_order_of(
+        forecasts.PAGE, (HOUSE, None, TODAY, *begins(("", date.min), ("", date.min))), 300,
+        Place(forecasts.SORTS["target"], descending=False, at=(None, BEDS, TODAY)),
+    ),
+    "forecasts of a region, by day": in_order_of(
+        forecasts.SUMS, (BEDS, REGION, TODAY, *begins(("", date.min), ("", date.min))), 200,
+        Place(forecasts.SUM_SORTS["target"], descending=True),
+    ),
     "forecasts for a day": Query(forecasts.NEWEST_FOR_DAY, (REGION, BEDS, TODAY), 1_500, WORKER),
     "forecasts of a region": Query(forecasts.SUMS, (BEDS, REGION, TODAY, "", date.min, 51), 200),
     "outcomes of a resource": Query(drift.OUTCOMES, (BEDS, NOW - timedelta(days=1), 1), 40_000, WORKER),
@@ -542,6 +575,21 @@ QUERIES: Mapping[str, Query] = {
     "decisions, oldest first, far down": backwards(
         audit.PAGE, (*decided(), From(NEWEST, NEWEST)), 200,
         Place(audit.SORTS["decided"], descending=True, at=(NOW - timedelta(days=5), an_id(9, 30_000))),
+    ),
+    **{
+        f"decisions, oldest first, {name}": in_order_of(
+            audit.PAGE, (*decided(**asked), From(NEWEST, NEWEST)), most, Place(audit.SORTS["decided"], descending=False)
+        )
+        for name, (asked, most) in OLDEST_FIRST.items()
+    },
+    "decisions, one's own, the first": seen_in_order(
+        SMALL, Action.READ_AUDIT, audit.PAGE, audit.OWNER, (*decided(), From(NEWEST, NEWEST)), 200,
+        size=Size(50, backwards=True), place=None,
+    ),
+    "decisions, one's own, oldest first, far down": seen_in_order(
+        SMALL, Action.READ_AUDIT, audit.PAGE, audit.OWNER, (*decided(), From(NEWEST, NEWEST)), 200,
+        size=Size(50),
+        place=Place(audit.SORTS["decided"], descending=False, at=(NOW - timedelta(days=7), an_id(9, 30_000))),
     ),
     "decisions, far down": Query(audit.PAGE, (*decided(), an_id(9, 30_000), 51), 200),
     "decisions of one": Query(audit.PAGE, (*decided(institution=HOUSE), NEWEST, 51), 200),

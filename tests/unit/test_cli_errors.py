@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import typer
 
-from sharewell.cli import main
+from sharewell.cli import client, main
 from sharewell.cli.ending import explained
-from sharewell.client import ApiError
+from sharewell.client import ApiError, GraphQLErrors
 from sharewell.domain.errors import Unavailable
 from sharewell.settings import SettingsError
 
@@ -47,3 +47,13 @@ def test_a_long_command_says_what_the_platform_refused(capsys: pytest.CaptureFix
     assert capsys.readouterr().err == "sharewell: no.\n"
     with pytest.raises(ZeroDivisionError), explained():
         raise ZeroDivisionError
+
+
+def test_a_command_says_by_which_id_the_operator_finds_a_crash(capsys: pytest.CaptureFixture[str]) -> None:
+    more = {"code": "INTERNAL", "type": "INTERNAL", "id": "0192"}
+    crash = {"message": "Tell the operator this id.", "extensions": more}
+    with pytest.raises(typer.Exit), client.explained("policy"):
+        raise GraphQLErrors([crash, {"message": "odd"}], None, 200)
+    assert capsys.readouterr().err == (
+        "sharewell policy: Tell the operator this id. (INTERNAL, 0192)\nsharewell policy: odd\n"
+    )

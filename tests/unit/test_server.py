@@ -38,6 +38,12 @@ async def hello(request: Request) -> Response:
     return PlainTextResponse("hello")
 
 
+@asynccontextmanager
+async def fails(app: Starlette) -> AsyncIterator[None]:
+    raise RuntimeError("no database")
+    yield
+
+
 async def test_answers_until_it_is_told_to_stop() -> None:
     async with serving(Starlette(routes=[Route("/", hello)])) as (address, stop, task):
         async with httpx2.AsyncClient() as http:
@@ -58,6 +64,17 @@ async def test_what_stands_at_the_start_is_no_work_for_the_collector_until_the_e
         assert not any(each is held for each in gc.get_objects())
     assert not gc.get_freeze_count()
     assert any(each is held for each in gc.get_objects())
+
+
+async def test_the_end_of_one_of_two_servers_in_a_process_leaves_what_stands_to_the_other() -> None:
+    async with serving(Starlette(routes=[Route("/", hello)])):
+        async with serving(Starlette(routes=[Route("/", hello)])):
+            pass
+        assert gc.get_freeze_count() > 10_000
+        with pytest.raises(CannotServe):
+            await serve(Starlette(lifespan=fails), bind(HOST, 0), asyncio.Event())
+        assert gc.get_freeze_count() > 10_000
+    assert not gc.get_freeze_count()
 
 
 async def test_a_request_under_way_is_finished_before_the_end() -> None:
@@ -88,11 +105,6 @@ async def test_a_taken_address_is_named() -> None:
 
 
 async def test_an_application_that_does_not_start_is_an_error() -> None:
-    @asynccontextmanager
-    async def fails(app: Starlette) -> AsyncIterator[None]:
-        raise RuntimeError("no database")
-        yield
-
     with pytest.raises(CannotServe, match="did not start"):
         await asyncio.wait_for(serve(Starlette(lifespan=fails), bind(HOST, 0), asyncio.Event()), 20)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sharewell.audit.keys import load_or_create_keys
+from sharewell.collector import spared
 from sharewell.settings import DatabaseRole
 from sharewell.store.pools import open_pool
 from sharewell.wiring import open_services
@@ -58,11 +59,12 @@ async def work(settings: Settings, server: DatabaseServer, names: Sequence[str],
     Raises `LogDamaged` or `WrongKey` where the log must not be signed.
     """
     jobs = {name: WORK[name] for name in names if name != SEAL}
-    async with asyncio.TaskGroup() as group:
-        if jobs:
-            group.create_task(_run_jobs(settings, server, jobs, stopping))
-        if SEAL in names:
-            group.create_task(_seal(settings, server, stopping))
+    with spared():
+        async with asyncio.TaskGroup() as group:
+            if jobs:
+                group.create_task(_run_jobs(settings, server, jobs, stopping))
+            if SEAL in names:
+                group.create_task(_seal(settings, server, stopping))
 
 
 async def _run_jobs(

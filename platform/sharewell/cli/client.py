@@ -232,7 +232,7 @@ def _new_credential(base_url: str, draft: ClientDraft, out: Path) -> Credential:
 def explained(command: str = "client", *, as_json: bool = False) -> Iterator[None]:
     """Whatever goes wrong is said in a sentence, or with `as_json` as GraphQL said it, and ends with status 1.
 
-    Behind a sentence of the platform stand its code and field, which docs/api.md explains.
+    Behind a sentence of the platform stand its code and field, which docs/api.md explains, and the id of a crash.
     """
     try:
         yield
@@ -244,8 +244,8 @@ def explained(command: str = "client", *, as_json: bool = False) -> Iterator[Non
         else:
             for each in error.errors:
                 more = each.get("extensions") or {}
-                told = ", ".join(str(more[name]) for name in ("code", "field") if more.get(name))
-                typer.echo(f"sharewell {command}: {each.get('message')} ({told})", err=True)
+                told = ", ".join(str(more[name]) for name in ("code", "field", "id") if more.get(name))
+                typer.echo(f"sharewell {command}: {each.get('message')}{told and f' ({told})'}", err=True)
         raise typer.Exit(1) from None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Annotated
+from typing import Annotated, Final
 
 import polars as pl
 import typer
@@ -88,11 +88,11 @@ class Source:
 def source(file: Path, columns: str, country: str = "", beside: str = "") -> Source:
     """The rows of FILE under our names. Raises `Invalid` for a file that cannot be read or lacks a column."""
     theirs = [name.strip() for name in columns.split(",")]
-    frame = read(file, text=[*theirs[:2], *theirs[3:4]])
+    ours = columns == DEFAULT_COLUMNS
+    frame = read(file, text=[theirs[0], *theirs[3:4]], days=[*theirs[1:2], *(["as_of"] if ours else [])])
     if not 3 <= len(theirs) <= len(OURS):
         raise typer.BadParameter("name three to five columns.", param_hint="--columns")
-    optional = set(OURS[3:]) if columns == DEFAULT_COLUMNS else set()
-    chosen: dict[str, pl.Expr | pl.Series]
+    optional = set(OURS[3:]) if ours else set()
     chosen = {a: pl.col(b) for a, b in zip(OURS, theirs, strict=False) if b in frame.columns or a not in optional}
     others = tuple(dict.fromkeys(name.strip() for name in beside.split(",") if name.strip()))
     missing = [name for name in others if name not in frame.columns]
@@ -101,24 +101,9 @@ def source(file: Path, columns: str, country: str = "", beside: str = "") -> Sou
         has = ", ".join(frame.columns)
         hint = "say which is which with --columns" if missing[0] in theirs else "name one of these with --beside"
         raise Invalid(f"{file.name} has no column {missing[0]!r}; it has {has}; {hint}.", field="columns")
-    chosen[OURS[1]] = _days(frame[theirs[1]])
-    more = [pl.col(name) for name in MORE if name in frame.columns and columns == DEFAULT_COLUMNS]
+    more = [pl.col(name) for name in MORE if name in frame.columns and ours]
     frame = frame.select(*more, **chosen, **{f"{BESIDE}{name}": pl.col(name) for name in others})
     return Source(file.name, frame, country or None, tuple(f"{BESIDE}{name}" for name in others))
-
-
-def _days(given: pl.Series) -> pl.Series:
-    """Days as the file has them, or as ISO 8601 writes them, with or without a time. Raises `Invalid` for others.
-
-    Nothing else is guessed at: 02/03/2024 is a day of February to some and of March to others.
-    """
-    if given.dtype != pl.String:
-        return given
-    days = given.str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False)
-    wrong = given.filter(days.is_null() & given.is_not_null())
-    if len(wrong):
-        raise Invalid(f"column {given.name!r} holds {wrong[0]!r}; write each day as 2024-01-31.", field="day")
-    return days
 
 
 def quality(panel: Panel) -> str:
@@ -128,19 +113,42 @@ def quality(panel: Panel) -> str:
     return f"Quality: {totals['observed']} values of {totals['series']} series; {', '.join(odd) or 'nothing odd'}."
 
 
-def read(file: Path, option: str = "file", *, text: Sequence[str] = ("series",)) -> pl.DataFrame:
+def read(
+    file: Path, option: str = "file", *, text: Sequence[str] = ("series",), days: Sequence[str] = ()
+) -> pl.DataFrame:
     """Rows of a CSV or Parquet file; `Invalid` names the option it came from.
 
-    Columns named in `text` hold names: `0101` stays `0101`.
+    Columns named in `text` hold names: `0101` stays `0101`. Those in `days` hold days, where the file has them.
     """
     try:
         if file.suffix.lower() == ".parquet":
-            return pl.read_parquet(file)
-        names = dict.fromkeys(text, pl.String)
-        return pl.read_csv(file, try_parse_dates=True, infer_schema_length=None, schema_overrides=names)
+            frame = pl.read_parquet(file)
+        else:
+            names = dict.fromkeys((*text, *days), pl.String)
+            frame = pl.read_csv(file, try_parse_dates=True, infer_schema_length=None, schema_overrides=names)
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         why = (str(error).splitlines() or ["it holds nothing readable"])[0]
         raise Invalid(f"{file.name} cannot be read: {why}", field=option) from None
+    return frame.with_columns(_days(frame[name]) for name in days if name in frame.columns)
+
+
+#: A day as ISO 8601 writes it, with or without a time.
+_DAY: Final = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
+
+
+def _days(given: pl.Series) -> pl.Series:
+    """Days as the file has them, or as ISO 8601 writes them, with or without a time. Raises `Invalid` for others.
+
+    Nothing else is guessed at: 02/03/2024 is a day of February to some and of March to others.
+    """
+    if given.dtype != pl.String:
+        return given
+    told = given.str.strip_chars()
+    days = told.set(~told.str.contains(_DAY), None).str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False)
+    wrong = given.filter(days.is_null() & given.is_not_null())
+    if len(wrong):
+        raise Invalid(f"column {given.name!r} holds {wrong[0]!r}; write each day as 2024-01-31.", field="day")
+    return days
 
 
 def write(frame: pl.DataFrame, file: Path) -> None:

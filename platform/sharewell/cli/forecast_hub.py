@@ -120,7 +120,7 @@ def _required(asked: Asked) -> tuple[Path, Path, Path]:
 
 def _table(file: Path, option: str) -> pl.DataFrame:
     """A table of weeks with the columns that its option needs, and some rows."""
-    frame = files.read(file, option, text=["location"])
+    frame = files.read(file, option, text=["location"], days=["as_of", "target_end_date"])
     missing = [name for name in NEEDED[option] if name not in frame.columns]
     if missing and not (option == "history" and NETWORK in frame.columns):
         has = ", ".join(frame.columns) or "none"

@@ -14,6 +14,7 @@ import typer
 
 from sharewell.cli.asking import ask, do, every
 from sharewell.cli.client import CredentialFile, explained
+from sharewell.client import GraphQLErrors
 from sharewell.domain.break_glass import GlassReason
 
 _LINE = "number state origin author approvedBy effectiveFrom why"
@@ -152,17 +153,26 @@ def try_version(
     with explained("policy"):
         asked = {"version": number, "since": since.isoformat()}
         found = _do(credential, "simulatePolicies", asked, "version { simulation }")["simulation"]
-        codes = {each["id"]: each["code"] for each in every(credential, CODES, "institutions", {})}
+        codes = _codes(credential)
     for name, count in found["total"].items():
         typer.echo(f"{count:9} {name.replace('_', ' ')}")
     for row in found["by"]:
         if row["newly_allowed"] or row["newly_denied"]:
-            typer.echo(f"{row['action']} of {codes.get(row['institution'], 'nobody in particular')}: "
+            whose = codes.get(row["institution"], row["institution"]) or "nobody in particular"
+            typer.echo(f"{row['action']} of {whose}: "
                        f"{row['newly_allowed']} newly allowed, {row['newly_denied']} newly denied")  # fmt: skip
     for each in found["changed"]:
         typer.echo(f"{each['id']} {each['action']} would be {'allowed' if each['allowed'] else 'denied'}")
     if found["withheld"]:
         typer.echo(f"{found['withheld']} of the first hundred that change are not listed, since you may not read them")
+
+
+def _codes(credential: Path) -> dict[str, str]:
+    """Codes of institutions by id; of none where this credential reads no institutions."""
+    try:
+        return {each["id"]: each["code"] for each in every(credential, CODES, "institutions", {})}
+    except GraphQLErrors:
+        return {}
 
 
 def approve(

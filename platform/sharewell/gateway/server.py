@@ -7,16 +7,16 @@ behind it (workers, an embedded database) would get to end in order. `until_sign
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from sharewell.collector import spared
 from sharewell.domain.errors import SharewellError
 from sharewell.gateway.connections import Connections
 
@@ -33,9 +33,9 @@ class CannotServe(SharewellError):
 class _Server(uvicorn.Server):
     """uvicorn, leaving signals alone and saying when it is there."""
 
-    def __init__(self, config: uvicorn.Config, ready: asyncio.Event | None) -> None:
+    def __init__(self, config: uvicorn.Config, ready: asyncio.Event | None, while_up: ExitStack) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._while_up = ready, while_up
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -46,7 +46,7 @@ class _Server(uvicorn.Server):
             await super().startup(sockets)
         except SystemExit:  # uvicorn would take the whole process along
             raise CannotServe("the application did not start; the log says why.") from None
-        _spare_the_collector()
+        self._while_up.enter_context(spared())
         if self._ready is not None and self.started:
             self._ready.set()
 
@@ -64,16 +64,6 @@ def bind(host: str, port: int) -> socket.socket:
     # a short answer waits for the client to acknowledge its head, which takes clients 40 ms.
     taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return taken
-
-
-def _spare_the_collector() -> None:
-    """Have it pass over all that is there by now: schema, policies, modules, a million objects that stay.
-
-    It would look through them every few seconds, and nobody is answered in that tenth of a second. What is dropped of
-    them later is given back as usual, unless it refers to itself.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 async def serve(
@@ -99,7 +89,8 @@ async def serve(
         ws_per_message_deflate=False,  # a window of memory for each connection, and lengths that tell of what is inside
         lifespan="on",
     )
-    server = _Server(config, ready)
+    while_up = ExitStack()
+    server = _Server(config, ready, while_up)
     serving = asyncio.create_task(server.serve(sockets=[taken]))
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -111,7 +102,7 @@ async def serve(
         if not serving.done():  # we are being cancelled: end in order all the same
             server.should_exit = True
             await asyncio.wait([serving])
-        gc.unfreeze()
+        while_up.close()
         taken.close()
 
 

@@ -98,9 +98,10 @@ class ReviewService:
         target = await self._known(target)
         questions = Questions(self._office.authz)
         async with self._office.database.transaction(read_only=True) as tx:
-            able = partial(_able_ones, tx, questions, action, target, self._office.now())
-            here = able(place, backwards=Size.of(first).backwards)
-            return await walked(here, lambda: able(None, backwards=False), first)
+            able = partial(
+                _able_ones, tx, questions, action, target, self._office.now(), backwards=Size.of(first).backwards
+            )
+            return await walked(able, place, first)
 
     async def _known(self, target: Target) -> Target:
         """With all that the policies may ask of it, whoever asks."""

@@ -77,7 +77,9 @@ class SimulationService:
         draft, _ = await self._tried(caller, files, since, until)
         replay, readable = Replay(draft, self._office), Readable(self._office, caller)
 
-        async def changed(place: tuple[datetime, UUID] | None, *, backwards: bool) -> AsyncIterator[Changed]:
+        backwards = Size.of(first).backwards
+
+        async def changed(place: tuple[datetime, UUID] | None) -> AsyncIterator[Changed]:
             async for entry, id, at in self._entries(since, until, place, backwards=backwards):  # noqa: A001
                 now = await replay.verdict(entry)
                 if isinstance(now, Verdict) and now.allowed != (entry["outcome"] == ALLOWED):
@@ -85,8 +87,7 @@ class SimulationService:
                     if await readable.covers(found):
                         yield found
 
-        here = changed(place, backwards=Size.of(first).backwards)
-        page = await walked(here, lambda: changed(None, backwards=False), first)
+        page = await walked(changed, place, first)
         return replace(page, items=tuple(await readable.on_record(page.items)))
 
     async def readable(self, caller: Caller, ids: list[UUID]) -> dict[UUID, bool]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Other = TypeVar("Other")
+Start = TypeVar("Start")
 
 MOST = 1000  #: items a page may have
 COUNTED: Final = 10_000  #: up to here the items of a list are counted
@@ -86,17 +87,20 @@ def in_order(items: Sequence[Item], first: int) -> Sequence[Item]:
 
 
 async def walked(
-    items: AsyncIterator[Item], whole: Callable[[], AsyncIterator[Item]], first: int
+    listed: Callable[[Start | None], AsyncIterator[Item]], place: Start | None, first: int
 ) -> Page[Item]:
     """A page of a list whose items are worked out one by one, and the total where `first` asks for it.
 
-    `items` are those on from the page's place, the way it is read; `whole` works all of the list out anew.
+    `listed` works them out on from a place, the way `first` says; from None, all of them. A page that begins there is
+    counted on from where it ends.
     """
-    page = Page.of([each async for each in _at_most(first + 1, items)], first)
+    items = listed(place)
+    read = [each async for each in _at_most(first + 1, items)]
+    page = Page.of(read, first)
     if not Size.of(first).counted:
         return page
-    found = 0
-    async for _ in _at_most(COUNTED + 1, whole()):
+    found, rest = (len(read), items) if place is None else (0, listed(None))
+    async for _ in _at_most(COUNTED + 1 - found, rest):
         found += 1
     return replace(page, total=Total.of(found))
 

@@ -85,6 +85,10 @@ async def _change(platform: Platform, replica: Platform, home: Path) -> None:
 
     assert not await sees_offers(author)
     assert "1 newly allowed" in await said("policy", "try", "2", "-c", author)
+    trier = home / "trier.json"
+    scopes = [part for name in ("Policy", "Decision") for part in ("--scope", f"system/{name}.cruds")]
+    await said("client", "register", "Trier", "--role", "admin", *scopes, "-c", author, "--out", trier)
+    assert "1 newly allowed" in await said("policy", "try", "2", "-c", trier)
     own = await run("policy", "approve", "2", read, "-c", author)
     assert (own.exit_code, "Whoever wrote a version" in own.output) == (1, True)
     alone = await run("policy", "approve", "2", read, "-c", puppet)

@@ -22,6 +22,7 @@ from tests.postgres.graphql.test_simulations import CLOSED, draft
 
 from sharewell.domain.drift import Watch, WatchState
 from sharewell.domain.forecast import ForecastSum
+from sharewell.store.simulations import SimulationRepository
 from sharewell_schema.paging import write_cursor
 
 if TYPE_CHECKING:
@@ -358,3 +359,41 @@ async def test_the_total_of_a_list_that_is_worked_out_costs_no_item_of_its_page(
         told = await page(api, lists[name], name, "", "first: 1")
         assert len(told["edges"]) == 1
         assert told["totalCount"] == len(await walked(api, lists[name], name, size=100)) > 1
+
+
+async def test_a_page_at_an_end_of_a_list_that_is_worked_out_is_counted_on_from_not_worked_out_again(
+    api: Api, lists: Mapping[str, Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = 0
+    entries = SimulationRepository.page
+
+    async def counted(*given: Any) -> Any:
+        nonlocal read
+        rows = await entries(*given)
+        read += len(rows)
+        return rows
+
+    monkeypatch.setattr(SimulationRepository, "page", counted)
+    asked = lists["simulatedChanges"]
+    every = f"query {asked.declared} {{ simulatedChanges({asked.given}, first: 1000) {{ nodes {{ id }} }} }}"
+    await api.ask(asked.who, every, **(asked.variables or {}))
+    once, read = read, 0
+    for size in ("first: 1", "last: 1"):
+        assert (await page(api, asked, "simulatedChanges", "id", size))["totalCount"] > 1
+        assert read == once
+        read = 0
+
+
+@pytest.mark.parametrize("at", [
+    "0001-01-01T00:00:00+14:00", "9999-12-31T23:00:00-14:00", "2026-03-01T12:00:00", "2026-03-01", "infinity", "",
+])  # fmt: skip
+async def test_a_cursor_of_a_simulation_that_holds_no_time_of_ours_is_refused_and_never_a_crash(
+    api: Api, at: str
+) -> None:
+    window = {"since": "2026-03-01T00:00:00Z", "until": text(api.at)}
+    for argument, size in (("after", "first"), ("before", "last")):
+        asked = f"{size}: 1, {argument}: {json.dumps(write_cursor(f'{at} {UUID(int=7)}'.encode()))}"
+        query = f"""query ($files: [PolicyFileInput!]!, $since: DateTime!, $until: DateTime!) {{
+          simulatedChanges(files: $files, since: $since, until: $until, {asked}) {{ nodes {{ id }} }} }}"""
+        answer = await api.send("regulator", query, {"files": draft(CLOSED), **window})
+        assert answer.refusal == ("INVALID", "Invalid", argument)

@@ -181,6 +181,8 @@ async def test_a_value_written_into_the_query_is_named_by_where_it_stands(api: A
         answer = await api.send("planner", query)
         assert answer.refusal[0] == "INVALID"
         assert answer.error["locations"] == [{"line": 1, "column": query.index('"') + 1}]
+    answer = await api.send("planner", "{ offers(first: {many: 1}) { nodes { id } } }")
+    assert answer.error["locations"] == [{"line": 1, "column": 17}]
 
 
 async def test_texts_with_nul_are_refused_before_the_database_meets_them(api: Api) -> None:

@@ -60,12 +60,29 @@ def test_a_missing_column_is_named(told: Callable[..., Told], wave: Wave, comman
 
 
 @every_command
-@pytest.mark.parametrize("day", ["02/03/2024", "2.3.2024", "2024-13-01", "someday"])
+@pytest.mark.parametrize("day", [
+    "02/03/2024", "2.3.2024", "2024-13-01", "someday", "2024-01-150", "2024-1-15", "20240115", "2024-01-15T25",
+])  # fmt: skip
 def test_a_day_that_can_be_read_in_two_ways_or_in_none_is_refused(
     told: Callable[..., Told], command: str, day: str
 ) -> None:
     rows = f"series,day,value\na,2024-01-01,5\na,{day},6\n"
     refused(told(command, rows), f"column 'day' holds '{day}'; write each day as 2024-01-31.")
+
+
+@every_command
+def test_so_is_the_day_since_when_a_row_was_known(told: Callable[..., Told], command: str) -> None:
+    rows = "series,day,value,as_of\na,2024-01-01,5,02/03/2024\na,2024-01-02,6,03/03/2024\n"
+    refused(told(command, rows), "column 'as_of' holds '02/03/2024'; write each day as 2024-01-31.")
+
+
+@every_command
+def test_blanks_around_a_day_and_a_time_behind_it_change_nothing(
+    told: Callable[..., Told], wave: Wave, command: str
+) -> None:
+    rows = wave(12, 40)
+    day = pl.concat_str(pl.lit(" "), pl.col("day").dt.strftime("%Y-%m-%dT06:00:00Z"), pl.lit(" "))
+    assert told(command, rows.with_columns(day=day)) == told(command, rows)
 
 
 @every_command
