@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharewell.gateway.turns import Bounds, Crowded, Slot, Turns
+from sharewell.gateway.turns import LATELY, LONG, Bounds, Crowded, Slot, Turns
 
 CLIENTS = "abcd"
 #: What happens: a client asks; the n-th of those at work is done, or steps aside; the n-th that waits goes away.
@@ -73,7 +73,7 @@ class Scene:
         assert max(lasting.values(), default=0) <= self.bounds.each
         assert lasting.total() <= self.bounds.lasting
         if common < self.bounds.slots:  # no slot stays empty while somebody may have it
-            assert all(each[client] == self.bounds.each for client, _ in self.waiting)
+            assert all(each[client] >= self.turns.share(client) for client, _ in self.waiting)
         assert self.turns.waiting == len(self.waiting)
         assert max(Counter(client for client, _ in self.waiting).values(), default=0) <= self.bounds.waiting
 
@@ -120,7 +120,8 @@ def test_between_two_turns_of_one_client_no_other_that_waits_is_passed_over(slot
     last: dict[str, int] = {}
     for now, client in enumerate(order):
         between = set(order[last.get(client, now) + 1 : now])
-        assert {other for other in left if left[other]} - {client} <= between or client not in last
+        waits = {other for other in left if 0 < left[other] <= LONG * slots}  # whoever pushes may be passed over
+        assert waits - {client} <= between or client not in last
         last[client], left[client] = now, left[client] - 1
 
 
@@ -132,6 +133,37 @@ async def test_a_flood_of_one_client_delays_another_by_one_turn_and_not_by_its_l
     await scene.happens("done", 0)
     await scene.happens("done", 0)
     assert "ward" in scene.order[2:4]
+
+
+async def test_a_client_that_pushes_has_one_slot_while_others_come_and_its_share_again_once_it_is_alone() -> None:
+    scene = Scene(Bounds(slots=4, each=2, waiting=200))
+    await scene.happens("ask", "ward")
+    await scene.happens("done", 0)
+    for _ in range(2 + LONG * 2):
+        await scene.happens("ask", "flood")
+    assert scene.order == ["ward", "flood", "flood"]  # its queue is not long yet
+    for _ in range(2 * LATELY):
+        await scene.happens("ask", "flood")
+    await scene.happens("done", 0)
+    assert [slot.client for slot in scene.held] == ["flood"]
+    while len(scene.held) == 1:
+        await scene.happens("done", 0)
+    assert scene.order[-LATELY:] == ["flood"] * LATELY  # so nobody else came lately
+    await scene.happens("ask", "ward")
+    await scene.happens("done", 0)
+    await scene.happens("done", 0)
+    assert Counter(slot.client for slot in scene.held) == {"ward": 1, "flood": 1}
+
+
+async def test_a_queue_that_gets_shorter_as_its_clients_go_has_its_whole_share_at_once() -> None:
+    scene = Scene(Bounds(slots=4, each=2, waiting=200))
+    await scene.happens("ask", "ward")
+    for _ in range(3 + LONG * 2):
+        await scene.happens("ask", "flood")
+    await scene.happens("done", 1)
+    assert Counter(slot.client for slot in scene.held) == {"ward": 1, "flood": 1}
+    await scene.happens("gone", 0)
+    assert Counter(slot.client for slot in scene.held) == {"ward": 1, "flood": 2}
 
 
 async def test_who_has_too_many_waiting_is_turned_away_and_others_are_not() -> None:

@@ -2,7 +2,8 @@
 
 A queue for each client stands in a ring; a free slot goes to the first in the queue of the next client that does not
 have its share already (round-robin fair queueing: Nagle, RFC 970). However much one client sends, another waits for the
-end of work that was begun and for one turn of each client, never for a queue that is not its own.
+end of work that was begun and for one turn of each client, never for a queue that is not its own. A client that pushes,
+with a long queue, has one slot as long as others come too: what runs side by side slows all at every step.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
+
+LONG = 2  #: times its share of the slots: a longer queue pushes
+LATELY = 32  #: turns of which one was another's, or a client is alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +69,18 @@ class Turns:
         self.taken = 0  #: of the common slots
         self._short, self._lasting = Counter[str](), Counter[str]()  #: by client, in common slots and no more
         self._overdue: dict[Slot, None] = {}  #: would leave their slots if there were room; oldest first
+        self._lately = deque[str](maxlen=LATELY)  #: whose turns were the last
         self._ring: dict[str, Queue] = {}  #: who waits; whoever is next comes first; no queue is empty
 
     @property
     def waiting(self) -> int:
         """How many wait, of all clients."""
         return sum(map(len, self._ring.values()))
+
+    def share(self, client: str) -> int:
+        """How many of the common slots the client may have now."""
+        pushes = len(self._ring.get(client, ())) > LONG * self.bounds.each
+        return 1 if pushes and any(other != client for other in self._lately) else self.bounds.each
 
     def at_once(self, client: str) -> Slot | None:
         """A turn, if there is one without waiting."""
@@ -120,11 +130,12 @@ class Turns:
                 self._lasting[slot.client] += 1
 
     def _may_have(self, client: str) -> bool:
-        return self.taken < self.bounds.slots and self._short[client] < self.bounds.each
+        return self.taken < self.bounds.slots and self._short[client] < self.share(client)
 
     def _given(self, client: str) -> Slot:
         self.taken += 1
         self._short[client] += 1
+        self._lately.append(client)
         return Slot(self, client)
 
     def _hand_out(self) -> None:
@@ -145,6 +156,7 @@ class Turns:
         with suppress(KeyError, ValueError):  # unless it was passed over in the meantime
             self._ring[client].remove(turn)
             self._forget_if_empty(client)
+            self._hand_out()  # a shorter queue may have a larger share
 
     def _forget_if_empty(self, client: str) -> None:
         if not self._ring[client]:
