@@ -32,8 +32,8 @@ REMARK = (
 
 #: Fields that say how something is asked for, not what: no part of what a key stands for.
 APART = frozenset({"idempotency_key", "on_behalf_of"})
-#: Metadata of a field that inputs of the release before do not have. At its default it is no part of what a key stands for
-#: either, so that a wish sent again after an upgrade is the one of before.
+#: Metadata of a field that inputs of the release before do not have. At its default it is no part of what a key stands
+#: for either, so that a wish sent again after an upgrade is the one of before.
 LATER = "later"
 BEHALF = (
     "The person for whom the program acts, if it acts for one. The details are sealed in the decision on record under "

@@ -1185,6 +1185,21 @@ async def test_a_process_whose_clock_is_behind_judges_by_what_is_on_record_as_in
     assert replica.office.rulebook.scheduled_at(replica.office.now()).number == 2  # type: ignore[union-attr]
 
 
+async def test_a_gateway_whose_clock_is_behind_simulates_and_approves_what_another_one_edited_just_now(
+    office: Api,
+) -> None:
+    version = await drafted(office)
+    now, window = office.at, text(office.at - timedelta(days=7))
+    office.at -= timedelta(seconds=5)
+    done = await office.do("author", "simulatePolicies", VERSION, version=version["number"], since=window)
+    assert "errors" not in done.body
+    office.at -= timedelta(seconds=5)
+    assert (await approved(office, version))["effectiveFrom"] == text(now)
+    office.at = now
+    await office.people.policies.catch_up(operator())
+    assert await may_report(office.people, office)
+
+
 async def test_a_clock_that_is_behind_lets_nothing_wide_through_the_glass(office: Api, replica: Services) -> None:
     await in_force(office)
     wide = await drafted(office, WORDY, files=[file("wordy.cedar", WORDY)])
