@@ -34,11 +34,10 @@ $$;
 -- The app is named by the decision on record (`through`), whatever the program says. One that is registered nowhere
 -- here, of an external issuer, adds nothing.
 create function audit.through(decision uuid) returns text
-  language sql stable security definer set search_path = pg_catalog, pg_temp
-begin atomic
+  language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select convert_from(e.body, 'UTF8')::jsonb #>> '{details,through}'
-    from audit.staged s join audit.entry e on e.staged_id = s.staged_id where s.id = decision;
-end;
+    from audit.staged s join audit.entry e on e.staged_id = s.staged_id where s.id = decision
+$$;
 
 create function oauth.lines_behind(who text, through text[]) returns text[]
   language sql stable security definer set search_path = pg_catalog, pg_temp
