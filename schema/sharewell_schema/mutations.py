@@ -32,6 +32,9 @@ REMARK = (
 
 #: Fields that say how something is asked for, not what: no part of what a key stands for.
 APART = frozenset({"idempotency_key", "on_behalf_of"})
+#: Metadata of a field that inputs of the release before do not have. At its default it is no part of what a key stands
+#: for either, so that a wish sent again after an upgrade is the one of before.
+LATER = "later"
 BEHALF = (
     "The person for whom the program acts, if it acts for one. The details are sealed in the decision on record under "
     "a key of the person's own, which can be erased; only regulators open them. The same idempotency key with another "
@@ -93,7 +96,7 @@ def seen_field() -> Any:
 
 def none_field() -> Any:
     """The field that follows where what is changed may not be there yet."""
-    return strawberry.field(description=NONE, default=False)
+    return strawberry.field(description=NONE, default=False, metadata={LATER: True})
 
 
 def wish(operation: str, asked: Any, *, personal: Container[str] = ()) -> Wish:
@@ -105,7 +108,11 @@ def wish(operation: str, asked: Any, *, personal: Container[str] = ()) -> Wish:
     seen, none = getattr(asked, "if_changed_by", None), getattr(asked, "if_none", False)
     if none and seen is not None:
         raise Invalid("ifNone says that there is none, and ifChangedBy what changed it; give one.", field="ifNone")
-    content = {f.name: getattr(asked, f.name) for f in fields(asked) if f.name not in APART and f.name not in personal}
+    content = {
+        f.name: getattr(asked, f.name) for f in fields(asked)
+        if f.name not in APART and f.name not in personal
+        and not (LATER in f.metadata and getattr(asked, f.name) == f.default)
+    }  # fmt: skip
     _refuse_nul(content, "")
     try:
         body = orjson.dumps(content, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)

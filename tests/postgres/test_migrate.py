@@ -421,3 +421,51 @@ async def test_our_own_migrations_belong_to_the_migrator_alone(admin_dsn: str) -
 def test_our_own_migrations_are_numbered_without_gaps() -> None:
     numbers = [each.number for each in migrations(files("sharewell_schema") / "sql")]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+#: Two broken glasses, and what was approved before and between. By their clocks and ids, the second one was the first.
+BROKEN_BEFORE = """
+set session_replication_role = replica;
+alter table sharewell.policy_version
+  disable trigger life, disable trigger apps, disable trigger keep_step, disable trigger needs_entry_insert;
+alter table sharewell.policy_step disable trigger needs_entry_insert;
+alter table sharewell.break_glass
+  disable trigger life, disable trigger another_line, disable trigger needs_entry_insert;
+create temp table named as select n, gen_random_uuid() as id from generate_series(1, 4) n;
+insert into audit.staged (id, staged_id) select id, n from named;
+insert into sharewell.policy_version (number, origin, state, author, policy_set, findings, drafted_at, edited_at,
+                                      simulated_at, simulation, approved_by, approved_at, effective_from,
+                                      decision_id, changed_by)
+  select n, 'drafted', 'approved', 'author', '', '[]', now(), now(), now(), '{}', 'second', now(), now(), id, id
+    from named where n in (1, 3);
+insert into sharewell.policy_step select n, 'approved', now(), id from named where n in (1, 3);
+insert into sharewell.break_glass (id, version, reason, broken_at, until, client, ended_at, ending, decision_id,
+                                   ended_by)
+  select ('00000000-0000-4000-8000-00000000000' || 9 - n)::uuid, 1, 'wrong_rule', now() - n * interval '1 day',
+         now() - n * interval '1 day' + interval '1 hour', 'c' || n, now(), 'ended', id, id
+    from named where n in (2, 4);
+alter table sharewell.policy_version
+  enable always trigger life, enable always trigger apps, enable always trigger keep_step,
+  enable always trigger needs_entry_insert;
+alter table sharewell.policy_step enable always trigger needs_entry_insert;
+alter table sharewell.break_glass
+  enable always trigger life, enable always trigger another_line, enable always trigger needs_entry_insert;
+"""
+
+
+async def test_glasses_and_approvals_from_before_have_their_turn_by_the_log(
+    database_server: TestServer, empty_database_name: str, conn: Connection, tmp_path: Path
+) -> None:
+    await upgraded_over(
+        BROKEN_BEFORE, "0034_order_of_glasses.sql", database_server, empty_database_name, conn, tmp_path
+    )
+    found = await conn.fetch(
+        "select client, turn from sharewell.break_glass union all"
+        " select 'v' || number, approved_turn from sharewell.policy_version order by turn"
+    )
+    assert [tuple(row) for row in found] == [("v1", 1), ("c2", 2), ("v3", 3), ("c4", 4)]
+    lax = await conn.fetch(
+        "select tgname from pg_trigger where not tgisinternal and tgenabled <> 'A'"
+        " and tgrelid in ('sharewell.break_glass'::regclass, 'sharewell.policy_version'::regclass)"
+    )
+    assert lax == []

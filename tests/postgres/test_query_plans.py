@@ -170,7 +170,8 @@ alter table sharewell.break_glass disable trigger user;
 insert into sharewell.policy_version
   select n, 'drafted', case when n < 5980 then 'superseded' when n = 5980 then 'effective' else 'approved' end, 'admin',
          null, null, null, '', '[]', at, at, at, '{{}}', 'second', null, at, at, case when n <= 5980 then at end,
-         case when n < 5980 then at end, pg_temp.id(9, n), pg_temp.id(9, n)
+         case when n < 5980 then at end, pg_temp.id(9, n), pg_temp.id(9, n),
+         null, '{{}}', null, n
     from (select n, timestamptz '{NOW}' - (5990 - n) * interval '1 hour' as at from generate_series(1, 6000) n) x;
 insert into sharewell.policy_step
   select number, state, effective_from, decision_id from sharewell.policy_version;
@@ -178,7 +179,7 @@ insert into sharewell.break_glass
   select pg_temp.id(16, n), n, 'wrong_rule', timestamptz '{NOW}' - (5999 - n) * interval '2 hours',
          timestamptz '{NOW}' - (5999 - n) * interval '2 hours' + interval '1 hour', 'client', null,
          case when n < 6000 then timestamptz '{NOW}' end, case when n < 6000 then 'expired' end, pg_temp.id(9, n),
-         case when n < 6000 then pg_temp.id(9, n) end from generate_series(1, 6000) n;
+         case when n < 6000 then pg_temp.id(9, n) end, null, n from generate_series(1, 6000) n;
 insert into sharewell.surge_mode
   select pg_temp.id(13, n), 'r-' || n % 20, null, 'disaster', timestamptz '{NOW}' - (6000 - n) * interval '1 hour',
          timestamptz '{NOW}' - (5950 - n) * interval '1 hour', null, 'client',
@@ -472,7 +473,7 @@ QUERIES: Mapping[str, Query] = {
     "what is and will be in force": Query(policy_versions.SCHEDULE, (), 100, WORKER),
     "versions whose time has come": Query(policy_versions.DUE, (NOW,), 200, WORKER),
     "steps of versions": Query(policy_versions.STEPS, (list(range(100, 150)),), 500),
-    "approved since": Query(policy_versions.APPROVALS, (NOW,), 100),
+    "approved since": Query(policy_versions.APPROVALS, (an_id(16, 5990),), 100),
     "broken glasses": Query(break_glass.PAGE, (NEWEST, False, NOW, 51), 100),
     "the last broken glass": Query(break_glass.LAST, (), 5),
     "broken glasses whose time is over": Query(break_glass.OVER, (NOW,), 20, WORKER),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,7 @@ from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller, Role
 from sharewell_schema.mutations import wish
 from sharewell_schema.people import PERSONAL, RegisterPersonInput
+from sharewell_schema.trusted_documents import TrustDocumentsInput
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ID = UUID("018f0000-0000-4000-8000-000000000001")
@@ -34,6 +36,15 @@ def test_the_hash_that_outlives_a_person_says_nothing_of_login_and_name() -> Non
         return wish("registerPerson", RegisterPersonInput(**asked), personal=PERSONAL).input_sha256
 
     assert hashed() == hashed(login="papa", name="Papa") != hashed(roles=[Role.ADMIN])
+
+
+def test_a_wish_of_before_inputs_had_another_field_is_the_same_wish_after_the_upgrade() -> None:
+    def hashed(**changes: Any) -> str:
+        asked = {"idempotency_key": "k", "client_id": "board", "documents": ["{ me { clientId } }"]} | changes
+        return wish("trustDocuments", TrustDocumentsInput(**asked)).input_sha256
+
+    before = b'{"client_id":"board","documents":["{ me { clientId } }"],"if_changed_by":null}'
+    assert hashed() == hashlib.sha256(before).hexdigest() != hashed(if_none=True)
 
 
 @pytest.mark.parametrize(("principal", "context"), [(f"person/{ID}", "user"), ("a-program", "system")])

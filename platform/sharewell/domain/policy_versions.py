@@ -86,7 +86,8 @@ class Lines:
         if not self.author & self.approver:
             raise Conflict(
                 "whoever registered the app through which it was written, or through which you would approve it, could "
-                "do both alone. Approve it, or draft it anew, with a client of your own line.", field="version",
+                "do both alone. Approve it, or draft it anew, with a client of your own line; where there is none, the "
+                "operator lets another admin in (sharewell client register --bootstrap).", field="version",
             )  # fmt: skip
         if self.another:
             raise Conflict(

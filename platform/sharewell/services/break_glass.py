@@ -50,7 +50,7 @@ class BreakGlassService:
             version = await act.tx.policy_versions.get(draft.version)
             person = await person_of(act)
             last = await act.tx.break_glass.last()
-            approvals = [] if last is None else await act.tx.policy_versions.approvals(last.broken_at)
+            approvals = [] if last is None else await act.tx.policy_versions.approvals(last.id)
             since = last is not None and others_word(last, await _of_other_lines(act, last, approvals),
                                                      by=caller.principal, person=person)  # fmt: skip
             check_breaks(

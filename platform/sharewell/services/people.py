@@ -213,8 +213,12 @@ class PersonService:
         return person
 
     async def knows_password(self, person: Person, password: str, *, request_id: str) -> Refusal | None:
-        """None if it is the password of somebody who is signed in already; tries count as those to sign in do."""
-        at, tried = self._office.now(), hashed(person.login)
+        """None if it is the password of somebody who is signed in already.
+
+        Tries are counted and lock as those to sign in do, and apart from these: strangers, who can lock a login, must
+        not keep whoever is signed in by a passkey from getting rid of what they know.
+        """
+        at, tried = self._office.now(), hashed(f"visit {person.id}")
         async with self._office.database.transaction() as tx:
             free = await count_try(tx, tried, at=at)
             password_hash = await tx.people.password(person.id) if free else None

@@ -113,6 +113,7 @@ class PolicyVersionService:
                 return await _again(act)
             await self._policies.alone(act)
             before = await act.tx.policy_versions.get(number, lock=True)
+            act.at = max(act.at, before.edited_at)  # the clock of whoever edited it may be ahead
             version = before.simulated(_summary(found), policy_set=version.policy_set, at=act.at)
             said: dict[str, Json] = {"simulation": str(found.decision), **_counts(found.tally.total)}
             decision = await act.record("policy.version_simulated", "policy", number, _told(version) | said)
@@ -132,6 +133,7 @@ class PolicyVersionService:
             await self._policies.alone(act)
             before = await act.tx.policy_versions.get(number, lock=True)
             act.check_as_read(before.changed_by)
+            act.at = max(act.at, before.simulated_at or act.at)
             await self._check_again(act.tx, before)
             start = effective_from or act.at
             version = before.approved(

@@ -20,7 +20,8 @@ ADD = f"insert into sharewell.break_glass ({_STORED}) values ($1, $2, $3, $4, $5
 END = "update sharewell.break_glass set ended_at = $2, ending = $3, ended_by = $4 where id = $1"
 BY_ID = f"select {_COLUMNS} from sharewell.break_glass where id = $1"
 BY_ID_LOCKED = f"{BY_ID} for update"
-LAST = f"select {_COLUMNS} from sharewell.break_glass order by id desc limit 1"
+#: By the order of the log, for ids begin with the time of a process, and clocks differ.
+LAST = f"select {_COLUMNS} from sharewell.break_glass order by turn desc limit 1"
 OVER = f"select {_COLUMNS} from sharewell.break_glass where ended_at is null and until <= $1 for update"
 PAGE = f"""
 select {_COLUMNS} from sharewell.break_glass

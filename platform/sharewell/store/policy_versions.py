@@ -76,7 +76,7 @@ select v.number, false, v.policy_set, null, g.broken_at, g.until, true
 """
 APPROVALS = """
 select approved_by as client, approved_person as person, approved_through as through from sharewell.policy_version
- where approved_at > $1 and state <> 'withdrawn'
+ where approved_turn > (select turn from sharewell.break_glass where id = $1) and state <> 'withdrawn'
 """
 STEPS = """
 select s.version, s.state, s.at, d.actor as client, s.decision_id
@@ -167,8 +167,8 @@ class PolicyVersionRepository:
     async def schedule(self) -> tuple[Scheduled, ...]:
         return tuple(Scheduled(**row) for row in await self._conn.fetch(SCHEDULE))
 
-    async def approvals(self, since: datetime) -> list[Somebody]:
-        """Who approved versions after `since`, but for those that were withdrawn."""
+    async def approvals(self, since: UUID) -> list[Somebody]:
+        """Who approved versions after that glass was broken, by the order of the log; but for those withdrawn."""
         return [Somebody(**row) for row in await self._conn.fetch(APPROVALS, since)]
 
     async def steps(self, numbers: list[int]) -> list[PolicyStep]:

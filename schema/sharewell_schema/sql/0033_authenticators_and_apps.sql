@@ -34,8 +34,7 @@ $$;
 -- The app is named by the decision on record (`through`), whatever the program says. One that is registered nowhere
 -- here, of an external issuer, adds nothing. In quotes, for nothing may hang on the log's own columns but its tables.
 create function audit.through(decision uuid) returns text
-  language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
+  language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select convert_from(e.body, 'UTF8')::jsonb #>> '{details,through}'
     from audit.staged s join audit.entry e on e.staged_id = s.staged_id where s.id = decision
 $$;
@@ -88,6 +87,22 @@ begin
   return new;
 end $$;
 
+-- As before, of each way in which an admin can act at `moment`: programs that do so by themselves, and people through each app
+-- that lets them be admins. Two people who have but one app between them are nobody's second person.
+create or replace function oauth.lines_of_admins(moment timestamptz) returns table (lines text[])
+  language sql stable security definer set search_path = pg_catalog, pg_temp
+begin atomic
+  select c.lines from oauth.client c
+   where 'admin' = any (c.roles) and c.status = 'active' and (c.expires_at is null or c.expires_at > moment)
+     and exists (select from unnest(c.scopes) s where s like 'system/%')
+  union
+  select p.lines || c.lines from oauth.person p, oauth.client c
+   where 'admin' = any (p.roles) and p.status = 'active'
+     and cardinality(c.redirect_uris) > 0 and 'admin' = any (c.roles) and c.status = 'active'
+     and (c.expires_at is null or c.expires_at > moment)
+     and exists (select from unnest(c.scopes) s where s like 'user/%');
+end;
+
 alter table sharewell.policy_version
   add column written_through  text[] not null default '{}',  -- apps by which it was drafted and edited
   add column approved_through text;
@@ -119,29 +134,6 @@ begin
      and oauth.lines_behind(new.approved_by, array[audit.through(new.changed_by)])
          && oauth.lines_behind(new.author, new.written_through) then
     raise exception 'who approves a version has no line in common with who wrote it' using errcode = 'SW002';
-  end if;
-  return new;
-end $$;
-
-create or replace function sharewell.broken_from_another_line() returns trigger
-  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  last record;
-  breaker text[];
-  taken text[];
-begin
-  new.through := audit.through(new.decision_id);
-  breaker := oauth.lines_behind(new.client, array[new.through]);
-  select g.client, g.through, g.broken_at into last
-    from sharewell.break_glass g where g.id <> new.id order by g.id desc limit 1;
-  taken := oauth.lines_behind(last.client, array[last.through]);
-  if taken && breaker
-     and not exists (
-       select from sharewell.policy_version v
-        where v.approved_at > last.broken_at and v.state <> 'withdrawn'
-          and not oauth.lines_behind(v.approved_by, array[v.approved_through]) && (breaker || taken)) then
-    raise exception 'whoever broke the last glass does not break the next, nor does anybody of their line'
-      using errcode = 'SW002';
   end if;
   return new;
 end $$;

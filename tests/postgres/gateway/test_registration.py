@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import asyncpg
+import pyotp
 import pytest
 from joserfc.jwk import ECKey
 
 from sharewell.domain.clients import ClientDraft, ClientStatus
 from sharewell.domain.errors import Conflict, Forbidden, Invalid, NotFound
+from sharewell.domain.people import PersonDraft
 from sharewell.domain.principals import Caller, Role
 from sharewell.store.answered import Wish
 from sharewell.wiring import operator
@@ -165,6 +167,40 @@ async def test_when_no_admin_can_act_any_more_the_operator_lets_one_in_again(doo
     await door.clients.bootstrap_admin(an_admin(client_id="admin-2"), request_id="start")
     await door.clients.disable(operator(), "admin-2")
     await door.clients.bootstrap_admin(an_admin(client_id="admin-3"), request_id="start")
+
+
+async def test_two_people_who_have_one_app_between_them_are_no_two_and_the_operator_lets_another_admin_in(
+    door: FrontDoor,
+) -> None:
+    """All that the second does is of the first one's line, too, also the app that the second registers."""
+    an_app = {"scopes": ["user/*.cruds"], "redirect_uris": ["https://app.example/back"], "jwks": None}
+    people = {}
+    for name in ("first", "second"):
+        await door.clients.bootstrap_admin(an_admin(client_id=name), request_id="start")
+        people[name] = await an_enrolled_admin(door, name)
+    await door.clients.register(replace(ADMIN, principal="first"), an_admin(client_id="first-app", **an_app))
+    with pytest.raises(Conflict, match="admins of two lines exist"):
+        await door.clients.bootstrap_admin(an_admin(client_id="third"), request_id="start")
+    for name in ("first", "second"):
+        await door.clients.disable(operator(), name)
+    by_app = replace(people["second"], client_id="first-app")
+    await door.clients.register(by_app, an_admin(client_id="second-app", **an_app))
+    await door.clients.register(by_app, an_admin(client_id="second-program"))
+    await door.clients.bootstrap_admin(an_admin(client_id="third"), request_id="start")
+    with pytest.raises(Conflict, match="admins of two lines exist"):
+        await door.clients.bootstrap_admin(an_admin(client_id="fourth"), request_id="start")
+
+
+async def an_enrolled_admin(door: FrontDoor, registrar: str) -> Caller:
+    draft = PersonDraft(login=f"smurf.{registrar}", name="Smurf", roles=frozenset({Role.ADMIN}))
+    by = replace(ADMIN, principal=registrar, client_id=registrar, scopes=frozenset({"system/*.cruds"}))
+    done, invitation = await door.parts.people.register(by, draft)
+    assert invitation is not None
+    opened = await door.parts.people.open_invitation(invitation, anew=True)
+    assert opened is not None
+    code = pyotp.TOTP(opened[1]).at(door.clock())
+    await door.parts.people.enrol(invitation, "correct horse battery", code, request_id="r-1")
+    return replace(by, principal=done.subject.principal, scopes=frozenset({"user/*.cruds"}))
 
 
 async def test_apps_that_only_people_use_do_not_keep_the_operator_out(door: FrontDoor) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -1036,6 +1037,30 @@ async def test_the_breakers_own_approval_and_a_withdrawn_one_are_no_second_word(
     assert (await broken(office, narrow["number"], "second")).data["breakGlass"]["glass"]["client"] == "second"
 
 
+async def test_which_glass_was_the_last_is_told_by_the_log_and_not_by_the_clocks_of_processes(
+    office: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One gateway's clock is behind by a day: its ids and its times say that its glass was broken first."""
+    waiting = await drafted(office)
+    await simulated(office, waiting)
+    later = {"effectiveFrom": text(office.at + timedelta(days=80))}
+    await approved(office, waiting, "admin", **later)  # before either glass, by anybody's clock but one
+    narrow = await drafted(office, NARROW)
+    first = (await broken(office, narrow["number"], "second")).data["breakGlass"]["glass"]
+    await office.done("second", "endBreakGlass", glass=first["id"])
+    now = office.at
+    with monkeypatch.context() as patched:
+        patched.setattr("sharewell.services.break_glass.new_id", lambda: UUID(int=1))
+        office.at -= timedelta(days=1)
+        glass = (await broken(office, narrow["number"], "author")).data["breakGlass"]["glass"]
+        await office.done("author", "endBreakGlass", glass=glass["id"])
+    office.at = now
+    assert (await broken(office, narrow["number"], "author")).refusal[0] == "CONFLICT"
+    monkeypatch.setattr("sharewell.services.break_glass.check_breaks", lambda *_, **__: None)
+    refused = await broken(office, narrow["number"], "author")
+    assert (refused.refusal[0], "does not break the next" in refused.error["message"]) == ("CONFLICT", True)
+
+
 # --- releases ------------------------------------------------------------------------------------------------------
 
 
@@ -1158,6 +1183,21 @@ async def test_a_process_whose_clock_is_behind_judges_by_what_is_on_record_as_in
     await replica.policies.refresh()
     assert await may_report(replica, office)
     assert replica.office.rulebook.scheduled_at(replica.office.now()).number == 2  # type: ignore[union-attr]
+
+
+async def test_a_gateway_whose_clock_is_behind_simulates_and_approves_what_another_one_edited_just_now(
+    office: Api,
+) -> None:
+    version = await drafted(office)
+    now, window = office.at, text(office.at - timedelta(days=7))
+    office.at -= timedelta(seconds=5)
+    done = await office.do("author", "simulatePolicies", VERSION, version=version["number"], since=window)
+    assert "errors" not in done.body
+    office.at -= timedelta(seconds=5)
+    assert (await approved(office, version))["effectiveFrom"] == text(now)
+    office.at = now
+    await office.people.policies.catch_up(operator())
+    assert await may_report(office.people, office)
 
 
 async def test_a_clock_that_is_behind_lets_nothing_wide_through_the_glass(office: Api, replica: Services) -> None:
