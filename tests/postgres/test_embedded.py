@@ -27,7 +27,7 @@ from sharewell.store.server import open_database_server
 from sharewell_workers.runner import LOST_DATABASE
 
 #: Uses the server, says so, and waits; TERM has its default effect, so nothing of ours gets to clean up.
-# Whoever runs the tests under nohup ignores hang-ups, and so would what they start.
+# Whoever runs the tests under nohup ignores hang-ups, in the background of a shell interrupts, and so would what they start.
 USER = """
 import asyncio, signal, sys
 from pathlib import Path
@@ -41,6 +41,7 @@ async def main():
         await asyncio.sleep(600)
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 asyncio.run(main())
 """
 User = Callable[[], "subprocess.Popen[str]"]
