@@ -27,7 +27,8 @@ from sharewell.store.server import open_database_server
 from sharewell_workers.runner import LOST_DATABASE
 
 #: Uses the server, says so, and waits; TERM has its default effect, so nothing of ours gets to clean up.
-# Whoever runs the tests under nohup ignores hang-ups, in the background of a shell interrupts, and so would what they start.
+# Whoever runs the tests under nohup ignores hang-ups, and in the background of a shell interrupts; so would what
+# they start.
 USER = """
 import asyncio, signal, sys
 from pathlib import Path
