@@ -124,6 +124,7 @@ def region_key(item: Any) -> bytes:
 def _region(region: str | None) -> str | None:
     return "" if region == "all" else None if region is None else checks.code(region, "region")
 
+
 BY_CODE_AND_DAY = Keyed(forecast_key, code_and_day_of)
 BY_REGION_AND_DAY = Keyed(region_key, code_and_day_of)
 

@@ -31,8 +31,9 @@ from sharewell.domain.requests import Request
 from sharewell.domain.schedule import Schedule
 from sharewell.services.act import Act, Done
 from sharewell.services.allocations import UNLOCATED_METRES, bind, lock_as_they_were, reads_documents
+from sharewell.services.extents import Extent
 from sharewell.services.ids import new_id
-from sharewell.services.office import Extent, Office
+from sharewell.services.office import Office
 from sharewell.store.allocations import Allocation
 from sharewell.store.answered import Wish
 from sharewell.store.artifacts import keep_artifact, read_artifact

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol, TypeVar
 from uuid import UUID
@@ -26,6 +26,7 @@ from sharewell.domain.principals import Caller, Role
 from sharewell.domain.reader import PLATFORM, reader_of
 from sharewell.domain.resources import Resource
 from sharewell.services.act import UNRECORDED, Act
+from sharewell.services.extents import Extent, beside
 from sharewell.services.rulebook import Rulebook
 from sharewell.services.traces import decided, parties, readings, refusals
 from sharewell.store.answered import Wish
@@ -46,15 +47,6 @@ class OfARegion(Protocol):
     @property
     def region(self) -> str:
         """Its code."""
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """What of a list a caller sees."""
-
-    seen: Predicate  #: which of its rows
-    recorded: bool  #: the list is on record as it is; else what is shown of others must be, see `Office.shown`
-    named: frozenset[Target] = frozenset()  #: lists within it that are on record by themselves
 
 
 class Office:
@@ -201,7 +193,7 @@ class Office:
         rulings = await self._asked(caller, action, dict.fromkeys(named))
         told = {target: ruling for target, ruling in rulings.items() if ruling.allowed}
         narrowed = bool(named) and len(told) == len(rulings)
-        read = told if narrowed and asked == Target.list(action.kind) else wide | told | _beside(wide, rulings)
+        read = told if narrowed and asked == Target.list(action.kind) else wide | told | beside(wide, rulings)
         await self._record_readings(caller, action, [(target, ruling, []) for target, ruling in read.items()])
         own = parts == [own_list(caller, action)]
         recorded = narrowed if named else not own or asked in parts
@@ -381,18 +373,6 @@ def own_list(caller: Caller, action: Action) -> Target:
     if action.kind in BETWEEN:
         return Target.list(action.kind, giver=own, receiver=own)
     return Target.list(action.kind, owner=own)
-
-
-def _beside(wide: Mapping[Target, Ruling], named: Mapping[Target, Ruling]) -> dict[Target, Ruling]:
-    """What of the lists of whole regions is read of those `named` whose own lists are not permitted.
-
-    What is between two institutions is seen by whoever may see it as one party's; of the other it is read as well.
-    """
-    return {
-        replace(target, giver_region=part.giver_region): ruling
-        for part, ruling in wide.items() if part.giver_region is not None
-        for target, own in named.items() if not own.allowed
-    }  # fmt: skip
 
 
 def _found(regions: Mapping[UUID, str], institution: UUID | None) -> str | None:
