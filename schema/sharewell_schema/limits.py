@@ -20,7 +20,7 @@ MOST_FIELDS = 500  #: fragments counted each time they are spread
 MOST_ALIASES = 50
 MOST_DIRECTIVES = 50
 MOST_STEPS = 4_000  #: of the count itself; fragments that spread each other could keep it busy for years
-#: That stand under one name in one place, fragments spread: validation compares each two of them, and all that is below.
+#: Of one name in one place, fragments spread: validation compares each two of them, and all that is below.
 MOST_PAIRS = 5_000
 
 
