@@ -35,9 +35,10 @@ from sharewell.gateway.oauth.nonces import HEADER as NONCE_HEADER
 from sharewell.gateway.oauth.nonces import Nonces
 from sharewell.gateway.oauth.proofs import ProofRefused, check_proof
 from sharewell.gateway.oauth.requests import REQUEST_URI, check_purpose, check_request
-from sharewell.gateway.oauth.signers import NONE, SIGNED, ClientStore, Registered, Signers
+from sharewell.gateway.oauth.signers import NONE, SIGNED, Registered, Signers
 from sharewell.gateway.rates import Buckets
 from sharewell.services.access import Refusal
+from sharewell.services.clients import ClientService
 from sharewell.services.grants import GrantService
 
 _NOW_ASKED: ContextVar[Asked] = ContextVar("asked")
@@ -50,7 +51,7 @@ class Authority:
     issuer: str
     audience: str
     keys: SigningKeys
-    clients: ClientStore
+    clients: ClientService
     grants: GrantService
     person: Callable[[UUID], Awaitable[Person | None]]
     keys_at: Callable[[str, str], Awaitable[Key | None]]  #: of a client that publishes its keys: address, kid

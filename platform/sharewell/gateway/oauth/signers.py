@@ -32,9 +32,6 @@ class ClientStore(Protocol):
     async def find(self, client_id: str) -> Client | None:
         """The client as it is registered now."""
 
-    async def sees(self, client: Client, other: str, *, request_id: str, proven: bool) -> bool:
-        """Whether `client` may see what `other` is; on record where it may."""
-
     async def edition(self, client_id: str) -> Edition | None:
         """The same, with what tells whether it changed since."""
 
