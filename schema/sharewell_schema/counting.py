@@ -126,7 +126,8 @@ class _Counting:
         if not is_composite_type(inner):
             return lambda _: weight
         listed = next((one for one in declared if isinstance(one, ListSize)), None)
-        length, below = lengths.get(node.name.value, _one), self._told.get(inner.name, _NONE)
+        length: Share = lengths.get(node.name.value, _one)
+        below = self._told.get(inner.name, _NONE)
         if listed is not None and listed.sized_fields:
             below = dict.fromkeys(listed.sized_fields, _length(field, node))
         elif listed is not None:
