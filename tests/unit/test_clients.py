@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from sharewell.domain.clients import Client, ClientDraft, ClientStatus, narrow, thumbprint
 from sharewell.domain.errors import Conflict, Invalid
-from sharewell.domain.principals import OPERATOR, WORKERS, Role
+from sharewell.domain.principals import ANONYMOUS, OPERATOR, WORKERS, Role
 from sharewell.domain.scopes import LETTERS, NOUNS, granted
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -40,7 +40,7 @@ def registered(**changes: Any) -> Client:
     return Client.register(a_draft(**changes), client_id="ward-planner", at=NOON)
 
 
-@pytest.mark.parametrize("name", [*WORKERS, OPERATOR])
+@pytest.mark.parametrize("name", [*WORKERS, OPERATOR, ANONYMOUS])
 def test_no_client_is_called_as_the_platform_itself_acts(name: str) -> None:
     with pytest.raises(Invalid, match="the platform itself") as refused:
         Client.register(a_draft(), client_id=name, at=NOON)

@@ -41,7 +41,8 @@ async def resolves_to(monkeypatch: pytest.MonkeyPatch) -> Resolves:
     "address",
     [
         "127.0.0.1", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1", "0.0.0.0", "224.0.0.1",
-        "::ffff:169.254.169.254",
+        "::ffff:169.254.169.254", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:a9fe:a9fe::1",
+        "::7f00:1", "fec0::1",
     ],
 )
 async def test_a_name_never_leads_to_this_machine_or_its_link(resolves_to: Resolves, address: str, mark: str) -> None:
@@ -50,7 +51,7 @@ async def test_a_name_never_leads_to_this_machine_or_its_link(resolves_to: Resol
         await Egress([f"{mark}https://keys.example"]).document("https://keys.example/jwks")
 
 
-@pytest.mark.parametrize("address", ["10.1.2.3", "192.168.0.1", "fd00::1", "100.64.0.1"])
+@pytest.mark.parametrize("address", ["10.1.2.3", "192.168.0.1", "fd00::1", "100.64.0.1", "64:ff9b::a01:203"])
 async def test_a_name_leads_inside_the_network_only_where_the_operator_says_so(
     resolves_to: Resolves, address: str
 ) -> None:

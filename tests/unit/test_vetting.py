@@ -133,9 +133,20 @@ def test_changes_are_told_by_policy_and_layout_is_none() -> None:
         (f'permit (principal in Sharewell::Role::"admin", {READS}, resource);', "must name one caller"),
         ('permit (principal == Sharewell::Caller::"c", action, resource);', "must name one caller"),
         ('permit (principal == Sharewell::Caller::"c", action in Sharewell::Action::"write", resource);', "its acts"),
+        ('forbid (principal, action == Sharewell::Action::"reportCapacity", resource);', None),
+        (f'forbid (principal is Sharewell::Caller in Sharewell::Role::"institution", {READS}, resource);', None),
+        ('forbid (principal == Sharewell::Caller::"c", action == Sharewell::Action::"publishOffer", resource);', None),
+        (f'forbid (principal, {READS}, resource) unless {{ principal in Sharewell::Role::"admin" }};', "from reading"),
+        (f'forbid (principal == Sharewell::Caller::"c", {READS}, resource);', "from reading"),
+        (f'forbid (principal in Sharewell::Role::"regulator", {READS}, resource);', "from reading"),
+        ('forbid (principal, action, resource) when { principal == Sharewell::Caller::"c" };', "from approvePolicy"),
+        ('forbid (principal == Sharewell::Caller::"c", action == Sharewell::Action::"endBreakGlass", resource);',
+         "from endBreakGlass"),
+        ('forbid (principal in Sharewell::Role::"institution", action in Sharewell::Action::"write", resource);',
+         "from approvePolicy"),
     ],
 )
-def test_one_admin_alone_may_give_a_named_caller_named_acts(text: str, why: str | None) -> None:
+def test_one_admin_alone_may_give_a_named_caller_named_acts_and_take_no_watch_away(text: str, why: str | None) -> None:
     found = unfit_for_glass(FILES, with_policy(text))
     assert (found is None) if why is None else (why in str(found))
 

@@ -21,7 +21,7 @@ from uuid import UUID
 
 from sharewell.domain import addresses, checks, jurisdictions
 from sharewell.domain.errors import Conflict, Invalid
-from sharewell.domain.principals import OPERATOR, WORKERS, Role, check_apart
+from sharewell.domain.principals import ANONYMOUS, OPERATOR, WORKERS, Role, check_apart
 from sharewell.domain.scopes import LETTERS, NOUNS, grantable, grants
 
 MAX_KEYS = 8
@@ -121,9 +121,9 @@ class Client:
                 "beginning with a letter or digit.",
                 field="clientId",
             )
-        if client_id in (*WORKERS, OPERATOR):
+        if client_id in (*WORKERS, OPERATOR, ANONYMOUS):
             raise Invalid(
-                f"clientId is {client_id}, the name under which the platform itself acts; give another.",
+                f"clientId is {client_id}, a name that the platform itself puts on record; give another.",
                 field="clientId",
             )
         _check_roles(draft)

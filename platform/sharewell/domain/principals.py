@@ -27,6 +27,7 @@ class Role(StrEnum):
 #: The platform's own processes, as they are called where they act; the operator is the machine's command line.
 WORKERS: Final = ("ingest", "forecast", "allocate", "expire", "seal", "reconcile", "retain")
 OPERATOR: Final = "operator"
+ANONYMOUS: Final = "anonymous"  #: the actor of an entry where nothing was proven
 
 
 def check_apart(roles: Iterable[Role]) -> None:

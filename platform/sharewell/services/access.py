@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sharewell.domain.audit import ALLOWED, REFUSED, Decision, Json
+from sharewell.domain.principals import ANONYMOUS
 from sharewell.services.ids import new_id, new_salt
 from sharewell.services.office import Office
-
-ANONYMOUS = "anonymous"  #: the actor where nothing was proven
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,6 +95,19 @@ class ClientService:
         async with self._office.looking() as tx:
             return await tx.clients.find(client_id)
 
+    async def sees(self, client: Client, other: str, *, request_id: str, proven: bool) -> bool:
+        """Whether the policies let `client`, as it is registered, see what `other` is; on record where they do.
+
+        `proven`: by a proof of possession beside the request.
+        """
+        caller = Caller(
+            principal=client.client_id, roles=client.roles, institution=client.institution,
+            jurisdiction=frozenset(client.jurisdiction), scopes=frozenset(client.scopes),
+            proof_required=client.sender_constrained, sender_constrained=proven, client_id=client.client_id,
+            request_id=request_id,
+        )  # fmt: skip
+        return bool(await self._office.seen(caller, Action.VIEW_CLIENT, {other: await self._target(other)}))
+
     async def edition(self, client_id: str) -> Edition | None:
         """The same, with what tells whether it changed since."""
         if not is_client_id(client_id):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -128,19 +128,21 @@ class GrantService:
                 return Verdict.OVER, None
             return Verdict.GOOD, Redeemed(request=found.request, family=family)
 
-    async def first_refresh(self, family: UUID) -> str:
-        """The refresh token that goes with the first access token of a family."""
+    async def first_refresh(self, family: UUID, key: str | None) -> str:
+        """The refresh token that goes with the first access token of a family, bound to `key` if there is one."""
         token = secrets.token_urlsafe(32)
         async with self._office.database.transaction() as tx:
-            await tx.grants.add_refresh(hashed(token), family, self._office.now())
+            await tx.grants.add_refresh(hashed(token), family, self._office.now(), key)
         return token
 
     async def family_of(self, refresh: str, client_id: str) -> Family | None:
-        """Whose refresh token it is, used or not; None where it is not that client's."""
+        """Whose refresh token it is, used or not, with the key it is bound to; None where it is not that client's."""
         async with self._office.database.transaction() as tx:
-            id = await tx.grants.family_of(hashed(refresh))  # noqa: A001
-            family = None if id is None else await tx.grants.family(id)
-            return family if family is not None and family.client_id == client_id else None
+            held = await tx.grants.family_of(hashed(refresh))
+            family = None if held is None else await tx.grants.family(held[0])
+            if held is None or family is None or family.client_id != client_id:
+                return None
+            return replace(family, key=family.key or held[1])
 
     async def unused(self, refresh: str) -> bool:
         """Whether that refresh token would still be taken, as far as it goes."""
@@ -148,8 +150,11 @@ class GrantService:
             held = await tx.grants.refresh(hashed(refresh))
             return held is not None and held[1] is None
 
-    async def rotate(self, refresh: str, *, request_id: str) -> tuple[Verdict, str | None]:
-        """Use a refresh token up for its successor; of many at once, one gets it. Reuse ends the family."""
+    async def rotate(self, refresh: str, key: str | None, *, request_id: str) -> tuple[Verdict, str | None]:
+        """Use a refresh token up for its successor; of many at once, one gets it. Reuse ends the family.
+
+        The successor is bound to what the token was bound to, or else to `key`.
+        """
         at, successor = self._office.now(), secrets.token_urlsafe(32)
         async with self._office.database.transaction() as tx:
             held = await tx.grants.refresh(hashed(refresh))
@@ -164,7 +169,7 @@ class GrantService:
             if verdict is not Verdict.GOOD:
                 return verdict, None
             await tx.grants.use_refresh(hashed(refresh), at)
-            await tx.grants.add_refresh(hashed(successor), family.id, at)
+            await tx.grants.add_refresh(hashed(successor), family.id, at, held[2] or key)
             return verdict, successor
 
     async def revoke_family(self, family: UUID, client_id: str, *, request_id: str) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
 from sharewell.domain.audit import ALLOWED, REFUSED, Decision, Json
 from sharewell.domain.code import code_version
-from sharewell.domain.inquiry import ASKED
+from sharewell.domain.inquiry import ASKED, Inquiry
 from sharewell.domain.policy import Action, Ruling, Target
 from sharewell.domain.principals import Caller, Role
 from sharewell.services.ids import new_id, new_salt
 
 MOST_NAMED = 1000  #: ids in the entry of one reading
+LONGEST_NAME = 300  #: of a thing; what is longer is called by its digest
 
 #: Kinds of target that are some institution's own; the catalogue, the members, the rules and the jobs are nobody's.
 OWNED = frozenset({
@@ -70,7 +73,7 @@ def _told_of(target: Target) -> dict[str, Json]:
         "owner": target.owner, "giver": target.giver, "receiver": target.receiver,
         "region": target.region or target.giver_region,
     }  # fmt: skip
-    return {name: str(party) for name, party in told.items() if party is not None}
+    return {name: _name(str(party)) for name, party in told.items() if party is not None}
 
 
 def decided(
@@ -78,12 +81,29 @@ def decided(
     institution: UUID | None, subject: tuple[str, str], details: Mapping[str, Json], id: UUID | None = None,  # noqa: A002
 ) -> Decision:  # fmt: skip
     if ruling is not None and ruling.inquiry is not None:
-        details = {**details, ASKED: {**ruling.inquiry.to_json(), "code": code_version()}}
+        details = {**details, ASKED: {**_asked(ruling.inquiry), "code": code_version()}}
     if caller.app is not None:
         details = {**details, "through": caller.app}
     return Decision(
         id=id or new_id(), kind=kind, at=at, actor=caller.principal, institution=institution, action=action,
         outcome=outcome, policy_set=ruling.policy_set if ruling else "", policies=ruling.policies if ruling else (),
-        subject_kind=subject[0], subject_id=subject[1], details=details, request_id=caller.request_id,
+        subject_kind=subject[0], subject_id=_name(subject[1]), details=details, request_id=caller.request_id,
         nonce=new_salt(),
     )  # fmt: skip
+
+
+def _asked(inquiry: Inquiry) -> dict[str, Json]:
+    """The inquiry, as an entry can hold it."""
+    asked = inquiry.to_json()
+    target: Mapping[str, Json] = asked["target"]  # type: ignore[assignment]  # it is an object
+    return {**asked, "target": {part: _name(what) if isinstance(what, str) else what for part, what in target.items()}}
+
+
+def _name(said: str) -> str:
+    """What a thing is called in an entry: as it was said or, where no thing of ours is called so, by its SHA-256.
+
+    An entry takes only text that every reader writes alike, and a refusal must be on record whatever was asked for.
+    """
+    if len(said) <= LONGEST_NAME and said.isprintable() and unicodedata.is_normalized("NFC", said):
+        return said
+    return "sha256:" + hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()

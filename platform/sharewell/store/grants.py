@@ -46,10 +46,10 @@ with turn as materialized (select pg_try_advisory_xact_lock(hashtextextended('sh
      old as (select hash from oauth.refresh, turn
               where ours and issued_at < now() - interval '31 days' order by issued_at limit 8),
      swept as (delete from oauth.refresh r using old where r.hash = old.hash)
-insert into oauth.refresh (hash, family, issued_at) values ($1, $2, $3)
+insert into oauth.refresh (hash, family, issued_at, key) values ($1, $2, $3, $4)
 """
-REFRESH = "select family, used_at from oauth.refresh where hash = $1 for update"
-REFRESH_FAMILY = "select family from oauth.refresh where hash = $1"
+REFRESH = "select family, used_at, key from oauth.refresh where hash = $1 for update"
+REFRESH_FAMILY = "select family, key from oauth.refresh where hash = $1"
 USE_REFRESH = "update oauth.refresh set used_at = $2 where hash = $1"
 
 CALL_BACK = """
@@ -137,17 +137,19 @@ class GrantRepository:
     async def end_family(self, id: UUID, decision: UUID) -> bool:  # noqa: A002
         return bool(await self._conn.fetchval(END_FAMILY, id, decision))
 
-    async def add_refresh(self, token: bytes, family: UUID, at: datetime) -> None:
-        await self._conn.execute(ADD_REFRESH, token, family, at)
+    async def add_refresh(self, token: bytes, family: UUID, at: datetime, key: str | None) -> None:
+        """`key`: thumbprint of the key that the token itself is bound to."""
+        await self._conn.execute(ADD_REFRESH, token, family, at, key)
 
-    async def refresh(self, token: bytes) -> tuple[UUID, datetime | None] | None:
-        """Family, and when it was used; locked until the transaction ends."""
+    async def refresh(self, token: bytes) -> tuple[UUID, datetime | None, str | None] | None:
+        """Family, when it was used, and the key it is bound to; locked until the transaction ends."""
         row = await self._conn.fetchrow(REFRESH, token)
-        return None if row is None else (row["family"], row["used_at"])
+        return None if row is None else (row["family"], row["used_at"], row["key"])
 
-    async def family_of(self, token: bytes) -> UUID | None:
-        found: UUID | None = await self._conn.fetchval(REFRESH_FAMILY, token)
-        return found
+    async def family_of(self, token: bytes) -> tuple[UUID, str | None] | None:
+        """Family, and the key that the token is bound to."""
+        row = await self._conn.fetchrow(REFRESH_FAMILY, token)
+        return None if row is None else (row["family"], row["key"])
 
     async def use_refresh(self, token: bytes, at: datetime) -> None:
         await self._conn.execute(USE_REFRESH, token, at)

@@ -6,9 +6,16 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from sharewell.authz import SCHEMA
+from sharewell.domain.policy import Action
+from sharewell.domain.principals import Role
+from sharewell.vetting.findings import ADMINISTRATION
 from sharewell.vetting.texts import Text, texts_of
+
+#: Roles of those who are watched, and watch nobody.
+_WATCHED: Final = frozenset({Role.INSTITUTION, Role.DEVICE, Role.ALLOCATOR})
 
 
 class ChangeKind(StrEnum):
@@ -57,7 +64,8 @@ def file_changes(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> tup
 def unfit_for_glass(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> str | None:
     """Why `after` is too wide to be put in the place of `before` by one person alone; None where it is narrow.
 
-    Narrow: every policy of before stands as it was, and each new permit names its caller and its acts.
+    Narrow: every policy of before stands as it was, each new permit names its caller and its acts, and no new forbid
+    reaches who could end it or should see it: whoever broke the glass must not be the last who can do anything.
     """
     old, new = texts_of(before), texts_of(after)
     for name, kind in sorted(_kinds(old, new)):
@@ -65,7 +73,34 @@ def unfit_for_glass(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> 
             return f"it has the policy {name} {kind}; it may only add policies, or have been in force before"
         if new[name].permits and not _is_named(new[name]):
             return f"its permit {name} must name one caller (principal == ...) and its acts"
+        if not new[name].permits and (why := _reaches_too_far(new[name])) is not None:
+            return f"its forbid {name} {why}"
     return None
+
+
+def _reaches_too_far(text: Text) -> str | None:
+    acts = _acts(text)
+    if taken := sorted({act for act in ADMINISTRATION if act.writes} & acts):
+        return f"may not keep anybody from {taken[0]}, which takes two persons"
+    if any(not act.writes for act in acts) and _role(text) not in _WATCHED:
+        return f"keeps from reading; its callers must be in one of the roles {', '.join(sorted(_WATCHED))}"
+    return None
+
+
+def _acts(text: Text) -> set[Action]:
+    """The acts that its head names, groups spelled out."""
+    action = text.parts["action"]
+    if action["op"] == "All":
+        return set(Action)
+    named = {each["id"] for each in action.get("entities", [action.get("entity")])}
+    return {act for act in Action if act in named or ("write" if act.writes else "read") in named}
+
+
+def _role(text: Text) -> str | None:
+    """The one role that its head says its callers have."""
+    head = text.parts["principal"]
+    found = head.get("entity") if head["op"] == "in" else head.get("in", {}).get("entity")
+    return found["id"] if found and found["type"].endswith("::Role") else None
 
 
 def _kinds(old: Mapping[str, Text], new: Mapping[str, Text]) -> Iterator[tuple[str, ChangeKind]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from itertools import permutations
+from secrets import token_hex
 from typing import Final
 from uuid import UUID
 
@@ -37,9 +38,12 @@ START: Final = (Action.DEFINE_RESOURCE, Action.PUBLISH_POLICY, Action.ROTATE_KEY
 
 _EVERYTHING: Final = frozenset({"system/*.cruds"})
 _HOUSES: Final = (UUID(int=1), UUID(int=2))
-_ADMIN: Final = Caller(principal="an-admin", roles=frozenset({Role.ADMIN}), scopes=_EVERYTHING)
+#: Names that nobody can have written into a policy, to spare whom it is asked about.
+_ADMIN: Final = Caller(principal=f"admin-{token_hex(16)}", roles=frozenset({Role.ADMIN}), scopes=_EVERYTHING)
 _OPERATOR: Final = Caller(principal=OPERATOR, roles=frozenset({Role.ADMIN}), scopes=INTERNAL_SCOPES)
-_REGULATOR: Final = Caller(principal="a-regulator", roles=frozenset({Role.REGULATOR}), scopes=_EVERYTHING)
+_REGULATOR: Final = Caller(
+    principal=f"regulator-{token_hex(16)}", roles=frozenset({Role.REGULATOR}), scopes=_EVERYTHING
+)  # fmt: skip
 _REGION: Final = "a-region"
 _REGIONAL: Final = replace(_REGULATOR, jurisdiction=frozenset({_REGION}))
 #: Somebody that no policy has a reason to permit anything.

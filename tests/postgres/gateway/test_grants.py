@@ -255,10 +255,42 @@ async def test_introspection_tells_a_client_of_its_own_tokens_and_an_admin_of_al
     )
     seen = (await signed(office, "/oauth/introspect", token=tokens["access_token"])).json()
     assert (seen["active"], seen["sub"].startswith("person/")) == (True, True)
+    (read,) = await decisions(door, "data.read")
+    assert (read.actor, read.subject_id) == ("office", "app"), "a regulator leaves a trace"
+    clinic = await door.institution()
+    nurse: Program = await door.register(
+        ECKey.generate_key("P-384", {"kid": "n"}), client_id="nurse", scopes=["system/*.cruds"], institution=clinic,
+        roles=frozenset({Role.INSTITUTION}),
+    )  # fmt: skip
+    for foreign in (own, tokens["access_token"]):  # a scope alone is no right: the policies show it its own clients
+        assert (await signed(nurse, "/oauth/introspect", token=foreign)).json() == {"active": False}
+    board: Program = await door.register(
+        ECKey.generate_key("P-384", {"kid": "b"}), client_id="board", institution=clinic,
+        roles=frozenset({Role.INSTITUTION}),
+    )  # fmt: skip
+    assert (await signed(nurse, "/oauth/introspect", token=await board.token())).json()["active"] is True
     await signed(ward, "/oauth/revoke", token=own)
     assert (await signed(ward, "/oauth/introspect", token=own)).json() == {"active": False}
     unsigned = await door.http.post("/oauth/introspect", data={"client_id": "app", "token": tokens["access_token"]})
     assert unsigned.json()["error"] == "invalid_client", "a client without a key cannot ask"
+
+
+async def test_a_renewed_token_names_no_scope_that_was_never_granted(
+    door: FrontDoor, app: App, somebody: Browser, ward: Program
+) -> None:
+    tokens = await granted(app, somebody)
+    asked = "openid user/Offer.r system/*.cruds internal/*.cruds"
+    renewed = (await app.refresh(tokens["refresh_token"], scope=asked)).json()
+    assert renewed["scope"] == "user/Offer.r"
+    office: Program = await door.register(
+        ECKey.generate_key("P-384", {"kid": "o"}), client_id="office", scopes=["system/Client.r"]
+    )
+    told = (await signed(office, "/oauth/introspect", token=renewed["access_token"])).json()
+    assert told["scope"] == "user/Offer.r", "whoever relies on introspection is told what holds"
+    for more in ("user/Offer.cr", "user/Client.r user/Offer.r", "system/Offer.r", "openid"):
+        refused = await app.refresh(renewed["refresh_token"], scope=more)
+        assert refused.json()["error"] == "invalid_scope", more
+    assert (await app.refresh(renewed["refresh_token"])).json()["scope"] == "user/Offer.rs", "no refusal used it up"
 
 
 async def test_a_token_is_for_one_purpose_and_one_institution(door: FrontDoor) -> None:

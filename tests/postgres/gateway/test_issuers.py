@@ -126,6 +126,7 @@ async def test_a_token_of_entras_shape_gets_the_lists_scopes_where_it_cannot_nam
 
 REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "an ID token": ("wrong_type", {"typ": "ID"}),
+    "of a type that is none": ("wrong_type", {"typ": ["Bearer"]}),
     "for another audience": ("wrong_audience", {"aud": "account"}),
     "expired": ("expired", {"exp": 1000}),
     "not yet valid": ("not_yet_valid", {"nbf": int(time.time()) + 600}),
@@ -155,6 +156,13 @@ async def test_what_the_list_does_not_vouch_for_is_refused_and_recorded(outside:
             assert last.details["reason"] == reason, name
             assert "somebody@" not in last.entry().decode()
         assert (await ask(http, outside.keycloak())).status_code == 200, "after all that, a good one still passes"
+
+
+@pytest.mark.parametrize("scope", [5, {"system/Offer.r": True}, [None, {}], [], False])
+async def test_scopes_that_are_no_text_are_none(outside: Outside, open_to: OpenTo, scope: Any) -> None:
+    async with open_to(outside.entry()) as http:
+        answer = await ask(http, outside.keycloak(scope=scope))
+    assert (answer.status_code, answer.json()["scopes"]) == (200, [])
 
 
 JURISDICTIONS = {"coast": ["us-nj", "us-ny"], "inland": ["us-pa"], "federal": "*"}

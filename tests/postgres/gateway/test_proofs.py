@@ -148,6 +148,33 @@ async def test_what_an_app_was_granted_stays_bound_to_the_key_it_showed_first(
     assert (await app.refresh(tokens["refresh_token"], {"DPoP": proof("/oauth/token")})).status_code == 200
 
 
+async def test_an_app_that_shows_its_key_only_when_it_redeems_keeps_its_refresh_token_to_that_key(
+    door: FrontDoor, app: App, somebody: Browser
+) -> None:
+    """RFC 9449, 5: such an app shows by nothing else that a refresh token is its own."""
+    thief, mine = ECKey.generate_key("P-256"), {"DPoP": proof("/oauth/token")}
+    back = await somebody.allow("/oauth/authorize", **app.asks())
+    tokens = (await app.redeem(back["code"], mine)).json()
+    assert tokens["token_type"] == "DPoP"
+    renewed = (await app.refresh(tokens["refresh_token"], {"DPoP": proof("/oauth/token")})).json()
+    for stolen in (tokens, renewed):
+        for headers in ({}, {"DPoP": proof("/oauth/token", key=thief)}):
+            refused = await app.refresh(stolen["refresh_token"], headers)
+            assert refused.json()["error"] == "invalid_dpop_proof"
+    assert [each.details["reason"] for each in await door.refusals()] == ["other_key"] * 4
+    assert (await app.refresh(renewed["refresh_token"], {"DPoP": proof("/oauth/token")})).status_code == 200
+
+
+async def test_an_app_that_begins_to_show_its_key_keeps_the_next_refresh_token_to_it(
+    app: App, somebody: Browser
+) -> None:
+    back = await somebody.allow("/oauth/authorize", **app.asks())
+    tokens = (await app.redeem(back["code"])).json()
+    renewed = (await app.refresh(tokens["refresh_token"], {"DPoP": proof("/oauth/token")})).json()
+    assert (tokens["token_type"], renewed["token_type"]) == ("Bearer", "DPoP")
+    assert (await app.refresh(renewed["refresh_token"])).json()["error"] == "invalid_dpop_proof"
+
+
 async def test_who_asks_too_much_waits_and_others_do_not(door: FrontDoor) -> None:
     slow: Program = await door.register(rate_class=RateClass.LOW)
     other: Program = await door.register(ECKey.generate_key("P-384", {"kid": "k"}), client_id="pharmacy")

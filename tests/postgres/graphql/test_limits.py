@@ -29,6 +29,17 @@ CHAIN = " ".join(f"fragment F{n} on Query {{ ...F{n + 1} }}" for n in range(400)
 )
 
 
+IDLE = "{ me { clientId } } fragment Idle on Offer { " + "institution { id } " * 900 + "}"
+#: Lists in lists, though not so deep that introspection is refused for it.
+MANY_TYPES = "{" + " ".join(f"a{n}: __schema {{ types {{ ...F }} }}" for n in range(45)) + (
+    "} fragment F on __Type { fields { type { fields { name } ofType { fields { name } } } } }"
+)
+
+
+def same(times: int) -> str:
+    return "{ me {" + " clientId" * times + "} }"
+
+
 def deep(levels: int) -> str:
     inner = "id"
     for _ in range(levels - 3):
@@ -41,6 +52,14 @@ HOSTILE = {
     "deep beyond the parser": "{ a " * 3_000,
     "many aliases": "{" + " ".join(f"a{n}: me {{ clientId }}" for n in range(MOST_ALIASES + 1)) + "}",
     "many fields": "{ me {" + " clientId" * (MOST_FIELDS + 1) + "} }",
+    "one field many times": same(102),
+    "one object many times": "{ offers { nodes {" + " institution { id }" * 102 + "} } }",
+    "one field in many operations": " ".join(f"query Q{n} {same(60)}" for n in range(3)),
+    "many fragments in one place": "{ " + " ".join(f"...F{n}" for n in range(102)) + " } " + " ".join(
+        f"fragment F{n} on Query {{ me {{ clientId }} }}" for n in range(102)
+    ),
+    "a fragment that nothing spreads": IDLE,
+    "types of types": MANY_TYPES,
     "many directives": "{ me { clientId" + " @include(if: true)" * (MOST_DIRECTIVES + 1) + " } }",
     "fragments that double": LAUGHS,
     "fragments in a circle that double": CYCLE,
@@ -61,10 +80,12 @@ async def test_a_request_that_asks_for_too_much_is_refused_at_once(api: Api, nam
 
 
 async def test_what_lies_at_a_limit_is_answered(api: Api) -> None:
+    nine = "clientId " * (MOST_FIELDS // MOST_ALIASES - 1)
     for query in (
         deep(DEEPEST),
         "{" + " ".join(f"a{n}: me {{ clientId }}" for n in range(MOST_ALIASES)) + "}",
-        "{ me {" + " clientId" * (MOST_FIELDS - 1) + "} }",
+        "{" + " ".join(f"a{n}: me {{ {nine} }}" for n in range(MOST_ALIASES)) + "}",
+        same(100),  # 4,950 pairs
     ):
         assert (await api.send("planner", query)).data
 
@@ -76,7 +97,12 @@ async def test_common_tools_may_look_at_the_schema(api: Api) -> None:
 
 
 def test_each_limit_is_told_by_its_name() -> None:
-    for name, word in (("too deep", "levels"), ("many aliases", "aliases"), ("many directives", "directives")):
+    for name, word in (
+        ("too deep", "levels"), ("many aliases", "aliases"), ("many directives", "directives"),
+        ("one field many times", "name each once"), ("one object many times", "name each once"),
+        ("one field in many operations", "name each once"), ("many fragments in one place", "name each once"),
+        ("a fragment that nothing spreads", "never used"),
+    ):
         assert word in (over_budget(parse(HOSTILE[name])) or "")
     assert over_budget(parse("{ me { clientId } }")) is None
 
@@ -119,6 +145,12 @@ def test_nothing_keeps_a_document_in_memory_once_it_is_left_out() -> None:
         prepare(f"query Q{n} {{ me {{ clientId }} }}")
     gc.collect()
     assert gone() is None
+
+
+async def test_what_is_asked_of_the_schema_costs_as_anything_does(api: Api) -> None:
+    answer = await api.send("planner", MANY_TYPES)
+    assert f"{MOST_COST} is the most" in answer.error["message"]
+    assert "data" not in answer.body
 
 
 async def test_an_operation_that_may_cost_too_much_is_not_begun(api: Api) -> None:

@@ -135,18 +135,24 @@ class Refresh(grants.RefreshTokenGrant):  # type: ignore[misc]  # Authlib ships 
     def _validate_token_scope(self, token: HeldFamily) -> None:
         """Less than was granted is fine, more is not; in SMART's scopes one may hold many."""
         asked = self.request.payload.scope
-        if asked and not _within(asked, token.family.scopes):
-            raise InvalidScopeError(description=f"scope is more than was granted: {token.get_scope()}.")
+        if asked and not (_within(asked, token.family.scopes) and narrow(asked.split(), token.family.scopes, "user")):
+            raise InvalidScopeError(description=f"scope is not what was granted, or some of it: {token.get_scope()}.")
 
     def issue_token(self, user: Person, refresh_token: HeldFamily) -> Any:
-        """Only now, when all else holds, is the old one used up."""
+        """Only now, when all else holds, is the old one used up. What is no scope of ours is passed over."""
         verdict, successor = bridge.wait(
-            self.server.grants.rotate(self.request.form["refresh_token"], request_id=self.request.request_id)
+            self.server.grants.rotate(
+                self.request.form["refresh_token"], binding(self.request), request_id=self.request.request_id
+            )
         )
         if successor is None:
             raise RefusedGrant(verdict)
         self.request.successor = successor
-        return super().issue_token(user, refresh_token)
+        asked, held = self.request.payload.scope, refresh_token.family.scopes
+        scope = narrow(asked.split(), held, "user") if asked else held
+        return self.generate_token(
+            user=user, scope=" ".join(scope), include_refresh_token=self.INCLUDE_NEW_REFRESH_TOKEN
+        )
 
     def revoke_old_credential(self, refresh_token: HeldFamily) -> None:
         """It was used up when its successor was made."""
@@ -230,6 +236,14 @@ class Core(AuthorizationServer):  # type: ignore[misc]  # Authlib ships no types
 
     def handle_response(self, status: int, body: Any, headers: Any) -> Any:
         return answer(status, body, headers)
+
+
+def binding(asked: Asked) -> str | None:
+    """What a refresh token is bound to: an app without a key of its own shows by nothing else that it is its own.
+
+    RFC 9449, 5.
+    """
+    return asked.key if asked.client.record.public else None
 
 
 def _adopt(asked: Asked, family: Family) -> None:

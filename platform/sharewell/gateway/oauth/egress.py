@@ -24,6 +24,7 @@ SECONDS = 5.0
 PRIVATE = "private:"
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052, 2.1; a translator on the way takes it to what it holds
 
 
 class FetchFailed(Exception):
@@ -100,10 +101,20 @@ def _is_literal(host: str) -> bool:
     return True
 
 
+def _held(address: Address) -> Address:
+    """The IPv4 address that one of IPv6 stands for, mapped, translated (RFC 6052) or 6to4 (RFC 3056)."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
 def _may_reach(address: Address, *, literal: bool, private: bool) -> bool:
     if literal:  # the operator wrote this very address
         return True
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
+    address = _held(address)
     never = address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified
+    # Python calls them global: what is reserved (RFC 4291, 2.5.5.1 among it), and the sites of old (RFC 3879).
+    never = never or address.is_reserved or (isinstance(address, ipaddress.IPv6Address) and address.is_site_local)
     return not never and (address.is_global or (private and address.is_private))

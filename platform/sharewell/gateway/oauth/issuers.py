@@ -116,7 +116,7 @@ class External:
     def _check_kind(self, claims: Mapping[str, Any]) -> None:
         """An ID token for the same audience must not pass as an access token (RFC 8725, 2.8)."""
         id_token = claims.keys() & {"nonce", "at_hash", "c_hash"}
-        if self.shape == "keycloak" and claims.get("typ") not in {"Bearer", "DPoP"}:
+        if self.shape == "keycloak" and claims.get("typ") not in ("Bearer", "DPoP"):
             raise NotVouchedFor("wrong_type", "The token is not an access token (claim typ: Bearer).")
         if self.shape == "entra" and (id_token or not claims.keys() & {"scp", "roles"}):
             raise NotVouchedFor("wrong_type", "The token is not an access token (claim scp or roles).")
@@ -150,8 +150,9 @@ class External:
         if not self.scopes_from_token:
             return narrow(self.scopes, self.scopes)
         said = claims.get("scp" if self.shape == "entra" else "scope", "")
-        named = said.split() if isinstance(said, str) else [one for one in said if isinstance(one, str)]
-        return narrow(named, self.scopes)
+        if isinstance(said, str):
+            return narrow(said.split(), self.scopes)
+        return narrow((one for one in said if isinstance(one, str)) if isinstance(said, list) else (), self.scopes)
 
 
 def keys_of(entry: External, now: Callable[[], datetime], egress: Egress | None = None) -> RemoteKeys:

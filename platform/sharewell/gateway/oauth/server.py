@@ -23,12 +23,11 @@ from sharewell.domain.clients import Client
 from sharewell.domain.grants import PUSHED_LIFE
 from sharewell.domain.people import Person
 from sharewell.domain.rates import Allowance
-from sharewell.domain.scopes import granted
 from sharewell.gateway.access_tokens import Issuer, Token, TokenRefused, verify
 from sharewell.gateway.directory import CalledBack
 from sharewell.gateway.oauth import bridge
 from sharewell.gateway.oauth.assertions import Refused, digest
-from sharewell.gateway.oauth.core import Core, ProofError
+from sharewell.gateway.oauth.core import Core, ProofError, binding
 from sharewell.gateway.oauth.forms import NO_STORE, Asked, TooMany, answer, read_form, too_many
 from sharewell.gateway.oauth.keys import SigningKeys
 from sharewell.gateway.oauth.metadata import INTROSPECTION_PATH, PUSH_PATH, REVOCATION_PATH, TOKEN_PATH
@@ -36,9 +35,10 @@ from sharewell.gateway.oauth.nonces import HEADER as NONCE_HEADER
 from sharewell.gateway.oauth.nonces import Nonces
 from sharewell.gateway.oauth.proofs import ProofRefused, check_proof
 from sharewell.gateway.oauth.requests import REQUEST_URI, check_purpose, check_request
-from sharewell.gateway.oauth.signers import NONE, SIGNED, ClientStore, Registered, Signers
+from sharewell.gateway.oauth.signers import NONE, SIGNED, Registered, Signers
 from sharewell.gateway.rates import Buckets
 from sharewell.services.access import Refusal
+from sharewell.services.clients import ClientService
 from sharewell.services.grants import GrantService
 
 _NOW_ASKED: ContextVar[Asked] = ContextVar("asked")
@@ -51,7 +51,7 @@ class Authority:
     issuer: str
     audience: str
     keys: SigningKeys
-    clients: ClientStore
+    clients: ClientService
     grants: GrantService
     person: Callable[[UUID], Awaitable[Person | None]]
     keys_at: Callable[[str, str], Awaitable[Key | None]]  #: of a client that publishes its keys: address, kid
@@ -89,7 +89,7 @@ class TokenServer:
         return await self._answered(request, REVOCATION_PATH, self._revoke)
 
     async def introspect(self, request: Request) -> Response:
-        """RFC 7662, for a client's own tokens, and any for a client that may see clients."""
+        """RFC 7662, for a client's own tokens, and those of clients that the policies let it see."""
         return await self._answered(request, INTROSPECTION_PATH, self._introspect)
 
     async def _answered(
@@ -156,18 +156,19 @@ class TokenServer:
 
     async def _introspect(self, asked: Asked) -> Response:
         client = await self._client(asked, SIGNED)
-        told = await self._what_is(_presented(asked), client)
+        told = await self._what_is(_presented(asked), client, asked)
         return answer(200, {"active": False} if told is None else {"active": True, **told})
 
-    async def _what_is(self, presented: str, client: Client) -> dict[str, Any] | None:
-        sees_all = "Client.r" in granted(frozenset(client.scopes))
+    async def _what_is(self, presented: str, client: Client, asked: Asked) -> dict[str, Any] | None:
         family = await self._us.grants.family_of(presented, client.client_id)
         if family is not None:
             good = family.open(at=self._us.now()) and await self._us.grants.unused(presented)
             claims = {"client_id": family.client_id, "scope": " ".join(family.scopes), "token_type": "refresh_token"}
             return claims | {"exp": int(family.expires_at.timestamp())} if good else None
         token = await self._ours(presented)
-        if token is None or not (sees_all or token.client_id == client.client_id):
+        if token is None or not (token.client_id == client.client_id or await self._us.clients.sees(
+            client, token.client_id, request_id=asked.request_id, proven=asked.key is not None
+        )):  # fmt: skip
             return None
         return dict(token.claims) | {"token_type": "Bearer" if token.key is None else "DPoP"}
 
@@ -242,7 +243,9 @@ class TokenServer:
         }
         if include_refresh_token and user is not None:
             assert asked.family is not None
-            token["refresh_token"] = asked.successor or bridge.wait(self._us.grants.first_refresh(asked.family))
+            token["refresh_token"] = asked.successor or bridge.wait(
+                self._us.grants.first_refresh(asked.family, binding(asked))
+            )
         return token
 
     def _sign(

@@ -89,6 +89,35 @@ async def test_the_glass_gives_a_named_caller_named_acts_and_nothing_wider(offic
     await office.done("planner", "openRequest", institution=north, **office.need_of(1))
 
 
+@pytest.mark.parametrize(
+    ("who", "acts"),
+    [("second", 'action == Sharewell::Action::"endBreakGlass"'), ("regulator", 'action in Sharewell::Action::"read"')],
+)
+async def test_no_glass_keeps_others_from_ending_it_or_from_looking(office: Api, who: str, acts: str) -> None:
+    """Spared are those that a check could think of; nobody else of the role is."""
+    alone = f"""@id("nobody-else")
+    @sentence("Nobody but the author ends this, or sees it.")
+    forbid (principal is Sharewell::Caller, {acts}, resource)
+    when {{ principal == Sharewell::Caller::"{who}" }};"""
+    version = await drafted(office, alone)
+    refused = await broken(office, version["number"])
+    assert refused.refusal[0] == "CONFLICT"
+    assert "its forbid nobody-else" in refused.error["message"]
+
+
+async def test_no_rule_spares_only_whom_it_is_asked_about(office: Api) -> None:
+    """For two persons too: what locks all admins out is found, whomever it leaves out by name."""
+    spared = " || ".join(
+        f'principal == Sharewell::Caller::"{name}"' for name in ("an-admin", "a-regulator", "author", "second")
+    )
+    text = f"""@id("nobody-else")
+    @sentence("Only two admins approve anything.")
+    forbid (principal is Sharewell::Caller, action == Sharewell::Action::"approvePolicy", resource)
+    unless {{ {spared} }};"""
+    version = await drafted(office, text)
+    assert (version["state"], version["findings"][0]["code"]) == ("DRAFT", "locks_out_administration")
+
+
 async def test_a_broken_glass_drops_no_policy_and_no_faulty_version_comes_into_force_by_it(office: Api) -> None:
     shipped = shipped_policies()["offers.cedar"].decode()
     fewer = await drafted(office, files=[file("offers.cedar", shipped.split('@id("')[0])])
