@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tests.postgres.gateway.conftest import FrontDoor, Program
 
 ISSUER = "https://sharewell.example"
-PATIENCE = 20  #: seconds until what was to happen counts as never happening
+PATIENCE = 60  #: seconds until what was to happen counts as never happening
 
 
 @dataclass
