@@ -26,7 +26,7 @@ FLAGS = (
     "--allow-pre-commit-input", "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",
     "--disable-background-timer-throttling",
 )  # fmt: skip
-PATIENCE = 60  #: seconds until a browser that says nothing is given up
+PATIENCE = 120  #: seconds until a browser that says nothing is given up
 
 
 def installed() -> str:
