@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +22,11 @@ FLAGS = (
     "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-port=0",
     "--window-size=520,1000",
+    # A click is heard also where the page has not been painted yet, and a page works on though nobody sees it.
+    "--allow-pre-commit-input", "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",
+    "--disable-background-timer-throttling",
 )  # fmt: skip
-PATIENCE = 60  #: seconds until a browser that says nothing is given up
+PATIENCE = 120  #: seconds until a browser that says nothing is given up
 
 
 def installed() -> str:
@@ -49,7 +52,9 @@ class Tab:
     def __init__(self, socket: ClientConnection) -> None:
         self._socket, self._ids = socket, itertools.count(1)
         self._answers: dict[int, asyncio.Future[Any]] = {}
-        self._loaded = asyncio.Event()
+        self._frame = ""
+        self._document = ""  #: whichever was loaded last
+        self._heard = asyncio.Condition()
         self._device: Device | None = None
         self.session: str | None = None
         self.complaints: list[str] = []
@@ -57,13 +62,13 @@ class Tab:
     async def say(self, method: str, **params: Any) -> Any:
         """One command of the protocol, and what it answers."""
         number = next(self._ids)
-        self._answers[number] = asyncio.get_running_loop().create_future()
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
         said = {"id": number, "method": method, "params": params}
         if self.session:
             said["sessionId"] = self.session
         await self._socket.send(json.dumps(said))
         async with asyncio.timeout(PATIENCE):
-            return await self._answers[number]
+            return await answer
 
     async def listen(self) -> None:
         """Take in what the browser says, for as long as it talks."""
@@ -75,12 +80,18 @@ class Tab:
                 else:
                     answer.set_result(told["result"])
             match told.get("method"):
-                case "Page.loadEventFired":
-                    self._loaded.set()
+                case "Page.lifecycleEvent":
+                    self._reached(told["params"])
                 case "Log.entryAdded":
                     self._complain(told["params"]["entry"])
                 case "Runtime.exceptionThrown":
                     self.complaints.append(str(told["params"]["exceptionDetails"]))
+            async with self._heard:
+                self._heard.notify_all()
+
+    def _reached(self, event: dict[str, Any]) -> None:
+        if event["name"] == "load" and event["frameId"] == self._frame:
+            self._document = event["loaderId"]
 
     def _complain(self, entry: dict[str, Any]) -> None:
         """Keep what is a fault: not hints to authors, and not that an answer had the status 400."""
@@ -168,11 +179,28 @@ class Tab:
         shot = await self.say("Page.captureScreenshot", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(shot["data"]))
 
+    async def start(self) -> None:
+        """Have the browser tell of the page that is there."""
+        for domain in ("Page", "Runtime", "Log", "WebAuthn"):
+            await self.say(f"{domain}.enable")
+        frame = (await self.say("Page.getFrameTree"))["frameTree"]["frame"]
+        self._frame, self._document = frame["id"], frame["loaderId"]
+        await self.say("Page.setLifecycleEventsEnabled", enabled=True)
+
+    async def complained(self) -> str:
+        """The next complaint, which may come a little after what it is about."""
+        await self._once(lambda: bool(self.complaints))
+        return self.complaints.pop()
+
     async def _moving(self, act: Any) -> None:
-        self._loaded.clear()
+        """Wait for another document than the one that is there, whose own end of loading may come late."""
+        before = self._document
         await act
-        async with asyncio.timeout(PATIENCE):
-            await self._loaded.wait()
+        await self._once(lambda: self._document != before)
+
+    async def _once(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE), self._heard:
+            await self._heard.wait_for(condition)
 
 
 @asynccontextmanager
@@ -217,9 +245,15 @@ async def _address(stderr: asyncio.StreamReader) -> str:
     raise AssertionError(f"the browser ended: {''.join(said)}")
 
 
+async def _pages(tab: Tab) -> list[str]:
+    found = (await tab.say("Target.getTargets"))["targetInfos"]
+    return [each["targetId"] for each in found if each["type"] == "page"]
+
+
 async def _attach(tab: Tab) -> None:
-    pages = (await tab.say("Target.getTargets"))["targetInfos"]
-    target = next(each["targetId"] for each in pages if each["type"] == "page")
+    async with asyncio.timeout(PATIENCE):
+        while not (pages := await _pages(tab)):
+            await asyncio.sleep(0.05)
+    target = pages[0]
     tab.session = (await tab.say("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
-    for domain in ("Page", "Runtime", "Log", "WebAuthn"):
-        await tab.say(f"{domain}.enable")
+    await tab.start()

@@ -78,7 +78,7 @@ async def running(*command: str, prints: bool = True, **environment: str) -> Asy
 
 async def token_of(credential: Path) -> str:
     """An access token."""
-    async with ApiClient.of(Credential.load(credential), patience=5.0) as client:
+    async with ApiClient.of(Credential.load(credential), patience=60.0) as client:
         return await client.token()
 
 
@@ -100,7 +100,7 @@ async def staged(platform: Platform, folder: Path) -> Staged:
     admin, north = folder / "admin.json", folder / "north.json"
     await platform.run("client", "register", "Head Office", "--role", "admin", "--bootstrap", "--out", admin)
     ids = {}
-    async with ApiClient.of(Credential.load(admin), patience=5.0) as client:
+    async with ApiClient.of(Credential.load(admin), patience=60.0) as client:
         for code in ("north", "south"):
             asked = {"idempotencyKey": code, "code": code, "name": code.title(), "kind": "HOSPITAL", "region": "us-nj"}
             made = await client.graphql(REGISTER, {"input": asked})
@@ -109,7 +109,7 @@ async def staged(platform: Platform, folder: Path) -> Staged:
         "client", "register", "North", "-c", admin, "--role", "institution", "--institution", ids["north"],
         "--out", north,
     )  # fmt: skip
-    async with ApiClient.of(Credential.load(north), patience=5.0) as client:
+    async with ApiClient.of(Credential.load(north), patience=60.0) as client:
         report = {"resource": "bed.adult", "asOf": NOW.isoformat(), "staffed": 20, "occupied": 5}
         await client.graphql(REPORT, {"input": {"idempotencyKey": "r", "reports": [report]}})
         pledge = {

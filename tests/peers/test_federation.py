@@ -46,7 +46,7 @@ async def graph(open_platform: OpenPlatform, tmp_path: Path) -> AsyncIterator[Gr
             supergraph.write_text(await node("compose.mjs", given=[await subgraph(platform), theirs]))
             async with (
                 running(NODE, "gateway.mjs", str(supergraph)) as port,
-                httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http,
+                httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http,
             ):
                 yield Graph(http, tmp_path)
 

@@ -46,7 +46,7 @@ async def test_apollos_tests_of_a_subgraph_all_pass(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{port}/"
         for name in OTHERS:
             await stack.enter_async_context(running(NODE, str(TESTS / f"dist/subgraphs/{name}/index.js"), prints=False))
-        async with httpx2.AsyncClient() as http:
+        async with httpx2.AsyncClient(timeout=60) as http:
             answer = await http.post(url, json={"query": "{ _service { sdl } }"})
         subgraphs = [{"name": "products", "url": url, "sdl": answer.json()["data"]["_service"]["sdl"]}]
         for name, at in OTHERS.items():
@@ -55,7 +55,7 @@ async def test_apollos_tests_of_a_subgraph_all_pass(tmp_path: Path) -> None:
         supergraph = tmp_path / "supergraph.graphql"
         supergraph.write_text(await node("compose.mjs", given=subgraphs))
         await stack.enter_async_context(running(NODE, "gateway.mjs", str(supergraph), str(ROUTER)))
-        command = [NODE, str(JEST), str(TESTS / "dist/tests"), "--ci", "--json", "--config",
+        command = [NODE, str(JEST), str(TESTS / "dist/tests"), "--ci", "--json", "--testTimeout", "60000", "--config",
                    str(TESTS / "federation-jest.config.js")]  # fmt: skip
         done = subprocess.run(
             command, check=False, cwd=TESTS, env=os.environ | {"PRODUCTS_URL": url}, capture_output=True, text=True

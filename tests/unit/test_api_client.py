@@ -73,7 +73,7 @@ def platform(credential: Credential) -> Platform:
 
 @pytest.fixture
 async def client(platform: Platform, credential: Credential) -> AsyncIterator[ApiClient]:
-    async with ApiClient.of(credential, transport=platform, patience=2) as client:
+    async with ApiClient.of(credential, transport=platform) as client:
         yield client
 
 
@@ -152,10 +152,11 @@ async def test_a_token_request_that_was_lost_is_repeated_with_a_new_assertion(
     assert len({assertion["jti"] for assertion in platform.assertions}) == 3
 
 
-async def test_patience_ends(client: ApiClient, platform: Platform) -> None:
+async def test_patience_ends(credential: Credential, platform: Platform) -> None:
     platform.graphql = [lambda: busy("4")] * 9
-    with pytest.raises(ApiError, match="away") as refused:
-        await client.graphql("{ offers }")
+    async with ApiClient.of(credential, transport=platform, patience=2) as client:
+        with pytest.raises(ApiError, match="away") as refused:
+            await client.graphql("{ offers }")
     assert refused.value.status == 503
     assert len(platform.bodies) == 1  # waiting 4 seconds would be longer than its patience of 2
 

@@ -33,7 +33,7 @@ async def answers(http: httpx2.AsyncClient, count: int) -> list[httpx2.Response]
 
 
 async def until(told: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not told():
             await asyncio.sleep(0.001)
 

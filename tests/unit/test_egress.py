@@ -23,6 +23,12 @@ from sharewell.gateway.oauth.egress import Egress, FetchFailed
 Resolves = Callable[[str], None]
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine is no server that keeps us waiting."""
+    monkeypatch.setattr("sharewell.gateway.oauth.egress.SECONDS", 60.0)
+
+
 @pytest.fixture
 async def resolves_to(monkeypatch: pytest.MonkeyPatch) -> Resolves:
     """Let every name point to one address."""

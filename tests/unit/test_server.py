@@ -21,6 +21,7 @@ from starlette.routing import Route
 from sharewell.gateway.server import CannotServe, bind, serve, until_signal
 
 HOST = "127.0.0.1"
+PATIENCE = 60  #: seconds until what was to happen counts as never happening
 
 
 @asynccontextmanager
@@ -46,13 +47,13 @@ async def fails(app: Starlette) -> AsyncIterator[None]:
 
 async def test_answers_until_it_is_told_to_stop() -> None:
     async with serving(Starlette(routes=[Route("/", hello)])) as (address, stop, task):
-        async with httpx2.AsyncClient() as http:
+        async with httpx2.AsyncClient(timeout=PATIENCE) as http:
             answer = await http.get(address)
             assert answer.text == "hello"
             assert "server" not in answer.headers
         stop.set()
         await task
-        async with httpx2.AsyncClient() as http:
+        async with httpx2.AsyncClient(timeout=PATIENCE) as http:
             with pytest.raises(httpx2.ConnectError):
                 await http.get(address)
 
@@ -87,7 +88,7 @@ async def test_a_request_under_way_is_finished_before_the_end() -> None:
 
     async with (
         serving(Starlette(routes=[Route("/", slow)])) as (address, stop, task),
-        httpx2.AsyncClient() as http,
+        httpx2.AsyncClient(timeout=PATIENCE) as http,
     ):
         asking = asyncio.create_task(http.get(address))
         await begun.wait()
@@ -106,7 +107,7 @@ async def test_a_taken_address_is_named() -> None:
 
 async def test_an_application_that_does_not_start_is_an_error() -> None:
     with pytest.raises(CannotServe, match="did not start"):
-        await asyncio.wait_for(serve(Starlette(lifespan=fails), bind(HOST, 0), asyncio.Event()), 20)
+        await asyncio.wait_for(serve(Starlette(lifespan=fails), bind(HOST, 0), asyncio.Event()), PATIENCE)
 
 
 async def test_cancelling_ends_the_server_in_order() -> None:
@@ -131,7 +132,7 @@ async def test_a_signal_sets_the_event_once(number: signal.Signals) -> None:
     with until_signal() as stop:
         assert not stop.is_set()
         signal.raise_signal(number)
-        await asyncio.wait_for(stop.wait(), 5)
+        await asyncio.wait_for(stop.wait(), PATIENCE)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
@@ -160,5 +161,5 @@ def test_a_process_told_to_stop_runs_to_its_own_end(number: signal.Signals) -> N
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
         child.send_signal(number)
-        rest, _ = child.communicate(timeout=30)
+        rest, _ = child.communicate(timeout=PATIENCE)
     assert (child.returncode, rest) == (0, "database stopped\n")

@@ -7,9 +7,7 @@ import base64
 import hashlib
 import re
 import secrets
-import socket
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -26,6 +24,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
+from tests.ports import kept_port
 
 from sharewell.audit.erasure import KEY_FILE, KeyFile, Vault
 from sharewell.authz import Authorizer
@@ -57,16 +56,26 @@ LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 SCOPES = ("system/Offer.cruds", "system/Request.rs")
 AUTHZ = Authorizer.load()
 KEY_ORIGINS = frozenset({"https://keys.example:443"})
+PATIENCE = 60  #: seconds until a gateway that says nothing is given up
 
 
 class Clock:
-    """The machine's time, which a test may move."""
+    """Stands still until a test moves it: nothing runs out, and no code turns over, however slow the machine is."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
+        self._still: datetime | None = datetime.now(UTC)
 
     def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        return (self._still or datetime.now(UTC)) + self.ahead
+
+    def run(self) -> None:
+        """Go as the machine's clock does, beside programs that ask that one."""
+        self._still = None
+
+    def seconds(self) -> int:
+        """Since 1970, as tokens tell the time."""
+        return int(self().timestamp())
 
 
 async def who_calls(scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,7 +115,7 @@ class FrontDoor:
         key = key or ECKey.generate_key("P-384", {"kid": "key-1"})
         done = await self.clients.register(operator(), a_draft(key, **changes))
         algorithm = "ES384" if isinstance(key, ECKey) else "RS384"
-        return Program(self.http, key, done.subject, algorithm)
+        return Program(self.http, key, done.subject, self.clock, algorithm)
 
     @asynccontextmanager
     async def rebuilt(self, **changes: Any) -> AsyncIterator[httpx2.AsyncClient]:
@@ -120,7 +129,7 @@ class FrontDoor:
     ) -> Program:
         """Register a client by other services, and hand out its side with `key`."""
         done = await clients.register(operator(), a_draft(key, **changes))
-        return Program(http, key, done.subject, "ES384" if isinstance(key, ECKey) else "RS384")
+        return Program(http, key, done.subject, self.clock, "ES384" if isinstance(key, ECKey) else "RS384")
 
     async def institution(self) -> UUID:
         """An institution that takes part."""
@@ -135,7 +144,7 @@ class FrontDoor:
 
     def sign(self, **changes: Any) -> str:
         """An access token of our own key; `changes` replace claims, None takes one out, `typ` the header's."""
-        now = int(time.time())
+        now = self.clock.seconds()
         typ = changes.pop("typ", "at+jwt")
         claims = {
             "iss": ISSUER, "aud": ISSUER, "sub": "ward", "client_id": "ward", "iat": now, "exp": now + 60,
@@ -151,11 +160,12 @@ class Program:
     http: httpx2.AsyncClient
     key: ECKey | RSAKey
     record: Client
+    clock: Clock
     algorithm: str = "ES384"
     header: Mapping[str, Any] = field(default_factory=dict)
 
     def claims(self, **changes: Any) -> dict[str, Any]:
-        now = int(time.time())
+        now = self.clock.seconds()
         claims = {
             "iss": self.record.client_id, "sub": self.record.client_id, "aud": TOKEN_URL, "iat": now,
             "exp": now + 240, "jti": secrets.token_hex(8),
@@ -368,6 +378,10 @@ class Platform:
     def __init__(self, environment: Mapping[str, str], url: str) -> None:
         self.environment, self.url = {**environment, "SHAREWELL_ISSUER": url, "SHAREWELL_LOG_LEVEL": "warning"}, url
 
+    def http(self) -> httpx2.AsyncClient:
+        """A client as patient as a slow machine needs it."""
+        return httpx2.AsyncClient(base_url=self.url, timeout=PATIENCE)
+
     async def run(self, *arguments: str | Path) -> str:
         """What `sharewell ARGUMENTS` prints."""
         return await self.program(sys.executable, "-m", "sharewell.cli", *map(str, arguments))
@@ -405,22 +419,21 @@ def open_platform(database_environment: Mapping[str, str]) -> OpenPlatform:
 
     @asynccontextmanager
     async def open_platform(**settings: str) -> AsyncIterator[Platform]:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        environment = {**database_environment, "SHAREWELL_PORT": str(port), **settings}
-        running = Platform(environment, f"http://127.0.0.1:{port}")
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "sharewell.cli", "serve", "--no-worker", "--no-migrate", env=running.environment
-        )
-        try:
-            async with httpx2.AsyncClient(base_url=running.url) as http:
-                while not await _ready(http):
-                    assert process.returncode is None, "the gateway ended"
-                    await asyncio.sleep(0.1)
-            yield running
-        finally:
-            process.terminate()
-            await process.wait()
+        with kept_port() as port:
+            environment = {**database_environment, "SHAREWELL_PORT": str(port), **settings}
+            running = Platform(environment, f"http://127.0.0.1:{port}")
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "sharewell.cli", "serve", "--no-worker", "--no-migrate", env=running.environment
+            )
+            try:
+                async with running.http() as http:
+                    while not await _ready(http):
+                        assert process.returncode is None, "the gateway ended"
+                        await asyncio.sleep(0.1)
+                yield running
+            finally:
+                process.terminate()
+                await process.wait()
 
     return open_platform
 

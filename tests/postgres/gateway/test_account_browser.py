@@ -198,7 +198,7 @@ async def test_a_script_that_got_into_a_page_does_not_run(person: Person) -> Non
     assert tab.complaints == []
     inline = "Object.assign(document.createElement('script'), {textContent: 'window.ran = true'})"
     assert await tab.run(f"document.body.append({inline}), window.ran ?? false") is False
-    assert "Content Security Policy" in tab.complaints.pop()
+    assert "Content Security Policy" in await tab.complained()
 
 
 async def test_a_narrow_page_is_not_wider_than_its_screen(person: Person) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 async def address(door: FrontDoor) -> AsyncIterator[str]:
     """A gateway on a real port, over this test's database."""
+    door.clock.run()
     taken, stop, ready = bind("127.0.0.1", 0), asyncio.Event(), asyncio.Event()
     issuer = f"http://127.0.0.1:{taken.getsockname()[1]}"
     app = build_app(replace(door.parts, issuer=issuer), echo)

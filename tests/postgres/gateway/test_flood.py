@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -24,6 +25,7 @@ from sharewell.domain.clients import RateClass
 from sharewell.domain.rates import Rate
 from sharewell.gateway import rates
 from sharewell.gateway.app import build_app
+from sharewell.gateway.brake import Brake
 from sharewell.gateway.connections import Connections
 from sharewell.gateway.in_turn import InTurn, Pace
 from sharewell.gateway.server import CannotServe, bind, serve
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from tests.postgres.gateway.conftest import FrontDoor, Program
 
 ISSUER = "https://sharewell.example"
-PATIENCE = 20  #: seconds until what was to happen counts as never happening
+PATIENCE = 60  #: seconds until what was to happen counts as never happening
 
 
 @dataclass
@@ -216,8 +218,9 @@ async def test_work_that_lasts_leaves_its_slot_to_others(door: FrontDoor) -> Non
 
 @pytest.fixture
 def low(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients of the class LOW may ask three times."""
+    """Clients of the class LOW may ask three times; and no brake is eased while a slow machine asks."""
     monkeypatch.setitem(rates.RATES, RateClass.LOW, Rate(0.001, 3))
+    monkeypatch.setattr("sharewell.gateway.app.Brake", partial(Brake, clock=lambda: 0.0, pause=3600.0))
 
 
 async def who_calls(scope: Any, receive: Any, send: Any) -> None:

@@ -140,7 +140,7 @@ async def test_no_invitation_is_slipped_in_whoever_writes_to_the_table(
 async def test_an_admin_invites_again_at_the_command_line(open_platform: OpenPlatform, tmp_path: Path) -> None:
     async with open_platform() as platform:
         admin = await admin_of(platform, tmp_path)
-        async with httpx2.AsyncClient(base_url=platform.url) as http:
+        async with platform.http() as http:
             invitation = await said("person", "invite", "smurfette", "Smurfette", "-c", admin, "--role", "regulator")
             await platform.enrol(http, invitation, PASSWORD)
             listed = await said("person", "list", "-c", admin)

@@ -77,6 +77,7 @@ async def test_without_its_database_the_gateway_says_so_and_recovers_by_itself(
         open_pool(switch.urls[DatabaseRole.GATEWAY], DatabaseRole.GATEWAY) as pool,
         open_door(pool) as door,
     ):
+        door.clock.run()
         ward = await door.register()
         token = await ward.token()
         assert (await door.ask(token)).status_code == 200
@@ -102,7 +103,7 @@ async def test_without_its_database_the_gateway_says_so_and_recovers_by_itself(
 
 async def _token_of_a_patient_client(door: FrontDoor, jwk: dict[str, Any]) -> str:
     transport = door.http._transport
-    async with ApiClient(ISSUER, "ward", jwk, ["system/Offer.r"], transport=transport) as client:
+    async with ApiClient(ISSUER, "ward", jwk, ["system/Offer.r"], transport=transport, patience=240) as client:
         return await client.token()
 
 

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx2
 import pytest
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ async def _registered(platform: Platform, folder: Path) -> dict[str, object]:
         "--scope", "user/Offer.rs", "--scope", "user/Resource.rs", "--redirect", BACK,
     )  # fmt: skip
     invitation = await platform.run("person", "invite", "gargamel", "Gargamel", "-c", service, "--role", "regulator")
-    async with httpx2.AsyncClient(base_url=platform.url) as http:
+    async with platform.http() as http:
         secret = await platform.enrol(http, invitation, PASSWORD)
     return {
         "url": platform.url, "redirect_uri": BACK, "service": json.loads(service.read_text()),

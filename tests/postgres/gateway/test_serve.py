@@ -14,6 +14,7 @@ import pyotp
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from joserfc.jwk import import_key
+from tests.postgres.gateway.conftest import PATIENCE
 
 if TYPE_CHECKING:
     from tests.postgres.gateway.conftest import OpenPlatform, Platform
@@ -64,12 +65,12 @@ async def _from_an_invitation_to_a_query(platform: Platform, tmp_path: Path) -> 
         "--scope", "user/Offer.rs", "--scope", "user/Resource.rs", "--redirect", BACK, "--rate", "low",
     )  # fmt: skip
     key = import_key(json.loads(board.read_text())["private_jwk"])
-    async with httpx2.AsyncClient(base_url=platform.url) as http:
+    async with platform.http() as http:
         secret = await platform.enrol(http, invitation, PASSWORD)
         metadata = (await http.get("/.well-known/oauth-authorization-server")).json()
         async with AsyncOAuth2Client(
             "board", key, token_endpoint_auth_method="private_key_jwt", code_challenge_method="S256",
-            redirect_uri=BACK, scope="user/Offer.rs user/Resource.rs",
+            redirect_uri=BACK, scope="user/Offer.rs user/Resource.rs", timeout=PATIENCE,
         ) as client:  # fmt: skip
             verifier = "v" * 64
             address, state = client.create_authorization_url(

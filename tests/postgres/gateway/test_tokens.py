@@ -88,6 +88,7 @@ async def test_a_client_may_have_two_keys_while_it_changes_them(door: FrontDoor,
 
 
 async def test_authlibs_own_client_gets_a_token_and_uses_it(door: FrontDoor, ward: Program) -> None:
+    door.clock.run()
     metadata = (await door.http.get("/.well-known/oauth-authorization-server")).json()
     app = build_app(door.parts, _hello)
     async with AsyncOAuth2Client(
@@ -111,6 +112,7 @@ async def _hello(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def test_our_own_client_gets_a_token_and_keeps_it(door: FrontDoor, ward: Program) -> None:
+    door.clock.run()
     transport = httpx2.ASGITransport(build_app(door.parts, _hello))
     async with ApiClient(
         ISSUER, "ward", ward.key.as_dict(private=True), ["system/Offer.r"], transport=transport

@@ -51,6 +51,7 @@ async def test_ten_resources_are_planned_by_two_workers_at_the_same_time(
     async with migrator_pool.acquire() as conn:
         held = conn.transaction()
         await held.start()
+        await conn.execute("set local idle_in_transaction_session_timeout = 0")  # workers may take long to start
         # No run can end before this transaction does, so what one worker has no place for the other must take.
         await conn.execute("lock table sharewell.allocation in access exclusive mode")
         environment, quiet = dict(database_environment), subprocess.DEVNULL

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 async def waiting(pool: Pool, number: int) -> None:
     """Until so many wait for their turn to write versions."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await pool.fetchval("select count(*) from pg_locks where locktype = 'advisory' and not granted") < number:
             await asyncio.sleep(0.01)
 
