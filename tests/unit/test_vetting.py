@@ -71,9 +71,10 @@ def test_what_no_set_of_policies_may_do_is_a_fault_by_name(text: str, code: str)
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (f'permit (principal, {READS}, resource) when {{ resource.ownr == principal.institution }};',
+        (f"permit (principal, {READS}, resource) when {{ resource.ownr == principal.institution }};",
          ("extra: ", "attribute `ownr`", "did you mean owner?")),
-        ('permit (principal, action == Sharewell::Action::"viewOfer", resource);', ("extra: ", "did you mean viewOffer?")),
+        ('permit (principal, action == Sharewell::Action::"viewOfer", resource);',
+         ("extra: ", "did you mean viewOffer?")),
         ("permit (principal, action, resource)", ("policy extra on line 5", "a policy ends with a semicolon")),
         ("permit (principal, action, thing);", ("policy extra on line 5", "thing")),
     ],

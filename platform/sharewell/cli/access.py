@@ -93,7 +93,9 @@ def who_can(
     *,
     owner: Annotated[str | None, typer.Option(help="On a thing of this institution.", metavar=WHICH)] = None,
     giver: Annotated[str | None, typer.Option(help="On a transfer that this institution gives.", metavar=WHICH)] = None,
-    receiver: Annotated[str | None, typer.Option(help="On a transfer that this institution receives.", metavar=WHICH)] = None,
+    receiver: Annotated[
+        str | None, typer.Option(help="On a transfer that this institution receives.", metavar=WHICH)
+    ] = None,
 ) -> None:
     """List who can do an act now, with the policies that permit it.
 

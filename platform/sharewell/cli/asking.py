@@ -53,7 +53,9 @@ def institution_id(credential: Path, named: str | None) -> str | None:
         return named
     found = ask(credential, BY_CODE, {"code": named})["institutions"]["nodes"]
     if not found:
-        raise ApiError(f"no institution has the code {named!r}; `{{ institutions {{ nodes {{ code name }} }} }}` lists them.")
+        raise ApiError(
+            f"no institution has the code {named!r}; `{{ institutions {{ nodes {{ code name }} }} }}` lists them."
+        )
     return str(found[0]["id"])
 
 

@@ -45,9 +45,7 @@ ClientId = Annotated[str, typer.Argument(help="Its client id.", metavar="CLIENT"
 def register(
     name: Annotated[str, typer.Argument(help="What people call the program.", show_default=False)],
     *,
-    out: Annotated[
-        Path | None, typer.Option(help="Where to write its credential file; it must not exist yet.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write its credential file; it must not exist yet.")] = None,
     jwks: Annotated[
         Path | None, typer.Option(help="Instead of --out: file with the public key, or key set, that it has already.")
     ] = None,
@@ -61,7 +59,8 @@ def register(
         list[Role], typer.Option(help=f"What it is to the platform: {ROLES}. May be repeated.", metavar="ROLE")
     ],
     scope: Annotated[
-        list[str] | None, typer.Option(help="Such as system/Offer.cruds; by default what its roles can use. May be repeated.")
+        list[str] | None,
+        typer.Option(help="Such as system/Offer.cruds; by default what its roles can use. May be repeated."),
     ] = None,
     institution: Annotated[str | None, typer.Option(help="Institution it acts for.", metavar=WHICH)] = None,
     client_id: Annotated[
@@ -77,7 +76,9 @@ def register(
     ] = False,
     purpose: Annotated[
         list[Purpose] | None,
-        typer.Option(help=f"What its tokens may be used for: {', '.join(Purpose)}. May be repeated.", metavar="PURPOSE"),
+        typer.Option(
+            help=f"What its tokens may be used for: {', '.join(Purpose)}. May be repeated.", metavar="PURPOSE"
+        ),
     ] = None,
     jurisdiction: Annotated[
         list[str] | None, typer.Option(help="Of a regulator: a region it reads of; by default all. May be repeated.")
@@ -225,12 +226,14 @@ def _make(draft: ClientDraft, admin_file: Path | None, out: Path) -> None:
 
 
 def _institution(admin_file: Path | None, named: str | None) -> UUID | None:
-    """The institution that a draft is for. Who lets a first admin in asks no platform, and so names none by its code."""
+    """The institution that a draft is for; with --bootstrap no platform is asked, so none is named by its code then."""
     try:
         id_ = named if admin_file is None else institution_id(admin_file, named)
         return UUID(id_) if id_ is not None else None
     except ValueError:
-        raise typer.BadParameter("with --bootstrap, give the id of the institution.", param_hint="--institution") from None
+        raise typer.BadParameter(
+            "with --bootstrap, give the id of the institution.", param_hint="--institution"
+        ) from None
 
 
 def _key_set(path: Path) -> dict[str, Any]:

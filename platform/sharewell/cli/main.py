@@ -58,6 +58,10 @@ class Commands(TyperGroup):
         single.command(cmd_name)(found)
         return _flowing(get_command(single))
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  likewise
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
+
 
 def _flowing(command: Any) -> Any:
     """The command, its help in paragraphs that fit any terminal: the lines of a docstring are those of the code."""
@@ -66,10 +70,6 @@ def _flowing(command: Any) -> Any:
     for inner in getattr(command, "commands", {}).values():
         _flowing(inner)
     return command
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  likewise
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None)

@@ -184,7 +184,7 @@ def _codes(credential: Path) -> dict[str, str]:
 
 def approve(
     number: Number,
-    sha256: Annotated[str, typer.Argument(help="Hash of what you read, whole, as `diff` prints it.", show_default=False)],
+    sha256: Annotated[str, typer.Argument(help="Whole hash of what you read, as in `diff`.", show_default=False)],
     credential: CredentialFile, *,
     effective_from: Annotated[
         str | None, typer.Option("--from", help="RFC 3339 time from which it is in force; by default at once.")

@@ -16,7 +16,7 @@ _COMMENT: Final = re.compile(r"//[^\n]*")
 _OF_ONE: Final = re.compile(r"for policy `(\w+)`, (.*)", re.DOTALL)
 _QUOTED: Final = re.compile(r"`([^`]+)`")
 _WORD: Final = re.compile(r"\w+")
-_ALIKE: Final = 0.75  #: from 0 to 1, as `difflib` has it: how alike two words are of which one may be the other mistyped
+_ALIKE: Final = 0.75  #: from 0 to 1 (`difflib`): how alike are two words of which one may be the other mistyped
 
 
 def unreadable(text: str, error: str, reads: Callable[[str], bool]) -> str:

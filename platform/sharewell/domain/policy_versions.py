@@ -160,8 +160,9 @@ class PolicyVersion:
     ) -> PolicyVersion:  # fmt: skip
         """Approved by a second person who read `policy_set`; `replaces` would be in force at that time without it.
 
-        Raises `Invalid` for a hash that is none, and `Conflict` where it is not ripe, is the approver's own, was edited since it was read, or was written on
-        top of something else than what it would replace: that would be undone unseen.
+        Raises `Invalid` for a hash that is none, and `Conflict` where it is not ripe, is the approver's own, was edited
+        since it was read, or was written on top of something else than what it would replace, which would be undone
+        unseen.
         """
         ripe = {VersionState.SIMULATED} | (
             {VersionState.VALIDATED} if self.origin is VersionOrigin.ROLLED_BACK else set()
@@ -234,7 +235,8 @@ class PolicyVersion:
         if self.state is VersionState.DRAFT:
             raise Conflict(f"a version with faults cannot be {done}; see its findings.", field="version")
         wanted = " or ".join(state for state in VersionState if state in states)
-        first = "; simulate it first" if self.state is VersionState.VALIDATED and VersionState.SIMULATED in states else ""
+        early = self.state is VersionState.VALIDATED and VersionState.SIMULATED in states
+        first = "; simulate it first" if early else ""
         told = f"only a version that is {wanted} can be {done}; this one is {self.state}{first}."
         raise Conflict(told, field="version")
 
