@@ -23,6 +23,7 @@ from sharewell.domain.errors import Forbidden
 from sharewell.domain.inquiry import Inquiry
 from sharewell.domain.people import PREFIX
 from sharewell.domain.policy import MANY, Action, Ruling, Target, policy_set_hash, scope_of
+from sharewell.domain.policy_complaints import unfitting, unreadable, words
 from sharewell.domain.predicate import NOTHING, Predicate
 from sharewell.domain.principals import Caller, Role
 
@@ -242,14 +243,16 @@ def _read(name: str, text: str, schema: cedarpy.Schema) -> Iterator[Policy]:
     try:
         parsed = json.loads(cedarpy.policies_to_json_str(text))
     except ValueError as error:
-        raise PolicyError(f"{name}: {error}") from error
+        raise PolicyError(f"{name}: {unreadable(text, str(error), _is_readable)}") from error
     except RecursionError:
         raise PolicyError(f"{name}: a condition has too many parts; make several policies of it") from None
     if parsed["templates"]:
         raise PolicyError(f"{name}: templates are not used here; write the policy out")
     faults = cedarpy.validate_policies(text, schema)
     if not faults:
-        raise PolicyError(f"{name}: {_listed(list(map(str, faults.errors)))}")
+        ids = {key: said.get("annotations", {}).get("id") for key, said in parsed["staticPolicies"].items()}
+        known = words(shipped_policies()[SCHEMA].decode())
+        raise PolicyError(f"{name}: {_listed([unfitting(str(each.error), ids, known) for each in faults.errors])}")
     for policy in parsed["staticPolicies"].values():
         notes = policy.get("annotations", {})
         for annotation in ("id", "sentence"):
@@ -263,6 +266,14 @@ def _read(name: str, text: str, schema: cedarpy.Schema) -> Iterator[Policy]:
             file=name,
             body={part: said for part, said in policy.items() if part != "annotations"},
         )
+
+
+def _is_readable(text: str) -> bool:
+    try:
+        cedarpy.policies_to_json_str(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _listed(said: list[str]) -> str:

@@ -508,7 +508,7 @@ async def test_an_admin_tries_a_draft_at_the_command_line(world: World, tmp_path
     assert re.search(changed, told)
     named = "allowed by pledge-own-units then, refused by trial now; decision "
     assert named not in told
-    assert re.search(r"and [1-9]\d* that you may not read", told)
+    assert re.search(r"and [1-9]\d* that change, which you may not read", told)
     regulator = tmp_path / "regulator.json"
     await world.stage.client("watcher", Role.REGULATOR)
     world.stage.credentials["watcher"].save(regulator)

@@ -68,6 +68,31 @@ def test_what_no_set_of_policies_may_do_is_a_fault_by_name(text: str, code: str)
     assert code in {found for found, _ in codes(with_policy(text))}
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"permit (principal, {READS}, resource) when {{ resource.ownr == principal.institution }};",
+         ("extra: ", "attribute `ownr`", "did you mean owner?")),
+        ('permit (principal, action == Sharewell::Action::"viewOfer", resource);',
+         ("extra: ", "did you mean viewOffer?")),
+        ("permit (principal, action, resource)", ("policy extra on line 5", "a policy ends with a semicolon")),
+        ("permit (principal, action, thing);", ("policy extra on line 5", "thing")),
+    ],
+)
+def test_what_cannot_be_loaded_is_told_by_policy_line_and_the_word_that_was_meant(
+    text: str, said: tuple[str, ...]
+) -> None:
+    before, after = ((
+        f'@id("{name}")\n@sentence("A reading that is permitted by name.")\n'
+        'permit (principal is Sharewell::Caller, action == Sharewell::Action::"viewOffer", resource);\n'
+    ) for name in ("before", "after"))  # fmt: skip
+    named = f'// What follows is new.\n@id("extra")\n@sentence("A rule that is not right.")\n{text}\n'
+    (found,) = findings_of(FILES | {"extra.cedar": (before + named + after).encode()})
+    assert found.code == "cannot_be_loaded"
+    assert found.message.startswith("extra.cedar: ")
+    assert all(each in found.message for each in said), found.message
+
+
 def test_a_set_without_ids_with_an_id_twice_or_that_is_no_text_cannot_be_loaded() -> None:
     for files in (
         FILES | {"extra.cedar": b"permit (principal, action, resource);"},

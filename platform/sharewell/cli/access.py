@@ -13,7 +13,7 @@ from uuid import UUID
 
 import typer
 
-from sharewell.cli.asking import ask, every
+from sharewell.cli.asking import WHICH, ask, every, institution_id
 from sharewell.cli.client import CredentialFile, explained
 
 app = typer.Typer(
@@ -91,16 +91,33 @@ def who_can(
     action: Annotated[str, typer.Argument(help="The act, such as publishOffer.", show_default=False)],
     credential: CredentialFile,
     *,
-    owner: Annotated[UUID | None, typer.Option(help="On a thing of this institution.")] = None,
-    giver: Annotated[UUID | None, typer.Option(help="On a transfer that this institution gives.")] = None,
-    receiver: Annotated[UUID | None, typer.Option(help="On a transfer that this institution receives.")] = None,
+    owner: Annotated[str | None, typer.Option(help="On a thing of this institution.", metavar=WHICH)] = None,
+    giver: Annotated[str | None, typer.Option(help="On a transfer that this institution gives.", metavar=WHICH)] = None,
+    receiver: Annotated[
+        str | None, typer.Option(help="On a transfer that this institution receives.", metavar=WHICH)
+    ] = None,
 ) -> None:
-    """List who can do an act now, with the policies that permit it."""
+    """List who can do an act now, with the policies that permit it.
+
+    Without --owner, --giver or --receiver it is asked of a thing that belongs to nobody; most things belong to an
+    institution.
+    """
     asked = {"owner": owner, "giver": giver, "receiver": receiver}
-    variables = {"action": action, **{name: str(each) for name, each in asked.items() if each is not None}}
-    for one in _all(credential, WHO, "whoCan", variables):
+    with explained("access"):
+        found = {name: institution_id(credential, each) for name, each in asked.items() if each is not None}
+    variables = {"action": action, **found}
+    able = _all(credential, WHO, "whoCan", variables)
+    if not able:
+        typer.echo(f"Nobody can do {action} {_on(found)}.", err=True)
+    for one in able:
         through = f" through {one['through']}" if one["through"] else ""
         typer.echo(f"{one['holder'].lower()} {one['id']} ({one['name']}){through}: {', '.join(one['policies'])}")
+
+
+def _on(named: dict[str, str | None]) -> str:
+    if not named:
+        return "to what belongs to no institution; name one with --owner, or --giver and --receiver"
+    return "where the " + " and the ".join(f"{party} is {id_}" for party, id_ in named.items())
 
 
 @app.command("what-can")

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import typer
 
-from sharewell.cli.asking import do, every
+from sharewell.cli.asking import WHICH, do, every, institution_id
 from sharewell.cli.client import CredentialFile, explained
 from sharewell.client import ApiError
 from sharewell.domain.agreements import LONGEST, SharedDetail
@@ -33,7 +33,8 @@ Seen = Annotated[
 def list_(
     credential: CredentialFile, *,
     party: Annotated[
-        UUID | None, typer.Option(help="Only those of this institution; by default of the one the client acts for.")
+        str | None,
+        typer.Option(help="Only those of this institution; by default of the one the client acts for.", metavar=WHICH),
     ] = None,
     in_force: Annotated[bool, typer.Option("--in-force", help="Only those by which something is shown now.")] = False,
 ) -> None:  # fmt: skip
@@ -56,7 +57,9 @@ def show(agreement: Id, credential: CredentialFile) -> None:
 
 @app.command()
 def propose(
-    receiver: Annotated[UUID, typer.Argument(help="Id of the institution that is to see more.", show_default=False)],
+    receiver: Annotated[
+        str, typer.Argument(help="Institution that is to see more, by id or code.", show_default=False)
+    ],
     credential: CredentialFile, *,
     until: Annotated[
         str | None, typer.Option(help=f"RFC 3339 time at which it ends; at most {LONGEST.days} days ahead.")
@@ -68,18 +71,17 @@ def propose(
     resource: Annotated[str | None, typer.Option(help="Code of the resource; by default all.")] = None,
     starts: Annotated[str | None, typer.Option("--from", help="RFC 3339 time of its start; by default now.")] = None,
     institution: Annotated[
-        UUID | None, typer.Option(help="Whose numbers; by default of the one the client acts for.")
+        str | None, typer.Option(help="Whose numbers; by default of the one the client acts for.", metavar=WHICH)
     ] = None,
 ) -> None:  # fmt: skip
     """Offer RECEIVER to see more of one's numbers, and print the agreement's id. It shows nothing until accepted."""
     if (until is None) == (days is None):
         raise typer.BadParameter("give either --until or --days.", param_hint="--until")
     ends = until if days is None else (datetime.now(UTC) + timedelta(days=days)).isoformat()
-    asked = {
-        "institution": str(institution) if institution else None, "receiver": str(receiver), "resource": resource,
-        "detail": detail.name, "startsAt": starts, "until": ends,
-    }  # fmt: skip
+    asked = {"resource": resource, "detail": detail.name, "startsAt": starts, "until": ends}
     with explained("agreement"):
+        asked["institution"] = institution_id(credential, institution)
+        asked["receiver"] = institution_id(credential, receiver)
         done = do(credential, "proposeAgreement", asked, f"agreement {{ {_ONE} }}")["agreement"]
     typer.echo(f"Proposed until {done['until']}; it shows nothing until {receiver} accepts.", err=True)
     typer.echo(done["id"])
@@ -99,10 +101,9 @@ def end(agreement: Id, credential: CredentialFile, *, seen: Seen = None) -> None
     typer.echo(f"{agreement} is over.", err=True)
 
 
-def _all(credential: Any, *, party: UUID | None = None, in_force: bool = False) -> list[dict[str, Any]]:
-    return every(
-        credential, AGREEMENTS, "agreements", {"party": str(party) if party else None, "onlyInForce": in_force}
-    )
+def _all(credential: Any, *, party: str | None = None, in_force: bool = False) -> list[dict[str, Any]]:
+    asked = {"party": institution_id(credential, party), "onlyInForce": in_force}
+    return every(credential, AGREEMENTS, "agreements", asked)
 
 
 def _step(credential: Any, name: str, agreement: UUID, seen: UUID | None) -> None:

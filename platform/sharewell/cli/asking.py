@@ -7,10 +7,13 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
-from sharewell.client import ApiClient, Credential
+from sharewell.client import ApiClient, ApiError, Credential
 
 PATIENCE = 10.0  #: seconds for which a request is sent again
+BY_CODE = "query ($code: String!) { institutions(filter: {codes: [$code]}, first: 1) { nodes { id } } }"
+WHICH = "ID|CODE"  #: how help writes an option that `institution_id` reads
 
 
 def ask(credential: Path, text: str, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,6 +42,28 @@ def do(credential: Path, name: str, asked: Mapping[str, Any], select: str) -> di
     given = {"input": {"idempotencyKey": f"{name} {secrets.token_hex(8)}", **asked}}
     done: dict[str, Any] = ask(credential, text, given)[name]
     return done
+
+
+def institution_id(credential: Path, named: str | None) -> str | None:
+    """The id of the institution that somebody named by id or code; None for none.
+
+    Raises `ApiError` where none has that code for this client.
+    """
+    if named is None or _is_id(named):
+        return named
+    found = ask(credential, BY_CODE, {"code": named})["institutions"]["nodes"]
+    if not found:
+        raise ApiError(
+            f"no institution has the code {named!r}; `{{ institutions {{ nodes {{ code name }} }} }}` lists them."
+        )
+    return str(found[0]["id"])
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
 
 
 async def _pages(

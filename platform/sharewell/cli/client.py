@@ -18,33 +18,34 @@ from uuid import UUID
 import typer
 
 from sharewell import logs
+from sharewell.cli.asking import WHICH, ask, do, every, institution_id
 from sharewell.client import ApiClient, ApiError, Credential, GraphQLErrors
-from sharewell.domain.clients import USUAL_SCOPES, ClientDraft, Purpose, RateClass
+from sharewell.domain.clients import PRIVATE_MEMBERS, USUAL_SCOPES, ClientDraft, Purpose, RateClass
 from sharewell.domain.errors import SharewellError
 from sharewell.domain.principals import Role
 from sharewell.settings import DatabaseRole, Settings, SettingsError
 from sharewell.store.embedded import ServerError
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Register programs, get tokens for them, and run queries as them."
+    no_args_is_help=True,
+    add_completion=False,
+    help="Register, list and disable programs, get tokens for them, and run queries as them.",
 )
 
-REGISTER_CLIENT = """
-mutation Register($input: RegisterClientInput!) { registerClient(input: $input) { client { clientId scopes } } }
-"""
+ROLES = f"{', '.join(list(Role)[:-1])} or {list(Role)[-1]}"
 
 CredentialFile = Annotated[
     Path, typer.Option("--credential", "-c", help="Credential file of the client to act as.", show_default=False)
 ]
+
+ClientId = Annotated[str, typer.Argument(help="Its client id.", metavar="CLIENT", show_default=False)]
 
 
 @app.command()
 def register(
     name: Annotated[str, typer.Argument(help="What people call the program.", show_default=False)],
     *,
-    out: Annotated[
-        Path | None, typer.Option(help="Where to write its credential file; it must not exist yet.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write its credential file; it must not exist yet.")] = None,
     jwks: Annotated[
         Path | None, typer.Option(help="Instead of --out: file with the public key, or key set, that it has already.")
     ] = None,
@@ -54,11 +55,14 @@ def register(
     public: Annotated[
         bool, typer.Option("--public", help="Instead of --out: an app on people's own devices, which has no key.")
     ] = False,
-    role: Annotated[list[Role], typer.Option(help="What it is to the platform; may be given several times.")],
+    role: Annotated[
+        list[Role], typer.Option(help=f"What it is to the platform: {ROLES}. May be repeated.", metavar="ROLE")
+    ],
     scope: Annotated[
-        list[str] | None, typer.Option(help="Such as system/Offer.cruds; by default what its roles can use.")
+        list[str] | None,
+        typer.Option(help="Such as system/Offer.cruds; by default what its roles can use. May be repeated."),
     ] = None,
-    institution: Annotated[UUID | None, typer.Option(help="Id of the institution it acts for.")] = None,
+    institution: Annotated[str | None, typer.Option(help="Institution it acts for.", metavar=WHICH)] = None,
     client_id: Annotated[
         str | None, typer.Option("--id", help="Its client id; made from the name if not given.")
     ] = None,
@@ -70,7 +74,12 @@ def register(
     bound: Annotated[
         bool, typer.Option("--bound", help="Its tokens work only with a proof of a key it holds (DPoP).")
     ] = False,
-    purpose: Annotated[list[Purpose] | None, typer.Option(help="What its tokens may be used for.")] = None,
+    purpose: Annotated[
+        list[Purpose] | None,
+        typer.Option(
+            help=f"What its tokens may be used for: {', '.join(Purpose)}. May be repeated.", metavar="PURPOSE"
+        ),
+    ] = None,
     jurisdiction: Annotated[
         list[str] | None, typer.Option(help="Of a regulator: a region it reads of; by default all. May be repeated.")
     ] = None,
@@ -83,10 +92,12 @@ def register(
 
     With --out the key is made here and never leaves this machine; the platform gets its public half. With --jwks or
     --jwks-uri its owner made the key and keeps it; an app with --public has none. Then the client id is printed, which
-    is all that its owner needs to hear. An admin registers over
-    GraphQL (--credential). The very first admins are let in by the operator, with --bootstrap and the settings of
-    `sharewell serve`; that works while no admin client can act, or no two of whom one could approve what the other
-    wrote, and is recorded like every registration.
+    is all that its owner needs to hear. What is registered does not change: to give a program other scopes, another
+    key or a later end, register it anew under another id and disable the old one.
+
+    An admin registers over GraphQL (--credential). The very first admins are let in by the operator, with --bootstrap
+    and the settings of `sharewell serve`; that works while no admin client can act, or no two of whom one could approve
+    what the other wrote, and is recorded like every registration.
     """
     if bootstrap == (credential is not None):
         raise typer.BadParameter("give either --credential of an admin, or --bootstrap.", param_hint="--credential")
@@ -99,7 +110,6 @@ def register(
         scopes=scopes,
         jwks=None if jwks is None else _key_set(jwks),
         jwks_uri=jwks_uri,
-        institution=institution,
         client_id=client_id or _id_from(name),
         expires_at=datetime.now(UTC) + timedelta(days=days) if days else None,
         redirect_uris=redirect or (),
@@ -109,6 +119,7 @@ def register(
         jurisdiction=jurisdiction or (),
     )
     with explained():
+        draft = replace(draft, institution=_institution(credential, institution))
         if out is None:
             _send(draft, credential)
         else:
@@ -153,12 +164,54 @@ def query(
         typer.echo(json.dumps(asyncio.run(ask()), indent=2, ensure_ascii=False))
 
 
+CLIENTS = """
+query ($after: String) {
+  clients(first: 200, after: $after) {
+    nodes { clientId status roles name institution { code } expiresAt } pageInfo { hasNextPage endCursor }
+  }
+}"""
+CLIENT = """
+query ($id: String!) {
+  client(clientId: $id) {
+    clientId name status roles scopes institution { id code } jurisdiction purposes rateClass senderConstrained
+    redirectUris jwksUri keys { kid } createdAt expiresAt
+  }
+}"""
+
+
+@app.command("list")
+def list_(credential: CredentialFile) -> None:
+    """Print every client that has or had access: client id, status, roles, institution, end and name."""
+    with explained():
+        found = every(credential, CLIENTS, "clients", {})
+    for one in found:
+        whose = (one["institution"] or {}).get("code", "-")
+        end = one["expiresAt"] or "-"
+        line = [one["clientId"], one["status"].lower(), ",".join(one["roles"]).lower(), whose, end, one["name"]]
+        typer.echo("\t".join(line))
+
+
+@app.command()
+def show(client: ClientId, credential: CredentialFile) -> None:
+    """Print how a client is registered, as JSON."""
+    with explained():
+        typer.echo(json.dumps(ask(credential, CLIENT, {"id": client})["client"], indent=2, ensure_ascii=False))
+
+
+@app.command()
+def disable(client: ClientId, credential: CredentialFile) -> None:
+    """Take a client's access away for good; tokens that it holds stop working within seconds."""
+    with explained():
+        do(credential, "disableClient", {"clientId": client}, "client { clientId }")
+    typer.echo(f"{client} is disabled.", err=True)
+
+
 def _send(draft: ClientDraft, admin_file: Path | None) -> None:
     """Register `draft` as it is, by an admin or by the machine's operator."""
     if admin_file is None:
         asyncio.run(_bootstrap(draft, Settings.from_environment()))
     else:
-        asyncio.run(_register(draft, Credential.load(admin_file)))
+        _register(draft, admin_file)
 
 
 def _make(draft: ClientDraft, admin_file: Path | None, out: Path) -> None:
@@ -172,21 +225,39 @@ def _make(draft: ClientDraft, admin_file: Path | None, out: Path) -> None:
         raise
 
 
+def _institution(admin_file: Path | None, named: str | None) -> UUID | None:
+    """The institution that a draft is for; with --bootstrap no platform is asked, so none is named by its code then."""
+    try:
+        id_ = named if admin_file is None else institution_id(admin_file, named)
+        return UUID(id_) if id_ is not None else None
+    except ValueError:
+        raise typer.BadParameter(
+            "with --bootstrap, give the id of the institution.", param_hint="--institution"
+        ) from None
+
+
 def _key_set(path: Path) -> dict[str, Any]:
-    """The key set in a file; one key alone is taken as a set of one."""
+    """The key set in a file; one key alone is taken as a set of one. A private key goes nowhere, not even to us."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"{path} cannot be read as JSON: {error}.", param_hint="--jwks") from None
-    if not isinstance(found, dict):
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be read: {error.strerror}.", param_hint="--jwks") from None
+    except ValueError as error:
+        raise typer.BadParameter(f"{path} is not JSON: {error}.", param_hint="--jwks") from None
+    if not isinstance(found, dict) or not isinstance(found.get("keys", []), list):
         raise typer.BadParameter(f"{path} is neither a JWK nor a JWK set (RFC 7517).", param_hint="--jwks")
-    return found if "keys" in found else {"keys": [found]}
+    keys = found.get("keys", [found])
+    if "private_jwk" in found or any(isinstance(key, dict) and PRIVATE_MEMBERS & key.keys() for key in keys):
+        raise typer.BadParameter(
+            f"{path} holds a private key, which stays with its owner; nothing was sent. Give its public half.",
+            param_hint="--jwks",
+        )
+    return {"keys": keys}
 
 
-async def _register(draft: ClientDraft, admin: Credential) -> None:
-    """Register over GraphQL, as `admin`."""
+def _register(draft: ClientDraft, admin_file: Path) -> None:
+    """Register over GraphQL, as the admin whose credential that is."""
     asked = {
-        "idempotencyKey": f"client {draft.client_id}",
         "name": draft.name,
         "clientId": draft.client_id,
         "roles": [role.name for role in sorted(draft.roles)],
@@ -201,8 +272,7 @@ async def _register(draft: ClientDraft, admin: Credential) -> None:
         "purposes": [purpose.name for purpose in draft.purposes],
         "jurisdiction": sorted(draft.jurisdiction),
     }
-    async with ApiClient.of(admin, patience=10.0) as client:
-        await client.graphql(REGISTER_CLIENT, {"input": asked})
+    do(admin_file, "registerClient", asked, "client { clientId }")
 
 
 async def _bootstrap(draft: ClientDraft, settings: Settings) -> None:

@@ -53,14 +53,23 @@ class Commands(TyperGroup):
         module = import_module(COMMANDS[cmd_name][0])
         found = getattr(module, "app", None) or getattr(module, cmd_name.replace("-", "_"))
         if isinstance(found, typer.Typer):
-            return get_command(found)
+            return _flowing(get_command(found))
         single = typer.Typer(add_completion=False)
         single.command(cmd_name)(found)
-        return get_command(single)
+        return _flowing(get_command(single))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  likewise
         with formatter.section("Commands"):
             formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
+
+
+def _flowing(command: Any) -> Any:
+    """The command, its help in paragraphs that fit any terminal: the lines of a docstring are those of the code."""
+    if command.help:
+        command.help = "\n\n".join(" ".join(each.split()) for each in command.help.split("\n\n"))
+    for inner in getattr(command, "commands", {}).values():
+        _flowing(inner)
+    return command
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
-from sharewell.cli.asking import do, every
-from sharewell.cli.client import CredentialFile, explained
+from sharewell.cli.asking import WHICH, do, every, institution_id
+from sharewell.cli.client import ROLES, CredentialFile, explained
 from sharewell.domain.principals import Role
 from sharewell.domain.subjects import Ground
 
@@ -29,6 +29,8 @@ def list_(credential: CredentialFile) -> None:
     """Print everybody who may or might sign in: id, status, roles, passkeys, login and name."""
     with explained("person"):
         found = every(credential, PEOPLE, "people", {})
+    if not found:
+        typer.echo("Nobody is invited yet.", err=True)
     for one in found:
         roles, keys = ",".join(one["roles"]).lower(), f"passkeys={one['passkeys']}"
         typer.echo("\t".join([one["id"], one["status"].lower(), roles, keys, one["login"], one["name"]]))
@@ -40,8 +42,10 @@ def invite(
     name: Annotated[str, typer.Argument(help="The person's name.", show_default=False)],
     credential: CredentialFile,
     *,
-    role: Annotated[list[Role], typer.Option(help="What the person is to the platform; may be given several times.")],
-    institution: Annotated[UUID | None, typer.Option(help="Id of the institution the person acts for.")] = None,
+    role: Annotated[
+        list[Role], typer.Option(help=f"What the person is to the platform: {ROLES}. May be repeated.", metavar="ROLE")
+    ],
+    institution: Annotated[str | None, typer.Option(help="Institution the person acts for.", metavar=WHICH)] = None,
     jurisdiction: Annotated[
         list[str] | None,
         typer.Option(help="Of a regulator: a region the person reads of; by default all. May be repeated."),
@@ -52,11 +56,12 @@ def invite(
     Hand it over by a way that others do not see. The person types it at /oauth/enrol, and sets password and second
     factor there.
     """
-    asked = {
+    asked: dict[str, Any] = {
         "login": login, "name": name, "roles": [each.name for each in role],
-        "institution": str(institution) if institution else None, "jurisdiction": sorted(jurisdiction or ()),
+        "jurisdiction": sorted(jurisdiction or ()),
     }  # fmt: skip
     with explained("person"):
+        asked["institution"] = institution_id(credential, institution)
         done = do(credential, "registerPerson", asked, "person { id } invitation")
     typer.echo(f"{done['person']['id']} is invited. The invitation:", err=True)
     typer.echo(done["invitation"])

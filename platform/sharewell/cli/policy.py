@@ -189,7 +189,7 @@ def _simulated(found: Mapping[str, Any]) -> Iterator[str]:
     if found["moreChanged"]:
         yield "and more; a shorter window lists them"
     if found["withheld"]:
-        yield f"and {found['withheld']} that you may not read"
+        yield f"and {found['withheld']} that change, which you may not read"
     yield f"on record as decision {found['decisionId']}"
 
 

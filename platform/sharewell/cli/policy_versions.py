@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import typer
@@ -45,13 +45,19 @@ IN_FORCE = """
 query { policyVersions(first: 1, state: EFFECTIVE) { nodes { number files { name text } } } }
 """
 FILES = "query ($number: Int!) { policyVersion(number: $number) { number sha256 files { name text } } }"
-_AFTER = "version { number state sha256 effectiveFrom findings { code weight message } }"
+_AFTER = "version { number state origin sha256 effectiveFrom findings { code weight message } }"
 
 CODES = """
 query ($after: String) {
   institutions(first: 1000, after: $after) { nodes { id code } pageInfo { hasNextPage endCursor } }
 }
 """
+#: What an author does after a version is in this state and of this origin.
+NEXT: Final = {
+    ("DRAFT", "DRAFTED"): "mend the faults, then `sharewell policy draft FOLDER --edit {}`",
+    ("VALIDATED", "DRAFTED"): "`sharewell policy try {}`, without which nobody can approve it",
+    ("VALIDATED", "ROLLED_BACK"): "a second person reads `sharewell policy diff {}`, and approves",
+}
 MOST_OF_A_CODE = 10  #: findings that are told of one code
 
 Number = Annotated[int, typer.Argument(help="Number of the version.", show_default=False)]
@@ -165,6 +171,7 @@ def try_version(
         typer.echo(f"{each['id']} {each['action']} would be {'allowed' if each['allowed'] else 'denied'}")
     if found["withheld"]:
         typer.echo(f"{found['withheld']} of the first hundred that change are not listed, since you may not read them")
+    typer.echo(f"Next: a second person reads `sharewell policy diff {number}`, and approves.", err=True)
 
 
 def _codes(credential: Path) -> dict[str, str]:
@@ -177,7 +184,7 @@ def _codes(credential: Path) -> dict[str, str]:
 
 def approve(
     number: Number,
-    sha256: Annotated[str, typer.Argument(help="Hash of what you read, as `diff` prints it.", show_default=False)],
+    sha256: Annotated[str, typer.Argument(help="Whole hash of what you read, as in `diff`.", show_default=False)],
     credential: CredentialFile, *,
     effective_from: Annotated[
         str | None, typer.Option("--from", help="RFC 3339 time from which it is in force; by default at once.")
@@ -271,9 +278,12 @@ def _write(folder: Path, files: list[dict[str, str]]) -> None:
 
 
 def _tell(version: dict[str, Any]) -> None:
-    typer.echo(f"Version {version['number']} is {version['state'].lower()}.", err=True)
+    number, state = version["number"], version["state"]
+    typer.echo(f"Version {number} is {state.lower()}.", err=True)
     for line in _lines((each["weight"].lower(), each["code"], each["message"]) for each in version["findings"]):
         typer.echo(line, err=True)
+    if (after := NEXT.get((state, version["origin"]))) is not None:
+        typer.echo(f"Next: {after.format(number)}", err=True)
 
 
 def _lines(findings: Iterable[tuple[str, str, str]]) -> Iterator[str]:

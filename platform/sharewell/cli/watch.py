@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from sharewell.cli.asking import WHICH, institution_id
 from sharewell.cli.client import CredentialFile, explained
 from sharewell.client import ApiClient, Credential
 from sharewell.domain.happenings import Topic
@@ -34,7 +35,9 @@ def watch(
     after: Annotated[
         str | None, typer.Option("--after", help="Cursor of the last event you have; without it, from now on.")
     ] = None,
-    institution: Annotated[str | None, typer.Option("--institution", help="Only of the one with this id.")] = None,
+    institution: Annotated[
+        str | None, typer.Option("--institution", help="Only of this institution.", metavar=WHICH)
+    ] = None,
     region: Annotated[str | None, typer.Option("--region", help="Only of this region.")] = None,
     resource: Annotated[str | None, typer.Option("--resource", help="Only of the resource with this code.")] = None,
 ) -> None:
@@ -44,7 +47,7 @@ def watch(
     where --after goes on another day.
     """
     given = {"institution": institution, "region": region, "resource": resource}
-    filters = {name: value for name, value in given.items() if value is not None}
+    filters: dict[str, str | None] = {name: value for name, value in given.items() if value is not None}
     if topic in {Topic.PLANS, Topic.ALERTS} and institution is not None:
         raise typer.BadParameter("plans and alerts are not of one institution.", param_hint="--institution")
     query = _query(topic, [*filters])
@@ -55,6 +58,8 @@ def watch(
                 typer.echo(json.dumps(data["event"], ensure_ascii=False))
 
     with explained("watch"), suppress(KeyboardInterrupt):
+        if institution is not None:
+            filters["institution"] = institution_id(credential, institution)
         asyncio.run(follow())
 
 

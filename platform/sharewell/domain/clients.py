@@ -29,7 +29,7 @@ MAX_SCOPES = 64
 MAX_REDIRECTS = 10
 _CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{2,99}")
 _KID = re.compile(r"[A-Za-z0-9._~:/-]{1,64}")
-_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})  #: of a JWK (RFC 7518, 6.2.2, 6.3.2, 6.4.1)
 _SHAPES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "EC": ("ES384", ("crv", "x", "y")),
     "RSA": ("RS384", ("n", "e")),
@@ -287,7 +287,7 @@ def _key(raw: object, field: str) -> Mapping[str, str]:
     """Return the public members of one key, or raise `Invalid`; unknown members are dropped."""
     if not isinstance(raw, Mapping) or raw.get("kty") not in _SHAPES:
         raise Invalid(f"{field} must be an EC key on P-384 or an RSA key.", field=field)
-    if _PRIVATE & raw.keys():
+    if PRIVATE_MEMBERS & raw.keys():
         raise Invalid(f"{field} holds a private key; replace it, and send its public half.", field=field)
     algorithm, members = _SHAPES[raw["kty"]]
     if raw.get("alg", algorithm) != algorithm or raw.get("use", "sig") != "sig":

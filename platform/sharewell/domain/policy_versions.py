@@ -23,6 +23,7 @@ MOST_FILE_BYTES: Final = 65_536
 MOST_BYTES: Final = 524_288  #: of all files together
 FARTHEST: Final = timedelta(days=90)  #: that a version can be approved ahead of its time
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}\.cedar")
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class VersionOrigin(StrEnum):
@@ -159,8 +160,9 @@ class PolicyVersion:
     ) -> PolicyVersion:  # fmt: skip
         """Approved by a second person who read `policy_set`; `replaces` would be in force at that time without it.
 
-        Raises `Conflict` where it is not ripe, is the approver's own, was edited since it was read, or was written on
-        top of something else than what it would replace: that would be undone unseen.
+        Raises `Invalid` for a hash that is none, and `Conflict` where it is not ripe, is the approver's own, was edited
+        since it was read, or was written on top of something else than what it would replace, which would be undone
+        unseen.
         """
         ripe = {VersionState.SIMULATED} | (
             {VersionState.VALIDATED} if self.origin is VersionOrigin.ROLLED_BACK else set()
@@ -169,6 +171,8 @@ class PolicyVersion:
         if by == self.author or (person is not None and person == self.author_person):
             raise Conflict("whoever wrote a version does not approve it; a second person does.", field="version")
         lines.check()
+        if not _HASH.fullmatch(policy_set):
+            raise Invalid("sha256 must be the whole hash of what you read, 64 hex digits.", field="sha256")
         if policy_set != self.policy_set:
             raise Conflict("the version was edited since; read it again.", field="sha256")
         checks.moment(effective_from, "effectiveFrom")
@@ -231,7 +235,10 @@ class PolicyVersion:
         if self.state is VersionState.DRAFT:
             raise Conflict(f"a version with faults cannot be {done}; see its findings.", field="version")
         wanted = " or ".join(state for state in VersionState if state in states)
-        raise Conflict(f"only a version that is {wanted} can be {done}; this one is {self.state}.", field="version")
+        early = self.state is VersionState.VALIDATED and VersionState.SIMULATED in states
+        first = "; simulate it first" if early else ""
+        told = f"only a version that is {wanted} can be {done}; this one is {self.state}{first}."
+        raise Conflict(told, field="version")
 
 
 def state_after(findings: Sequence[Finding]) -> VersionState:

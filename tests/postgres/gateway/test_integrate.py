@@ -17,7 +17,8 @@ PEERS = Path(__file__).parents[2] / "peers"
 NODE = shutil.which("node") if (PEERS / "node_modules").is_dir() else None
 SNIPPET = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: What the page holds, in order; `graphql` is the subgraph that tests/peers runs.
-KINDS = ["python", "bash", "python", "javascript", "bash", "graphql"]
+KINDS = ["python", "bash", "python", "javascript", "bash", "python", "graphql"]
+RELIABLY = 5  #: the snippet that goes behind the Python before it
 #: What each snippet that reports reads back last: resource, staffed, free.
 READ_BACK = {2: ("bed.adult", 120, 20), 3: ("ventilator", 30, 18), 4: ("icu.adult", 16, 5)}
 
@@ -44,7 +45,12 @@ async def test_a_new_integrator_gets_from_nothing_to_a_report_that_is_read_back(
         admin = tmp_path / "admin.json"
         await platform.run("client", "register", "Head Office", "--role", "admin", "--bootstrap", "--out", admin)
         for place, (kind, text) in enumerate(snippets):
-            printed = await run(platform, tmp_path, kind, text)
+            whole = snippets[2][1] + text if place == RELIABLY else text
+            printed = await run(platform, tmp_path, kind, whole)
+            if place == RELIABLY and printed is not None:
+                same, resources, client, code = printed.split()[-4:]
+                assert (same, client, code) == ("True", "north-clinic", "FORBIDDEN")
+                assert int(resources) > 0
             if place in READ_BACK and printed is not None:
                 read = printed.strip().splitlines()[-1]
                 code, staffed, free = READ_BACK[place]
@@ -82,7 +88,35 @@ async def test_apps_without_a_key_and_keys_at_an_address_are_registered_by_the_c
     }  # fmt: skip
     assert (far.strip(), asked["far"]["jwksUri"]) == ("far", "https://keys.example/jwks")
     assert "holds a private key" in refused
+    assert "nothing was sent" in " ".join(refused.split())
     assert "give one of --out" in " ".join(neither.split())
+
+
+async def test_a_client_is_listed_shown_and_disabled_and_its_institution_named_by_code(
+    open_platform: OpenPlatform, tmp_path: Path
+) -> None:
+    admin, bot = tmp_path / "admin.json", tmp_path / "bot.json"
+    north = """mutation { registerInstitution(input: {
+      idempotencyKey: "north", code: "north", name: "North", kind: HOSPITAL, region: "north"
+    }) { institution { id } } }"""
+    register = ("client", "register", "Bot", "--id", "bot", "-c", str(admin), "--role", "institution")
+    async with open_platform() as platform:
+        await platform.run("client", "register", "Head Office", "--role", "admin", "--bootstrap", "--out", admin)
+        await platform.run("client", "query", "-c", admin, north)
+        await platform.run(*register, "--institution", "north", "--out", bot)
+        unknown = await _refusal(platform, *register, "--institution", "nort", "--out", str(tmp_path / "no.json"))
+        taken = await _refusal(platform, *register, "--institution", "north", "--out", str(tmp_path / "no.json"))
+        able = await platform.run("access", "who-can", "publishOffer", "--owner", "north", "-c", admin)
+        shown = json.loads(await platform.run("client", "show", "bot", "-c", admin))
+        await platform.run("client", "disable", "bot", "-c", admin)
+        listed = (await platform.run("client", "list", "-c", admin)).splitlines()
+        await _refusal(platform, "client", "token", "-c", str(bot))
+    assert "no institution has the code 'nort'" in unknown
+    assert "a client bot is registered already" in taken
+    assert not (tmp_path / "no.json").exists()
+    assert able.startswith("client bot (Bot): ")
+    assert (shown["institution"]["code"], shown["status"]) == ("north", "ACTIVE")
+    assert "bot\tdisabled\tinstitution\tnorth\t-\tBot" in listed
 
 
 async def _refusal(platform: Platform, *arguments: str) -> str:

@@ -76,7 +76,9 @@ async def test_an_agreement_is_proposed_accepted_seen_and_ended_at_the_command_l
             (report,) = (await asked(south, FREE, id=north_id))["capacityReports"]["nodes"]
             return report["free"]
 
-        id = await said("agreement", "propose", south_id, "-c", north, "--days", "9", "--resource", "bed.adult")  # noqa: A001
+        nobodys = await run("access", "who-can", "publishOffer", "-c", admin)
+        assert "Nobody can do publishOffer to what belongs to no institution" in nobodys.output
+        id = await said("agreement", "propose", "south", "-c", north, "--days", "9", "--resource", "bed.adult")  # noqa: A001
         (line,) = (await said("agreement", "list", "-c", south)).splitlines()
         parties = f"North ({north_id}) shows South ({south_id}) counts of bed.adult until "
         assert line.startswith(f"{id}  PROPOSED  {parties}")

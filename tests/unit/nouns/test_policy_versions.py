@@ -160,8 +160,15 @@ def test_only_a_roll_back_is_approved_without_a_simulation(origin: VersionOrigin
     if origin is VersionOrigin.ROLLED_BACK:
         assert approve(one).state is VersionState.APPROVED
     else:
-        with pytest.raises(Conflict, match="only a version that is simulated"):
+        with pytest.raises(Conflict, match=r"can be approved.*; simulate it first"):
             approve(one)
+
+
+@pytest.mark.parametrize("read", ["", SET[:8], SET[:-1], SET.upper(), f"{SET}\n"])
+def test_part_of_a_hash_is_said_to_be_part_and_not_that_the_version_was_edited(read: str) -> None:
+    with pytest.raises(Invalid, match="whole hash") as caught:
+        approve(simulated(version()), policy_set=read)
+    assert caught.value.field == "sha256"
 
 
 def test_what_a_release_ships_takes_the_place_of_whatever_is_in_force() -> None:
