@@ -36,6 +36,7 @@ from sharewell.store.pools import open_pool
 
 # A machine that is busy with something else is no defect of what is tested.
 settings.register_profile("any machine", deadline=None)
+settings.register_profile("same draws", parent=settings.get_profile("any machine"), derandomize=True)
 settings.load_profile("any machine")
 
 ROOM = 2 * 2**30  #: bytes that a server for tests may need
