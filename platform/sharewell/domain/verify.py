@@ -24,7 +24,7 @@ from sharewell.domain.exported_log import POLICY, LogMisbehaved, LogNotVerified,
 from sharewell.domain.log_receipt import LogReceipt, open_log_receipt
 from sharewell.domain.merkle import Hash, hash_leaf, verify_inclusion
 from sharewell.domain.notes import Mldsa44, b64encode, parse_vkey
-from sharewell.domain.period import is_period, read_period, verify_period
+from sharewell.domain.period import PeriodNotVerified, is_period, read_period, verify_period
 from sharewell.domain.trust import (
     TrustedCheckpoint,
     TrustPolicy,
@@ -36,6 +36,7 @@ from sharewell.domain.trust import (
 )
 
 _KNOWN: Final = frozenset({"checkpoint", POLICY, "tile"})
+_FIRST: Final = 1024  #: bytes that tell what a file is
 
 
 class Status(IntEnum):
@@ -114,10 +115,20 @@ def _kind_of(asked: Asked) -> Callable[[Asked, Answer], None]:
         raise _CannotAsk("--remembered needs the folder of a log: only its tiles show that one tree extends another.")
     if period:
         return _check_period
-    data = asked.file.read_bytes()
-    if data.startswith(PROOF_HEADER.encode()):
+    with asked.file.open("rb") as file:
+        start = file.read(_FIRST)
+    if start.startswith(PROOF_HEADER.encode()):
         return _check_proof
-    return _check_bundle if data.startswith(b"{") else _check_receipt
+    if start.startswith(b"{"):
+        return _check_bundle
+    return _check_receipt if start.partition(b"\n")[0].endswith(b"/receipt") else _check_unknown
+
+
+def _check_unknown(asked: Asked, _: Answer) -> None:
+    what = "The file is empty" if not asked.file.stat().st_size else "The file begins like nothing that the log gives"
+    raise LogNotVerified(
+        f"{what}: neither a bundle, the ZIP file of a period, a proof nor a log receipt. A log is given as its folder."
+    )
 
 
 def _check_bundle(asked: Asked, answer: Answer) -> None:
@@ -138,7 +149,11 @@ def _check_bundle(asked: Asked, answer: Answer) -> None:
 
 
 def _check_period(asked: Asked, answer: Answer) -> None:
-    found = verify_period(read_period(asked.file), _policy(asked), asked.mldsa44)
+    try:
+        found = verify_period(read_period(asked.file), _policy(asked), asked.mldsa44)
+    except PeriodNotVerified as why:
+        answer.held += why.passed
+        raise
     answer.held += found.checks
     period = found.period
     answer.facts |= {
@@ -338,8 +353,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             at=None if given.at is None else read_time(given.at),
         )
         answer = verify(asked)
-    except (Invalid, OSError) as why:
-        parser.error(str(why))
+    except OSError as why:
+        parser.error(f"{why.filename} cannot be read: {why.strerror}.")
+    except Invalid as why:
+        parser.error(why.message)
     sys.stdout.write("\n".join(answer.lines()) + "\n")
     return answer.status
 
