@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sharewell.audit.proofs import read_checkpoint, root_at
 from sharewell.audit.seal import LogDamaged
 from sharewell.domain.errors import SharewellError
+from sharewell.domain.handover import HANDOVERS
 from sharewell.domain.merkle import hash_leaf
 from sharewell.domain.tiles import ENTRIES, FULL, HEIGHT, Tile, entry_bundle, partial_width, tile_path
 from sharewell.store.log import LogRepository, Sealed
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint"
 POLICY = "policy"  #: the keys of the log and of its witnesses, as c2sp.org/tlog-policy has them
-HANDOVERS = "handovers"  #: the notes by which each key of the log named the next; only where there are any
 
 TILES_AT_ONCE = 64
 BUNDLES_AT_ONCE = 8

@@ -209,7 +209,7 @@ export async function verifyReceipt(file, policy, { log, now = Date.now() / 1000
   need(receipt.stagedAt <= receipt.mergeBy, "it promises a time before it was given");
   if (!log) return receipt;
   const found = await verifyLog(log, policy, { wanted: leaf });
-  need(found.origin === origin, `the log receipt is of ${origin}, the log is ${found.origin}`);
+  need((await wentOnAs(log, policy, origin)).has(found.origin), `the log receipt is of ${origin}, the log is ${found.origin}, and no handover by a key you trust leads there`);
   if (found.index !== undefined) return { ...receipt, ...found };
   need(now > receipt.mergeBy, "the entry is not there yet, and need not be");
   need(!found.latest || found.latest >= receipt.mergeBy, "that checkpoint is from before the promised time; fetch the log again");
@@ -351,11 +351,27 @@ export async function verifyLog(read, policy, { remembered = [], wanted, paths =
   await checkOthers(read, tiles, size);
   for (const note of remembered) {
     const was = await openCheckpoint(note, policy, "none");
-    need(was.origin === origin, `the remembered checkpoint is of ${was.origin}`);
+    need((await wentOnAs(read, policy, was.origin)).has(origin), `the remembered checkpoint is of ${was.origin}, and no handover by a key you trust leads here`);
     need(was.size <= size, `you remember ${was.size} entries and here are ${size}: an older copy, or rolled back`);
     need(same(await rootAt(read, was.size, size), was.root), `the log signed another head for its first ${was.size} entries: it was rewritten`, Misbehaved);
   }
   return { ...head, index, entries };
+}
+
+async function wentOnAs(read, policy, was) { // the names a log went on under: in each note its key names the keys that come after it
+  const names = new Set([was]), file = await read("handovers"), parts = file ? toText(file).replace(/\n$/, "").split("\n\n") : [];
+  for (let before = 0; before < names.size; ) { // until no name comes: notes of one time stand in any order
+    before = names.size;
+    for (let at = 0; at + 1 < parts.length; at += 2) {
+      const note = utf8(`${parts[at]}\n\n${parts[at + 1]}\n`), [first, ...vkeys] = parts[at].split("\n"), { lines } = splitNote(note);
+      const isBy = ({ name, id, type }) => type === ED25519 && first === `${name}/handover` && lines.some((line) => line.name === name && line.id === id);
+      const keys = policy.logs.filter((key) => names.has(key.name) && isBy(key));
+      if (!keys.length) continue; // by nobody whom one trusts
+      await openNote(note, keys);
+      for (const key of await Promise.all(vkeys.map(parseKey))) names.add(key.name);
+    }
+  }
+  return names;
 }
 
 // --- where files are -----------------------------------------------------------------------------------------------------
@@ -383,8 +399,8 @@ if (globalThis.process?.argv?.[1] && import.meta.url.endsWith(globalThis.process
     const isFolder = (await stat(target)).isDirectory(), names = isFolder ? await filesIn(target) : [], isPeriod = names.includes("period.json");
     const given = await Promise.all(option("key").map(keysOf)), [policyFile = isFolder && !isPeriod && !given.length && `${target}/policy`] = option("policy");
     if (!policyFile === !given.length) throw Error("give the keys that you trust: --policy FILE, or --key KEY, and not both");
-    const unreadable = (why) => { throw Error(why.message); }; // of what one trusts: not that something does not hold
-    const policy = await (policyFile ? parsePolicy(toText(await readFile(policyFile))) : policyOf(given.join("\n"))).catch(unreadable), [log] = option("log"), [entry] = option("entry"), [at] = option("at");
+    const trusted = async () => (policyFile ? parsePolicy(toText(await readFile(policyFile))) : policyOf(given.join("\n")));
+    const policy = await trusted().catch((why) => { throw Error(why.message); }), [log] = option("log"), [entry] = option("entry"), [at] = option("at");
     if (at && Number.isNaN(moment(at))) throw Error(`--at ${at} is no time; write it as 2026-03-01T12:00:00Z`);
     const found = isPeriod ? await verifyPeriod(new Map(await Promise.all(names.map(async (name) => [name, await readFile(`${target}/${name}`)]))), policy)
       : isFolder ? await verifyLog(folder(target), policy, { remembered: await Promise.all(option("remembered").map((path) => readFile(path))), paths: names })

@@ -20,7 +20,16 @@ from sharewell.domain import bundle as bundles
 from sharewell.domain.audit import format_time, parse_entry
 from sharewell.domain.checkpoint import PROOF_HEADER, MalformedProof, parse_tlog_proof
 from sharewell.domain.errors import Invalid
-from sharewell.domain.exported_log import POLICY, LogMisbehaved, LogNotVerified, open_log, open_remembered, verify_log
+from sharewell.domain.exported_log import (
+    POLICY,
+    LogMisbehaved,
+    LogNotVerified,
+    open_log,
+    open_remembered,
+    refuse_other_log,
+    verify_log,
+)
+from sharewell.domain.handover import HANDOVERS
 from sharewell.domain.log_receipt import LogReceipt, open_log_receipt
 from sharewell.domain.merkle import Hash, hash_leaf, verify_inclusion
 from sharewell.domain.notes import Mldsa44, b64encode, parse_vkey
@@ -35,7 +44,7 @@ from sharewell.domain.trust import (
     trust_keys,
 )
 
-_KNOWN: Final = frozenset({"checkpoint", POLICY, "tile"})
+_KNOWN: Final = frozenset({"checkpoint", HANDOVERS, POLICY, "tile"})
 _FIRST: Final = 1024  #: bytes that tell what a file is
 
 
@@ -195,8 +204,8 @@ def _check_receipt(asked: Asked, answer: Answer) -> None:
     else:
         answer.remarks.append("whether the promise was kept was not looked at; give the log with --log, or --proof")
         return
-    if trusted.checkpoint.origin != receipt.origin:
-        raise LogNotVerified(f"The log receipt is of the log {receipt.origin}, this is {trusted.checkpoint.origin}.")
+    handovers = (Folder(asked.log).read(HANDOVERS) if asked.log is not None else None) or b""
+    refuse_other_log("log receipt", receipt.origin, trusted.checkpoint.origin, _policy(asked), handovers)
     if index is None:
         raise _not_there(receipt, trusted, asked)
     answer.held.append(f"the promise was kept: it is entry {index} of {trusted.checkpoint.size}")
@@ -242,7 +251,10 @@ def _check_folder(asked: Asked, answer: Answer) -> None:
     answer.held.append(describe(trusted))
     now = trusted.checkpoint
     answer.facts |= {"origin": now.origin, "size": now.size, "root": b64encode(now.root)}
-    remembered = [open_remembered(path.read_bytes(), now, policy, asked.mldsa44) for path in asked.remembered]
+    handovers = files.read(HANDOVERS) or b""
+    remembered = [
+        open_remembered(path.read_bytes(), now, policy, asked.mldsa44, handovers) for path in asked.remembered
+    ]
     found = verify_log(files.read, now, remembered=remembered, paths=files)
     answer.held.append(
         "every entry has the hash its tile gives it" if found.entries_read else "no entries came along: hashes only"

@@ -23,10 +23,11 @@ from tests.unit.test_period import KEY, a_decision, a_period
 from typer.testing import CliRunner
 
 import sharewell.audit
+from sharewell.audit.keys import LogKey
 from sharewell.cli.main import app
 from sharewell.domain import merkle
 from sharewell.domain.checkpoint import Checkpoint
-from sharewell.domain.notes import b64encode
+from sharewell.domain.notes import b64encode, sign_note
 from sharewell.domain.period import Period
 from sharewell.domain.trust import TrustedLog
 
@@ -82,6 +83,7 @@ def home(tmp_path: Path) -> Path:
     }
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
+    write_next_year(tmp_path, log)
     with zipfile.ZipFile(tmp_path / "good.zip") as packed:
         packed.extractall(tmp_path / "unpacked")
     (tmp_path / "cut.zip").write_bytes(files["good.zip"][:-30])
@@ -89,6 +91,24 @@ def home(tmp_path: Path) -> Path:
         for name, data in {**a_period(3, 9, 11).files(), "../outside": b"?"}.items():
             packed.writestr(name, data)
     return tmp_path
+
+
+def write_next_year(folder: Path, log: MadeLog) -> None:
+    """The log under the name of the year after: handed over to it, by nobody, and by one who could not."""
+    new = LogKey.from_seed("log.example/2027", bytes([5] * 32))
+    signed = sign_note(Checkpoint(origin=new.key.name, size=700, root=root_of(log)).text(), [new])
+    named = f"{ORIGIN}/handover\n{new.vkey}\n"
+    year = MadeLog(log.entries, dict(log.files) | {"checkpoint": signed})
+    year.write(folder / "unnamed")
+    strangers = sign_note("?/handover\n", [RECEIPTS])
+    year.write(folder / "handed", handovers=b"\n".join([strangers, sign_note(named, [LOG])]))
+    year.write(folder / "usurped", handovers=sign_note(named, [new]))
+    trusted = replace(POLICY, logs=(*POLICY.logs, TrustedLog(key=new.key)), quorum="none")
+    (folder / "years").write_text(trusted.text())
+
+
+def root_of(log: MadeLog) -> merkle.Hash:
+    return merkle.fold([merkle.hash_leaf(body) for body in log.entries])
 
 
 def periods() -> dict[str, Period]:
@@ -147,6 +167,16 @@ def periods() -> dict[str, Period]:
         (f"broken --policy policy --log log --at {NOON}", 1),
         (f"late --policy policy --log log --at {LATER}", 1),
         (f"broken --policy policy --log short --at {LATER}", 3),
+        ("handed --policy years", 0),
+        ("handed --policy years --remembered seen", 0),
+        ("handed --policy years --remembered rewritten", 3),
+        ("unnamed --policy years --remembered seen", 1),
+        ("usurped --policy years --remembered seen", 1),
+        ("kept --policy years --log handed", 0),
+        (f"broken --policy years --log handed --at {LATER}", 3),
+        (f"broken --policy years --log unnamed --at {LATER}", 1),
+        ("bundle.json --policy good.zip", 2),
+        ("rewritten --policy policy", 1),
         ("good.zip --key log.vkey", 0),
         (f"good.zip --key {KEY.vkey}", 0),
         ("unpacked --key log.vkey", 0),
