@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sharewell.audit.keys import read_handover
 from sharewell.cli.main import app
+from sharewell.domain.handover import read_handover
 from sharewell.domain.notes import parse_vkey
 
 RUNNER = CliRunner()

@@ -19,9 +19,9 @@ from sharewell.audit.keys import (
     load_or_create_receipt_key,
     load_or_create_witness_key,
     load_vkey,
-    read_handover,
     rotate_keys,
 )
+from sharewell.domain.handover import read_handover
 from sharewell.domain.notes import MalformedNote, open_note, parse_vkey, sign_note
 
 ORIGIN = "log.example/2026"

@@ -17,6 +17,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from sharewell.audit import witnesses
+from sharewell.audit.export import FolderUnusable
 from sharewell.audit.fsck import fsck
 from sharewell.audit.memory import check_memory
 from sharewell.audit.publish import Publisher
@@ -94,11 +95,13 @@ async def _publish(publisher: Publisher) -> None:
 async def _until(
     stopping: asyncio.Event, pause: timedelta, act: Callable[[], Awaitable[None]], *, at_once: bool = True
 ) -> None:
-    """Do `act` again and again until `stopping` is set; while the database is away, waits for it."""
+    """Do `act` again and again until `stopping` is set; while the database or the folder is away, waits for it."""
     while not stopping.is_set():
         if at_once:
             try:
                 await act()
+            except FolderUnusable as why:
+                log.warning("the exported log cannot be read or written", why=why.message)
             except LOST_DATABASE as why:
                 log.warning("sequencer lost the database", error=f"{type(why).__name__}: {why}")
         at_once = True
@@ -107,7 +110,7 @@ async def _until(
 
 
 async def seal_until(stopping: asyncio.Event, sequencer: Sequencer, pause: timedelta = PAUSE) -> None:
-    """Seal until `stopping` is set. While the database is away, waits for it.
+    """Seal until `stopping` is set. While the database or the exported folder is away, waits for it.
 
     Raises `LogDamaged` or `WrongKey`: nothing may be signed then until a person has looked, so the process ends.
     """
@@ -116,6 +119,8 @@ async def seal_until(stopping: asyncio.Event, sequencer: Sequencer, pause: timed
             sealed = await sequencer.seal()
         except Fenced:
             log.info("another sequencer was first")
+        except FolderUnusable as why:  # what it remembers cannot be asked, so nothing is signed
+            log.warning("the exported log cannot be read or written", why=why.message)
         except LOST_DATABASE as why:
             log.warning("sequencer lost the database", error=f"{type(why).__name__}: {why}")
         else:

@@ -10,12 +10,15 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sharewell.audit.proofs import read_checkpoint, root_at
 from sharewell.audit.seal import LogDamaged
+from sharewell.domain.errors import SharewellError
+from sharewell.domain.handover import HANDOVERS
 from sharewell.domain.merkle import hash_leaf
 from sharewell.domain.tiles import ENTRIES, FULL, HEIGHT, Tile, entry_bundle, partial_width, tile_path
 from sharewell.store.log import LogRepository, Sealed
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint"
 POLICY = "policy"  #: the keys of the log and of its witnesses, as c2sp.org/tlog-policy has them
-HANDOVERS = "handovers"  #: the notes by which each key of the log named the next; only where there are any
 
 TILES_AT_ONCE = 64
 BUNDLES_AT_ONCE = 8
@@ -43,18 +45,22 @@ class NotOurFolder(LogDamaged):
     """The folder holds what is not of this log, or more of it than the database has."""
 
 
+class FolderUnusable(SharewellError):
+    """The folder of the export cannot be read or written: its disk is full, say, or it belongs to somebody else."""
+
+    code = "FOLDER_UNUSABLE"
+
+
 def checkpoint_in(folder: Path) -> bytes | None:
-    """The checkpoint that was exported last."""
-    try:
-        return (folder / CHECKPOINT).read_bytes()
-    except FileNotFoundError:
-        return None
+    """The checkpoint that was exported last. Raises `FolderUnusable`."""
+    return _read(folder / CHECKPOINT)
 
 
 async def export(conn: asyncpg.Connection[Any], folder: Path, note: bytes, policy: str) -> Exported:
     """Bring `folder` up to the tree of the signed checkpoint `note`; what is there already is not written again.
 
-    Raises `LogDamaged` where stored entries do not have the hashes of the tree, and `NotOurFolder`.
+    Raises `LogDamaged` where stored entries do not have the hashes of the tree, `NotOurFolder`, and `FolderUnusable`:
+    the next run goes on from what this one left.
     """
     log, checkpoint = LogRepository(conn), read_checkpoint(note)
     before = await _size_of(log, folder, checkpoint.size)
@@ -136,9 +142,8 @@ def _batches(tiles: Iterable[Tile], most: int) -> Iterator[list[Tile]]:
 
 def _add(path: Path, data: bytes) -> int:
     """Write a file that never changes; return 1 if it was not there. Raises `NotOurFolder` if it differs."""
-    try:
-        found = path.read_bytes()
-    except FileNotFoundError:
+    found = _read(path)
+    if found is None:
         return _put(path, data)
     if found != data:
         raise NotOurFolder(f"{path} differs from the database; one of the two was changed.")
@@ -156,13 +161,31 @@ def _drop_partial(folder: Path, before: int, size: int) -> None:
 
 def _put(path: Path, data: bytes) -> int:
     """Give `path` this content at one stroke, on disk before it has its name."""
-    if path.exists() and path.read_bytes() == data:
+    if _read(path) == data:
         return 0
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    draft.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        draft.replace(path)
+    except OSError as why:
+        with suppress(OSError):
+            draft.unlink()  # what lies under tile/ and is no tile, nobody could verify
+        raise _unusable(path, "written", why) from why
     return 1
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as why:
+        raise _unusable(path, "read", why) from why
+
+
+def _unusable(path: Path, done: str, why: OSError) -> FolderUnusable:
+    return FolderUnusable(f"{path} cannot be {done}: {why.strerror}.")

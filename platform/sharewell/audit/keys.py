@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sharewell.audit.signers import Cosigner
 from sharewell.domain.errors import Invalid
+from sharewell.domain.handover import HANDOVER
 from sharewell.domain.log_receipt import key_name
 from sharewell.domain.notes import (
     COSIGNATURE,
@@ -26,14 +27,11 @@ from sharewell.domain.notes import (
     b64decode,
     b64encode,
     is_name,
-    open_note,
-    parse_vkey,
     sign_note,
 )
 
 Key = TypeVar("Key")
 
-HANDOVER: Final = "/handover"  #: origin + HANDOVER is the first line of the note by which keys follow each other
 
 SECRET_FILE = "audit-log.key"  # noqa: S105 - the name of a file
 PUBLIC_FILE = "audit-log.vkey"
@@ -105,7 +103,7 @@ class LogKeys:
 
     signer: LogKey
     quantum: Cosigner
-    handover: bytes | None = None  #: the note by which the key before named these; None for the first
+    handover: bytes | None = None  #: the notes by which the keys before named each other and these; None for the first
 
     @property
     def vkeys(self) -> tuple[str, str]:
@@ -143,15 +141,6 @@ def handover_text(before: LogKey, after: LogKeys) -> str:
     return "\n".join((f"{before.key.name}{HANDOVER}", *after.vkeys)) + "\n"
 
 
-def read_handover(note: bytes, known: Sequence[VerifierKey]) -> tuple[str, ...]:
-    """The keys that the note of a known key names. Raises `Invalid` where none of `known` signed it."""
-    text, signed = open_note(note, [key for key in known if key.kind == ED25519])
-    first, *vkeys = text.rstrip("\n").split("\n")
-    if first not in {f"{key.name}{HANDOVER}" for key in signed}:
-        raise MalformedNote("The note does not hand a log over.")
-    return tuple(str(parse_vkey(vkey)) for vkey in vkeys)
-
-
 def rotate_keys(home: Path, origin: str) -> LogKeys:
     """Put new keys in the place of those in `home`, for `origin`, which may be a new name; return them.
 
@@ -163,12 +152,14 @@ def rotate_keys(home: Path, origin: str) -> LogKeys:
         raise KeyProblem("There is no key to hand over from; a first key is made when the sequencer starts.")
     before = _load(path)
     after = LogKeys(LogKey.generate(origin), Cosigner.generate(origin, MLDSA44))
-    note = sign_note(handover_text(before, after), [before])
+    notes = sign_note(handover_text(before, after), [before])
+    if (home / HANDOVER_FILE).exists():  # a database restored from before that needs the earlier ones, too
+        notes = (home / HANDOVER_FILE).read_bytes() + b"\n" + notes
     retired = f"retired-{before.key.id:08x}"
     for name in (SECRET_FILE, QUANTUM_FILE):
         if (home / name).exists():
             os.link(home / name, home / f"{name}.{retired}")
-    (home / f"{HANDOVER_FILE}.new").write_bytes(note)
+    (home / f"{HANDOVER_FILE}.new").write_bytes(notes)
     (home / f"{HANDOVER_FILE}.new").replace(home / HANDOVER_FILE)
     if origin != before.key.name and (home / RECEIPT_FILE).exists():  # promises are made in the name of a log
         (home / RECEIPT_FILE).rename(home / f"{RECEIPT_FILE}.{retired}")

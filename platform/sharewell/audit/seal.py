@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import asyncpg
 
-from sharewell.audit.keys import read_handover
 from sharewell.audit.signers import Cosigner, mldsa44_verify
 from sharewell.domain.checkpoint import Checkpoint
 from sharewell.domain.errors import Conflict, Invalid, SharewellError
+from sharewell.domain.handover import notes_of, read_handover
 from sharewell.domain.merkle import Hash, hash_leaf
 from sharewell.domain.notes import ED25519, Signer, add_signatures, open_note, parse_vkey, sign_note
 from sharewell.domain.tiles import FULL, HEIGHT, Edge, Tile, partial_width
@@ -105,7 +105,7 @@ class Sequencer:
         batch: int = BATCH,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`quantum` adds a line to each checkpoint; `handover` is the note that names `signer` after the key before.
+        """`quantum` adds a line to each checkpoint; `handover` has the notes that lead to `signer` from keys before.
 
         `look` is called before anything is sealed, and again after any failure: it raises where nothing may be.
         """
@@ -235,18 +235,22 @@ class Sequencer:
         self._key_is_known = True
 
     async def _take_over(self, log: LogRepository, ours: list[str], known: list[str]) -> None:
-        """Let our key follow another one, if that one said so. Raises `WrongKey`."""
-        try:
-            named = read_handover(self._handover or b"", [parse_vkey(key) for key in known])
-        except Invalid:
-            named = ()
-        if ours[0] not in named or self._handover is None:
+        """Let our key follow another one, by way of others if need be, if each said so. Raises `WrongKey`."""
+        trusted, named = [*known], dict[str, bytes]()
+        for note in notes_of(self._handover or b""):
+            with suppress(Invalid):  # of a key that this log never had
+                after, *others = read_handover(note, [parse_vkey(key) for key in trusted])
+                trusted += [after, *others]
+                named[after] = note
+        if ours[0] not in named:
             signed = next(key for key in reversed(known) if parse_vkey(key).kind == ED25519)
             raise WrongKey(
                 f"The log was signed with {signed}, and the key at hand is {ours[0]}. Restore the key from its backup."
             )
-        await log.add_key(ours[0])
-        await log.add_handover(ours[0], self._handover)
+        for vkey in trusted[len(known) :]:
+            await log.add_key(vkey)
+        for vkey in [each for each in named if each not in known]:
+            await log.add_handover(vkey, named[vkey])
 
 
 async def load_progress(log: LogRepository, head: Head) -> Progress:

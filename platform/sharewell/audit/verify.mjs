@@ -2,7 +2,7 @@
 // Needs nothing: a browser or Node 20 (WebCrypto). Everything throws NotVerified, or Misbehaved where the log signed
 // what is not so. ML-DSA-44 is not in WebCrypto: such a signature counts for nothing and is named in `unchecked`.
 //
-//   node verify.mjs FILE_OR_FOLDER [--policy FILE] [--log FOLDER] [--entry FILE] [--remembered FILE] [--at SECONDS]
+//   node verify.mjs FILE_OR_FOLDER [--policy FILE | --key KEY] [--log FOLDER] [--entry FILE] [--remembered FILE] [--at TIME]
 
 export class NotVerified extends Error {}
 export class Misbehaved extends NotVerified {}
@@ -31,6 +31,7 @@ const number = (text) => {
   need(/^(0|[1-9][0-9]{0,15})$/.test(text) && Number.isSafeInteger(+text), `${text} is not a whole number in decimal`);
   return +text;
 };
+const little = (value, width) => Array.from({ length: width }, (_, at) => Math.floor(value / 256 ** at) % 256);
 const big64 = (bytes) => new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0);
 const sha256 = async (...parts) => new Uint8Array(await crypto.subtle.digest("SHA-256", join(...parts)));
 
@@ -46,32 +47,38 @@ async function fold(hashes) { // the head over siblings of one height
   }
   return hashes.length ? hashes[0] : sha256();
 }
-async function rootFrom(leaf, index, size, path) { // path: leaf side first; each level takes its last
-  if (size === 1) return leaf;
-  const k = split(size), sibling = path.pop();
-  need(sibling, "the proof is too short");
-  return index < k ? node(await rootFrom(leaf, index, k, path), sibling) : node(sibling, await rootFrom(leaf, index - k, size - k, path));
-}
-export async function verifyInclusion(leaf, index, size, path, root) {
-  need(index < size, `there is no entry ${index} in a tree of ${size}`);
-  const rest = [...path];
-  need(same(await rootFrom(leaf, index, size, rest), root) && !rest.length, "the proof does not lead to the head that is signed");
-}
-async function bothRoots(size1, size2, known, path) { // the heads of the older and the newer tree, from the proof alone
-  if (size1 === size2) {
+async function bothHeads(start, end, size, known, path) { // of the leaves start to end and of the whole tree; path: leaf side first, each level takes its last
+  if (start === 0 && end === size) {
     const head = known ?? path.pop();
     need(head, "the proof is too short");
     return [head, head];
   }
-  const k = split(size2), sibling = path.pop();
+  const k = split(size), sibling = path.pop();
   need(sibling, "the proof is too short");
-  const [older, newer] = size1 <= k ? await bothRoots(size1, k, known, path) : await bothRoots(size1 - k, size2 - k, undefined, path);
-  return size1 <= k ? [older, await node(newer, sibling)] : [await node(sibling, older), await node(sibling, newer)];
+  if (end <= k) {
+    const [part, whole] = await bothHeads(start, end, k, known, path);
+    return [part, await node(whole, sibling)];
+  }
+  const right = start >= k, [part, whole] = await bothHeads(Math.max(0, start - k), end - k, size - k, right ? known : undefined, path);
+  return [right ? part : await node(sibling, part), await node(sibling, whole)];
+}
+export async function verifyInclusion(leaf, index, size, path, root) {
+  need(index < size, `there is no entry ${index} in a tree of ${size}`);
+  const rest = [...path], [, whole] = await bothHeads(index, index + 1, size, leaf, rest);
+  need(same(whole, root) && !rest.length, "the proof does not lead to the head that is signed");
 }
 export async function verifyConsistency(size1, size2, root1, root2, path) {
   need(0 < size1 && size1 <= size2, `a tree of ${size2} cannot extend one of ${size1}`);
-  const rest = [...path], [older, newer] = await bothRoots(size1, size2, root1, rest);
+  const rest = [...path], [older, newer] = await bothHeads(0, size1, size2, root1, rest);
   need(same(older, root1) && same(newer, root2) && !rest.length, "the newer tree does not extend the older one");
+}
+async function headAround(leaves, first, hashes, start, size) { // of the leaves from start on: `leaves` stand at first, complete subtrees beside them are in hashes
+  const end = first + leaves.length, beside = start + size <= first || end <= start;
+  if (first <= start && start + size <= end) return fold(leaves.slice(start - first, start - first + size));
+  const k = split(size);
+  if (beside && k * 2 === size || size === 1) return hashes.shift() ?? need(false, "the proof is too short");
+  const left = await headAround(leaves, first, hashes, start, k);
+  return node(left, await headAround(leaves, first, hashes, start + k, size - k));
 }
 
 // --- keys, notes and the trust policy: c2sp.org/signed-note, tlog-cosignature, tlog-policy ---------------------------
@@ -140,6 +147,12 @@ export async function parsePolicy(text) {
   return policy;
 }
 
+export function policyOf(text) { // a trust policy, or verifier keys alone, one a line: they ask for no witness
+  if (/^\s*quorum\s/m.test(text)) return parsePolicy(text);
+  const keys = text.split("\n").map((line) => line.trim()).filter(Boolean);
+  return parsePolicy([...keys.map((key) => `${key.split("+")[0].endsWith("/receipt") ? "#log-receipt" : "log"} ${key}`), "quorum none"].join("\n"));
+}
+
 // --- checkpoints, bundles, proofs and log receipts -------------------------------------------------------------------
 export async function openCheckpoint(bytes, policy, quorum = policy.quorum) {
   const named = toText(bytes).split("\n", 1)[0], logs = policy.logs.filter((key) => key.name === named);
@@ -154,7 +167,8 @@ export async function openCheckpoint(bytes, policy, quorum = policy.quorum) {
   const cosigned = by.filter(({ key }) => key.type === COSIGNATURE).map(({ at }) => at);
   for (const { name, least, members } of policy.groups) if (members.filter((one) => seen.has(one)).length >= least) seen.add(name);
   need(quorum === "none" || seen.has(quorum), `the quorum ${quorum} is not met`);
-  return { ...head, cosigned, latest: Math.max(0, ...cosigned) };
+  const signers = by.map(({ key }) => `${key.name}+${key.id}`);
+  return { ...head, signers, cosigned, latest: Math.max(0, ...cosigned) };
 }
 function parseProof(text) {
   const [header, index, ...path] = text.split("\n");
@@ -195,11 +209,67 @@ export async function verifyReceipt(file, policy, { log, now = Date.now() / 1000
   need(receipt.stagedAt <= receipt.mergeBy, "it promises a time before it was given");
   if (!log) return receipt;
   const found = await verifyLog(log, policy, { wanted: leaf });
-  need(found.origin === origin, `the log receipt is of ${origin}, the log is ${found.origin}`);
+  need((await wentOnAs(log, policy, origin)).has(found.origin), `the log receipt is of ${origin}, the log is ${found.origin}, and no handover by a key you trust leads there`);
   if (found.index !== undefined) return { ...receipt, ...found };
   need(now > receipt.mergeBy, "the entry is not there yet, and need not be");
   need(!found.latest || found.latest >= receipt.mergeBy, "that checkpoint is from before the promised time; fetch the log again");
   throw new Misbehaved(`the log promised to hold the entry by ${new Date(receipt.mergeBy * 1000).toISOString()}, and does not`);
+}
+
+// --- the entries of a period -------------------------------------------------------------------------------------------
+const README = "942ccae819f3001634d369efa55df92501a883443d59a7a70f5d87fe9944d807", SET = "policies/"; // SHA-256 of README.md
+const CRC = Uint32Array.from({ length: 256 }, (_, value) => { for (let bit = 0; bit < 8; bit++) value = value & 1 ? 0xedb88320 ^ (value >>> 1) : value >>> 1; return value; });
+const crc32 = (bytes) => { let sum = ~0; for (const byte of bytes) sum = CRC[(sum ^ byte) & 255] ^ (sum >>> 8); return ~sum >>> 0; };
+function pack(files) { // the one form of the ZIP file: in order of name, nothing compressed, of 1980-01-01
+  const members = [], index = [];
+  let at = 0;
+  for (const [name, data] of [...files].sort(([one], [other]) => (one < other ? -1 : 1))) {
+    const named = utf8(name), size = little(data.length, 4);
+    const about = join([20, 0, 0, 0, 0, 0, 0, 0, 33, 0], little(crc32(data), 4), size, size, little(named.length, 2), [0, 0]);
+    members.push([80, 75, 3, 4], about, named, data);
+    index.push([80, 75, 1, 2, 20, 3], about, [0, 0, 0, 0, 0, 0, 0, 0, 164, 1], little(at, 4), named);
+    at += 30 + named.length + data.length;
+  }
+  const whole = join(...index), many = little(files.size, 2);
+  return join(...members, whole, [80, 75, 5, 6, 0, 0, 0, 0], many, many, little(whole.length, 4), little(at, 4), [0, 0]);
+}
+export function unpack(bytes) { // whatever is not as it says comes out otherwise when it is packed again
+  const files = new Map(), view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  for (let at = 0; at + 30 < bytes.length && view.getUint32(at) === 0x504b0304; ) {
+    const start = at + 30 + view.getUint16(at + 26, true), end = start + view.getUint32(at + 22, true);
+    files.set(toText(bytes.subarray(at + 30, start)), bytes.subarray(start, end));
+    at = end;
+  }
+  need(same(pack(files), bytes), "the ZIP file is not in its one form: it was cut off, packed again or changed");
+  return files;
+}
+export async function verifyPeriod(files, policy) { // a Map from name to bytes
+  const read = (name) => toText(files.get(name) ?? need(false, `${name} is missing`)), lines = (name) => {
+    const all = read(name).split("\n");
+    need(all.pop() === "", `${name} does not end with a line end`);
+    return all;
+  };
+  const [text, ...more] = lines("period.json"), about = parseJson(text), { format, origin, since, until, first, end, proof } = about ?? {};
+  const isTime = (value) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/.test(value);
+  need(!more.length && canonical(about) === text && Object.keys(about).length === 7 && format === "sharewell-period/v1" && isTime(since) && isTime(until)
+    && Array.isArray(proof) && [first, end].every((value) => Number.isSafeInteger(value) && value >= 0), "period.json is not in its one form");
+  need(hex(await sha256(utf8(read("README.md")))) === README, "README.md is not the text of this format");
+  const head = await openCheckpoint(utf8(read("checkpoint")), policy), keys = await Promise.all(lines("keys.txt").map(parseKey));
+  need(head.origin === origin, `the file is of ${origin}, its checkpoint of ${head.origin}`);
+  need(keys.some(({ name, id, type }) => type === ED25519 && head.signers.includes(`${name}+${id}`)), "keys.txt does not list the key that signed the checkpoint");
+  const entries = lines("entries.jsonl"), leaves = await Promise.all(entries.map((entry) => leafHash(utf8(entry)))), hashes = proof.map(fromBase64);
+  need(leaves.length && end === first + leaves.length && end <= head.size, `there are ${leaves.length} entries, not ${first} to ${end - 1} of ${head.size}`);
+  need(same(await headAround(leaves, first, hashes, 0, head.size), head.root) && !hashes.length, "an entry was changed, left out or put in: they do not lead to the head that is signed");
+  const decisions = entries.map(parseJson), wrong = decisions.findIndex((decision, at) => canonical(decision) !== entries[at]);
+  need(wrong < 0, `entry ${first + wrong} is not in canonical form`);
+  const decided = decisions.map(({ at }) => since <= at && at < until);
+  need(decided.at(0) && decided.at(-1), "the first or the last entry was decided outside of the period it claims to be of");
+  const named = new Set(decisions.map((decision) => decision.policy_set).filter(Boolean)), kept = [...named].filter((name) => files.has(SET + name));
+  const listed = kept.flatMap((name) => lines(SET + name).map((line) => line.split("  ")[0]));
+  const wanted = new Set([...kept, ...listed].map((name) => SET + name)), held = [...files.keys()].filter((name) => !["README.md", "checkpoint", "entries.jsonl", "keys.txt", "period.json"].includes(name));
+  need(held.length === wanted.size && held.every((name) => wanted.has(name)), "policies holds too much, or not every file of a set");
+  for (const name of held) need(SET + hex(await sha256(files.get(name))) === name, `${name} has another SHA-256`);
+  return { ...head, since, until, first, end, decided: decided.filter(Boolean).length, policySets: kept.length };
 }
 
 // --- a whole log: c2sp.org/tlog-tiles ----------------------------------------------------------------------------------
@@ -281,11 +351,27 @@ export async function verifyLog(read, policy, { remembered = [], wanted, paths =
   await checkOthers(read, tiles, size);
   for (const note of remembered) {
     const was = await openCheckpoint(note, policy, "none");
-    need(was.origin === origin, `the remembered checkpoint is of ${was.origin}`);
+    need((await wentOnAs(read, policy, was.origin)).has(origin), `the remembered checkpoint is of ${was.origin}, and no handover by a key you trust leads here`);
     need(was.size <= size, `you remember ${was.size} entries and here are ${size}: an older copy, or rolled back`);
     need(same(await rootAt(read, was.size, size), was.root), `the log signed another head for its first ${was.size} entries: it was rewritten`, Misbehaved);
   }
   return { ...head, index, entries };
+}
+
+async function wentOnAs(read, policy, was) { // the names a log went on under: in each note its key names the keys that come after it
+  const names = new Set([was]), file = await read("handovers"), parts = file ? toText(file).replace(/\n$/, "").split("\n\n") : [];
+  for (let before = 0; before < names.size; ) { // until no name comes: notes of one time stand in any order
+    before = names.size;
+    for (let at = 0; at + 1 < parts.length; at += 2) {
+      const note = utf8(`${parts[at]}\n\n${parts[at + 1]}\n`), [first, ...vkeys] = parts[at].split("\n"), { lines } = splitNote(note);
+      const isBy = ({ name, id, type }) => type === ED25519 && first === `${name}/handover` && lines.some((line) => line.name === name && line.id === id);
+      const keys = policy.logs.filter((key) => names.has(key.name) && isBy(key));
+      if (!keys.length) continue; // by nobody whom one trusts
+      await openNote(note, keys);
+      for (const key of await Promise.all(vkeys.map(parseKey))) names.add(key.name);
+    }
+  }
+  return names;
 }
 
 // --- where files are -----------------------------------------------------------------------------------------------------
@@ -294,9 +380,9 @@ export const served = (prefix) => async (path) => {
   need(answer.ok || answer.status === 404, `${path}: the server answered ${answer.status}`);
   return answer.ok ? new Uint8Array(await answer.arrayBuffer()) : undefined;
 };
-export async function verifyAny(file, policy, more = {}) { // the bytes of a bundle, proof or log receipt
+export async function verifyAny(file, policy, more = {}) { // the bytes of a bundle, period, proof or log receipt
+  if (file[0] === 0x50 && file[1] === 0x4b) return verifyPeriod(unpack(file), policy);
   if (file[0] === 0x7b) return verifyBundle(file, policy);
-  need(file[0] !== 0x50 || file[1] !== 0x4b, "it is a ZIP, such as of a period; only sharewell verify takes these");
   return toText(file).startsWith("c2sp.org/tlog-proof@v1\n") ? verifyProof(file, more.entry ?? need(false, "give the entry"), policy) : verifyReceipt(file, policy, more);
 }
 if (globalThis.process?.argv?.[1] && import.meta.url.endsWith(globalThis.process.argv[1].split("/").pop())) {
@@ -304,14 +390,20 @@ if (globalThis.process?.argv?.[1] && import.meta.url.endsWith(globalThis.process
   const folder = (root) => (path) => readFile(`${root}/${path}`).catch((why) => need(why.code === "ENOENT", why.message));
   const filesIn = async (root) => (await readdir(root, { recursive: true, withFileTypes: true })).filter((one) => one.isFile())
     .map((one) => relative(root, `${one.parentPath ?? one.path}/${one.name}`));
-  const option = (name) => rest.flatMap((word, at) => (word === `--${name}` ? [rest[at + 1]] : []));
+  const USAGE = "usage: node verify.mjs FILE-OR-FOLDER [--policy FILE | --key KEY-OR-FILE] [--log FOLDER] [--entry FILE] [--remembered CHECKPOINT] [--at TIME]";
+  const option = (name) => rest.flatMap((word, at) => (at % 2 === 0 && word === `--${name}` ? [rest[at + 1]] : []));
   const moment = (text) => (/^\d+$/.test(text) ? Number(text) : Date.parse(text) / 1000);
+  const keysOf = async (text) => (/^[^+]+\+[0-9a-f]{8}\+/.test(text) ? text : toText(await readFile(text)));
   try {
-    if (!target) throw Error("usage: node verify.mjs FILE-OR-FOLDER [--policy FILE] [--log FOLDER] [--entry FILE] [--remembered CHECKPOINT] [--at TIME]");
-    const isFolder = (await stat(target)).isDirectory(), [policyFile = isFolder && `${target}/policy`] = option("policy");
-    const policy = await parsePolicy(toText(await readFile(policyFile))), [log] = option("log"), [entry] = option("entry"), [at] = option("at");
+    if (!target || rest.length % 2 || rest.some((word, at) => at % 2 === 0 && !/^--(policy|key|log|entry|remembered|at)$/.test(word))) throw Error(USAGE);
+    const isFolder = (await stat(target)).isDirectory(), names = isFolder ? await filesIn(target) : [], isPeriod = names.includes("period.json");
+    const given = await Promise.all(option("key").map(keysOf)), [policyFile = isFolder && !isPeriod && !given.length && `${target}/policy`] = option("policy");
+    if (!policyFile === !given.length) throw Error("give the keys that you trust: --policy FILE, or --key KEY, and not both");
+    const trusted = async () => (policyFile ? parsePolicy(toText(await readFile(policyFile))) : policyOf(given.join("\n")));
+    const policy = await trusted().catch((why) => { throw Error(why.message); }), [log] = option("log"), [entry] = option("entry"), [at] = option("at");
     if (at && Number.isNaN(moment(at))) throw Error(`--at ${at} is no time; write it as 2026-03-01T12:00:00Z`);
-    const found = isFolder ? await verifyLog(folder(target), policy, { remembered: await Promise.all(option("remembered").map((path) => readFile(path))), paths: await filesIn(target) })
+    const found = isPeriod ? await verifyPeriod(new Map(await Promise.all(names.map(async (name) => [name, await readFile(`${target}/${name}`)]))), policy)
+      : isFolder ? await verifyLog(folder(target), policy, { remembered: await Promise.all(option("remembered").map((path) => readFile(path))), paths: names })
       : await verifyAny(await readFile(target), policy, { log: log && folder(log), entry: entry && (await readFile(entry)), now: at && moment(at) });
     console.log(JSON.stringify({ verified: true, ...found, root: found.root && base64(found.root) }));
   } catch (why) {

@@ -12,6 +12,7 @@ from typing import Final
 
 from sharewell.domain.checkpoint import Checkpoint
 from sharewell.domain.errors import Invalid
+from sharewell.domain.handover import went_on_as
 from sharewell.domain.merkle import HASH_SIZE, Hash, hash_leaf
 from sharewell.domain.notes import Mldsa44
 from sharewell.domain.tiles import (
@@ -62,17 +63,30 @@ def open_log(read: Read, policy: TrustPolicy, mldsa44: Mldsa44 | None = None) ->
     return trusted
 
 
-def open_remembered(note: bytes, now: Checkpoint, policy: TrustPolicy, mldsa44: Mldsa44 | None = None) -> Checkpoint:
-    """A checkpoint seen before, of the log that `now` is of. Its quorum does not matter: the log signed it."""
+def open_remembered(
+    note: bytes, now: Checkpoint, policy: TrustPolicy, mldsa44: Mldsa44 | None = None, handovers: bytes = b""
+) -> Checkpoint:
+    """A checkpoint seen before, of the log that `now` is of. Its quorum does not matter: the log signed it.
+
+    The log may have had another name then if `handovers`, the file, has notes that lead from that name to this one.
+    """
     was = open_checkpoint(note, replace(policy, quorum=NONE), mldsa44).checkpoint
-    if was.origin != now.origin:
-        raise LogNotVerified(f"The remembered checkpoint is of the log {was.origin}, this is {now.origin}.")
+    refuse_other_log("remembered checkpoint", was.origin, now.origin, policy, handovers)
     if was.size > now.size:
         raise LogNotVerified(
             f"The log had {was.size} entries and here has {now.size}: this copy is older than what you remember, or "
             f"the log was rolled back. Fetch it again; if it stays shorter, keep both checkpoints as evidence."
         )
     return was
+
+
+def refuse_other_log(what: str, then: str, now: str, policy: TrustPolicy, handovers: bytes) -> None:
+    """Raise `LogNotVerified` unless the log `then`, which `what` is of, is `now`, or goes on under that name."""
+    if now not in went_on_as(handovers, then, [log.key for log in policy.logs]):
+        raise LogNotVerified(
+            f"The {what} is of the log {then}, this is {now}, and no handover by a key of your trust policy leads from "
+            f"one to the other."
+        )
 
 
 def verify_log(

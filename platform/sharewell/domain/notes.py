@@ -172,7 +172,7 @@ def split_note(note: bytes) -> tuple[str, list[Signature]]:
     _check_text(whole)
     text, blank, lines = whole.rpartition("\n\n")
     if not blank or not lines.endswith("\n"):
-        raise MalformedNote("A note is a text, a blank line, and signature lines that each end with a line end.")
+        raise MalformedNote("It is no signed note, or was cut off: a text, a blank line, then whole signature lines.")
     rows = lines[:-1].split("\n")
     if len(rows) > MOST_SIGNATURES:
         raise MalformedNote(f"The note has more than {MOST_SIGNATURES} signatures.")

@@ -22,7 +22,7 @@ from sharewell.domain import canonical, notes
 from sharewell.domain.audit import Decision, format_time, parse_entry, parse_time
 from sharewell.domain.checkpoint import Checkpoint
 from sharewell.domain.errors import Invalid
-from sharewell.domain.merkle import Hash, hash_leaf
+from sharewell.domain.merkle import Hash, ProofFailed, hash_leaf
 from sharewell.domain.policy import read_policy_set_list
 from sharewell.domain.ranges import verify_range
 from sharewell.domain.trust import (
@@ -66,6 +66,8 @@ are those of the complete subtrees beside these entries, left to right; with the
 
 class PeriodNotVerified(Invalid):
     """The file does not prove the entries of a period."""
+
+    passed: tuple[str, ...] = ()  #: what held before that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +128,10 @@ def is_period(path: Path) -> bool:
     """Whether `path` is a file, or an unpacked folder, of this kind."""
     if path.is_dir():
         return (path / ABOUT).is_file()
-    return path.is_file() and zipfile.is_zipfile(path)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"  # also of one that was cut off
 
 
 def read_period(path: Path) -> Period:
@@ -152,17 +157,16 @@ def verify_period(
     """
     policy = trust if isinstance(trust, TrustPolicy) else trust_keys([notes.parse_vkey(trust.strip())])
     held: list[str] = []
-    with _refused():
+    with _refused(held):
         trusted = _signed(period, policy, mldsa44)
         checkpoint = trusted.checkpoint
         held.append(describe(trusted))
         end = period.first + len(period.entries)
-        verify_range(
-            [hash_leaf(entry) for entry in period.entries], period.first, checkpoint.size, period.proof,
-            checkpoint.root,
-        )  # fmt: skip
+        _whole(period, checkpoint)
         held.append(f"these are its entries {period.first} to {end - 1}, all of them, unchanged")
         decisions = tuple(parse_entry(entry) for entry in period.entries)
+        if not (period.decided(decisions[0]) and period.decided(decisions[-1])):
+            raise PeriodNotVerified("The first or the last entry was decided outside of the period it claims to be of.")
         inside = sum(map(period.decided, decisions))
         held.append(
             f"each is a decision; {inside} were made from {format_time(period.since)} on and before "
@@ -180,6 +184,14 @@ def _signed(period: Period, policy: TrustPolicy, mldsa44: notes.Mldsa44 | None) 
     if (signed := trusted.checkpoint.origin) != period.origin:
         raise PeriodNotVerified(f"The file is of the log {period.origin}, its checkpoint of {signed}.")
     return trusted
+
+
+def _whole(period: Period, checkpoint: Checkpoint) -> None:
+    leaves = [hash_leaf(entry) for entry in period.entries]
+    try:
+        verify_range(leaves, period.first, checkpoint.size, period.proof, checkpoint.root)
+    except ProofFailed as why:
+        raise PeriodNotVerified(f"An entry was changed, left out or put in. {why.message}") from None
 
 
 def _policies(period: Period, decisions: Sequence[Decision]) -> str:
@@ -222,12 +234,15 @@ def _period(files: Mapping[str, bytes]) -> Period:
 
 
 @contextmanager
-def _refused() -> Iterator[None]:
-    """Whatever breaks in there, the period is not verified."""
+def _refused(held: Sequence[str] = ()) -> Iterator[None]:
+    """Whatever breaks in there, the period is not verified; `held` is what held before."""
     try:
         yield
-    except PeriodNotVerified:
+    except PeriodNotVerified as why:
+        why.passed = tuple(held)
         raise
     except (Invalid, ValueError, LookupError, TypeError, AttributeError, binascii.Error, zipfile.BadZipFile,
             RecursionError, NotImplementedError, EOFError) as why:  # fmt: skip
-        raise PeriodNotVerified(f"The file does not prove its entries: {why}") from None
+        refused = PeriodNotVerified(f"The file does not prove its entries: {why}")
+        refused.passed = tuple(held)
+        raise refused from None

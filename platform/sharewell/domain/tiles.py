@@ -89,7 +89,7 @@ def parse_entry_bundle(data: bytes) -> list[bytes]:
     while at < len(data):
         end = at + 2 + int.from_bytes(data[at : at + 2], "big")
         if at + 2 > len(data) or end > len(data):
-            raise Invalid(f"The bundle ends within its entry {len(entries)}.", field="entries")
+            raise Invalid(f"The file ends within its entry {len(entries)}.", field="entries")
         entries.append(data[at + 2 : end])
         at = end
     return entries

@@ -20,11 +20,20 @@ from sharewell.domain import bundle as bundles
 from sharewell.domain.audit import format_time, parse_entry
 from sharewell.domain.checkpoint import PROOF_HEADER, MalformedProof, parse_tlog_proof
 from sharewell.domain.errors import Invalid
-from sharewell.domain.exported_log import POLICY, LogMisbehaved, LogNotVerified, open_log, open_remembered, verify_log
+from sharewell.domain.exported_log import (
+    POLICY,
+    LogMisbehaved,
+    LogNotVerified,
+    open_log,
+    open_remembered,
+    refuse_other_log,
+    verify_log,
+)
+from sharewell.domain.handover import HANDOVERS
 from sharewell.domain.log_receipt import LogReceipt, open_log_receipt
 from sharewell.domain.merkle import Hash, hash_leaf, verify_inclusion
 from sharewell.domain.notes import Mldsa44, b64encode, parse_vkey
-from sharewell.domain.period import is_period, read_period, verify_period
+from sharewell.domain.period import PeriodNotVerified, is_period, read_period, verify_period
 from sharewell.domain.trust import (
     TrustedCheckpoint,
     TrustPolicy,
@@ -35,7 +44,8 @@ from sharewell.domain.trust import (
     trust_keys,
 )
 
-_KNOWN: Final = frozenset({"checkpoint", POLICY, "tile"})
+_KNOWN: Final = frozenset({"checkpoint", HANDOVERS, POLICY, "tile"})
+_FIRST: Final = 1024  #: bytes that tell what a file is
 
 
 class Status(IntEnum):
@@ -114,10 +124,20 @@ def _kind_of(asked: Asked) -> Callable[[Asked, Answer], None]:
         raise _CannotAsk("--remembered needs the folder of a log: only its tiles show that one tree extends another.")
     if period:
         return _check_period
-    data = asked.file.read_bytes()
-    if data.startswith(PROOF_HEADER.encode()):
+    with asked.file.open("rb") as file:
+        start = file.read(_FIRST)
+    if start.startswith(PROOF_HEADER.encode()):
         return _check_proof
-    return _check_bundle if data.startswith(b"{") else _check_receipt
+    if start.startswith(b"{"):
+        return _check_bundle
+    return _check_receipt if start.partition(b"\n")[0].endswith(b"/receipt") else _check_unknown
+
+
+def _check_unknown(asked: Asked, _: Answer) -> None:
+    what = "The file is empty" if not asked.file.stat().st_size else "The file begins like nothing that the log gives"
+    raise LogNotVerified(
+        f"{what}: neither a bundle, the ZIP file of a period, a proof nor a log receipt. A log is given as its folder."
+    )
 
 
 def _check_bundle(asked: Asked, answer: Answer) -> None:
@@ -138,7 +158,11 @@ def _check_bundle(asked: Asked, answer: Answer) -> None:
 
 
 def _check_period(asked: Asked, answer: Answer) -> None:
-    found = verify_period(read_period(asked.file), _policy(asked), asked.mldsa44)
+    try:
+        found = verify_period(read_period(asked.file), _policy(asked), asked.mldsa44)
+    except PeriodNotVerified as why:
+        answer.held += why.passed
+        raise
     answer.held += found.checks
     period = found.period
     answer.facts |= {
@@ -180,8 +204,8 @@ def _check_receipt(asked: Asked, answer: Answer) -> None:
     else:
         answer.remarks.append("whether the promise was kept was not looked at; give the log with --log, or --proof")
         return
-    if trusted.checkpoint.origin != receipt.origin:
-        raise LogNotVerified(f"The log receipt is of the log {receipt.origin}, this is {trusted.checkpoint.origin}.")
+    handovers = (Folder(asked.log).read(HANDOVERS) if asked.log is not None else None) or b""
+    refuse_other_log("log receipt", receipt.origin, trusted.checkpoint.origin, _policy(asked), handovers)
     if index is None:
         raise _not_there(receipt, trusted, asked)
     answer.held.append(f"the promise was kept: it is entry {index} of {trusted.checkpoint.size}")
@@ -227,7 +251,10 @@ def _check_folder(asked: Asked, answer: Answer) -> None:
     answer.held.append(describe(trusted))
     now = trusted.checkpoint
     answer.facts |= {"origin": now.origin, "size": now.size, "root": b64encode(now.root)}
-    remembered = [open_remembered(path.read_bytes(), now, policy, asked.mldsa44) for path in asked.remembered]
+    handovers = files.read(HANDOVERS) or b""
+    remembered = [
+        open_remembered(path.read_bytes(), now, policy, asked.mldsa44, handovers) for path in asked.remembered
+    ]
     found = verify_log(files.read, now, remembered=remembered, paths=files)
     answer.held.append(
         "every entry has the hash its tile gives it" if found.entries_read else "no entries came along: hashes only"
@@ -338,8 +365,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             at=None if given.at is None else read_time(given.at),
         )
         answer = verify(asked)
-    except (Invalid, OSError) as why:
-        parser.error(str(why))
+    except OSError as why:
+        parser.error(f"{why.filename} cannot be read: {why.strerror}.")
+    except Invalid as why:
+        parser.error(why.message)
     sys.stdout.write("\n".join(answer.lines()) + "\n")
     return answer.status
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
-from sharewell.audit.export import NotOurFolder
+from sharewell.audit.export import NotOurFolder, checkpoint_in
 from sharewell.audit.keys import rotate_keys
 from sharewell.audit.seal import LogDamaged, WrongKey
 from sharewell.audit.signers import mldsa44_verify
@@ -18,6 +20,7 @@ from sharewell.domain.notes import open_note, parse_vkey, split_note
 from sharewell.domain.principals import Role
 from sharewell.domain.tiles import build_tiles, parse_entry_bundle
 from sharewell.domain.trust import open_checkpoint, parse_policy
+from sharewell_workers.seal import keep_log
 
 if TYPE_CHECKING:
     from tests.postgres.log.conftest import Node, Nodes
@@ -177,8 +180,25 @@ async def test_keys_are_rotated_and_what_the_old_ones_signed_stays_evidence(
         named, _ = open_note((folder / "handovers").read_bytes(), [old.signer.key])
         assert place.keys.signer.vkey in named.split("\n")
         (nodes.folder / "old-checkpoint").write_bytes(before or b"")
-        remembered = ("--remembered", nodes.folder / "old-checkpoint")  # compared within one name only
-        await verify(folder, "--policy", folder / "policy", *(remembered if origin == "here.example/log" else ()))
+        await verify(folder, "--policy", folder / "policy", "--remembered", nodes.folder / "old-checkpoint")
+
+
+async def test_a_database_from_before_two_rotations_follows_both(
+    nodes: Nodes, a_decision: Make, verify: Callable[..., Awaitable[str]]
+) -> None:
+    place = nodes.place("here")
+    async with nodes.running(place) as node:
+        await node.record(a_decision())
+        await node.seal()
+        (nodes.folder / "old-checkpoint").write_bytes(await node.services.audit.checkpoint() or b"")
+        for origin in ("here.example/log/2027", "here.example/log/2028"):
+            rotate_keys(place.settings.home, origin)
+            place.settings = replace(place.settings, log_origin=origin)
+        await node.record(a_decision())
+        assert await node.seal() == 2
+        await node.publish()
+        folder = place.settings.home / "export"
+        await verify(folder, "--policy", folder / "policy", "--remembered", nodes.folder / "old-checkpoint")
 
 
 async def test_a_key_that_nobody_handed_over_to_signs_nothing(nodes: Nodes, a_decision: Make) -> None:
@@ -194,3 +214,27 @@ async def test_a_key_that_nobody_handed_over_to_signs_nothing(nodes: Nodes, a_de
         await node.record(a_decision())
         with pytest.raises(WrongKey, match="Restore the key"):
             await node.seal()
+
+
+async def test_a_folder_that_cannot_be_written_stops_nothing_but_the_export(nodes: Nodes, a_decision: Make) -> None:
+    here, stopping = nodes.place("here"), asyncio.Event()
+    folder = here.settings.log_export
+    assert folder is not None
+    folder.mkdir(parents=True)
+    (folder / "tile").write_text("in the way")
+    async with nodes.running(here) as node:
+        with capture_logs() as told:
+            working = asyncio.create_task(keep_log(stopping, node.sequencer, here.keys, here.settings))
+            await node.record(a_decision())
+            while not (warned := [line for line in told if line["log_level"] == "warning"]):
+                assert not working.done(), working.exception()
+                await asyncio.sleep(0.05)
+        assert warned[0]["event"] == "the exported log cannot be read or written"
+        assert str(folder / "tile") in warned[0]["why"]
+        (folder / "tile").unlink()
+        while checkpoint_in(folder) is None:
+            assert not working.done(), working.exception()
+            await asyncio.sleep(0.05)
+        stopping.set()
+        await working
+        assert tiles_in(folder) == build_tiles(await entries_of(node)), "no draft is left behind"

@@ -1,5 +1,5 @@
 // Flips bits of what lies in a folder and asks the module whether it notices; prints one JSON object.
-// node flips.mjs MODULE FOLDER: FOLDER holds small/ and large/ (logs), bundle.json, receipt.
+// node flips.mjs MODULE FOLDER: FOLDER holds small/ and large/ (logs), bundle.json, receipt, period.zip, period.vkey.
 import { createHash } from "node:crypto";
 import { readFileSync, readdirSync, statSync } from "node:fs";
 
@@ -23,7 +23,7 @@ crypto.subtle.verify = remember(verify.bind(crypto.subtle), (_, key, signature, 
   return [keys.get(key), text(signature), text(message)].join();
 });
 
-const { parsePolicy, verifyBundle, verifyLog, verifyReceipt, checkTile, openCheckpoint, NotVerified } = await import(module);
+const { parsePolicy, policyOf, unpack, verifyAny, verifyBundle, verifyLog, verifyPeriod, verifyReceipt, checkTile, openCheckpoint, NotVerified } = await import(module);
 
 const filesOf = (folder, at = "") => readdirSync(`${folder}/${at}`).flatMap((name) => {
   const path = at ? `${at}/${name}` : name;
@@ -43,11 +43,11 @@ async function attempt(what, where, check) {
     if (!(why instanceof NotVerified)) count.broken.push(`${where}: ${why}`);
   }
 }
-async function everyBit(what, path, data, check) {
+async function everyBit(what, path, data, check, { bits = [0, 1, 2, 3, 4, 5, 6, 7], but = [] } = {}) {
   const changed = Buffer.from(data);
   await check(changed); // unchanged, it must hold
   for (let at = 0; at < data.length; at++) {
-    for (let bit = 0; bit < 8; bit++) {
+    for (const bit of but.some(([first, end]) => first <= at && at < end) ? [] : bits) {
       changed[at] ^= 1 << bit;
       await attempt(what, `${path} byte ${at} bit ${bit}`, () => check(Buffer.from(changed)));
       changed[at] ^= 1 << bit;
@@ -61,6 +61,16 @@ for (const [path, data] of small) {
 }
 await everyBit("bundle", "bundle.json", readFileSync(`${root}/bundle.json`), (bytes) => verifyBundle(bytes, policy));
 await everyBit("receipt", "receipt", readFileSync(`${root}/receipt`), (bytes) => verifyReceipt(bytes, policy));
+
+// A period as one file, and unpacked, where no sum of the ZIP file helps: there one bit of each byte, but for the two
+// times that say which period was asked for, since no signature can know them.
+const period = readFileSync(`${root}/period.zip`), vkey = await policyOf(readFileSync(`${root}/period.vkey`, "utf8"));
+await everyBit("packed", "period.zip", period, (bytes) => verifyAny(bytes, vkey), { bits: [0] });
+const files = unpack(period), times = /(?<="(?:since|until)":")[^"]*/g;
+for (const [path, data] of files) {
+  const but = path === "period.json" ? [...text(data).matchAll(times)].map((found) => [found.index, found.index + 27]) : [];
+  await everyBit("unpacked", path, data, (bytes) => verifyPeriod(new Map(files).set(path, bytes), vkey), { bits: [1], but });
+}
 
 // Of a large log only what a flipped byte belongs to is worked out again: its tile, against what lies below it.
 const large = load(`${root}/large`);

@@ -68,7 +68,7 @@ def test_an_export_of_hashes_alone_verifies_and_says_so(size: int) -> None:
         ("tile/entries/001", 2 + 30, "Entry 256 in tile/entries/001 does not have the hash that tile/0/001 gives it"),
         ("tile/entries/002.p/188", -1, "Entry 699 in tile/entries/002.p/188"),
         ("tile/entries/000", 0, "The file tile/entries/000 has 167 entries instead of 256"),
-        ("tile/entries/002.p/188", 0, "tile/entries/002.p/188: The bundle ends within its entry"),
+        ("tile/entries/002.p/188", 0, "tile/entries/002.p/188: The file ends within its entry"),
         ("tile/0/001", 32 * 5, "Entry 261 in tile/entries/001"),
         ("tile/1/000.p/2", 32, "Hash 1 of tile/1/000.p/2 is not the head of tile/0/001"),
     ],

@@ -1,10 +1,11 @@
-"""Both verifiers notice every single flipped bit of a log, a bundle and a log receipt."""
+"""Both verifiers notice every single flipped bit of a log, a bundle, a period and a log receipt."""
 
 from __future__ import annotations
 
 import functools
 import json
 import random
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from tests.unit.audit.conftest import ONE, POLICY, TWO, MadeLog, a_log, a_receipt, entry
+from tests.unit.test_period import KEY, a_period
 
 import sharewell.audit
 from sharewell.audit.signers import mldsa44_verify
@@ -23,6 +25,9 @@ from sharewell.domain.errors import Invalid
 from sharewell.domain.exported_log import open_log, verify_log
 from sharewell.domain.log_receipt import open_log_receipt
 from sharewell.domain.merkle import Hash
+from sharewell.domain.notes import parse_vkey
+from sharewell.domain.period import read_period, verify_period
+from sharewell.domain.trust import trust_keys
 
 MODULE = Path(sharewell.audit.__file__).with_name("verify.mjs")
 FLIPS = 10_000
@@ -101,6 +106,23 @@ def test_every_bit_of_a_log_receipt_counts() -> None:
         assert is_refused(functools.partial(open_log_receipt, changed, POLICY.receipt_keys))
 
 
+def test_a_bit_of_every_byte_of_an_unpacked_period_counts(tmp_path: Path) -> None:
+    """Where no sum of the ZIP file helps. No signature knows the two times that say which period was asked for."""
+    chance, trust = random.Random(0), trust_keys([parse_vkey(KEY.vkey)])
+    for name, data in a_period(1, 3, 4).files().items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    verify_period(read_period(tmp_path), trust)
+    for name, data in a_period(1, 3, 4).files().items():
+        times = re.finditer(rb'(?<="(?:since|until)":")[^"]*', data) if name == "period.json" else ()
+        for at in {*range(len(data))}.difference(*(range(*found.span()) for found in times)):
+            changed = bytearray(data)
+            changed[at] ^= 1 << chance.randrange(8)
+            (tmp_path / name).write_bytes(changed)
+            assert is_refused(lambda: verify_period(read_period(tmp_path), trust)), (name, at)
+        (tmp_path / name).write_bytes(data)
+
+
 def test_none_of_ten_thousand_random_bits_of_a_larger_log_goes_unnoticed() -> None:
     log, chance = a_log(2_000), random.Random(0)
     files = {path: data for path, data in log.files.items() if path != "policy"}
@@ -121,13 +143,17 @@ def test_the_second_verifier_notices_all_of_them_too(tmp_path: Path) -> None:
     a_log(3_000, ONE, TWO).write(tmp_path / "large")
     (tmp_path / "bundle.json").write_bytes(a_log(3, ONE, TWO).bundle(1).encode())
     (tmp_path / "receipt").write_bytes(a_receipt(entry(1)))
+    (tmp_path / "period.zip").write_bytes(a_period(1, 3, 4).encode())
+    (tmp_path / "period.vkey").write_text(KEY.vkey)
     harness = Path(__file__).with_name("flips.mjs")
     done = subprocess.run([node, harness, MODULE, tmp_path], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)
     assert {what: (count["missed"], count["broken"]) for what, count in counts.items()} == dict.fromkeys(
-        ("small", "bundle", "receipt", "large", "whole"), ([], [])
+        ("small", "bundle", "receipt", "packed", "unpacked", "large", "whole"), ([], [])
     )
+    assert counts["packed"]["tried"] == len(a_period(1, 3, 4).encode())
+    assert counts["unpacked"]["tried"] == sum(map(len, a_period(1, 3, 4).files().values())) - 2 * 27  # the two times
     assert counts["large"]["tried"] == FLIPS
     assert counts["small"]["tried"] == 8 * sum(
         len(data) for path, data in a_log(3, ONE, TWO).files.items() if path != "policy"

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import re
 import shutil
 import subprocess
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.unit.audit.conftest import LOG, NOON, ONE, ORIGIN, POLICY, RECEIPTS, MadeLog, a_log, a_receipt, entry, sign
+from tests.unit.test_period import KEY, a_decision, a_period
 from typer.testing import CliRunner
 
 import sharewell.audit
+from sharewell.audit.keys import LogKey
 from sharewell.cli.main import app
 from sharewell.domain import merkle
 from sharewell.domain.checkpoint import Checkpoint
-from sharewell.domain.notes import b64encode
+from sharewell.domain.notes import b64encode, sign_note
+from sharewell.domain.period import Period
 from sharewell.domain.trust import TrustedLog
 
 MODULE = Path(sharewell.audit.__file__).with_name("verify.mjs")
@@ -71,10 +77,59 @@ def home(tmp_path: Path) -> Path:
         "seen": a_log(300).checkpoint,
         "longer": a_log(701).checkpoint,
         "rewritten": other,
+        "log.vkey": KEY.vkey.encode(),
+        "stranger.vkey": stranger.vkey.encode(),
+        **{f"{name}.zip": period.encode() for name, period in periods().items()},
     }
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
+    write_next_year(tmp_path, log)
+    with zipfile.ZipFile(tmp_path / "good.zip") as packed:
+        packed.extractall(tmp_path / "unpacked")
+    (tmp_path / "cut.zip").write_bytes(files["good.zip"][:-30])
+    with zipfile.ZipFile(tmp_path / "escaping.zip", "w") as packed:
+        for name, data in {**a_period(3, 9, 11).files(), "../outside": b"?"}.items():
+            packed.writestr(name, data)
     return tmp_path
+
+
+def write_next_year(folder: Path, log: MadeLog) -> None:
+    """The log under the name of the year after: handed over to it, by nobody, and by one who could not."""
+    new = LogKey.from_seed("log.example/2027", bytes([5] * 32))
+    signed = sign_note(Checkpoint(origin=new.key.name, size=700, root=root_of(log)).text(), [new])
+    named = f"{ORIGIN}/handover\n{new.vkey}\n"
+    year = MadeLog(log.entries, dict(log.files) | {"checkpoint": signed})
+    year.write(folder / "unnamed")
+    strangers = sign_note("?/handover\n", [RECEIPTS])
+    year.write(folder / "handed", handovers=b"\n".join([strangers, sign_note(named, [LOG])]))
+    year.write(folder / "usurped", handovers=sign_note(named, [new]))
+    trusted = replace(POLICY, logs=(*POLICY.logs, TrustedLog(key=new.key)), quorum="none")
+    (folder / "years").write_text(trusted.text())
+
+
+def root_of(log: MadeLog) -> merkle.Hash:
+    return merkle.fold([merkle.hash_leaf(body) for body in log.entries])
+
+
+def periods() -> dict[str, Period]:
+    """A good one, each way to run across the edges of subtrees, and what an operator could try."""
+    good = a_period(3, 9, 11)
+    runs = {f"run-{a}-{b}": a_period(a, b, 11) for a, b in ((0, 1), (0, 11), (4, 8), (10, 11), (8, 11), (7, 10))}
+    return runs | {
+        "good": good,
+        "holed": replace(good, entries=(*good.entries[:2], *good.entries[3:])),
+        "short": replace(good, entries=good.entries[:-1]),
+        "more": replace(good, entries=(*good.entries, a_decision(9).entry())),
+        "none": replace(good, entries=()),
+        "elsewhere": replace(good, first=4),
+        "renamed": replace(good, origin="other.example/2026"),
+        "keyless": replace(good, keys=(RECEIPTS.vkey,)),
+        "later": replace(good, since=good.since + timedelta(seconds=1)),
+        "sooner": replace(good, until=good.until - timedelta(minutes=1)),
+        "unproven": replace(good, proof=good.proof[:-1]),
+        "stuffed": replace(good, policies={**good.policies, hashlib.sha256(b"x").hexdigest(): b"x"}),
+        "thin": replace(good, policies=dict(list(good.policies.items())[:-1])),
+    }
 
 
 @pytest.mark.parametrize(
@@ -112,6 +167,27 @@ def home(tmp_path: Path) -> Path:
         (f"broken --policy policy --log log --at {NOON}", 1),
         (f"late --policy policy --log log --at {LATER}", 1),
         (f"broken --policy policy --log short --at {LATER}", 3),
+        ("handed --policy years", 0),
+        ("handed --policy years --remembered seen", 0),
+        ("handed --policy years --remembered rewritten", 3),
+        ("unnamed --policy years --remembered seen", 1),
+        ("usurped --policy years --remembered seen", 1),
+        ("kept --policy years --log handed", 0),
+        (f"broken --policy years --log handed --at {LATER}", 3),
+        (f"broken --policy years --log unnamed --at {LATER}", 1),
+        ("bundle.json --policy good.zip", 2),
+        ("rewritten --policy policy", 1),
+        ("good.zip --key log.vkey", 0),
+        (f"good.zip --key {KEY.vkey}", 0),
+        ("unpacked --key log.vkey", 0),
+        *((f"{name}.zip --key log.vkey", 0) for name in periods() if name.startswith("run-")),
+        *((f"{name}.zip --key log.vkey", 1) for name in periods() if name != "good" and not name.startswith("run-")),
+        ("cut.zip --key log.vkey", 1),
+        ("escaping.zip --key log.vkey", 1),
+        ("good.zip --key stranger.vkey", 1),
+        ("good.zip", 2),
+        ("good.zip --key log.vkey --policy policy", 2),
+        ("good.zip --key log.vkey --loud", 2),
     ],
 )
 def test_both_verifiers_come_to_the_same_end(
@@ -248,6 +324,7 @@ def test_the_page_verifies_a_folder_and_files_by_itself(node: str, home: Path, t
       await choose("files", home + "/bundle.json", keys),
       await choose("files", home + "/kept", {json.dumps(RECEIPTS.vkey)}),
       await choose("files", home + "/bundle.json", "no key"),
+      await choose("files", home + "/good.zip", {json.dumps(KEY.vkey)}),
     ]));
     """
     program = tmp_path / "page.mjs"
@@ -257,7 +334,7 @@ def test_the_page_verifies_a_folder_and_files_by_itself(node: str, home: Path, t
         check=False, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    log, damaged, bundle, receipt, nonsense = json.loads(done.stdout)
+    log, damaged, bundle, receipt, nonsense, period = json.loads(done.stdout)
     unchecked = f"not checked here: the ML-DSA-44 signature of {ORIGIN}"
     assert log == [f"good: the log: verified, {ORIGIN}; 700 entries; {unchecked}"]
     assert damaged[0].startswith("bad: the keys were taken from the folder itself")
@@ -265,3 +342,5 @@ def test_the_page_verifies_a_folder_and_files_by_itself(node: str, home: Path, t
     assert bundle[0].startswith(f"good: bundle.json: verified, {ORIGIN}; 700 entries; number 256; marsupilami-clinic")
     assert receipt[0].startswith(f"good: kept: verified, {ORIGIN}; promised by 2026-03-01T12:00:00.000Z; add the log")
     assert nonsense[0].startswith("bad: The keys cannot be read")
+    told = "verified, log.example/2026; 11 entries; entries 3 to 8, all of them; 6 were made from 2026-03-01T12:03"
+    assert period[0].startswith(f"good: good.zip: {told}")
