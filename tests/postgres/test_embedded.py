@@ -132,6 +132,14 @@ async def test_data_survives_from_one_start_to_the_next(home: Path) -> None:
     assert await add(home, 2) == [1, 2]
 
 
+def test_whoever_stops_it_finds_no_process_of_it_left_at_once(home: Path) -> None:
+    left = []
+    for _ in range(4):  # whether the guard was quick by chance is seen in some of them
+        embedded.start(home).leave()
+        left += [line for line in command_lines() if str(home).encode() in line]
+    assert left == []
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL, signal.SIGHUP])
 async def test_no_process_stays_behind_however_its_user_ends(home: Path, user: User, how: signal.Signals) -> None:
     process = user()

@@ -124,7 +124,7 @@ class Stage:
         return credential
 
     async def _client(self, credential: Credential) -> ApiClient:
-        return await self.stack.enter_async_context(ApiClient.of(credential, transport=self.transport))
+        return await self.stack.enter_async_context(ApiClient.of(credential, transport=self.transport, patience=READY_SECONDS))
 
 
 async def gather(most: int, act: Callable[[Any], Awaitable[Any]], things: Sequence[Any]) -> list[Any]:

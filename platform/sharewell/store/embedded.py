@@ -77,12 +77,12 @@ class EmbeddedPostgres:
         try:
             with holding(lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 embedded_guard.stop(self.folder)
+            with holding(embedded_guard.guard_lock(self.folder), fcntl.LOCK_EX):
+                pass  # the guard has nothing left to do
         except BlockingIOError:
-            # Others use it, or the guard is stopping it at this moment: then wait for that.
-            with holding(lock, fcntl.LOCK_SH):
-                return
-        with holding(embedded_guard.guard_lock(self.folder), fcntl.LOCK_EX):
-            return  # the guard is gone too
+            pass  # others use it, or the guard is stopping it at this moment
+        with holding(lock, fcntl.LOCK_SH):
+            return  # others use it, or the guard is gone too
 
 
 @asynccontextmanager
@@ -145,7 +145,10 @@ def _await_ready(folder: Path) -> None:
 def _ready(folder: Path) -> bool:
     if postmaster_pid(folder) is None:
         return False
-    lines = (folder / "postmaster.pid").read_text().splitlines()
+    try:
+        lines = (folder / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:  # it gave up meanwhile, and the guard starts it again
+        return False
     return len(lines) > 7 and lines[7].strip() == "ready"
 
 
