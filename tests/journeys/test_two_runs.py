@@ -30,8 +30,11 @@ START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 WINDOW = Window("today", START, START + timedelta(hours=18))
 BEDS = "bed.adult"
 MARKET = {"region": "palombia", "resource": BEDS}
-#: Sessions that wait for a row somebody else has locked.
-WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%for update%'"
+#: Sessions that wait for an offer somebody else has locked.
+WAITING = """
+select count(*) from pg_stat_activity
+ where wait_event_type = 'Lock' and query ~ 'sharewell\\.offer' and query ~ 'for update'
+"""
 PLANS = "query { allocations(first: 10) { nodes { id needed assigned } } }"
 
 

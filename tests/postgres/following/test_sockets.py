@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def code_of(ended: Socket, *sent: str | bytes) -> tuple[int, str]:
-    """With which code and reason the connection is closed, whatever comes before; perhaps while some is being `sent`."""
+    """With which code and reason the connection is closed, whatever comes before; also while `sent` is being sent."""
     with pytest.raises(ConnectionClosed) as closed:
         for message in sent:
             await ended.connection.send(message)
