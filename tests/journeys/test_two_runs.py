@@ -83,8 +83,16 @@ class Market:
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """Lines of the platform's log about `event`."""
-        lines = (self.stage.settings.home / LOG_FILE).read_text().splitlines()
-        return [entry for entry in map(json.loads, lines) if entry["event"] == event]
+        whole, _, _ = (self.stage.settings.home / LOG_FILE).read_text().rpartition("\n")
+        return [entry for entry in map(json.loads, whole.splitlines()) if entry["event"] == event]
+
+    async def until_there_is_a_worker(self) -> None:
+        """It loads slowly, and a lock is waited for so long and no longer."""
+
+        async def there() -> bool:
+            return any("allocate" in line["jobs"] for line in self.logged("worker takes jobs"))
+
+        await until(there)
 
 
 @pytest.fixture
@@ -102,7 +110,9 @@ async def market(home: Path) -> AsyncIterator[Market]:
         hands, eyes = [
             await asyncpg.connect(host=str(home / "postgres"), user=SUPERUSER, database="sharewell") for _ in range(2)
         ]
-        yield Market(stage, planner, [first, second], asker, hands, eyes)
+        market = Market(stage, planner, [first, second], asker, hands, eyes)
+        await market.until_there_is_a_worker()
+        yield market
         await hands.close()
         await eyes.close()
 

@@ -17,8 +17,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -208,17 +208,37 @@ def _quoted(path: Path) -> str:
 
 
 def _account() -> pwd.struct_passwd:
+    if (found := _known_account()) is not None:
+        return found
+    with _alone_on_this_machine():
+        why = "" if _known_account() else _make_account()
+    if (found := _known_account()) is not None:
+        return found
+    raise ServerError(
+        f"PostgreSQL does not run as root, and its account {ACCOUNT} could not be made ({why}). "
+        "Run sharewell as another user, or set SHAREWELL_DATABASE_URL."
+    )
+
+
+def _known_account() -> pwd.struct_passwd | None:
     try:
         return pwd.getpwnam(ACCOUNT)
     except KeyError:
-        why = _make_account()
+        return None
+
+
+@contextmanager
+def _alone_on_this_machine() -> Iterator[None]:
+    """Keep other processes of ours waiting: useradd looks for the name before it locks its files.
+
+    Of two at once the second would give the account another number, and what the first has set up to nobody.
+    """
+    handle = os.open("/etc", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return pwd.getpwnam(ACCOUNT)  # made by us, or by another process at the same moment
-    except KeyError:
-        raise ServerError(
-            f"PostgreSQL does not run as root, and its account {ACCOUNT} could not be made ({why}). "
-            "Run sharewell as another user, or set SHAREWELL_DATABASE_URL."
-        ) from None
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _make_account() -> str:
