@@ -278,7 +278,7 @@ def test_processes_that_start_at_once_on_a_new_machine_make_its_account_once(mon
         both.wait()
         return embedded._account()
 
-    monkeypatch.setattr(embedded.pwd, "getpwnam", look)
+    monkeypatch.setattr(pwd, "getpwnam", look)
     monkeypatch.setattr(embedded, "_make_account", make)
     with ThreadPoolExecutor(2) as at_once:
         assert list(at_once.map(start, range(2))) == [ours] * 2
