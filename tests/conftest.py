@@ -133,7 +133,7 @@ def open_test_server() -> Iterator[TestServer]:
     running = embedded.start(home)
     try:
         found = TestServer(running.url(embedded.SUPERUSER, "postgres"))
-        asyncio.run(forgo_durability(found))
+        asyncio.run(forgo_upkeep(found))
         yield found
     finally:
         running.leave()
@@ -147,10 +147,12 @@ def memory_folder() -> Path | None:
     return folder if room else None
 
 
-async def forgo_durability(found: TestServer) -> None:
-    """Nothing here has to survive the machine, so do not wait for its disk."""
+async def forgo_upkeep(found: TestServer) -> None:
+    """Nothing here has to survive the machine, so do not wait for its disk; nor does anything live long enough to be
+    tidied up, by what would begin at a moment of its own, hold transactions open and change plans."""
     async with found.admin() as admin:
         await admin.execute("alter system set fsync = off")
+        await admin.execute("alter system set autovacuum = off")
         await admin.execute("select pg_reload_conf()")
 
 

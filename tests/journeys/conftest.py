@@ -27,7 +27,7 @@ from sharewell.settings import Settings
 from sharewell.store import embedded_guard
 
 LAST_DAY = date(2026, 3, 1)
-PATIENCE_SECONDS = 60.0  #: only ever waited for in vain
+PATIENCE_SECONDS = 180.0  #: only ever waited for in vain
 
 
 @pytest.fixture
@@ -77,15 +77,24 @@ async def playing(home: Path, region: Panel) -> AsyncIterator[tuple[Stage, Journ
 
 
 def process(word: str) -> psutil.Process:
-    """Our child process whose command has `word`, such as `serve` or `worker`."""
-    return next(child for child in psutil.Process().children(recursive=True) if word in child.cmdline())
+    """Our child process whose command has `word`, such as `serve` or `worker`, once there is one."""
+    found: list[psutil.Process] = []
+
+    def there() -> bool:
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):  # of another that ends at this moment
+                if word in child.cmdline():
+                    found.append(child)
+        return bool(found)
+
+    assert eventually(there), word
+    return found[0]
 
 
 def database(home: Path) -> psutil.Process:
-    """The embedded server of `home`."""
-    pid = embedded_guard.postmaster_pid(home / "postgres")
-    assert pid is not None
-    return psutil.Process(pid)
+    """The embedded server of `home`, once it runs."""
+    assert eventually(lambda: embedded_guard.postmaster_pid(home / "postgres"))
+    return psutil.Process(embedded_guard.postmaster_pid(home / "postgres"))
 
 
 @dataclass

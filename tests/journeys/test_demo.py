@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.journeys.conftest import Sharewell, eventually
+from tests.journeys.conftest import PATIENCE_SECONDS, Sharewell, eventually
 
 from sharewell.client import ApiClient, Credential
 from sharewell.replay import operations
@@ -48,7 +48,7 @@ def test_a_demo_that_is_stopped_in_the_middle_leaves_nothing_running(sharewell: 
 
 
 def get(sharewell: Sharewell, path: str) -> httpx2.Response:
-    return httpx2.get(f"{sharewell.address}{path}")
+    return httpx2.get(f"{sharewell.address}{path}", timeout=PATIENCE_SECONDS)
 
 
 def is_ready(sharewell: Sharewell) -> bool:
@@ -74,7 +74,8 @@ def checkpoint_size(sharewell: Sharewell) -> int:
 
 
 def lines_of(log: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log.read_text().splitlines()]
+    whole, _, _ = log.read_text().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def assert_the_id_of_a_request_runs_into_the_workers_log(sharewell: Sharewell, admin: Path, folder: Path) -> None:
@@ -84,7 +85,7 @@ def assert_the_id_of_a_request_runs_into_the_workers_log(sharewell: Sharewell, a
     variables = {"input": {"idempotencyKey": "one", "region": "palombia", "resource": "bed.adult"}}
     answer = httpx2.post(
         f"{sharewell.address}/graphql", json={"query": operations.START_ALLOCATION, "variables": variables},
-        headers={"Authorization": f"Bearer {token}", "X-Request-Id": "ward-7.2026-03-01"},
+        headers={"Authorization": f"Bearer {token}", "X-Request-Id": "ward-7.2026-03-01"}, timeout=PATIENCE_SECONDS,
     )  # fmt: skip
     assert "errors" not in answer.json()
     assert answer.headers["X-Request-Id"] == "ward-7.2026-03-01"

@@ -15,7 +15,7 @@ from tests.journeys.conftest import PATIENCE_SECONDS, database, playing, process
 from sharewell.audit.reconcile import reconcile
 from sharewell.cli.evidence import take_evidence
 from sharewell.client import ApiClient
-from sharewell.domain.checkpoint import parse_checkpoint
+from sharewell.domain.checkpoint import Checkpoint, parse_checkpoint
 from sharewell.domain.merkle import root_hash
 from sharewell.domain.notes import open_note, parse_vkey
 from sharewell.domain.principals import Role
@@ -138,15 +138,19 @@ async def assert_the_world_is_as_the_players_saw_it(conn: Connection, region: Pa
 async def assert_the_tree_is_of_these_entries(stage: Stage) -> None:
     """What the head signs is what comes of all entries, hashed anew."""
     pool = stage.services.database.pool
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while await pool.fetchval("select count(*) from audit.entry") > await pool.fetchval(
-            "select coalesce(max(size), 0) from audit.checkpoint"
-        ):
-            await asyncio.sleep(0.1)
-    async with httpx2.AsyncClient(base_url=stage.settings.issuer) as http:
+    entries = await pool.fetchval("select count(*) from audit.entry")
+    async with httpx2.AsyncClient(base_url=stage.settings.issuer, timeout=PATIENCE_SECONDS) as http:
         vkey = (await http.get("/log/vkey")).text.strip()
-        note = (await http.get("/log/checkpoint")).content
-    head = parse_checkpoint(open_note(note, [parse_vkey(vkey)])[0])
-    rows = await pool.fetch("select body from audit.leaf join audit.entry using (staged_id) order by log_index")
+
+        async def signed() -> Checkpoint:
+            return parse_checkpoint(open_note((await http.get("/log/checkpoint")).content, [parse_vkey(vkey)])[0])
+
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (head := await signed()).size < entries:
+                await asyncio.sleep(0.1)
+    rows = await pool.fetch(
+        "select body from audit.leaf join audit.entry using (staged_id) where log_index < $1 order by log_index",
+        head.size,
+    )  # fmt: skip
     assert len(rows) == head.size
     assert root_hash(row["body"] for row in rows) == head.root

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from tests.journeys.conftest import platform, until
+from tests.journeys.conftest import PATIENCE_SECONDS, platform, until
 
 from sharewell.cli.stage import Stage
 from sharewell.client import ApiClient
@@ -83,7 +83,7 @@ async def verify(stage: Stage, regulator: ApiClient, planner: ApiClient, found: 
     bundled = await regulator.graphql("query ($id: UUID!) { decision(id: $id) { bundle } }", {"id": decision})
     folder = stage.settings.home
     (folder / "bundle.json").write_text(bundled["decision"]["bundle"])
-    async with httpx2.AsyncClient(base_url=stage.settings.issuer) as http:
+    async with httpx2.AsyncClient(base_url=stage.settings.issuer, timeout=PATIENCE_SECONDS) as http:
         key = (await http.get("/log/vkey")).text.strip()
     for command in ("sharewell.cli verify", "sharewell.domain.bundle"):
         words = [sys.executable, "-m", *command.split(), str(folder / "bundle.json"), "--key", key]

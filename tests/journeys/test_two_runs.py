@@ -30,8 +30,11 @@ START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 WINDOW = Window("today", START, START + timedelta(hours=18))
 BEDS = "bed.adult"
 MARKET = {"region": "palombia", "resource": BEDS}
-#: Sessions that wait for a row somebody else has locked.
-WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%for update%'"
+#: Sessions that wait for an offer somebody else has locked.
+WAITING = """
+select count(*) from pg_stat_activity
+ where wait_event_type = 'Lock' and query ~ 'sharewell\\.offer' and query ~ 'for update'
+"""
 PLANS = "query { allocations(first: 10) { nodes { id needed assigned } } }"
 
 
@@ -80,8 +83,16 @@ class Market:
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """Lines of the platform's log about `event`."""
-        lines = (self.stage.settings.home / LOG_FILE).read_text().splitlines()
-        return [entry for entry in map(json.loads, lines) if entry["event"] == event]
+        whole, _, _ = (self.stage.settings.home / LOG_FILE).read_text().rpartition("\n")
+        return [entry for entry in map(json.loads, whole.splitlines()) if entry["event"] == event]
+
+    async def until_there_is_a_worker(self) -> None:
+        """It loads slowly, and a lock is waited for so long and no longer."""
+
+        async def there() -> bool:
+            return any("allocate" in line["jobs"] for line in self.logged("worker takes jobs"))
+
+        await until(there)
 
 
 @pytest.fixture
@@ -99,7 +110,9 @@ async def market(home: Path) -> AsyncIterator[Market]:
         hands, eyes = [
             await asyncpg.connect(host=str(home / "postgres"), user=SUPERUSER, database="sharewell") for _ in range(2)
         ]
-        yield Market(stage, planner, [first, second], asker, hands, eyes)
+        market = Market(stage, planner, [first, second], asker, hands, eyes)
+        await market.until_there_is_a_worker()
+        yield market
         await hands.close()
         await eyes.close()
 

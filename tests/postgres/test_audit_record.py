@@ -105,7 +105,8 @@ async def test_what_no_header_could_be_made_of_is_refused_at_the_door(
     gateway: Connection, a_decision: Make, said: bytes, instead: bytes
 ) -> None:
     at = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    entry = a_decision(actor="clinic", kind="offer.published", subject_id="x", at=at, institution=None).entry()
+    told: dict[str, Any] = {"actor": "clinic", "kind": "offer.published", "subject_id": "x", "institution": None}
+    entry = a_decision(id=UUID("01900000-0000-7000-8000-000000000001"), at=at, **told).entry()
     assert entry.count(said) == 1
     with pytest.raises(asyncpg.PostgresError):
         await gateway.execute("select audit.record($1)", entry.replace(said, instead))

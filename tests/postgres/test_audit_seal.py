@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -291,7 +292,7 @@ async def test_sequencers_killed_at_any_moment_lose_nothing_and_seal_nothing_twi
     a_decision: Make,
 ) -> None:
     writers = [await connect(DatabaseRole.GATEWAY) for _ in range(4)]
-    chance = random.Random(0)
+    chance, turns = random.Random(0), itertools.count()
     stop = asyncio.Event()
 
     async def write(conn: Connection) -> None:
@@ -300,10 +301,12 @@ async def test_sequencers_killed_at_any_moment_lose_nothing_and_seal_nothing_twi
             await transaction.start()
             await AuditRepository(conn).record(a_decision())
             await asyncio.sleep(chance.random() / 100)
-            await (transaction.rollback() if chance.random() < 0.1 else transaction.commit())
+            await (transaction.rollback() if next(turns) % 10 == 9 else transaction.commit())
 
     async def kill_sequencers() -> None:
-        for _ in range(8):
+        killed = 0
+        # A slow machine may need more of them until some have got something done.
+        while killed < 8 or await gateway.fetchval("select count(*) from audit.tree") <= 1:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-c", SEALING, database_urls[DatabaseRole.SEQUENCER], stdout=asyncio.subprocess.PIPE
             )
@@ -312,6 +315,7 @@ async def test_sequencers_killed_at_any_moment_lose_nothing_and_seal_nothing_twi
             await asyncio.sleep(chance.random() / 4)
             process.kill()
             await process.wait()
+            killed += 1
 
     writing = [asyncio.create_task(write(conn)) for conn in writers]
     try:
@@ -319,7 +323,6 @@ async def test_sequencers_killed_at_any_moment_lose_nothing_and_seal_nothing_twi
     finally:
         stop.set()
         await asyncio.gather(*writing)
-    assert await gateway.fetchval("select count(*) from audit.tree") > 1, "no sequencer got anything done"
     while not (await Sequencer(sequencer_pool, KEY).seal()).leading:
         await asyncio.sleep(0.05)  # the server has yet to notice that the last one is gone
     await assert_all_sealed_once(gateway)
@@ -349,6 +352,15 @@ async def test_sequencers_that_all_believe_to_lead_are_fenced_off_from_each_othe
 
     monkeypatch.setattr(LogRepository, "try_lead", always)
     await record(gateway, *(a_decision() for _ in range(400)))
+    meeting, first, real = asyncio.Barrier(3), iter(range(3)), LogRepository.fresh
+
+    async def fresh(self: LogRepository, *args: Any) -> Any:
+        found = await real(self, *args)
+        if next(first, None) is not None:  # all three go on from the same head, once
+            await meeting.wait()
+        return found
+
+    monkeypatch.setattr(LogRepository, "fresh", fresh)
 
     async def insist(sequencer: Sequencer) -> int:
         fenced = 0
@@ -360,7 +372,7 @@ async def test_sequencers_that_all_believe_to_lead_are_fenced_off_from_each_othe
                 fenced += 1
 
     times = await asyncio.gather(*(insist(Sequencer(sequencer_pool, KEY, batch=5)) for _ in range(3)))
-    assert sum(times) > 0, "they never met"
+    assert sum(times) >= 2, "of three that met, one is first"
     await assert_all_sealed_once(gateway)
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -132,6 +135,14 @@ async def test_data_survives_from_one_start_to_the_next(home: Path) -> None:
     assert await add(home, 2) == [1, 2]
 
 
+def test_whoever_stops_it_finds_no_process_of_it_left_at_once(home: Path) -> None:
+    left = []
+    for _ in range(4):  # whether the guard was quick by chance is seen in some of them
+        embedded.start(home).leave()
+        left += [line for line in command_lines() if str(home).encode() in line]
+    assert left == []
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL, signal.SIGHUP])
 async def test_no_process_stays_behind_however_its_user_ends(home: Path, user: User, how: signal.Signals) -> None:
     process = user()
@@ -247,6 +258,31 @@ def test_root_is_told_to_keep_data_out_of_private_folders_and_these_stay_private
     with pytest.raises(SettingsError, match=rf"its account cannot enter {private}"):
         embedded.start(private / "data")
     assert private.stat().st_mode & 0o777 == 0o700
+
+
+def test_processes_that_start_at_once_on_a_new_machine_make_its_account_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    ours, both = pwd.getpwuid(os.geteuid()), threading.Barrier(2)
+
+    def look(name: str) -> pwd.struct_passwd:
+        if not made:
+            raise KeyError(name)
+        return ours
+
+    def make() -> str:
+        time.sleep(0.2)  # useradd has looked, and has not written yet
+        made.append(embedded.ACCOUNT)
+        return ""
+
+    def start(_: int) -> pwd.struct_passwd:
+        both.wait()
+        return embedded._account()
+
+    monkeypatch.setattr(pwd, "getpwnam", look)
+    monkeypatch.setattr(embedded, "_make_account", make)
+    with ThreadPoolExecutor(2) as at_once:
+        assert list(at_once.map(start, range(2))) == [ours] * 2
+    assert made == [embedded.ACCOUNT]
 
 
 @as_root

@@ -87,7 +87,7 @@ select format('alter table %s disable trigger user', $1::text)
 @pytest.fixture
 async def a_row_in_each(owner: Connection) -> None:
     """A row in every table with a guard, and no other rule than the guard left standing."""
-    for table in set(await tables(owner)) - FREE:
+    for table in sorted(set(await tables(owner)) - FREE):
         columns = await owner.fetch(COLUMNS, table)
         for (rule,) in await owner.fetch(OTHER_RULES, table):
             await owner.execute(rule)
@@ -112,7 +112,7 @@ async def test_no_role_writes_a_decisions_table_without_an_entry(
 ) -> None:
     conn, by_guard = await connect(role), 0
     await conn.execute("select set_config('sharewell.reader', $1, false)", PLATFORM)  # so that there are rows to write
-    for table in set(await tables(owner)) - FREE:
+    for table in sorted(set(await tables(owner)) - FREE):
         column = await owner.fetchval(TO_UPDATE, table, role)
         for statement in (
             f"insert into {table} select * from {table}",

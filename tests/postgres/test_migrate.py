@@ -164,7 +164,7 @@ async def test_a_start_waits_for_nobody_who_reads_the_record_such_as_a_dump(
     try:
         async with dump.transaction(isolation="repeatable_read", readonly=True):
             await dump.execute("lock table migration.applied in access share mode")
-            await conn.execute("set lock_timeout = '10ms'")
+            await conn.execute("set lock_timeout = '2s'")
             assert await migrate(conn, folder) == []
     finally:
         await dump.close()

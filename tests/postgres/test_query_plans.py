@@ -255,6 +255,16 @@ insert into erasable.subject_key
   select pg_temp.id(11, n), sha256(n::text::bytea), pg_temp.id(1, n % {HOUSES}),
          case when n % 100 = 0 then 'old' else 'new' end, 'w',
          timestamptz '{NOW}', timestamptz '{NOW}' + n * interval '1 hour' from generate_series(1, 6000) n;
+do $$  -- As many rows are looked at as the column with the most detail needs: here all, or chance would choose plans.
+declare one record;
+begin
+  for one in select c.oid::regclass as name, a.attname as first
+               from pg_class c join pg_attribute a on a.attrelid = c.oid
+              where c.relkind = 'r' and a.attnum = 1 and not a.attisdropped
+                and c.relnamespace in ('audit'::regnamespace, 'erasable'::regnamespace, 'sharewell'::regnamespace) loop
+    execute format('alter table %s alter column %I set statistics 1000', one.name, one.first);
+  end loop;
+end $$;
 analyze;
 """
 

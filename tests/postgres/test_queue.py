@@ -84,7 +84,9 @@ async def test_a_wish_whose_rival_rolls_back_is_queued_itself(gateway_pool: Pool
         await first.execute("begin")
         assert await Queue(first).enqueue("allocate", {}, key="north")
         waiting = asyncio.create_task(Queue(second).enqueue("allocate", {}, key="north"))
-        await asyncio.sleep(0.05)
+        blocked = "select exists (select from pg_locks where not granted and pid = $1)"
+        while not await first.fetchval(blocked, second.get_server_pid()):
+            await asyncio.sleep(0.01)
         await first.execute("rollback")
         assert await waiting
     assert await gateway_pool.fetchval(WAITING) == 1

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,8 @@ from sharewell_workers.runner import ListeningDriver, Pace, Runner
 if TYPE_CHECKING:
     from tests.conftest import Pool
 
-PACE = Pace(heartbeat=timedelta(seconds=2), poll=timedelta(seconds=0.2), reconnect=timedelta(seconds=0.1))
+#: No machine is so slow that the jobs of a worker in order are taken for those of a dead one.
+PACE = Pace(heartbeat=timedelta(minutes=2), poll=timedelta(seconds=0.2), reconnect=timedelta(seconds=0.1))
 Spawn = Callable[[], "subprocess.Popen[bytes]"]
 
 
@@ -68,6 +69,20 @@ async def until(pool: Pool, condition: str, *args: object) -> None:
         await asyncio.sleep(0.05)
 
 
+async def silent_for_long(pool: Pool) -> None:
+    """Have it look as if the worker that died had not been heard of for as long as it takes to give up its jobs.
+
+    What the server still does for it is waited for: that may be to hand it one job more.
+    """
+    await until(pool, "count(*) = 1 from pg_stat_activity where usename = user and datname = current_database()")
+    await pool.execute("update queue.pgqueuer set heartbeat = heartbeat - interval '1 hour' where status = 'picked'")
+
+
+async def go_on(pool: Pool) -> None:
+    """Let steady jobs come to their end."""
+    await pool.execute("insert into seen (what) values ('go on')")
+
+
 @asynccontextmanager
 async def running(
     pool: Pool, *, schedules: list[Schedule] | None = None, **work: Work[None]
@@ -80,11 +95,13 @@ async def running(
 
 
 async def test_a_killed_workers_jobs_finish_elsewhere_and_take_effect_once(worker_pool: Pool, spawn: Spawn) -> None:
-    jobs = [await enqueue(worker_pool, "steady", seconds=3) for _ in range(2)]
+    jobs = [await enqueue(worker_pool, "steady") for _ in range(2)]
     first = spawn()
     await until(worker_pool, "count(*) = 2 from seen where what = 'started'")
     first.send_signal(signal.SIGKILL)
     first.wait()
+    await silent_for_long(worker_pool)
+    await go_on(worker_pool)
     second = spawn()
     await until(worker_pool, "count(*) = 2 from seen where what = 'done'")
     rows = await worker_pool.fetch("select job_id, worker from seen where what = 'done' order by 1")
@@ -97,30 +114,36 @@ async def test_a_job_that_keeps_killing_its_worker_is_set_aside_after_three_star
     worker_pool: Pool, spawn: Spawn
 ) -> None:
     deadly = await enqueue(worker_pool, "deadly")
-    innocent = await enqueue(worker_pool, "steady", seconds=1)
+    innocent = await enqueue(worker_pool, "steady")
     deaths = 0
     worker = spawn()
     over = "select exists (select from seen where what = 'done') and exists (select from queue.set_aside)"
     while not await worker_pool.fetchval(over):
         if worker.poll() is not None:
             deaths += 1
+            await silent_for_long(worker_pool)
+            await go_on(worker_pool)
             worker = spawn()
         await asyncio.sleep(0.05)
+    await until(worker_pool, "not exists (select from queue.pgqueuer where status in ('queued', 'picked'))")
     assert deaths == 3
     assert await worker_pool.fetchval("select count(*) from seen where job_id = $1", deadly) == 3
     async with worker_pool.acquire() as conn:
         (found,) = await Queue(conn).set_aside_jobs()
     assert (found.id, found.starts, found.reason) == (deadly, 3, "It took its worker down 3 times.")
-    # The innocent one may have been running at the first death; from then on the deadly one ran alone.
-    assert await worker_pool.fetchval("select count(*) from seen where job_id = $1 and what = 'started'", innocent) <= 2
+    # The innocent one may have been running at the first death; from then on the deadly one ran alone. Where a worker
+    # dies before it could say that it has done the innocent one, that runs again, and undisturbed.
+    cut_short = "count(*) filter (where what = 'started') - count(*) filter (where what = 'ended')"
+    assert await worker_pool.fetchval(f"select {cut_short} from seen where job_id = $1", innocent) <= 1
+    assert await worker_pool.fetchval("select count(*) from seen where what = 'done'") == 1
 
 
 async def test_a_worker_that_is_asked_to_stop_gives_back_what_it_cannot_finish(worker_pool: Pool, spawn: Spawn) -> None:
-    job = await enqueue(worker_pool, "steady", seconds=60)
+    job = await enqueue(worker_pool, "steady")
     worker = spawn()
     await until(worker_pool, "exists (select from seen where what = 'started')")
     worker.terminate()
-    assert worker.wait(timeout=30) == 0
+    assert worker.wait(timeout=120) == 0
     row = await worker_pool.fetchrow("select id, status::text, queue_manager_id from queue.pgqueuer")
     assert row is not None
     assert tuple(row) == (job, "queued", None)
@@ -181,7 +204,11 @@ async def test_work_goes_on_after_the_database_dropped_every_connection(worker_p
         first = await enqueue(worker_pool, "ingest")
         await until(worker_pool, "not exists (select from queue.pgqueuer)")
         admin = await asyncpg.connect(admin_dsn)
-        await admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'sharewell_worker'")
+        # Each is waited for, so that no connection that is about to break takes the next job and tells nobody.
+        await admin.execute(
+            "select pg_terminate_backend(pid, 60_000) from pg_stat_activity"
+            " where usename = 'sharewell_worker' and datname = current_database()"
+        )
         async with admin.transaction():
             await admin.execute("set local search_path = queue")
             await Queue(admin).enqueue("ingest", {})
@@ -216,7 +243,8 @@ async def test_the_clock_asks_for_a_job_once_however_many_workers_there_are(work
     async def nightly(job: Job, _: None) -> None:
         runs.append(job.id)
 
-    schedule = Schedule(cron="0 2 * * *", job="forecast", payload={"region": "north"})
+    half_a_year_on = (datetime.now(UTC).month + 5) % 12 + 1  # so that it is never due while this runs
+    schedule = Schedule(cron=f"0 2 1 {half_a_year_on} *", job="forecast", payload={"region": "north"})
     one, two = (running(worker_pool, schedules=[schedule], forecast=Work(handle=nightly)) for _ in range(2))
     async with one, two:
         await until(worker_pool, "exists (select from queue.pgqueuer_schedules where entrypoint = 'forecast')")
@@ -253,4 +281,4 @@ async def test_a_probe_is_heard_though_it_is_sent_before_the_worker_listens(work
         await asyncio.sleep(0.1)
         await driver.add_listener("probe", lambda _: heard.set())
         await probe
-        await asyncio.wait_for(heard.wait(), 30)
+        await asyncio.wait_for(heard.wait(), 60)

@@ -32,8 +32,10 @@ def machine() -> Iterator[EmbeddedPostgres]:
     """A server that asks for passwords, as a real one does."""
     home = Path(tempfile.mkdtemp(prefix="sharewell-machine-"))
     home.chmod(0o711)  # so that the server's own account may enter it where the tests run as root
-    running = embedded.start(home)
-    (running.folder / "pg_hba.conf").write_text(HBA)
+    made = embedded.start(home)
+    (made.folder / "pg_hba.conf").write_text(HBA)
+    made.leave()
+    running = embedded.start(home)  # goes by it from its first connection on
     yield running
     running.leave()
     shutil.rmtree(home)
@@ -43,7 +45,6 @@ def machine() -> Iterator[EmbeddedPostgres]:
 async def url(machine: EmbeddedPostgres) -> AsyncIterator[str]:
     """A login that may make roles and owns a database, and is no superuser."""
     admin = await asyncpg.connect(machine.url(SUPERUSER, "postgres"))
-    await admin.execute("select pg_reload_conf()")
     await admin.execute(f"create role owner login createrole password '{scram_verifier('o')}'")
     await admin.execute("create database capacity owner owner")
     yield machine.url("owner", "capacity").replace("owner@", "owner:o@", 1)

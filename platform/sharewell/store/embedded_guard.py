@@ -117,10 +117,10 @@ class Guard:
         stop(self.folder)
         if child is not None:
             child.wait()
-        # In this order: whoever waits for the users' lock will want a guard of its own.
+        # In this order: whoever waits for the users' lock will want a guard of its own. That lock is left to the end
+        # of this process, so that whoever has waited for it finds nothing of us left.
         os.close(watching)
-        if self._users is not None:
-            os.close(self._users)
+        os._exit(0)
 
     def _await_no_users(self) -> None:
         self._users = hold(users_lock(self.folder), fcntl.LOCK_EX)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from tests.postgres.following.conftest import Gateway, Open, Region, Socket
 
 
-async def code_of(ended: Socket) -> tuple[int, str]:
-    """With which code and reason the connection is closed, whatever comes before."""
+async def code_of(ended: Socket, *sent: str | bytes) -> tuple[int, str]:
+    """With which code and reason the connection is closed, whatever comes before; also while `sent` is being sent."""
     with pytest.raises(ConnectionClosed) as closed:
+        for message in sent:
+            await ended.connection.send(message)
         while True:
             await ended.receive()
     assert closed.value.rcvd is not None
@@ -135,9 +137,8 @@ async def test_what_is_no_message_of_the_protocol_ends_the_connection(region: Re
     for sent, code in NO_MESSAGES:
         async with socket(gateway.url) as talk:
             await talk.begin(region.token("clinic"))
-            for message in sent:
-                await talk.connection.send(message if isinstance(message, str | bytes) else json.dumps(message))
-            assert (await code_of(talk))[0] == code, str(sent)[:80]
+            written = [message if isinstance(message, str | bytes) else json.dumps(message) for message in sent]
+            assert (await code_of(talk, *written))[0] == code, str(sent)[:80]
 
 
 async def test_nothing_is_answered_before_a_connection_says_who_it_is(region: Region, gateway: Gateway) -> None:
@@ -195,9 +196,11 @@ async def test_a_connection_ends_with_its_token(region: Region, gateway: Gateway
     await region.institution("clinic")
     for query in (OFFERS, None):
         async with socket(gateway.url) as talk:
+            region.clock.stands = datetime.now(UTC)  # until it is let in, however long that takes
             await talk.begin(region.token("clinic", seconds=2))
             if query:
                 await talk.subscribe("1", query)
+            region.clock.stands = None
             code, reason = await code_of(talk)
             assert code == sockets.FORBIDDEN
             assert "get a new one" in reason

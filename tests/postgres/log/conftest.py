@@ -18,6 +18,7 @@ import asyncpg
 import pytest
 from tests.postgres.conftest import behind_the_guard
 
+from sharewell.audit import witnesses
 from sharewell.audit.keys import LogKeys, load_or_create_keys, load_or_create_witness_key
 from sharewell.audit.publish import Published, Publisher
 from sharewell.audit.seal import Sequencer
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 EVERYTHING = ("system/*.cruds",)
 NUMBERS = itertools.count()
+PATIENCE = 120  #: seconds for an answer; only ever waited for in vain
 
 
 @dataclass
@@ -198,6 +200,12 @@ class Nodes:
     async def _program(self, name: str, *arguments: str) -> None:
         process = await asyncio.create_subprocess_exec(installed_programs() / "bin" / name, *arguments)
         assert await process.wait() == 0, name
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A witness may take its time: nodes answer from the process of the test, on a machine that may be busy."""
+    monkeypatch.setattr(witnesses, "TIMEOUT", float(PATIENCE))
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ class OwnServer:
 
     async def connect(self, database: str, role: DatabaseRole | None = None) -> asyncpg.Connection[Any]:
         """A connection, as soon as there can be one again."""
-        for _ in range(600):
+        for _ in range(2400):
             try:
                 return await asyncpg.connect(self.url(database, role))
             except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):

@@ -99,5 +99,7 @@ async def test_regulators_and_admins_see_what_was_refused_as_a_witness(nodes: No
         with pytest.raises(GraphQLErrors) as refused:
             await (await node.client(Role.ALLOCATOR)).graphql(query)
         assert refused.value.codes == ["FORBIDDEN"]
-        kinds = await node.gateway.fetch("select outcome from audit.decision where action = 'readAccessAudit'")
+        kinds = await node.gateway.fetch(
+            "select outcome from audit.decision where action = 'readAccessAudit' order by staged_id"
+        )
         assert [row["outcome"] for row in kinds] == ["allowed", "allowed", "allowed", "refused"]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
+from tests.postgres.log.conftest import PATIENCE
 
 from sharewell.audit.keys import LogKeys
 from sharewell.domain.checkpoint import Checkpoint
@@ -79,7 +80,7 @@ def peer(place: Place, tmp_path: Path) -> Iterator[PeerWitness]:
 
 
 def await_answer(url: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             httpx2.get(f"{url}/healthz")
@@ -98,7 +99,7 @@ def signed(keys: LogKeys, *entries: bytes) -> bytes:
 async def test_it_cosigns_growth_and_refuses_a_fork_and_a_rollback(
     nodes: Nodes, place: Place, peer: PeerWitness, a_decision: Make
 ) -> None:
-    async with nodes.running(place) as node, httpx2.AsyncClient(base_url=peer.url) as http:
+    async with nodes.running(place) as node, httpx2.AsyncClient(base_url=peer.url, timeout=PATIENCE) as http:
         for count in (1, 300, 44):
             await node.record(*(a_decision() for _ in range(count)))
             await node.seal()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 from structlog.testing import capture_logs
+from tests.postgres.log.conftest import PATIENCE
 
 from sharewell.audit.export import NotOurFolder, checkpoint_in
 from sharewell.audit.keys import rotate_keys
@@ -82,7 +83,7 @@ async def test_anybody_gets_the_checkpoint_and_the_tiles(nodes: Nodes, a_decisio
     place = nodes.place("here")
     if not from_files:
         place.settings = replace(place.settings, log_export=None)
-    async with nodes.running(place) as node, httpx2.AsyncClient(base_url=node.url) as http:
+    async with nodes.running(place) as node, httpx2.AsyncClient(base_url=node.url, timeout=PATIENCE) as http:
         assert (await http.get("/log/checkpoint")).status_code == 404
         await node.record(*(a_decision() for _ in range(300)))
         await node.seal()
@@ -108,7 +109,7 @@ async def test_anybody_gets_the_checkpoint_and_the_tiles(nodes: Nodes, a_decisio
 
 async def test_entries_are_for_regulators_and_their_reading_is_on_record(nodes: Nodes, a_decision: Make) -> None:
     place = nodes.place("here")
-    async with nodes.running(place) as node, httpx2.AsyncClient(base_url=node.url) as http:
+    async with nodes.running(place) as node, httpx2.AsyncClient(base_url=node.url, timeout=PATIENCE) as http:
         await node.record(*(a_decision() for _ in range(3)))
         await node.seal()
         await node.publish()
@@ -124,7 +125,9 @@ async def test_entries_are_for_regulators_and_their_reading_is_on_record(nodes: 
         assert got.status_code == 200
         assert parse_entry_bundle(got.content) == (await entries_of(node))[:3]
         assert got.headers["cache-control"] == "no-store"
-        kinds = await node.gateway.fetch("select kind, outcome from audit.decision where kind ~ 'read|refused'")
+        kinds = await node.gateway.fetch(
+            "select kind, outcome from audit.decision where kind ~ 'read|refused' order by staged_id"
+        )
         assert [tuple(row) for row in kinds] == [
             ("access.refused", "refused"), ("access.refused", "refused"), ("audit.entries_read", "allowed"),
         ]  # fmt: skip

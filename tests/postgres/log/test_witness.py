@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from tests.postgres.log.conftest import PATIENCE
 
 from sharewell.audit.export import NotOurFolder, checkpoint_in
 from sharewell.audit.keys import LogKeys
@@ -67,7 +68,7 @@ async def looks(node: Node) -> int:
 
 async def test_two_nodes_witness_each_other_as_their_logs_grow(nodes: Nodes, a_decision: Make) -> None:
     here, there = allied(nodes, "here", "there")
-    async with nodes.running(here) as one, nodes.running(there) as two, httpx2.AsyncClient() as http:
+    async with nodes.running(here) as one, nodes.running(there) as two, httpx2.AsyncClient(timeout=PATIENCE) as http:
         for count in (1, 300, 2):
             for node in (one, two):
                 await node.record(*(a_decision() for _ in range(count)))
@@ -181,7 +182,7 @@ async def test_a_fork_and_a_rollback_are_refused_and_the_evidence_is_kept(
     _, there = allied(nodes, "here", "there")
     keys = nodes.place("evil").keys
     there.witnesses([keys.signer.vkey])
-    async with nodes.running(there) as witness, httpx2.AsyncClient() as http:
+    async with nodes.running(there) as witness, httpx2.AsyncClient(timeout=PATIENCE) as http:
         good = signed(keys, b"a", b"b", b"c")
         first = await ask(http, witness, 0, good)
         assert first.status_code == 200
@@ -209,7 +210,7 @@ async def test_a_fork_and_a_rollback_are_refused_and_the_evidence_is_kept(
 
 async def test_a_witness_turns_strangers_and_nonsense_away(nodes: Nodes) -> None:
     here, there = allied(nodes, "here", "there")
-    async with nodes.running(there) as witness, httpx2.AsyncClient() as http:
+    async with nodes.running(there) as witness, httpx2.AsyncClient(timeout=PATIENCE) as http:
         stranger, friend = nodes.place("stranger").keys, here.keys
         assert (await ask(http, witness, 0, signed(stranger, b"a"))).status_code == 404
         forged = signed(friend, b"a").replace(base64.b64encode(root_hash([b"a"])), base64.b64encode(root_hash([b"b"])))
@@ -222,7 +223,7 @@ async def test_a_witness_turns_strangers_and_nonsense_away(nodes: Nodes) -> None
 
 async def test_who_witnesses_nobody_has_no_such_door_and_no_such_key(nodes: Nodes) -> None:
     place = nodes.place("alone")
-    async with nodes.running(place) as node, httpx2.AsyncClient() as http:
+    async with nodes.running(place) as node, httpx2.AsyncClient(timeout=PATIENCE) as http:
         assert (await http.post(f"{node.url}/witness/add-checkpoint", content=b"")).status_code == 404
         assert not (place.settings.home / "witness.key").exists()
 
