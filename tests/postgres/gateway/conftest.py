@@ -64,9 +64,14 @@ class Clock:
 
     def __init__(self) -> None:
         self.ahead = timedelta()
+        self._stopped: datetime | None = None
 
     def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        return (self._stopped or datetime.now(UTC)) + self.ahead
+
+    def stop(self) -> None:
+        """From now on it goes only where it is moved, however long the test takes."""
+        self._stopped = datetime.now(UTC)
 
 
 async def who_calls(scope: Scope, receive: Receive, send: Send) -> None:
