@@ -92,9 +92,9 @@ async def walked(
 ) -> Page[Item]:  # fmt: skip
     """A page of a list whose items are worked out one by one, and the total where `first` asks for it.
 
-    `listed` works them out on from a place, the way `first` says; from None, all of them. Where they are counted, the page
-    is taken from among them as they go by, behind the item that `place_of` has at `place`; only a page whose item is not
-    met among those counted is worked out by itself.
+    `listed` works them out on from a place, the way `first` says; from None, all of them. Where they are counted, the
+    page is taken from among them as they go by, behind the item that `place_of` has at `place`; only a page whose item
+    is not met among those counted is worked out by itself.
     """
     if not Size.of(first).counted:
         return Page.of([each async for each in _at_most(first + 1, listed(place))], first)
