@@ -326,8 +326,8 @@ async def test_subjects_that_one_program_of_an_issuer_brings_have_one_line_howev
 async def test_subjects_that_one_program_of_an_issuer_brings_share_a_rate_beside_their_own(
     outside: Outside, open_to: OpenTo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(rates.RATES, RateClass.HIGH, Rate(0.001, 5))  # type: ignore[index]
-    monkeypatch.setitem(rates.RATES, RateClass.STANDARD, Rate(0.001, 2))  # type: ignore[index]
+    monkeypatch.setitem(rates.RATES, RateClass.HIGH, Rate(0.001, 5))
+    monkeypatch.setitem(rates.RATES, RateClass.STANDARD, Rate(0.001, 2))
     async with open_to(outside.entry()) as http:
         one, *many = invented(outside, "many", 6)
         told = [await ask(http, one) for _ in range(3)]
