@@ -14,6 +14,7 @@ from typing import Final
 
 from graphql import (
     SKIP,
+    ArgumentNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
@@ -34,6 +35,7 @@ from graphql import (
     visit,
 )
 from graphql.language import Visitor
+from graphql.pyutils import print_path_list
 from graphql.utilities import validate_input_literal
 
 from sharewell.domain.errors import Forbidden, Invalid, NotFound, Unavailable
@@ -78,15 +80,30 @@ class Document:
 
 
 class PlacedValues(ValuesOfCorrectTypeRule):
-    """Says where a value stands that one of our scalars refuses; the stock rule does so for GraphQL's own only."""
+    """Says where a value stands that does not fit: in the text of the query, and in which argument."""
+
+    _argument: str | None = None
+
+    def enter_argument(self, node: ArgumentNode, *_: object) -> None:
+        self._argument = node.name.value
+
+    def leave_argument(self, *_: object) -> None:
+        self._argument = None
 
     def is_valid_value_node(self, node: ValueNode, input_type: GraphQLInputType | None) -> VisitorAction:
         def report(error: GraphQLError, path: Sequence[str | int]) -> None:
-            self.report_error(error if error.locations else GraphQLError(error.message, _value_at(node, path)))
+            at = error.nodes if error.locations else _value_at(node, path)
+            self.report_error(GraphQLError(f"{self._where(path)}{error.message}", at))
 
         if input_type is not None:
             validate_input_literal(node, input_type, report, None, None, self.context.hide_suggestions)
         return SKIP
+
+    def _where(self, path: Sequence[str | int]) -> str:
+        """As is said of a variable; of a default of one, and of what a directive is given, the place says enough."""
+        if self._argument is None:
+            return ""
+        return f"Argument '{self._argument}' has invalid value{print_path_list(path)}: "
 
 
 def _value_at(node: ValueNode, path: Sequence[str | int]) -> ValueNode:

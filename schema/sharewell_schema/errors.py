@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from graphql import GraphQLError, GraphQLSyntaxError
+from graphql import GraphQLEnumType, GraphQLError, GraphQLSchema, GraphQLSyntaxError
 from uuid_utils.compat import uuid7
 
 from sharewell.domain.errors import SharewellError, Unavailable
@@ -20,7 +20,12 @@ MOST_TOLD = 10  #: errors of one answer; who sends a thousand mistakes need not 
 INVALID = "INVALID"
 INTERNAL = "INTERNAL"
 
-_AT_VARIABLE = re.compile(r"Variable '\$(\w+)' has invalid (?:default )?value(?: at ([^:]*))?:")
+MOST_VALUES = 20  #: of an enum that are told; the largest has fewer
+
+_AT_VALUE = re.compile(r"(?:Variable '\$|Argument ')(\w+)' has invalid (?:default )?value(?: at ([^:]*))?:")
+_OF_ENUM = re.compile(
+    r"(?:Value .* does not exist in '(\w+)' enum|Enum '(\w+)' cannot represent non-\w+ value: .*)\.\Z", re.DOTALL
+)
 _OF_FIELD = re.compile(r"(?:to include required|not to include unknown) field '(\w+)'(, found: .*)\.$", re.DOTALL)
 
 log = structlog.stdlib.get_logger("sharewell.graphql")
@@ -38,6 +43,37 @@ def unavailable(errors: Sequence[GraphQLError]) -> Unavailable | None:
     """The first error that will pass by itself, if there is one."""
     causes = (_cause(error) for error in errors)
     return next((cause for cause in causes if isinstance(cause, Unavailable)), None)
+
+
+def about_enums(errors: Sequence[GraphQLError]) -> bool:
+    """Whether one of the errors is about a value that an enum does not have."""
+    return any(_of_enum(error) is not None for error in errors)
+
+
+def with_values(errors: Sequence[GraphQLError], schema: GraphQLSchema) -> list[GraphQLError]:
+    """The errors, each about a value that an enum does not have with those that it has.
+
+    For whoever may ask what the schema offers, and nobody else: it is a part of that.
+    """
+    return [_with_values(error, schema) for error in errors]
+
+
+def _of_enum(error: GraphQLError) -> str | None:
+    found = _OF_ENUM.search(error.message) if _cause(error) is None else None
+    return None if found is None else found[1] or found[2]
+
+
+def _with_values(error: GraphQLError, schema: GraphQLSchema) -> GraphQLError:
+    name = _of_enum(error)
+    kind = None if name is None else schema.get_type(name)
+    if not isinstance(kind, GraphQLEnumType):
+        return error
+    names = list(kind.values)
+    more = f" and {len(names) - MOST_VALUES} more" if len(names) > MOST_VALUES else ""
+    message = f"{error.message} It must be one of {', '.join(names[:MOST_VALUES])}{more}."
+    return GraphQLError(
+        message, error.nodes, error.source, error.positions, error.path, error.original_error, error.extensions
+    )
 
 
 def _tell(error: GraphQLError) -> dict[str, Any]:
@@ -80,10 +116,10 @@ def _cause(error: GraphQLError) -> Exception | None:
 
 
 def _request_error(error: GraphQLError) -> tuple[str, str | None]:
-    """What sort of mistake GraphQL found in the request, and in which field of a variable."""
+    """What sort of mistake GraphQL found in the request, and in which argument or variable, and field of it."""
     if isinstance(error, GraphQLSyntaxError):
         return "SyntaxError", None
-    if match := _AT_VARIABLE.match(error.message):
+    if match := _AT_VALUE.match(error.message):
         name, path = match.groups()
         path = re.sub(r"\[(\d+)\]", r".\1", path or "")
         missing = _OF_FIELD.search(error.message)

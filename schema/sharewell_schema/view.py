@@ -29,7 +29,7 @@ from sharewell_schema.asked import Asked, Refused, read_asked
 from sharewell_schema.context import Context, Progress
 from sharewell_schema.counting import MOST_COST
 from sharewell_schema.documents import Document, Texts, preparer
-from sharewell_schema.errors import INVALID, tell, unavailable
+from sharewell_schema.errors import INVALID, about_enums, tell, unavailable, with_values
 from sharewell_schema.events import EVENTS, EventStream, wants_events
 from sharewell_schema.executor import FastExecutor
 from sharewell_schema.schema import build_schema
@@ -39,6 +39,7 @@ from sharewell_schema.streams import Ended, Streams, Told, worked_off
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
 LONGEST_SECONDS = 30.0
+API = Target(kind="schema", id="api")
 
 
 def graphql_app(services: Services, executor: type[Executor[Any]] = FastExecutor) -> ASGIApp:
@@ -51,7 +52,8 @@ def graphql_app(services: Services, executor: type[Executor[Any]] = FastExecutor
     view = View(
         build_schema(), partial(_context, services, issubclass(executor, FastExecutor)), executor,
         texts=Texts(trusted.texts_of, trusted.refused),
-        introspect=lambda caller: office.permit(caller, Action.INTROSPECT, Target(kind="schema", id="api")),
+        introspect=lambda caller: office.permit(caller, Action.INTROSPECT, API),
+        may_introspect=lambda caller: office.may(caller, Action.INTROSPECT, API),
     )  # fmt: skip
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,9 +79,14 @@ class View:
     def __init__(
         self, schema: Schema, context: Callable[..., object], executor: type[Executor[Any]] = FastExecutor, *,
         texts: Texts | None = None, introspect: Callable[[Caller], Awaitable[object]] | None = None,
+        may_introspect: Callable[[Caller], bool] = lambda _: False,
     ) -> None:  # fmt: skip
-        """`texts` finds queries by name; `introspect` raises where a caller may not ask what the schema offers."""
+        """`texts` finds queries by name; `introspect` raises where a caller may not ask what the schema offers.
+
+        `may_introspect` says the same where nothing was asked of it, so that a refusal is nothing to put on record.
+        """
         self._context, self._executor, self._introspect = context, executor, introspect
+        self._may_introspect = may_introspect
         self._texts = texts or Texts()
         self._schema = schema._schema  # noqa: SLF001 - graphql-core is asked directly, without strawberry's hooks
         self._prepare = preparer(self._schema)
@@ -106,7 +113,8 @@ class View:
                 # Whoever is answered has no turn any more: what is no stream is worked off before.
                 follows = document.follows(asked.operation_name)
                 return EventStream(results if follows else await worked_off(results))
-            return _answer(await self._run(asked, document, self._context(caller, document)), accepts)
+            result = await self._run(asked, document, self._context(caller, document))
+            return _answer(self._told(result, caller), accepts)
         except Refused as refused:
             body = {"errors": [{"message": str(refused), "extensions": {"code": INVALID, "type": "RequestError"}}]}
             return _response(body, refused.status, accepts, refused.headers)
@@ -120,7 +128,7 @@ class View:
         except SharewellError as error:
             return ExecutionResult(errors=[GraphQLError(error.message, original_error=error)])
         if not isinstance(document, Document):
-            return ExecutionResult(errors=list(document))
+            return self._told(ExecutionResult(errors=list(document)), caller)
         operation = document.operations.get(asked.operation_name)
         if operation is not None and (cost := operation.cost(asked.variables or {})) > MOST_COST:
             told = f"The operation may cost {cost}; {MOST_COST} is the most. Ask for shorter pages, or less."
@@ -138,7 +146,7 @@ class View:
             return
         context = self._context(caller, document, progress)
         if not document.follows(asked.operation_name):
-            yield Told(await self._run(asked, document, context))
+            yield Told(self._told(await self._run(asked, document, context), caller))
             return
         executor = self._executor.build(
             self._schema, document.node, context_value=context, raw_variable_values=dict(asked.variables or {}),
@@ -146,11 +154,17 @@ class View:
             is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]  # it tells awaitables apart
         )  # fmt: skip
         if isinstance(executor, list):
-            yield Told(ExecutionResult(errors=executor))
+            yield Told(self._told(ExecutionResult(errors=executor), caller))
             return
         async with aclosing(self._streams.results(executor)) as results:
             async for result in results:
                 yield result
+
+    def _told(self, result: ExecutionResult, caller: Caller) -> ExecutionResult:
+        """With the values that would be right, where one was wrong and `caller` may know them."""
+        if result.errors and about_enums(result.errors) and self._may_introspect(caller):
+            result.errors = with_values(result.errors, self._schema)
+        return result
 
     async def _run(self, asked: Asked, document: Document, context: object) -> ExecutionResult:
         try:

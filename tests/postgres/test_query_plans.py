@@ -230,6 +230,10 @@ insert into sharewell.forecast_run
   select pg_temp.id(7, n), case when n % 2 = 0 then 'bed.adult' else 'ventilator' end, 1, date '{TODAY}' - n, 'naive',
          null, timestamptz '{NOW}' - interval '1 day', n::text, '', 1, 0, timestamptz '{NOW}', pg_temp.id(9, n)
     from generate_series(0, 9) n;
+insert into sharewell.forecast_run
+  select pg_temp.id(6, n), case when n % 2 = 0 then 'bed.adult' else 'ventilator' end, 1, date '{TODAY}' - 10 - n / 2,
+         'naive', null, timestamptz '{NOW}' - n * interval '1 hour', 'old ' || n, '', 1, 0,
+         timestamptz '{NOW}' - n * interval '1 hour', pg_temp.id(9, n + 10) from generate_series(1, 600) n;
 insert into sharewell.forecast
   select pg_temp.id(7, run), pg_temp.id(1, n), case when run % 2 = 0 then 'bed.adult' else 'ventilator' end,
          date '{TODAY}' + ahead, ahead + 1, '{{500}}', '{{7}}', 'naive', ''
@@ -487,6 +491,16 @@ QUERIES: Mapping[str, Query] = {
     "broken glasses": Query(break_glass.PAGE, (NEWEST, False, NOW, 51), 100),
     "the last broken glass": Query(break_glass.LAST, (), 5),
     "broken glasses whose time is over": Query(break_glass.OVER, (NOW,), 20, WORKER),
+    "consents by their end, far down": in_order(
+        consents, "until", (NEWEST, None, False, NOW, 51), (NOW + timedelta(days=40), an_id(14, 3_000)), 200
+    ),
+    "agreements by their end, far down": in_order(
+        agreements, "until", (NEWEST, None, False, NOW, 51), (NOW + timedelta(days=40), an_id(16, 3_000)), 200
+    ),
+    "runs of forecasts by origin, far down": in_order_of(
+        forecasts.RUNS, (From(NEWEST, NEWEST), None), 200,
+        Place(forecasts.RUN_SORTS["origin"], descending=True, at=(TODAY - timedelta(days=110), an_id(6, 200))),
+    ),
     "consents of one": Query(consents.PAGE, (NEWEST, HOUSE, False, NOW, 51), 200),
     "consents that stand": Query(consents.STANDING, ([an_id(1, n) for n in range(20)], BEDS, NOW), 200, WORKER),
     "receipts of runs": Query(receipts.OF_RUNS, ([an_id(6, n) for n in range(50)],), 700),

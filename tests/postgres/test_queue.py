@@ -102,17 +102,6 @@ async def test_a_job_carries_the_request_id_of_whoever_asked(gateway_pool: Pool)
     assert row["delay"] == timedelta(minutes=5)
 
 
-async def test_an_effect_happens_once_however_often_the_job_runs(worker_pool: Pool) -> None:
-    async with worker_pool.acquire() as conn:
-        await conn.execute("begin")
-        assert await Queue(conn).first_effect(7)
-        await conn.execute("rollback")  # the effect did not happen, so neither did its note
-        async with conn.transaction():
-            assert await Queue(conn).first_effect(7)
-        async with conn.transaction():
-            assert not await Queue(conn).first_effect(7)
-
-
 async def test_a_job_that_was_set_aside_can_be_given_another_chance(gateway_pool: Pool, worker_pool: Pool) -> None:
     async with gateway_pool.acquire() as conn:
         await Queue(conn).enqueue("forecast", {"region": "north"})

@@ -35,6 +35,7 @@ async def seen(admin_dsn: str) -> None:
     conn = await asyncpg.connect(admin_dsn)
     await conn.execute(
         "create table sharewell.seen (n serial, job_id bigint, worker int, what text);"
+        "create unique index on sharewell.seen (job_id) where what = 'done';"
         "grant all on sharewell.seen, sharewell.seen_n_seq to sharewell_worker"
     )
     await conn.close()

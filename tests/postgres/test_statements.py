@@ -53,7 +53,7 @@ from sharewell.store.passkeys import OwnPasskey, Passkey
 from sharewell.store.people import Secrets
 from sharewell.store.policy_versions import PolicyStep
 from sharewell.store.queue import SetAside, Underway
-from sharewell.store.receipts import GiveAndTake, LeftOpen
+from sharewell.store.receipts import LeftOpen
 from sharewell.store.subjects import SubjectKey
 from sharewell.store.transfers import TransferStep
 from sharewell.store.visits import Visit
@@ -224,7 +224,6 @@ SHAPES = (
         LeftOpen, "receipts: UNFILLED_OF_RUNS UNFILLED_OF_REQUESTS", "sharewell.unfilled",
         {f"{name}_id": name for name in ("allocation", "request", "institution")},
     ),
-    Shape(GiveAndTake, "receipts: LEDGER"),
     Shape(ForecastRun, "forecasts: RUN_BY_ORIGIN RUN_BY_ID RUNS", "sharewell.forecast_run"),
     Shape(ForecastTrial, "trials: BY_ID BY_MODELS NEWEST IN_FORCE PAGE", "sharewell.forecast_trial"),
     Shape(Watch, "drift: OF_RESOURCE BY_KEYS DRIFTING", "sharewell.forecast_watch", WHOSE),

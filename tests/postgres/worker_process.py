@@ -11,29 +11,27 @@ from typing import TYPE_CHECKING
 
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.pools import open_pool
-from sharewell.store.queue import Queue
 from sharewell_workers.jobs import Job, Work
 from sharewell_workers.runner import Pace, Runner
 
 if TYPE_CHECKING:
     from tests.conftest import Pool
 
+NOTE = "insert into seen (job_id, worker, what) values ($1, $2, $3) on conflict do nothing"
 #: A test that killed a worker says itself when the silence has been long enough, see `silent_for_long` there.
 PACE = Pace(heartbeat=timedelta(minutes=2), poll=timedelta(seconds=0.3), grace=timedelta(seconds=0.5))
 
 
 async def note(pool: Pool, job: Job, what: str) -> None:
-    await pool.execute("insert into seen (job_id, worker, what) values ($1, $2, $3)", job.id, os.getpid(), what)
+    await pool.execute(NOTE, job.id, os.getpid(), what)
 
 
 async def steady(job: Job, pool: Pool) -> None:
-    """Wait until the test lets it go on, then note the effect once."""
+    """Wait until the test lets it go on, then note the effect, which the table takes once."""
     await note(pool, job, "started")
     while not await pool.fetchval("select exists (select from seen where what = 'go on')"):
         await asyncio.sleep(0.05)
-    async with pool.acquire() as conn, conn.transaction():
-        if await Queue(conn).first_effect(job.id):
-            await conn.execute("insert into seen (job_id, worker, what) values ($1, $2, 'done')", job.id, os.getpid())
+    await note(pool, job, "done")
     await note(pool, job, "ended")
 
 

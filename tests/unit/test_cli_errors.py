@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import typer
 
-from sharewell.cli import client, main
-from sharewell.cli.ending import explained
+from sharewell.cli import main
+from sharewell.cli.explained import explained
 from sharewell.client import ApiError, GraphQLErrors
 from sharewell.domain.errors import Unavailable
 from sharewell.settings import SettingsError
@@ -52,8 +54,17 @@ def test_a_long_command_says_what_the_platform_refused(capsys: pytest.CaptureFix
 def test_a_command_says_by_which_id_the_operator_finds_a_crash(capsys: pytest.CaptureFixture[str]) -> None:
     more = {"code": "INTERNAL", "type": "INTERNAL", "id": "0192"}
     crash = {"message": "Tell the operator this id.", "extensions": more}
-    with pytest.raises(typer.Exit), client.explained("policy"):
+    with pytest.raises(typer.Exit), explained("policy"):
         raise GraphQLErrors([crash, {"message": "odd"}], None, 200)
     assert capsys.readouterr().err == (
         "sharewell policy: Tell the operator this id. (INTERNAL, 0192)\nsharewell policy: odd\n"
     )
+
+
+def test_errors_of_an_operation_are_told_as_json_out_of_concurrent_work(capsys: pytest.CaptureFixture[str]) -> None:
+    errors = GraphQLErrors([{"message": "odd"}], {"me": None}, 200)
+    with pytest.raises(typer.Exit), explained("client", as_json=True):
+        raise ExceptionGroup("", [errors, FAR_AWAY])
+    told, _, sentence = capsys.readouterr().err.rpartition("\n}\n")
+    assert json.loads(told + "}") == {"errors": [{"message": "odd"}], "data": {"me": None}}
+    assert sentence == "sharewell client: the database is far away.\n"

@@ -14,7 +14,7 @@ Services = TypeVar("Services")
 class Job:
     """One start of one job."""
 
-    id: int  #: the same however often the job is started; what `Queue.first_effect` asks for
+    id: int  #: the same however often the job is started
     name: str
     payload: Mapping[str, Any]
     request_id: str  #: of the request that asked for it, to find both in the logs; empty for the clock
@@ -25,9 +25,10 @@ class Job:
 class Work(Generic[Services]):
     """How jobs of one name are run.
 
-    `handle` may be called twice for the same job, so it makes its effect once (`Queue.first_effect`). It must leave
-    the event loop free: long computations belong in `asyncio.to_thread`, or the job is taken for lost and given to
-    another worker. `Invalid`, `NotFound` and `Forbidden` set the job aside at once; any other error is tried again.
+    `handle` may be called twice for the same job, so it looks, in the transaction of its effect, whether that has
+    happened: the plan of an instance, a file of these bytes, a hold that ended. It must leave the event loop free: long
+    computations belong in `asyncio.to_thread`, or the job is taken for lost and given to another worker. `Invalid`,
+    `NotFound` and `Forbidden` set the job aside at once; any other error is tried again.
     """
 
     handle: Callable[[Job, Services], Coroutine[Any, Any, None]]

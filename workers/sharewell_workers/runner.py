@@ -57,10 +57,10 @@ NO_LONGER_WAITS = "update queue.pgqueuer set dedupe_key = null where id = $1 and
 END = "delete from queue.job_start where job_id = $1"
 FORGET = """
 with logs as (delete from queue.pgqueuer_log where created < now() - $1::interval),
-     numbers as (delete from queue.pgqueuer_statistics where created < now() - $1::interval),
-     starts as (delete from queue.job_start start where start.started_at < now() - $1::interval
-                   and not exists (select from queue.pgqueuer job where job.id = start.job_id))
-delete from queue.job_effect where happened_at < now() - $1::interval
+     numbers as (delete from queue.pgqueuer_statistics where created < now() - $1::interval)
+delete from queue.job_start start
+ where start.started_at < now() - $1::interval
+   and not exists (select from queue.pgqueuer job where job.id = start.job_id)
 """
 
 log = structlog.get_logger("sharewell.worker")

@@ -14,7 +14,8 @@ from uuid import UUID
 import typer
 
 from sharewell.cli.asking import WHICH, ask, every, institution_id
-from sharewell.cli.client import CredentialFile, explained
+from sharewell.cli.client import CredentialFile
+from sharewell.cli.explained import explained
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -10,7 +10,8 @@ from uuid import UUID
 import typer
 
 from sharewell.cli.asking import WHICH, do, every, institution_id
-from sharewell.cli.client import CredentialFile, explained
+from sharewell.cli.client import CredentialFile
+from sharewell.cli.explained import explained
 from sharewell.client import ApiError
 from sharewell.domain.agreements import LONGEST, SharedDetail
 

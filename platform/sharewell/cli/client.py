@@ -7,8 +7,6 @@ import json
 import re
 import secrets
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,12 +17,11 @@ import typer
 
 from sharewell import logs
 from sharewell.cli.asking import WHICH, ask, do, every, institution_id
-from sharewell.client import ApiClient, ApiError, Credential, GraphQLErrors
+from sharewell.cli.explained import explained
+from sharewell.client import ApiClient, ApiError, Credential
 from sharewell.domain.clients import PRIVATE_MEMBERS, USUAL_SCOPES, ClientDraft, Purpose, RateClass
-from sharewell.domain.errors import SharewellError
 from sharewell.domain.principals import Role
-from sharewell.settings import DatabaseRole, Settings, SettingsError
-from sharewell.store.embedded import ServerError
+from sharewell.settings import DatabaseRole, Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -118,7 +115,7 @@ def register(
         purposes=purpose or (),
         jurisdiction=jurisdiction or (),
     )
-    with explained():
+    with explained("client"):
         draft = replace(draft, institution=_institution(credential, institution))
         if out is None:
             _send(draft, credential)
@@ -136,7 +133,7 @@ def token(credential: CredentialFile) -> None:
         async with ApiClient.of(Credential.load(credential), patience=5.0) as client:
             return await client.token()
 
-    with explained():
+    with explained("client"):
         typer.echo(asyncio.run(get()))
 
 
@@ -160,7 +157,7 @@ def query(
         async with ApiClient.of(Credential.load(credential), patience=10.0) as client:
             return await client.graphql(source, given, idempotent=not once)
 
-    with explained(as_json=True):
+    with explained("client", as_json=True):
         typer.echo(json.dumps(asyncio.run(ask()), indent=2, ensure_ascii=False))
 
 
@@ -182,7 +179,7 @@ query ($id: String!) {
 @app.command("list")
 def list_(credential: CredentialFile) -> None:
     """Print every client that has or had access: client id, status, roles, institution, end and name."""
-    with explained():
+    with explained("client"):
         found = every(credential, CLIENTS, "clients", {})
     for one in found:
         whose = (one["institution"] or {}).get("code", "-")
@@ -194,14 +191,14 @@ def list_(credential: CredentialFile) -> None:
 @app.command()
 def show(client: ClientId, credential: CredentialFile) -> None:
     """Print how a client is registered, as JSON."""
-    with explained():
+    with explained("client"):
         typer.echo(json.dumps(ask(credential, CLIENT, {"id": client})["client"], indent=2, ensure_ascii=False))
 
 
 @app.command()
 def disable(client: ClientId, credential: CredentialFile) -> None:
     """Take a client's access away for good; tokens that it holds stop working within seconds."""
-    with explained():
+    with explained("client"):
         do(credential, "disableClient", {"clientId": client}, "client { clientId }")
     typer.echo(f"{client} is disabled.", err=True)
 
@@ -296,27 +293,6 @@ def _new_credential(base_url: str, draft: ClientDraft, out: Path) -> Credential:
     except OSError as error:
         raise ApiError(f"{out} cannot be written: {error.strerror}.") from error
     return made
-
-
-@contextmanager
-def explained(command: str = "client", *, as_json: bool = False) -> Iterator[None]:
-    """Whatever goes wrong is said in a sentence, or with `as_json` as GraphQL said it, and ends with status 1.
-
-    Behind a sentence of the platform stand its code and field, which docs/api.md explains, and the id of a crash.
-    """
-    try:
-        yield
-    except (ApiError, ServerError, SettingsError, SharewellError) as error:
-        if not isinstance(error, GraphQLErrors):
-            typer.echo(f"sharewell {command}: {error}", err=True)
-        elif as_json:
-            typer.echo(json.dumps({"errors": list(error.errors), "data": error.data}, indent=2), err=True)
-        else:
-            for each in error.errors:
-                more = each.get("extensions") or {}
-                told = ", ".join(str(more[name]) for name in ("code", "field", "id") if more.get(name))
-                typer.echo(f"sharewell {command}: {each.get('message')}{told and f' ({told})'}", err=True)
-        raise typer.Exit(1) from None
 
 
 def _id_from(name: str) -> str:

@@ -15,8 +15,9 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
-from sharewell.cli.ending import explained, unless_stopped
+from sharewell.cli.ending import unless_stopped
 from sharewell.cli.evidence import Evidence, take_evidence
+from sharewell.cli.explained import explained
 from sharewell.cli.picture import draw
 from sharewell.cli.stage import Stage, open_stage, stage_settings
 from sharewell.client import ApiClient

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from sharewell.cli.asking import ask, do
-from sharewell.cli.client import CredentialFile, explained
+from sharewell.cli.client import CredentialFile
+from sharewell.cli.explained import explained
 from sharewell.client import ApiError
 from sharewell.domain.trusted_documents import document_name
 

@@ -1,21 +1,17 @@
-"""How a long command ends before its time: in order when a signal comes, and with a sentence when something fails."""
+"""How a long command ends before its time when a signal comes: in order."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import typer
 
-from sharewell.cli.main import causes
-from sharewell.client import ApiError
-from sharewell.domain.errors import SharewellError
 from sharewell.gateway.server import until_signal
 
 STOPPED = 130  #: exit status of a command that was told to stop, as shells have it
-FORESEEN = (ApiError, SharewellError)
 
 Result = TypeVar("Result")
 
@@ -34,17 +30,3 @@ async def unless_stopped(work: Coroutine[Any, Any, Result]) -> Result:
             with suppress(asyncio.CancelledError):
                 await working
         raise typer.Exit(STOPPED)
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """A failure that was foreseen becomes a sentence and exit status 1; any other stays what it is."""
-    try:
-        yield
-    except Exception as error:
-        found = list(causes(error))
-        if not all(isinstance(cause, FORESEEN) for cause in found):
-            raise
-        for sentence in dict.fromkeys(map(str, found)):
-            typer.echo(f"sharewell: {sentence}", err=True)
-        raise typer.Exit(1) from None

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import typer
 
-from sharewell.cli.ending import explained
+from sharewell.cli.explained import explained
 from sharewell.client import ApiClient, Credential
 
 DOSSIER = "query ($id: UUID!) { decision(id: $id) { dossier } }"

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sharewell.cli.ending import explained
+from sharewell.cli.explained import explained
 from sharewell.client import ApiClient, Credential
 from sharewell.domain.views import View
 

@@ -8,7 +8,8 @@ from uuid import UUID
 import typer
 
 from sharewell.cli.asking import WHICH, do, every, institution_id
-from sharewell.cli.client import ROLES, CredentialFile, explained
+from sharewell.cli.client import ROLES, CredentialFile
+from sharewell.cli.explained import explained
 from sharewell.domain.principals import Role
 from sharewell.domain.subjects import Ground
 

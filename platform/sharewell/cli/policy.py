@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from sharewell.cli import policy_versions
-from sharewell.cli.client import explained
+from sharewell.cli.explained import explained
 from sharewell.client import ApiClient, Credential
 
 app = typer.Typer(

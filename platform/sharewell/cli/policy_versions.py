@@ -13,7 +13,8 @@ from uuid import UUID
 import typer
 
 from sharewell.cli.asking import ask, do, every
-from sharewell.cli.client import CredentialFile, explained
+from sharewell.cli.client import CredentialFile
+from sharewell.cli.explained import explained
 from sharewell.client import GraphQLErrors
 from sharewell.domain.break_glass import GlassReason
 

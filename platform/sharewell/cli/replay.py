@@ -15,8 +15,9 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sharewell.cli.ending import explained, unless_stopped
+from sharewell.cli.ending import unless_stopped
 from sharewell.cli.evidence import take_evidence
+from sharewell.cli.explained import explained
 from sharewell.cli.stage import Stage, open_stage, stage_settings
 from sharewell.domain.errors import Invalid
 from sharewell.domain.principals import Role

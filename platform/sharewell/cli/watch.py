@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from sharewell.cli.asking import WHICH, institution_id
-from sharewell.cli.client import CredentialFile, explained
+from sharewell.cli.client import CredentialFile
+from sharewell.cli.explained import explained
 from sharewell.client import ApiClient, Credential
 from sharewell.domain.happenings import Topic
 

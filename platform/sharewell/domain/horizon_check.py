@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from sharewell.domain.horizon import Horizon
     from sharewell.domain.horizon_rows import Shipment, Standing, Ward, Way
-    from sharewell.domain.horizon_walk import Uses
 
 
 def check_schedule(horizon: Horizon, schedule: Schedule) -> None:
@@ -39,18 +38,14 @@ def check_schedule(horizon: Horizon, schedule: Schedule) -> None:
     if not problems:
         uses = {(row.site, row.day, row.item, row.serves): row.units for row in schedule.uses}
         by_itself, result = alone(horizon), walk(horizon, schedule.shipments, uses)
-        problems = _broken(horizon, schedule.shipments, by_itself, result)
+        problems = broken_rules(horizon, schedule.shipments, by_itself, result)
         problems += [] if problems else _told(horizon, schedule, by_itself, result)
     if problems:
         raise PlanRefused(problems)
 
 
-def broken_rules(horizon: Horizon, shipments: Sequence[Shipment], uses: Uses) -> list[str]:
-    """What `shipments` along lanes of `horizon`, and `uses`, break of its limits and rules, in words."""
-    return _broken(horizon, shipments, alone(horizon), walk(horizon, shipments, uses))
-
-
-def _broken(horizon: Horizon, shipments: Sequence[Shipment], by_itself: Alone, result: Walk) -> list[str]:
+def broken_rules(horizon: Horizon, shipments: Sequence[Shipment], by_itself: Alone, result: Walk) -> list[str]:
+    """What `shipments` along lanes of `horizon` break of its limits and rules, in words, by how they were walked."""
     problems = list(result.violations)
     for check in (_caps, _lots_of_units, _admitted, _keeps, _pledges, _holds, _worse_off):
         problems += check(horizon, shipments, by_itself, result)

@@ -116,10 +116,22 @@ class Bearer:
                 raise NotAdmitted(f"{refused} Nothing more is told.") from None
 
         caller, rate = await look()
+        line = caller.principal if proven.vouched is None else proven.client_id
         return Admission(
-            caller=caller, left=lambda: proven.expires_at - self._now(), again=again,
-            take=lambda: self._buckets.take(caller.principal, rate),
+            caller=caller, left=lambda: proven.expires_at - self._now(), again=again, line=line,
+            take=lambda: self._taken(caller.principal, rate, line),
         )  # fmt: skip
+
+    def _taken(self, principal: str, rate: RateClass, line: str) -> Allowance:
+        """One request of its own rate; of whom an external issuer vouches for, also one of those of its program.
+
+        How many subjects there are is the issuer's to say, so a rate of each alone would bound nothing.
+        """
+        own = self._buckets.take(principal, rate)
+        if own.pause or line == principal:
+            return own
+        together = self._buckets.take(line, RateClass.HIGH)
+        return together if together.pause else own
 
     async def _possession(self, presented: Presented, proven: Token) -> bool:
         """Whether the token is bound to a key whose holder sent it (RFC 9449, 7)."""
@@ -214,7 +226,7 @@ class RequireBearer:
         except TokenRefused as refused:
             answer = _challenge(refused, presented.scheme) if refused.beyond is None else too_many(refused.beyond)
             return await answer(scope, receive, send)
-        state["principal"] = admission.caller.principal
+        state["principal"], state["line"] = admission.caller.principal, admission.line
         allowance = admission.take()
         if allowance.pause:
             return await too_many(allowance)(scope, receive, send)

@@ -70,7 +70,7 @@ class Pace:
 
 
 class InTurn:
-    """Lets requests through to `app` when it is their client's turn; `principal` is in `scope["state"]`.
+    """Lets requests through to `app` when it is their client's turn; its `line` is in `scope["state"]`.
 
     Raises `ClientDisconnect` where nobody waits for the answer any more before there was a turn.
     """
@@ -81,7 +81,7 @@ class InTurn:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # the operations of a socket take turns one by one, see `sockets`
             return await self._app(scope, receive, send)
-        incoming, client = Incoming(receive), scope["state"]["principal"]
+        incoming, client = Incoming(receive), scope["state"]["line"]
         await incoming.body()
         try:
             slot = self._pace.turns.at_once(client) or await self._wait(client, incoming)

@@ -116,7 +116,7 @@ class PasskeyService:
         at, tried = self._office.now(), hashlib.sha256(b"passkey" + credential).digest()
         async with self._office.database.transaction() as tx:
             fresh = await tx.passkeys.answered(_hash(challenge, shown_for), at=at)
-            free = await count_try(tx, tried, at=at)
+            free = await count_try(tx, tried, at=at) is not None
             held = await tx.passkeys.find(credential)
         reason = "locked" if not free else _fault(response, held, site, challenge, fresh=fresh)
         if reason is None and held is not None:

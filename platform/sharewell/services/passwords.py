@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from argon2 import PasswordHasher
@@ -37,12 +38,41 @@ class Passwords:
             return await asyncio.to_thread(_matches, password_hash or _NOBODY, password)
 
 
-async def count_try(tx: Transaction, tried: bytes, *, at: datetime) -> bool:
-    """Count a try under a login or passkey, by its hash; False while that is locked."""
+async def count_try(tx: Transaction, tried: bytes, *, at: datetime) -> int | None:
+    """Count a try under a login or passkey, by its hash: how many there were in a row; None while that is locked."""
     failures = await tx.people.try_once(tried, at=at, forget_at=at + FORGET)
     if failures is not None and (pause := locked_for(failures)):
         await tx.people.lock_out(tried, at + pause)
-    return failures is not None
+    return failures
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTry:
+    """A try of somebody who is signed in already, counted under the login as any other.
+
+    There is one count, so whoever found an open page gains no further tries by it. But strangers can lock a login, and
+    must keep nobody who is in from getting rid of what they know: under a lock one try may still be made, as long as
+    the person failed at none in the last `FORGET`.
+    """
+
+    own: bytes
+    tried: bytes
+    at: datetime
+    counted: int | None  #: the how manieth under the login
+    allowed: bool
+
+    @classmethod
+    async def count(cls, tx: Transaction, own: bytes, tried: bytes, *, at: datetime) -> OwnTry:
+        """`own` is a hash for what this person tried, `tried` that of the login."""
+        first = await tx.people.try_once(own, at=at, forget_at=at + FORGET) == 1
+        counted = await count_try(tx, tried, at=at)
+        return cls(own, tried, at, counted, allowed=first or counted is not None)
+
+    async def take_back(self, tx: Transaction) -> None:
+        """It went well, and is no failure. Others still count: a password is but half of what signs somebody in."""
+        await tx.people.forget(self.own)
+        if self.counted is not None:
+            await tx.people.take_back(self.tried, self.at + locked_for(self.counted), at=self.at)
 
 
 def _matches(password_hash: str, password: str) -> bool:

@@ -24,7 +24,7 @@ from sharewell.services.grants import end_all_of
 from sharewell.services.ids import hashed
 from sharewell.services.office import Office
 from sharewell.services.passkeys import PasskeyService, Site
-from sharewell.services.passwords import Passwords, count_try
+from sharewell.services.passwords import OwnTry, Passwords, count_try
 from sharewell.services.visits import VisitService
 from sharewell.store.answered import Wish
 from sharewell.store.paging import Page, Place
@@ -177,7 +177,7 @@ class PersonService:
         """Who it is, if everything holds; otherwise what to put on record before anybody is told."""
         at, tried = self._office.now(), hashed(login.strip().lower())
         async with self._office.database.transaction() as tx:
-            free = await count_try(tx, tried, at=at)
+            free = await count_try(tx, tried, at=at) is not None
             found = await tx.people.secrets(login.strip().lower()) if "\0" not in login else None
         reason = await self._fault(found, password, code, locked=not free, at=at)
         if reason is None and found is not None:
@@ -215,17 +215,16 @@ class PersonService:
     async def knows_password(self, person: Person, password: str, *, request_id: str) -> Refusal | None:
         """None if it is the password of somebody who is signed in already.
 
-        Tries are counted and lock as those to sign in do, and apart from these: strangers, who can lock a login, must
-        not keep whoever is signed in by a passkey from getting rid of what they know.
+        Tries count as those to sign in do, see `OwnTry`.
         """
-        at, tried = self._office.now(), hashed(f"visit {person.id}")
+        at, own, tried = self._office.now(), hashed(f"visit {person.id}"), hashed(person.login)
         async with self._office.database.transaction() as tx:
-            free = await count_try(tx, tried, at=at)
-            password_hash = await tx.people.password(person.id) if free else None
+            made = await OwnTry.count(tx, own, tried, at=at)
+            password_hash = await tx.people.password(person.id) if made.allowed else None
         if not await self._passwords.holds(password_hash, password):
-            return _refused("wrong_password" if free else "locked", person.id, request_id)
+            return _refused("wrong_password" if made.allowed else "locked", person.id, request_id)
         async with self._office.database.transaction() as tx:
-            await tx.people.forget(tried)
+            await made.take_back(tx)
         return None
 
     async def _fault(

@@ -101,7 +101,7 @@ class ReviewService:
             able = partial(
                 _able_ones, tx, questions, action, target, self._office.now(), backwards=Size.of(first).backwards
             )
-            return await walked(able, place, first)
+            return await walked(able, place, first, lambda each: (each.holder, each.id))
 
     async def _known(self, target: Target) -> Target:
         """With all that the policies may ask of it, whoever asks."""

@@ -87,7 +87,7 @@ class SimulationService:
                     if await readable.covers(found):
                         yield found
 
-        page = await walked(changed, place, first)
+        page = await walked(changed, place, first, lambda each: (each.at, each.id))
         return replace(page, items=tuple(await readable.on_record(page.items)))
 
     async def readable(self, caller: Caller, ids: list[UUID]) -> dict[UUID, bool]:

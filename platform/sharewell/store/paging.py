@@ -87,22 +87,27 @@ def in_order(items: Sequence[Item], first: int) -> Sequence[Item]:
 
 
 async def walked(
-    listed: Callable[[Start | None], AsyncIterator[Item]], place: Start | None, first: int
-) -> Page[Item]:
+    listed: Callable[[Start | None], AsyncIterator[Item]], place: Start | None, first: int,
+    place_of: Callable[[Item], Start],
+) -> Page[Item]:  # fmt: skip
     """A page of a list whose items are worked out one by one, and the total where `first` asks for it.
 
-    `listed` works them out on from a place, the way `first` says; from None, all of them. A page that begins there is
-    counted on from where it ends.
+    `listed` works them out on from a place, the way `first` says; from None, all of them. Where they are counted, the
+    page is taken from among them as they go by, behind the item that `place_of` has at `place`; only a page whose item
+    is not met among those counted is worked out by itself.
     """
-    items = listed(place)
-    read = [each async for each in _at_most(first + 1, items)]
-    page = Page.of(read, first)
     if not Size.of(first).counted:
-        return page
-    found, rest = (len(read), items) if place is None else (0, listed(None))
-    async for _ in _at_most(COUNTED + 1 - found, rest):
+        return Page.of([each async for each in _at_most(first + 1, listed(place))], first)
+    found, reached, read, items = 0, place is None, list[Item](), listed(None)
+    async for each in _at_most(COUNTED + 1, items):
         found += 1
-    return replace(page, total=Total.of(found))
+        if reached and len(read) <= first:
+            read.append(each)
+        reached = reached or place_of(each) == place
+    if len(read) <= first:
+        rest = items if reached else listed(place)
+        read += [each async for each in _at_most(first + 1 - len(read), rest)]
+    return replace(Page.of(read, first), total=Total.of(found))
 
 
 async def _at_most(most: int, items: AsyncIterator[Item]) -> AsyncIterator[Item]:

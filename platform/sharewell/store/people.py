@@ -82,6 +82,12 @@ returning failures
 """
 LOCK_OUT = "update oauth.attempt set locked_until = $2 where login_hash = $1"
 FORGET = "delete from oauth.attempt where login_hash = $1"
+#: One try less, and the lock that it set, if it did. Nobody tries under a lock, so none has set another since.
+TAKE_BACK = """
+update oauth.attempt
+   set failures = failures - 1, locked_until = case when locked_until = $2 then $3 else locked_until end
+ where login_hash = $1 and failures > 0
+"""
 
 #: What they can be ordered by; each is told to whoever sees the row.
 SORTS: Final = {
@@ -202,6 +208,10 @@ class PersonRepository:
 
     async def lock_out(self, login_hash: bytes, until: datetime) -> None:
         await self._conn.execute(LOCK_OUT, login_hash, until)
+
+    async def take_back(self, login_hash: bytes, until: datetime, *, at: datetime) -> None:
+        """A try of that time was no failure; `until` is how long it locked the login."""
+        await self._conn.execute(TAKE_BACK, login_hash, until, at)
 
     async def forget(self, login_hash: bytes) -> None:
         """It went well: the count begins anew."""

@@ -31,7 +31,6 @@ UNDERWAY = """
 select id, entrypoint as name, payload, status::text as status, created as enqueued_at, execute_after
   from queue.pgqueuer where status in ('queued', 'picked') order by id limit $1
 """
-EFFECT = "insert into queue.job_effect (job_id) values ($1) on conflict do nothing returning true"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +86,6 @@ class Queue:
                 return True
             # Another transaction added one at the same moment and has committed since: look again.
         return False
-
-    async def first_effect(self, job_id: int) -> bool:
-        """Tell whether the effect of this job has yet to happen, and note in this transaction that it does.
-
-        A worker may die after its work and before it could say so, and then the job runs again.
-        """
-        return await self._conn.fetchval(EFFECT, job_id) is not None
 
     async def set_aside_jobs(self, limit: int = 100) -> list[SetAside]:
         """Return jobs that were set aside, the oldest first."""

@@ -69,17 +69,14 @@ select distinct allocation_id from (
    where allocation_id = any ($1::uuid[]) group by allocation_id, institution_id, code) part
  where units between $2 and $3
 """
-#: By institution: what plans of the window proposed, and what really left and arrived in it.
+#: By institution: what plans of the window proposed, and what really left and arrived in it. Orders go by the latter,
+#: which is added up for all then; what plans proposed, as it stands here, is for the lines of the page alone.
 LEDGER = f"""
-select i.id as institution, p.runs, p.given as planned_given, p.received as planned_received, g.units as given,
-       t.units as received
-  from sharewell.institution i
-  cross join lateral (
-    select count(*)::integer as runs, coalesce(sum(given), 0)::integer as given,
-           coalesce(sum(received), 0)::integer as received
-      from sharewell.run_receipt r
+select i.id as institution, g.units as given, t.units as received, (
+    select array[count(*), coalesce(sum(given), 0), coalesce(sum(received), 0)]::integer[] from sharewell.run_receipt r
      where r.institution_id = i.id and r.adopted_at >= $3 and r.adopted_at < $4 and ($5::text is null or resource = $5)
-  ) p
+  ) as planned
+  from sharewell.institution i
   cross join lateral (
     select coalesce(sum(dispatched), 0)::integer as units from sharewell.transfer x
      where x.giver_id = i.id and x.dispatched_at >= $3 and x.dispatched_at < $4 and ($5::text is null or resource = $5)
@@ -205,7 +202,15 @@ class ReceiptRepository:
         """Give and take by institution, in order of their ids or in that of `place`."""
         every = Listed(LEDGER, (From(after, OLDEST), institution, since, until, resource, LIMIT))
         asked = every.seen(seen, [of_owner("i.id")])
-        return await asked.page(self._conn, lambda row: GiveAndTake(**row), first, place)
+        return await asked.page(self._conn, _give_and_take, first, place)
+
+
+def _give_and_take(row: asyncpg.Record) -> GiveAndTake:
+    runs, given, received = row["planned"]
+    return GiveAndTake(
+        institution=row["institution"], runs=runs, planned_given=given, planned_received=received, given=row["given"],
+        received=row["received"],
+    )  # fmt: skip
 
 
 def _left_open(row: asyncpg.Record) -> LeftOpen:

@@ -203,10 +203,12 @@ async def test_a_stream_ends_with_its_token_and_a_new_token_goes_on(region: Regi
     assert event["offer"]["id"] == str(offer.id)
 
 
-async def test_there_are_no_more_streams_than_a_client_may_have(
-    region: Region, open_gateway: Open, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("most", ["MOST_OF_CALLER", "MOST_OF_LINE"])
+async def test_there_are_no_more_streams_than_a_client_may_have_nor_than_its_line_may(
+    region: Region, open_gateway: Open, monkeypatch: pytest.MonkeyPatch, most: str
 ) -> None:
-    monkeypatch.setattr(streams, "MOST_OF_CALLER", 2)
+    """A client of ours is a line by itself."""
+    monkeypatch.setattr(streams, most, 2)
     await region.institution("clinic")
     await region.institution("other")
     async with open_gateway() as gateway:

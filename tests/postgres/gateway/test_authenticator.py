@@ -141,6 +141,64 @@ async def test_a_stranger_who_locks_the_login_keeps_nobody_from_changing_the_app
     assert (await change(door, visit, key, somebody.password)).status_code == 200
 
 
+async def reasons(door: FrontDoor) -> list[str]:
+    return [str(each.details["reason"]) for each in await door.refusals()]
+
+
+async def test_tries_there_and_tries_to_sign_in_are_one_count(door: FrontDoor, app: App, somebody: Browser) -> None:
+    visit = await visiting(door, somebody)
+    key = await new_key(visit)
+    for _ in range(3):
+        assert not await lets_in(door, app, somebody, key)
+    for _ in range(2):
+        assert (await change(door, visit, key, "not the password")).status_code == 400
+    assert (await change(door, visit, key, somebody.password)).status_code == 400
+    assert (await reasons(door))[3:] == ["wrong_password", "wrong_password", "locked"]
+    assert await lets_in(door, app, somebody, somebody.secret), "half a minute later"
+    for tried in range(6):
+        door.clock.ahead += timedelta(seconds=30 * (tried == 5))
+        await change(door, visit, key, "not the password")
+    assert not await lets_in(door, app, somebody, somebody.secret)
+    assert (await reasons(door))[-2:] == ["wrong_password", "locked"]
+
+
+async def test_under_a_lock_whoever_is_in_has_one_try_a_day_and_no_second_budget(
+    door: FrontDoor, app: App, somebody: Browser
+) -> None:
+    visit = await visiting(door, somebody)
+    key = await new_key(visit)
+    stranger = Browser(door.http, somebody.login, "not the password", somebody.secret, door.clock)
+    door.http.cookies.clear()
+    handle = handle_in(await stranger.get("/oauth/authorize", **app.asks()))
+    for _ in range(7):
+        await stranger.sign_in(handle)
+    before = await reasons(door)
+    assert before[-1] == "locked"
+    for _ in range(3):
+        assert (await change(door, visit, key, "not the password")).status_code == 400
+    assert (await reasons(door))[len(before) :] == ["wrong_password", "locked", "locked"]
+
+
+async def test_the_right_password_there_is_no_failure_and_takes_none_of_others_back(
+    door: FrontDoor, app: App, somebody: Browser
+) -> None:
+    """Who knows it, and lacks the code, must not be able to begin a count of codes anew."""
+    visit = await visiting(door, somebody)
+    key = await new_key(visit)
+    wrong = "000000" if pyotp.TOTP(key).at(door.clock()) != "000000" else "000001"
+    for _ in range(2):
+        assert not await lets_in(door, app, somebody, key)
+    for _ in range(7):
+        page = await visit.post(CHANGE, handle=visit.handle, code=wrong, password=somebody.password)
+        assert "not the one your new app shows" in page.text
+    for _ in range(3):
+        assert not await lets_in(door, app, somebody, key)
+    assert await reasons(door) == ["wrong_code"] * 5
+    assert (await change(door, visit, key, "not the password")).status_code == 400
+    assert (await change(door, visit, key, somebody.password)).status_code == 400
+    assert (await reasons(door))[5:] == ["wrong_password", "locked"]
+
+
 async def test_whoever_lost_the_app_changes_it_with_a_passkey_and_the_password(
     door: FrontDoor, app: App, somebody: Browser
 ) -> None:

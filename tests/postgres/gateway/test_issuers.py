@@ -16,12 +16,19 @@ from uuid import UUID
 import httpx2
 import pytest
 from joserfc.jwk import RSAKey
+from prometheus_client import CollectorRegistry
+from tests.postgres.gateway.test_flood import Work, gateway, tokens, waiting
+from tests.postgres.gateway.test_flood import ask as waits
 
 from sharewell.domain.addresses import origin_of
+from sharewell.domain.clients import RateClass
 from sharewell.domain.errors import Invalid
+from sharewell.domain.rates import Rate
+from sharewell.gateway import rates
 from sharewell.gateway.oauth.egress import Egress, FetchFailed
 from sharewell.gateway.oauth.issuers import IssuersError, load
 from sharewell.gateway.oauth.remote_keys import PAUSE
+from sharewell.gateway.turns import Bounds
 from sharewell.services.clients import ClientService
 
 if TYPE_CHECKING:
@@ -303,3 +310,48 @@ async def test_a_client_may_publish_its_keys_and_only_in_a_listed_place(outside:
             stranger = ward.using(key=RSAKey.generate_key(2048, {"kid": kid}))
             assert (await stranger.post()).json()["error"] == "invalid_client"
         assert [d.details["reason"] for d in await door.refusals()] == ["bad_signature", "unknown_key"]
+
+
+def invented(outside: Outside, azp: str, count: int) -> list[str]:
+    """Tokens of as many subjects, given to one program."""
+    return [outside.keycloak(sub=f"invented-{azp}-{n}", azp=azp) for n in range(count)]
+
+
+async def test_subjects_that_one_program_of_an_issuer_brings_have_one_line_however_many_there_are(
+    outside: Outside, door: FrontDoor, tmp_path: Path
+) -> None:
+    path, work, registry = tmp_path / "issuers.json", Work(), CollectorRegistry()
+    path.write_text(json.dumps({"issuers": [outside.entry()]}))
+    many, (other,), (ward,) = invented(outside, "many", 12), invented(outside, "other", 1), await tokens(door, "ward")
+    bounds = Bounds(slots=3, each=1, waiting=8)
+    async with gateway(door, work, externals=load(path), registry=registry, turns=bounds) as http:
+        asked = [waits(http, token) for token in many]
+        done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        await waiting(registry, 8)
+        asked += [waits(http, token) for token in (other, ward)]
+        await work.begun(3)
+        assert sorted(work.order)[1:] == ["north-id/invented-other-0", "ward"], "they need not wait for one of them"
+        for turn in range(11):
+            await work.begun(turn + 1)
+            work.finish_first()
+        answers = await asyncio.gather(*asked)
+    assert sorted(answer.status_code for answer in answers) == [200] * 11 + [429] * 3
+    assert {task.result().headers["RateLimit-Policy"].split(";")[0] for task in done} == {'"waiting"'}
+
+
+async def test_subjects_that_one_program_of_an_issuer_brings_share_a_rate_beside_their_own(
+    outside: Outside, open_to: OpenTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(rates.RATES, RateClass.HIGH, Rate(0.001, 5))
+    monkeypatch.setitem(rates.RATES, RateClass.STANDARD, Rate(0.001, 2))
+    async with open_to(outside.entry()) as http:
+        one, *many = invented(outside, "many", 6)
+        told = [await ask(http, one) for _ in range(3)]
+        assert [answer.status_code for answer in told] == [200, 200, 429]
+        assert told[-1].headers["RateLimit-Policy"].startswith('"standard"'), "its own"
+        told = [await ask(http, token) for token in many]
+        assert [answer.status_code for answer in told] == [200] * 3 + [429] * 2
+        assert told[0].headers["RateLimit-Policy"].startswith('"standard"')
+        assert told[-1].headers["RateLimit-Policy"].startswith('"high"'), "of all whom the program brings"
+        (other,) = invented(outside, "other", 1)
+        assert (await ask(http, other)).status_code == 200

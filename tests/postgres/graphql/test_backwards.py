@@ -361,7 +361,7 @@ async def test_the_total_of_a_list_that_is_worked_out_costs_no_item_of_its_page(
         assert told["totalCount"] == len(await walked(api, lists[name], name, size=100)) > 1
 
 
-async def test_a_page_at_an_end_of_a_list_that_is_worked_out_is_counted_on_from_not_worked_out_again(
+async def test_one_replay_serves_a_page_and_its_total_wherever_the_page_is(
     api: Api, lists: Mapping[str, Asked], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = 0
@@ -375,13 +375,30 @@ async def test_a_page_at_an_end_of_a_list_that_is_worked_out_is_counted_on_from_
 
     monkeypatch.setattr(SimulationRepository, "page", counted)
     asked = lists["simulatedChanges"]
-    every = f"query {asked.declared} {{ simulatedChanges({asked.given}, first: 1000) {{ nodes {{ id }} }} }}"
-    await api.ask(asked.who, every, **(asked.variables or {}))
-    once, read = read, 0
-    for size in ("first: 1", "last: 1"):
-        assert (await page(api, asked, "simulatedChanges", "id", size))["totalCount"] > 1
-        assert read == once
+    every = f"""query {asked.declared} {{ simulatedChanges({asked.given}, first: 1000) {{
+      edges {{ cursor node {{ id }} }} }} }}"""
+    whole = (await api.ask(asked.who, every, **(asked.variables or {})))["simulatedChanges"]["edges"]
+    once = read
+    assert len(whole) > 3
+    middle = json.dumps(whole[len(whole) // 2]["cursor"])
+    for size in ("first: 1", "last: 1", f"first: 1, after: {middle}", f"last: 1, before: {middle}"):
         read = 0
+        assert (await page(api, asked, "simulatedChanges", "id", size))["totalCount"] == len(whole)
+        assert read == once, size
+
+
+async def test_a_cursor_whose_item_is_not_in_the_list_begins_its_page_where_the_item_would_be(
+    api: Api, lists: Mapping[str, Asked]
+) -> None:
+    """As with a cursor of another draft: the page is right, and so is the total."""
+    for name, gone in (("simulatedChanges", "2026-03-01T12:00:00+00:00 {}"), ("whoCan", "client bot-1-gone")):
+        whole = await walked(api, lists[name], name, size=100)
+        cursor = json.dumps(write_cursor(gone.format(UUID(int=7)).encode()))
+        behind = await page(api, lists[name], name, "", "first: 1000", f"after: {cursor}")
+        before = await page(api, lists[name], name, "", "last: 1000", f"before: {cursor}")
+        assert [*before["edges"], *behind["edges"]] == whole
+        assert behind["totalCount"] == before["totalCount"] == len(whole)
+        assert behind["edges"]
 
 
 @pytest.mark.parametrize("at", [

@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from dataclasses import replace
+from importlib.resources import files
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from graphql import GraphQLError
+from graphql import GraphQLEnumType, GraphQLError, GraphQLSchema
 
 from sharewell.domain.errors import Unavailable
+from sharewell.domain.principals import Role
 from sharewell.services.offers import OfferService
 from sharewell.services.resources import ResourceService
 from sharewell.store.requests import RequestRepository
 from sharewell_schema import view
-from sharewell_schema.errors import tell
+from sharewell_schema.errors import MOST_VALUES, tell, with_values
 
 if TYPE_CHECKING:
     from tests.postgres.graphql.conftest import Api
 
+SCHEMA = (files("sharewell_schema") / "api.graphql").read_text()
 ONE = "query ($id: UUID!) { offer(id: $id) { id } }"
 
 
@@ -224,3 +228,61 @@ async def test_nothing_is_suggested_to_who_guesses(api: Api) -> None:
     assert "Did you mean" not in json.dumps(answer.body)
     answer = await api.do("planner", "openRequest", **api.need_of(1, reason="SURG", quantit=1))
     assert "Did you mean" not in json.dumps(answer.body)
+
+
+IN_A_VARIABLE = "query ($filter: OfferFilterInput) { offers(filter: $filter) { nodes { id } } }"
+STATUSES = "It must be one of OPEN, "
+
+
+@pytest.mark.parametrize(
+    ("query", "filter", "field"),
+    [
+        ("{ offers(filter: {status: OPNE}) { nodes { id } } }", None, "filter.status"),
+        ('{ offers(filter: {status: "OPEN"}) { nodes { id } } }', None, "filter.status"),
+        (IN_A_VARIABLE, {"status": "OPNE"}, "filter.status"),
+        (IN_A_VARIABLE, {"status": 7}, "filter.status"),
+        ("query ($status: OfferStatus) { offers(filter: {status: $status}) { nodes { id } } }", None, "status"),
+        ("query ($filter: OfferFilterInput = {status: OPNE}) { offers(filter: $filter) { nodes { id } } }", None, None),
+    ],
+    ids=["written", "text", "variable", "number", "alone", "default"],
+)
+async def test_a_value_that_an_enum_does_not_have_is_told_with_those_that_it_has(
+    api: Api, query: str, filter: dict[str, Any] | None, field: str | None  # noqa: A002
+) -> None:
+    answer = await api.send("planner", query, {"status": "opne"} if filter is None else {"filter": filter})
+    assert answer.error["extensions"]["code"] == "INVALID"
+    assert answer.error["extensions"].get("field") == field
+    status = SCHEMA.split("\nenum OfferStatus {")[1].split("\n}")[0]
+    names = ", ".join(line.strip() for line in status.splitlines() if line.strip().isupper())
+    assert answer.error["message"].endswith(f"It must be one of {names}.")
+
+
+@pytest.mark.parametrize("query", ["{ offers(filter: {status: OPNE}) { nodes { id } } }", IN_A_VARIABLE])
+async def test_the_values_of_an_enum_are_told_to_nobody_who_may_not_ask_what_the_api_offers(
+    api: Api, query: str
+) -> None:
+    """One after the other by the same query, which is remembered with what is wrong with it. Nothing is on record."""
+    planner = api.callers["planner"]
+    api.callers["device"] = replace(planner, roles=frozenset({Role.DEVICE}))
+    api.callers["narrow"] = replace(planner, scopes=frozenset({"system/Offer.rs"}))
+    for who, told in (("device", False), ("planner", True), ("narrow", False), ("nobody", False), ("planner", True)):
+        answer = await api.send(who, query, {"filter": {"status": "OPNE"}})
+        assert answer.error["message"].endswith("'OfferStatus' enum.") is not told, who
+        assert ("OPEN" in json.dumps(answer.body)) is told, who
+        asked = await api.send(who, '{ __type(name: "OfferStatus") { name } }')
+        assert ("errors" not in asked.body) is told, who
+    found = await api.ask("regulator", '{ decisions(kind: "access.refused") { nodes { actor } } }')
+    assert len(found["decisions"]["nodes"]) == 3, "of asking what the API offers, and of nothing else"
+
+
+async def test_values_are_told_of_an_enum_that_is_in_the_schema_whatever_somebody_sends(api: Api) -> None:
+    for status in ("x' does not exist in 'Role' enum.", "Enum 'Role' cannot represent non-string value: 7."):
+        message = (await api.send("planner", IN_A_VARIABLE, {"filter": {"status": status}})).error["message"]
+        assert STATUSES in message
+        assert "ALLOCATOR" not in message
+
+
+def test_of_a_large_enum_not_all_values_are_told() -> None:
+    kind = GraphQLEnumType("Large", {f"V{n}": None for n in range(MOST_VALUES + 5)})
+    (told,) = with_values([GraphQLError("Value 'X' does not exist in 'Large' enum.")], GraphQLSchema(types=[kind]))
+    assert told.message.endswith(f", V{MOST_VALUES - 1} and 5 more.")

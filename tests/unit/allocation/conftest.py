@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from sharewell.domain.allocation import Fairness, Instance, Lane, Movement, Owner, Receiver, Reserve, Rule
 from sharewell.domain.horizon import Aim, Horizon
-from sharewell.domain.horizon_rows import Gate, Item, Lot, Part, Site, Standing, Substitute, Ward, Way
+from sharewell.domain.horizon_check import broken_rules
+from sharewell.domain.horizon_rows import Gate, Item, Lot, Part, Shipment, Site, Standing, Substitute, Ward, Way
+from sharewell.domain.horizon_walk import Uses, alone, walk
 from sharewell.domain.requests import RaiseReason
 from sharewell.domain.resources import ResourceKind
 
@@ -220,6 +222,11 @@ def drawn_horizon(
 def horizons() -> Callable[..., st.SearchStrategy[Horizon]]:
     """The strategy: horizons(kinds=..., sites=3, days=4, items=2, most=3, aims=None, one_lot=False, lumpy=False)."""
     return drawn_horizon
+
+
+def broken(horizon: Horizon, shipments: Sequence[Shipment], uses: Uses) -> list[str]:
+    """What `shipments` along lanes of `horizon`, and `uses`, break of its limits and rules, in words."""
+    return broken_rules(horizon, shipments, alone(horizon), walk(horizon, shipments, uses))
 
 
 def a_small_horizon(**more: Any) -> Horizon:

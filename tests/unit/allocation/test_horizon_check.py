@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.unit.allocation.conftest import broken
 
 from sharewell.domain.allocation import NotProven, PlanRefused
 from sharewell.domain.horizon import Aim, Horizon
 from sharewell.domain.horizon_certificate import check_bounds
-from sharewell.domain.horizon_check import broken_rules, check_schedule
+from sharewell.domain.horizon_check import check_schedule
 from sharewell.domain.horizon_measures import share_table
 from sharewell.domain.horizon_program import stretches
 from sharewell.domain.horizon_rows import Item, Lot, Shipment, Site, Standing, Substitute, Ward, Way
@@ -85,7 +86,7 @@ def test_a_good_schedule_passes(a_horizon: Build) -> None:
     ],
 )
 def test_a_limit_passed_is_told_in_words(a_horizon: Build, shipments: list[Shipment], words: str) -> None:
-    assert words in "; ".join(broken_rules(a_horizon(), shipments, {}))
+    assert words in "; ".join(broken(a_horizon(), shipments, {}))
 
 
 @pytest.mark.parametrize(
@@ -103,10 +104,10 @@ def test_a_limit_that_was_typed_is_never_ignored(
     a_horizon: Build, name: str, changes: dict[str, Any], shipment: Shipment, words: str
 ) -> None:
     horizon = a_horizon()
-    assert not broken_rules(horizon, [shipment], {("champignac", day, "mask", "mask"): 1 for day in range(4)})
+    assert not broken(horizon, [shipment], {("champignac", day, "mask", "mask"): 1 for day in range(4)})
     one_list: dict[str, Any] = {name: rows(horizon, name, **changes)}
     tight = replace(horizon, **one_list)
-    assert any(words in problem for problem in broken_rules(tight, [shipment], {}))
+    assert any(words in problem for problem in broken(tight, [shipment], {}))
     assert not set(best(tight).shipments) & {shipment}
 
 
@@ -179,7 +180,7 @@ def test_borrowed_units_are_not_lent_on(a_horizon: Build) -> None:
     horizon = one_item(a_horizon, ResourceKind.DEVICE, 6, item={"loan_days": 3}, lots=lots)
     there = Shipment(item="x", origin=HERE, destination=THERE, day=0, until=6, units=2)
     on = Shipment(item="x", origin=THERE, destination=HERE, day=1, until=6, units=1)
-    assert "more than its own" in "; ".join(broken_rules(horizon, [there, on], {}))
+    assert "more than its own" in "; ".join(broken(horizon, [there, on], {}))
 
 
 def test_units_received_are_held_before_they_are_shipped_on(a_horizon: Build) -> None:
@@ -189,7 +190,7 @@ def test_units_received_are_held_before_they_are_shipped_on(a_horizon: Build) ->
         horizon = one_item(a_horizon, ResourceKind.DEVICE, 6, item={"hold_days": 2}, lots=lots)
         idle = replace(horizon, standings=tuple(replace(row, need=(0,) * 6) for row in horizon.standings))
         on = Shipment(item="x", origin=THERE, destination=HERE, day=day, until=6, units=2)
-        assert (not broken_rules(idle, [there, on], {})) is allowed
+        assert (not broken(idle, [there, on], {})) is allowed
 
 
 def relay(a_horizon: Build, item: Item, pledge: int = 1000) -> Horizon:
@@ -227,9 +228,9 @@ def test_lots_are_chosen_anew_where_old_ones_are_used_first() -> None:
     horizon = a_perishable()
     used = {(HERE, 0, "x", "x"): 1, (THERE, 1, "x", "x"): 1}
     old = Shipment(item="x", origin=HERE, destination=THERE, day=1, until=2, units=1)
-    assert "ships 1 more" in "; ".join(broken_rules(horizon, [old], used))
+    assert "ships 1 more" in "; ".join(broken(horizon, [old], used))
     assert fresh_last(horizon, [old], used) == [replace(old, until=4)]
-    assert not broken_rules(horizon, fresh_last(horizon, [old], used), used)
+    assert not broken(horizon, fresh_last(horizon, [old], used), used)
 
 
 def test_columns_that_use_the_fresh_unit_first_become_a_schedule_all_the_same() -> None:
@@ -241,7 +242,7 @@ def test_columns_that_use_the_fresh_unit_first_become_a_schedule_all_the_same() 
     shipments, uses = read_off(program, np.array([float(name in chosen) for name in program.names]))
     assert uses == {(HERE, 0, "x", "x"): 1, (THERE, 1, "x", "x"): 1}
     assert [row.until for row in shipments] == [4]
-    assert not broken_rules(horizon, shipments, uses)
+    assert not broken(horizon, shipments, uses)
 
 
 def a_perishable() -> Horizon:
@@ -332,14 +333,14 @@ def test_patients_take_their_stay_with_them() -> None:
 def test_a_ward_is_not_filled_beyond_what_it_offers(changes: dict[str, Any], words: str) -> None:
     horizon = wards(**changes)
     moved = Shipment(item="bed", origin=HERE, destination=THERE, day=0, until=0, units=1)
-    assert not broken_rules(wards(), [moved], {})
-    assert words in "; ".join(broken_rules(horizon, [moved], {}))
+    assert not broken(wards(), [moved], {})
+    assert words in "; ".join(broken(horizon, [moved], {}))
     assert not best(horizon).shipments
 
 
 def test_only_people_admitted_that_day_are_moved() -> None:
     moved = Shipment(item="bed", origin=HERE, destination=THERE, day=2, until=0, units=1)
-    assert "admits 0" in "; ".join(broken_rules(wards(), [moved], {}))
+    assert "admits 0" in "; ".join(broken(wards(), [moved], {}))
 
 
 def test_each_cause_of_a_shortage_is_told(a_horizon: Build) -> None:

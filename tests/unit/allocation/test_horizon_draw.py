@@ -12,13 +12,14 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.allocation.conftest import broken
 
 from sharewell.domain import canonical
 from sharewell.domain.capacity import CapacityReport
 from sharewell.domain.errors import Invalid
 from sharewell.domain.forecast import Forecast
 from sharewell.domain.horizon import Horizon
-from sharewell.domain.horizon_check import broken_rules, check_schedule
+from sharewell.domain.horizon_check import check_schedule
 from sharewell.domain.horizon_draw import draw_horizon
 from sharewell.domain.horizon_records import DAY, Foreseen, Stored, Terms, UnderWay, due_today, ends_on
 from sharewell.domain.horizon_rows import Shipment
@@ -159,7 +160,7 @@ def under_way(line: Resource, units: int, state: TransferState, **said: Any) -> 
 def test_whatever_is_on_record_moving_nothing_is_a_valid_answer(made: tuple[Stored, Terms]) -> None:
     horizon = draw_horizon(made[0], made[1], region="us-nj", at=NOON)
     assert Horizon.read(canonical.encode(horizon.to_json())) == horizon
-    assert broken_rules(horizon, [], alone(horizon).walk.uses) == []
+    assert broken(horizon, [], alone(horizon).walk.uses) == []
 
 
 @settings(max_examples=60, deadline=None)

@@ -10,11 +10,12 @@ from itertools import product
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.allocation.conftest import broken
 
 from sharewell.domain.allocation import PlanRefused
 from sharewell.domain.horizon import Aim, Horizon
 from sharewell.domain.horizon_certificate import check_bounds
-from sharewell.domain.horizon_check import broken_rules, check_schedule
+from sharewell.domain.horizon_check import check_schedule
 from sharewell.domain.horizon_measures import weight
 from sharewell.domain.horizon_program import stretches
 from sharewell.domain.horizon_rows import Item, Lot, Part, Shipment, Site, Standing, Substitute, Way
@@ -95,7 +96,7 @@ def test_a_part_serves_its_own_need_or_the_kit_and_not_both() -> None:
     assert [row.units for row in best(horizon).unmet] == [1]
     both = {(THERE, 0, "team", "team"): 1, (THERE, 0, "ventilator", "ventilator"): 1}
     nurses = Shipment(item="nurse", origin=HERE, destination=THERE, day=0, until=1, units=2)
-    assert "more than it has all parts for or needs" in "; ".join(broken_rules(horizon, [nurses], both))
+    assert "more than it has all parts for or needs" in "; ".join(broken(horizon, [nurses], both))
 
 
 def test_a_part_that_is_used_up_is_gone_the_next_day() -> None:
@@ -131,7 +132,7 @@ def test_of_what_is_fitted_the_old_is_used_first_so_that_the_fresh_is_shipped() 
     uses = {(HERE, 0, "ventilator", "ventilator"): 1, (THERE, 2, "circuit", "circuit"): 2}
     old = Shipment(item="circuit", origin=HERE, destination=THERE, day=1, until=2, units=2)
     assert fresh_last(horizon, [old], uses) == [replace(old, until=3)]
-    assert not broken_rules(horizon, fresh_last(horizon, [old], uses), uses)
+    assert not broken(horizon, fresh_last(horizon, [old], uses), uses)
     assert not best(horizon).unmet
 
 
@@ -244,7 +245,7 @@ def test_no_shipments_and_uses_do_better(horizon: Horizon) -> None:
         reached = (
             sum(weight(horizon, node) * result.total_short(node) for node in nodes), sum(row.units for row in shipments)
         )  # fmt: skip
-        if (least is None or reached < least) and not broken_rules(horizon, shipments, uses):
+        if (least is None or reached < least) and not broken(horizon, shipments, uses):
             least = reached
     if least is not None:
         assert (schedule.total(Aim.SHORTAGE)[0], schedule.total(Aim.MOVES)[0]) == least
@@ -272,5 +273,5 @@ def test_a_schedule_made_without_a_recipe_is_refused_with_it(change: str) -> Non
     larger = replace(horizon, kits=(*TEAM, Part(item="team", part="circuit", units=2)))
     changed = larger if change == "kits" else replace(horizon, fittings=FITTED)
     uses = {(row.site, row.day, row.item, row.serves): row.units for row in schedule.uses}
-    assert not broken_rules(horizon, schedule.shipments, uses)
-    assert "all parts for" in "; ".join(broken_rules(changed, schedule.shipments, uses))
+    assert not broken(horizon, schedule.shipments, uses)
+    assert "all parts for" in "; ".join(broken(changed, schedule.shipments, uses))

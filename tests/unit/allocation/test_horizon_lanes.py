@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.unit.allocation.conftest import broken
 
 from sharewell.domain.allocation import PlanRefused
 from sharewell.domain.horizon import Aim, Horizon
 from sharewell.domain.horizon_certificate import check_bounds
-from sharewell.domain.horizon_check import broken_rules, check_schedule
+from sharewell.domain.horizon_check import check_schedule
 from sharewell.domain.horizon_rows import Item, Lot, Shipment, Site, Standing, Ward, Way
 from sharewell.domain.resources import ResourceKind
 from sharewell_workers.solving import search, solve_horizon
@@ -62,11 +63,11 @@ def test_charges_that_are_not_as_stated_are_refused(a_horizon: Build) -> None:
 
 def test_a_lane_that_carries_less_than_its_least_is_told_in_words(a_horizon: Build) -> None:
     horizon = two_givers(a_horizon, least=3)
-    assert not broken_rules(two_givers(a_horizon), [sent(2)], {})
-    assert broken_rules(horizon, [sent(2)], {}) == [
+    assert not broken(two_givers(a_horizon), [sent(2)], {})
+    assert broken(horizon, [sent(2)], {}) == [
         "lane champignac-marsupilami carries 2 of ventilator on day 0, at least 3 where it carries any"
     ]
-    assert not broken_rules(horizon, [sent(3)], {})
+    assert not broken(horizon, [sent(3)], {})
     # Bobeline may give 2 only, so all come from Champignac although it is farther.
     assert [(row.origin, row.units) for row in solve_horizon(horizon).shipments] == [(HERE, 3)]
 

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.allocation.conftest import broken
 
 from sharewell.domain.allocation import NotProven, PlanRefused
 from sharewell.domain.canonical import encode
 from sharewell.domain.horizon import Aim, Horizon
 from sharewell.domain.horizon_certificate import check_bounds
-from sharewell.domain.horizon_check import broken_rules, check_schedule
+from sharewell.domain.horizon_check import check_schedule
 from sharewell.domain.horizon_measures import weight
 from sharewell.domain.horizon_program import stretches
 from sharewell.domain.horizon_rows import Shipment
@@ -83,7 +84,7 @@ def test_no_set_of_shipments_does_better(horizons: Horizons, data: st.DataObject
         (
             shortage(horizon, shipments)
             for shipments in every_set_of_shipments(horizon, 2)
-            if not broken_rules(horizon, shipments, {})
+            if not broken(horizon, shipments, {})
         ),
         default=None,
     )
@@ -229,7 +230,7 @@ def test_no_set_of_shipments_does_better_or_costs_less(horizons: Horizons, data:
         (
             (shortage(horizon, shipments), charges(horizon, shipments))
             for shipments in every_set_of_shipments(horizon, 2)
-            if not broken_rules(horizon, shipments, {})
+            if not broken(horizon, shipments, {})
         ),
         default=None,
     )
