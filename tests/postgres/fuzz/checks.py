@@ -31,7 +31,7 @@ _SHAPES = {
     "Date": re.compile(r"\d{4}-\d\d-\d\d"),
 }
 #: Nothing of these is for an institution or its devices.
-NOT_THEIRS = frozenset({"Person", "PolicyVersion", "BrokenGlass", "JobUnderway", "JobSetAside"})
+NOT_THEIRS = frozenset({"Person", "PolicyVersion", "JobUnderway", "JobSetAside"})
 
 
 def faults(schema: GraphQLSchema, case: Case, status: int, body: Any, own: str | None, codes: set[str]) -> list[str]:

@@ -34,7 +34,7 @@ KEY = LogKey.from_seed("log.example/2026", bytes(range(32)))
 SITES = {"north": "us-nj", "south": "us-nj", "east": "us-nj", "west": "us-ny"}
 #: Clients, with their roles; an institution's bears its code.
 OTHERS = {
-    "planner": Role.ALLOCATOR, "regulator": Role.REGULATOR, "admin": Role.ADMIN, "second": Role.ADMIN,
+    "admin": Role.ADMIN, "second": Role.ADMIN, "planner": Role.ALLOCATOR, "regulator": Role.REGULATOR,
     "auditor": Role.AUDITOR,
 }  # fmt: skip
 _REGISTER = "mutation ($input: RegisterClientInput!) { registerClient(input: $input) { client { clientId } } }"
@@ -76,10 +76,10 @@ class House:
         return (await self.ask(who, query, input={"idempotencyKey": f"seed {self.keys}", **asked}))[name]
 
     async def let_in(self, name: str, role: Role, institution: str | None = None) -> None:
-        """Register a client and get it a token, as its owner would; the first admin is the operator's."""
+        """Register a client and get it a token, as its owner would; the operator lets admins in, so that two are two."""
         credential = Credential.generate(self.people.settings.issuer, name, EVERYTHING)
         self.credentials[name] = credential
-        if not self.tokens:
+        if role is Role.ADMIN:
             draft = ClientDraft(
                 name=name, client_id=name, roles=frozenset({role}), scopes=EVERYTHING, jwks=credential.public_jwks
             )
@@ -122,7 +122,10 @@ class House:
 async def house(
     gateway_pool: Pool, worker_pool: Pool, sequencer_pool: Pool, tmp_path: Path
 ) -> AsyncIterator[House]:
-    settings = Settings(home=tmp_path, allocate_after=None, token_life=timedelta(hours=1))
+    (tmp_path / "witnessed").write_text(f"{KEY.vkey}\n")
+    settings = Settings(
+        home=tmp_path, allocate_after=None, token_life=timedelta(hours=1), witness_logs=tmp_path / "witnessed"
+    )
     authz = Authorizer.load()
     people, workers = (build_services(settings, Database(pool), authz) for pool in (gateway_pool, worker_pool))
     keys = load_or_create(tmp_path / OAUTH_KEYS, at=clock(None)())
@@ -136,7 +139,7 @@ async def house(
         made = House(app, http, people, workers, sequencer_pool, stack)
         people.office.now = workers.office.now = lambda: made.at
         await put_on_record(people, keys)
-        for name, role in sorted(OTHERS.items()):
+        for name, role in OTHERS.items():
             await made.let_in(name, role)
         for code, region in SITES.items():
             place = {"region": region, "latitude": 40.0, "longitude": -74.0, "kind": "HOSPITAL", "name": code.title()}

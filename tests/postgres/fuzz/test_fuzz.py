@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tests.postgres.conftest import Connection
     from tests.postgres.fuzz.conftest import House
 
-CASES = int(os.environ.get("SHAREWELL_FUZZ_CASES", "150"))
+CASES = int(os.environ.get("SHAREWELL_FUZZ_CASES", "100"))
 SEED = int(os.environ.get("SHAREWELL_FUZZ_SEED", "1"))
 HANGS_SECONDS = 60.0
 LOOK_EVERY = 25
@@ -166,6 +166,7 @@ class Fuzzer:
         return "\n".join([*rows, f"{reached} of {whole} succeeded ({reached / whole:.0%}); {dict(self.codes)}"])
 
 
+@pytest.mark.timeout(300 + CASES)  # as many as are asked for
 async def test_no_request_finds_a_fault_and_every_operation_succeeds(
     house: House, owner: Connection, log_stream: io.StringIO
 ) -> None:

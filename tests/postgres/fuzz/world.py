@@ -110,6 +110,7 @@ async def furnish(house: House) -> None:
         await house.done("admin", "registerPerson", **asked)
         file = {"name": f"seed_{number}.cedar", "text": NOTHING.format(n=f"seed-{number}")}
         await house.done(("admin", "second")[number % 2], "draftPolicies", files=[file], why="To try it.")
+    await house.send("north", "{ people { nodes { id } } }", {})  # which is refused, and on record
     await house.run("reconcile")
 
 
