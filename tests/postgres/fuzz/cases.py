@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
@@ -46,6 +47,14 @@ BY_ID = {
     "allocationFrontier": "allocations", "allocationInstance": "allocations", "allocationPlan": "allocations",
     "case": "requests", "horizonInstance": "horizons", "horizonSchedule": "horizons", "whyRefused": "decisions",
 }  # fmt: skip
+#: By the names of texts: the list they stand in, and where there if not under the same name.
+TEXTS = (
+    ({"resource", "resources", "code"}, "resources", "code"), ({"clientId", "client", "actor"}, "clients", "clientId"),
+    ({"kind", "action", "subjectKind", "subjectId"}, "decisions", ""),
+    ({"sha256", "policySet"}, "policyVersions", "sha256"),
+)  # fmt: skip
+REGIONS = ("us-nj", "us-ny", "elsewhere")
+WORDS = ("Plain words.", "Ñandú 診療所 🏥", "lot-7", "divi", "us-nj")
 COUNTS = {"first": (1, 4), "last": (1, 4), "urgency": (1, 5), "quantity": (1, 4), "units": (1, 3), "number": (1, 3),
           "version": (1, 4), "base": (1, 3), "to": (1, 3), "days": (2, 5), "seconds": (5, 6), "dormantDays": (1, 90),
           "level": (500, 900), "holdDays": (0, 2), "share": (1, 50)}  # fmt: skip
@@ -96,13 +105,10 @@ class Maker:
 
     def mutation(self, name: str) -> Case:
         """A mutation with something spoilt, or asked by anybody of anything."""
-        chance = self.random.random()
-        try:
-            if chance > 0.8:
-                raise NoneLeft(name)
-            who, asked = self.wisher.wish(name)
-        except NoneLeft:
-            who, asked = self.random.choice(WHO), self.input(self._kind(name), name)
+        who, asked = self.random.choice(WHO), self.input(self._kind(name), name)
+        if self.random.random() < 0.8:
+            with suppress(NoneLeft):
+                who, asked = self.wisher.wish(name)
         case = self._mutation(name, who, asked, sound=False)
         self.spoil(case.variables, {"input": GraphQLNonNull(self._kind(name))}, self.random.choice((0, 1, 1, 1, 3)))
         return case
@@ -144,7 +150,9 @@ class Maker:
         heads = ", ".join(f"${key}: {argument.type}" for key, argument in taken.items())
         passed = ", ".join(f"{key}: ${key}" for key in taken)
         selection = self.select(field.type, 1)
-        document = f"query{f' ({heads})' if heads else ''} {{ {name}{f'({passed})' if passed else ''}{said(selection)} }}"
+        document = f"{{ {name}{said(selection)} }}"
+        if taken:
+            document = f"query ({heads}) {{ {name}({passed}){said(selection)} }}"
         return Case(self.random.choice(WHO), "query", name, document, variables, selection, sound)
 
     def about(self, name: str) -> dict[str, Any]:
@@ -227,23 +235,13 @@ class Maker:
         return str(self.random.choice(rows)["id"])
 
     def text(self, name: str) -> str:
-        draw = self.random.choice
-        rows = self.world.rows
-        if name in {"resource", "resources", "code"}:
-            return str(draw(rows["resources"])["code"])
-        if name in {"region", "regions", "jurisdiction"}:
-            return draw(("us-nj", "us-ny", "elsewhere"))
-        if name in {"clientId", "client", "actor"}:
-            return str(draw(rows["clients"])["clientId"])
-        if name in {"after", "before"}:
-            return draw(self.world.cursors)
-        if name == "identifier":
-            return draw(STAFF)
-        if name in {"kind", "action", "subjectKind", "subjectId"}:
-            return str(draw(rows["decisions"])[name])
-        if name in {"sha256", "policySet"}:
-            return str(draw(rows["policyVersions"])["sha256"])
-        return draw(("Plain words.", "Ñandú 診療所 🏥", "lot-7", "divi", "us-nj"))
+        of, column = next(((of, column) for names, of, column in TEXTS if name in names), ("", name))
+        if of:
+            return str(self.random.choice(self.world.rows[of])[column or name])
+        if name in {"after", "before"} and self.world.cursors:
+            return self.random.choice(self.world.cursors)
+        regions = name in {"region", "regions", "jurisdiction"}
+        return self.random.choice(REGIONS if regions else STAFF if name == "identifier" else WORDS)
 
     def spoil(self, variables: dict[str, Any], types: Mapping[str, GraphQLInputType], times: int) -> None:
         """Put something hostile into some places; now and then, take one out or add one."""

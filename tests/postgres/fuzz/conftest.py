@@ -37,7 +37,6 @@ OTHERS = {
     "admin": Role.ADMIN, "second": Role.ADMIN, "planner": Role.ALLOCATOR, "regulator": Role.REGULATOR,
     "auditor": Role.AUDITOR,
 }  # fmt: skip
-_REGISTER = "mutation ($input: RegisterClientInput!) { registerClient(input: $input) { client { clientId } } }"
 
 
 @dataclass
@@ -76,7 +75,7 @@ class House:
         return (await self.ask(who, query, input={"idempotencyKey": f"seed {self.keys}", **asked}))[name]
 
     async def let_in(self, name: str, role: Role, institution: str | None = None) -> None:
-        """Register a client and get it a token, as its owner would; the operator lets admins in, so that two are two."""
+        """Register a client and get it a token. The operator lets admins in: who one admin lets in is no second."""
         credential = Credential.generate(self.people.settings.issuer, name, EVERYTHING)
         self.credentials[name] = credential
         if role is Role.ADMIN:
@@ -85,9 +84,10 @@ class House:
             )
             await self.people.clients.bootstrap_admin(draft, request_id="start")
         else:
-            await self.done("admin", "registerClient", "client { clientId }", name=name, clientId=name, rateClass="HIGH",
-                            roles=[role.name], scopes=EVERYTHING, institution=institution,
-                            jwks=credential.public_jwks)  # fmt: skip
+            await self.done(
+                "admin", "registerClient", name=name, clientId=name, rateClass="HIGH", roles=[role.name],
+                scopes=EVERYTHING, institution=institution, jwks=credential.public_jwks,
+            )  # fmt: skip
         transport = httpx2.ASGITransport(self.app)
         client = await self.stack.enter_async_context(ApiClient.of(credential, transport=transport))
         self.tokens[name] = await client.token()

@@ -62,7 +62,7 @@ class Fuzzer:
         self.maker = Maker(self.schema, Wisher(self.random, await look(self.house, self.cursors)))
 
     async def try_all(self) -> None:
-        """Every operation once as it should be asked, by whoever may, until it succeeded; what others are made of first."""
+        """Every operation as it should be asked, by whoever may, until it succeeded; mutations before queries."""
         assert self.schema.mutation_type is not None
         assert self.schema.query_type is not None
         for _ in range(TURNS):
@@ -159,7 +159,7 @@ class Fuzzer:
     def told(self) -> str:
         """The share of requests that got what they asked for, by operation."""
         rows = [
-            f"  {name:24} {self.reached[name]:4} of {count:4}" + ("" if self.reached[name] else f"  {self.refused.get(name)}")
+            f"  {name:24} {self.reached[name]:4} of {count:4}  {'' if self.reached[name] else self.refused.get(name)}"
             for name, count in sorted(self.asked.items())
         ]
         whole, reached = self.asked.total(), self.reached.total()
@@ -172,7 +172,7 @@ async def test_no_request_finds_a_fault_and_every_operation_succeeds(
 ) -> None:
     schema = build_schema(SCHEMA.read_text(), assume_valid=True)
     await furnish(house)
-    fuzzer = Fuzzer(house, schema, Random(SEED))  # noqa: S311 - the same each time
+    fuzzer = Fuzzer(house, schema, Random(SEED))
     await fuzzer.start()
     await fuzzer.try_all()
     await fuzzer.run(operations(schema, fuzzer.random))
@@ -212,4 +212,4 @@ async def unaccounted(house: House, owner: Connection, decisions: list[str]) -> 
     await house.run("reconcile")
     query = "{ reconciliations(first: 1) { nodes { complete gaps { problem count missing } } } }"
     (made,) = (await house.ask("regulator", query))["reconciliations"]["nodes"]
-    return missing + [] if made["complete"] else [*missing, *map(str, made["gaps"])]
+    return [*missing, *map(str, made["gaps"])]
