@@ -40,7 +40,10 @@ SCHEMA = Path(sharewell_schema.__file__).with_name("api.graphql")
 #: Queries that nothing here gives an answer to, and why.
 UNANSWERED = {"feed": "no published file was taken in"}
 #: Those that answer or not by what else was drawn.
-BY_CHANCE = {"whatWouldChange": "it has an answer for a request that a run left short, and not of a schedule's"}
+BY_CHANCE = {
+    "whatWouldChange": "it has an answer for a request that a run left short, and not of a schedule's",
+    "allocationFrontier": "a run of a schedule is not solved again by itself",
+}
 
 
 @dataclass
