@@ -19,7 +19,7 @@ import structlog
 
 from sharewell.authz_filter import Uncompilable, compiled
 from sharewell.domain import scopes
-from sharewell.domain.errors import Forbidden
+from sharewell.domain.errors import Forbidden, quoted
 from sharewell.domain.inquiry import Inquiry
 from sharewell.domain.people import PREFIX
 from sharewell.domain.policy import MANY, Action, Ruling, Target, policy_set_hash, scope_of
@@ -223,7 +223,7 @@ class Authorizer:
 def _named(target: Target) -> str:
     if target.id == MANY:
         return f"the list of {target.kind}"
-    return f"a new {target.kind}" if target.id == "new" else f"{target.kind} {target.id}"
+    return f"a new {target.kind}" if target.id == "new" else f"{target.kind} {quoted(target.id)}"
 
 
 def _parse_schema(data: bytes) -> cedarpy.Schema:

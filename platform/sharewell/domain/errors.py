@@ -5,10 +5,18 @@ Whatever is not one of these families is a crash: masked at the edge, logged the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
     from sharewell.domain.policy import Ruling
+
+
+LONGEST_QUOTE: Final = 100  #: characters of what somebody called a thing, in a sentence about it
+
+
+def quoted(name: str) -> str:
+    """What a thing was called, as a sentence can say it: a longer name is cut."""
+    return name if len(name) <= LONGEST_QUOTE else f"{name[:LONGEST_QUOTE]}…"
 
 
 class SharewellError(Exception):

@@ -12,12 +12,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Self
 from uuid import UUID
 
-from sharewell.domain.errors import Invalid
-
 if TYPE_CHECKING:
     from sharewell.domain.inquiry import Inquiry
 
-LONGEST_ID: Final = 500  #: bytes; codes and client ids are shorter by far, and an entry has room for 2000 in its header
 MANY: Final = "*"  #: the id of a target that is a list rather than one thing
 
 
@@ -215,11 +212,6 @@ class Target:
             raise ValueError(f"agreements are about {' and '.join(SHARED)}; this is a {self.kind}")
         if self.kind != "policy" and self.author:
             raise ValueError(f"only policies have an author; this is a {self.kind}")
-
-    def check_id(self) -> None:
-        """Raise `Invalid` for an id longer than anything has: a record has no room for it."""
-        if (length := len(self.id.encode("utf-8", "surrogatepass"))) > LONGEST_ID:
-            raise Invalid(f"no {self.kind} has a name of {length} bytes; the longest has {LONGEST_ID}.")
 
     @classmethod
     def list(

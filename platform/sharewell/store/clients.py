@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from asyncpg import UniqueViolationError
 
 from sharewell.domain.clients import Client, ClientStatus, Edition, Purpose, RateClass
-from sharewell.domain.errors import Conflict, NotFound
+from sharewell.domain.errors import Conflict, NotFound, quoted
 from sharewell.domain.predicate import EVERYTHING, Predicate
 from sharewell.domain.principals import Role
 from sharewell.store.paging import LIMIT, SEEN, From, Listed, Page, Place, Sort, of_owner
@@ -99,7 +99,7 @@ class ClientRepository:
     async def get(self, client_id: str) -> Client:
         client = await self.find(client_id)
         if client is None:
-            raise NotFound(f"no client has the id {client_id}.", field="clientId")
+            raise NotFound(f"no client has the id {quoted(client_id)}.", field="clientId")
         return client
 
     async def page(
