@@ -178,6 +178,17 @@ def test_six_processes_that_start_at_once_share_one_server(new_home: Path) -> No
             process.communicate()
 
 
+def test_whoever_writes_the_settings_again_leaves_no_moment_in_which_a_server_reads_half_of_them(tmp_path: Path) -> None:
+    """With none it would listen elsewhere, and nobody would find it."""
+    embedded._configure(tmp_path, tmp_path, None)
+    whole = (tmp_path / "postgresql.conf").read_text()
+    with ThreadPoolExecutor(1) as other:
+        writing = other.submit(lambda: [embedded._configure(tmp_path, tmp_path, None) for _ in range(1000)])
+        while not writing.done():
+            assert (tmp_path / "postgresql.conf").read_text() == whole
+        writing.result()
+
+
 async def test_a_killed_server_comes_back_and_has_lost_nothing(home: Path) -> None:
     async with (
         open_database_server(Settings(home=home)) as server,

@@ -78,7 +78,6 @@ RUN_BY: Mapping[str, tuple[DatabaseRole, ...]] = {
     "log.SEALED": (GATEWAY, SEQUENCER),
     "log.COSIGNATURES": (GATEWAY, SEQUENCER),
     "log.LATEST_CHECKPOINT": (GATEWAY, SEQUENCER),
-    "queue.EFFECT": (WORKER, SEQUENCER),
     "allocations.ADD": (WORKER,),
     "allocations.ANSWERED": (WORKER,),
     "artifacts.ADD": (GATEWAY, WORKER),

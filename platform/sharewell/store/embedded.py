@@ -116,13 +116,23 @@ def start(home: Path) -> EmbeddedPostgres:
             _check_version(folder)
             socket_folder = _socket_folder(folder, account)
             if postmaster_pid(folder) is None:
-                (folder / "postgresql.conf").write_text(CONFIGURATION.format(socket_folder=_quoted(socket_folder)))
+                _configure(folder, socket_folder, account)
         _start_guard(folder, programs, account)
         _await_ready(folder)
     except BaseException:
         os.close(users)
         raise
     return EmbeddedPostgres(folder, socket_folder, users)
+
+
+def _configure(folder: Path, socket_folder: Path, account: pwd.struct_passwd | None) -> None:
+    """Write the configuration in one step: the server that another process has just asked for may be reading it."""
+    draft = folder / "postgresql.conf.draft"
+    draft.write_text(CONFIGURATION.format(socket_folder=_quoted(socket_folder)))
+    draft.chmod(0o600)
+    if account is not None:
+        os.chown(draft, account.pw_uid, account.pw_gid)
+    draft.replace(folder / "postgresql.conf")
 
 
 def _start_guard(folder: Path, programs: Path, account: pwd.struct_passwd | None) -> None:
