@@ -178,7 +178,7 @@ def test_six_processes_that_start_at_once_share_one_server(new_home: Path) -> No
             process.communicate()
 
 
-def test_whoever_writes_the_settings_again_leaves_no_moment_in_which_a_server_reads_half_of_them(tmp_path: Path) -> None:
+def test_a_server_reads_its_settings_whole_whoever_writes_them_again_at_that_moment(tmp_path: Path) -> None:
     """With none it would listen elsewhere, and nobody would find it."""
     embedded._configure(tmp_path, tmp_path, None)
     whole = (tmp_path / "postgresql.conf").read_text()
