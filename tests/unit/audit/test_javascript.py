@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 import sharewell.audit
 from sharewell.audit.keys import LogKey
 from sharewell.cli.main import app
-from sharewell.domain import merkle
+from sharewell.domain import canonical, merkle
 from sharewell.domain.checkpoint import Checkpoint
 from sharewell.domain.notes import b64encode, sign_note
 from sharewell.domain.period import Period
@@ -214,6 +214,37 @@ def run(node: str, program: str, *arguments: object) -> Any:
 def test_it_names_the_tile_and_the_entry_that_do_not_fit(node: str, home: Path) -> None:
     done = subprocess.run([node, MODULE, home / "damaged"], check=False, capture_output=True, text=True)
     assert json.loads(done.stdout)["message"] == "hash 0 of tile/0/001 is not that of entry 256"
+
+
+def test_what_a_sceptic_must_read_of_it_stays_short() -> None:
+    proof, shell = MODULE.read_text(encoding="utf-8").split("// --- 8. the shell")
+    assert len(proof.splitlines()) <= 400
+    assert len(shell.splitlines()) <= 110
+    assert max(map(len, (proof + shell).splitlines())) <= 120
+
+
+def test_neither_takes_text_that_is_not_unicode_for_the_sign_that_stands_for_it(
+    node: str, tmp_path: Path
+) -> None:
+    """Encoded carelessly, a lone surrogate has the bytes of U+FFFD, and so the same leaf hash."""
+    decision = json.loads(entry(0)) | {"request_id": "\ufffd"}
+    body = canonical.encode(decision)
+    head = Checkpoint(origin=ORIGIN, size=1, root=merkle.hash_leaf(body))
+    parts = {
+        "checkpoint": sign(head).decode(),
+        "entry": body.decode(),
+        "format": "sharewell-bundle/v1",
+        "origin": ORIGIN,
+        "proof": "c2sp.org/tlog-proof@v1\nindex 0\n",
+    }
+    good = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+    (tmp_path / "good").write_text(good)
+    (tmp_path / "bad").write_text(good.replace("\ufffd", "\\\\ud800"))
+    for name, status in [("good", 0), ("bad", 1)]:
+        arguments = [str(tmp_path / name), "--key", LOG.vkey]
+        first = CliRunner().invoke(app, ["verify", *arguments])
+        second = subprocess.run([node, MODULE, *arguments], check=False, capture_output=True, text=True)
+        assert (first.exit_code, second.returncode) == (status, status), first.output + second.stdout
 
 
 def test_it_says_which_signature_it_could_not_check(node: str, home: Path) -> None:
