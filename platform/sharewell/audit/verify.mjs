@@ -167,7 +167,11 @@ export async function parsePolicy(text) {
     } else need(word.startsWith("#"), `${line} is no line of a trust policy`);
   }
   need(quorum !== undefined, "the trust policy has no line 'quorum'");
-  return { logs, receipts, voters, quorum };
+  const witnesses = [...voters.values()].flatMap(({ key }) => key ?? []);
+  for (const keys of [logs, witnesses]) {
+    need(new Set(keys.map(({ key }) => hex(key))).size === keys.length, "a public key is there twice");
+  }
+  return { logs, receipts, witnesses, voters, quorum };
 }
 export function policyOf(text) { // a trust policy, or verifier keys alone, one a line: they ask for no witness
   if (/^\s*quorum\s/m.test(text)) return parsePolicy(text);
@@ -177,8 +181,7 @@ export function policyOf(text) { // a trust policy, or verifier keys alone, one 
 }
 export async function openCheckpoint(bytes, policy, quorum = policy.quorum) {
   const named = toText(bytes).split("\n", 1)[0], logs = policy.logs.filter((key) => key.name === named);
-  const witnesses = [...policy.voters.values()].flatMap(({ key }) => key ?? []);
-  const { text, by, unchecked } = await openNote(bytes, [...logs, ...witnesses]), seen = new Set();
+  const { text, by, unchecked } = await openNote(bytes, [...logs, ...policy.witnesses]), seen = new Set();
   const [origin, size, encoded, ...more] = text.split("\n"), isSigner = (one) => by.some(({ key }) => key === one);
   need(more.length === 1 && isName(origin), "it is not a checkpoint of three lines");
   const tree = { origin, size: number(size), root: fromBase64(encoded) };
@@ -442,6 +445,7 @@ export async function verifyAny(file, policy, more = {}) {
 // --- 9. the command line -------------------------------------------------------------------------------------------
 const USAGE = `usage: node verify.mjs FILE-OR-FOLDER [--policy FILE | --key KEY-OR-FILE] [--log FOLDER] [--entry FILE]
   [--remembered CHECKPOINT] [--at TIME]`;
+const OWN_KEYS = "the keys were taken from the folder itself; compare them with keys you got another way";
 
 async function main(words) { // an Error that is no NotVerified: nothing could be looked at
   const { readFile, readdir, stat } = await import("node:fs/promises"), { relative } = await import("node:path");
@@ -469,7 +473,10 @@ async function main(words) { // an Error that is no NotVerified: nothing could b
   const now = /^\d+$/.test(at) ? Number(at) : Date.parse(at) / 1000;
   if (at && Number.isNaN(now)) refuse(`--at ${at} is no time; write it as 2026-03-01T12:00:00Z`);
 
-  if (isLog) return verifyLog(folder(target), policy, { remembered: await readAll(remembered), paths });
+  if (isLog) {
+    const found = await verifyLog(folder(target), policy, { remembered: await readAll(remembered), paths });
+    return keys.length || values.policy ? found : { ...found, note: OWN_KEYS };
+  }
   if (isPeriod) {
     const contents = await readAll(paths.map((path) => `${target}/${path}`));
     return verifyPeriod(new Map(paths.map((path, index) => [path, contents[index]])), policy);
