@@ -399,14 +399,11 @@ export const served = (prefix) => async (path) => {
   need(answer.ok || answer.status === 404, `${path}: the server answered ${answer.status}`);
   return answer.ok ? new Uint8Array(await answer.arrayBuffer()) : undefined;
 };
-const crc32 = (bytes) => {
-  let sum = ~0;
-  for (const byte of bytes) {
-    sum ^= byte;
-    for (let bit = 0; bit < 8; bit++) sum = sum & 1 ? 0xedb88320 ^ (sum >>> 1) : sum >>> 1;
-  }
-  return ~sum >>> 0;
-};
+const CRC = Uint32Array.from({ length: 256 }, (_, value) => {
+  for (let bit = 0; bit < 8; bit++) value = value & 1 ? 0xedb88320 ^ (value >>> 1) : value >>> 1;
+  return value;
+});
+const crc32 = (bytes) => ~bytes.reduce((sum, byte) => CRC[(sum ^ byte) & 255] ^ (sum >>> 8), ~0) >>> 0;
 const little = (value, width) => Array.from({ length: width }, (_, at) => Math.floor(value / 256 ** at) % 256);
 function pack(files) { // the one form of the ZIP file: in order of name, nothing compressed, of 1980-01-01
   const members = [], index = [];

@@ -244,7 +244,9 @@ def test_an_input_that_is_not_unicode_is_not_taken_for_the_sign_that_stands_for_
     (tmp_path / "good").write_text(good)
     (tmp_path / "bad").write_text(good.replace("\ufffd", "\\ud800"))
     for file, status in [("good", 0), ("bad", 1)]:
-        done = subprocess.run([node, MODULE, tmp_path / file, "--key", LOG.vkey], check=False, capture_output=True)
+        done = subprocess.run(
+            [node, str(MODULE), str(tmp_path / file), "--key", LOG.vkey], check=False, capture_output=True
+        )
         assert done.returncode == status, done.stdout
 
 
