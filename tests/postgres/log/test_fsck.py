@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -134,6 +135,12 @@ async def test_the_command_line_checks_exports_and_names_what_is_damaged(
     assert (folder / "tile/0/002.p/88").stat().st_size == 88 * 32
     verified = await asyncio.to_thread(run, {}, "verify", str(folder), "--key", KEY.vkey)
     assert verified.returncode == 0, verified.stdout + verified.stderr
+    unmounted = tmp_path / "unmounted"
+    unmounted.symlink_to(tmp_path / "disk" / "log")
+    refused = await asyncio.to_thread(run, database_environment, "log", "export", str(unmounted))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert re.fullmatch(rf"sharewell: {unmounted}/tile/\S+ cannot be written: [^\n]+\.\n", refused.stderr)
+    assert not (tmp_path / "disk").exists()
     await damage(admin_dsn, FLIPS["body"][0], FLIPS["head"][0])
     damaged = await asyncio.to_thread(run, database_environment, "log", "fsck")
     assert damaged.returncode == 1

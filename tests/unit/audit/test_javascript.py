@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 import sharewell.audit
 from sharewell.audit.keys import LogKey
 from sharewell.cli.main import app
-from sharewell.domain import merkle
+from sharewell.domain import canonical, merkle
 from sharewell.domain.checkpoint import Checkpoint
 from sharewell.domain.notes import b64encode, sign_note
 from sharewell.domain.period import Period
@@ -33,6 +33,7 @@ from sharewell.domain.trust import TrustedLog
 
 MODULE = Path(sharewell.audit.__file__).with_name("verify.mjs")
 LATER = NOON + 3600
+ONE_VKEY = next(str(witness.key) for witness in POLICY.witnesses if witness.name == "one").encode()
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,8 @@ def home(tmp_path: Path) -> Path:
     files = {
         "policy": POLICY.text().encode(),
         "all-three": replace(POLICY, quorum="one").text().encode(),
+        "doubled": POLICY.text().encode().replace(b"\nquorum", f"\nlog {LOG.vkey}\nquorum".encode()),
+        "witnessed-twice": POLICY.text().encode().replace(b"\nquorum", b"\nwitness again " + ONE_VKEY + b"\nquorum"),
         "nobody": replace(POLICY, logs=(TrustedLog(key=stranger.key),)).text().encode(),
         "bundle.json": bundle.encode() + b"\n",
         "forged.json": bundle.encode().replace(b"marsupilami", b"marsupilame"),
@@ -155,6 +158,8 @@ def periods() -> dict[str, Period]:
         ("alone.json --policy policy", 1),
         ("alone.json --policy all-three", 0),
         ("bundle.json --policy nobody", 1),
+        ("bundle.json --policy doubled", 2),
+        ("bundle.json --policy witnessed-twice", 2),
         ("x.tlog-proof --policy policy --entry 256.json", 0),
         ("x.tlog-proof --policy policy --entry 257.json", 1),
         ("kept --policy policy", 0),
@@ -214,6 +219,44 @@ def run(node: str, program: str, *arguments: object) -> Any:
 def test_it_names_the_tile_and_the_entry_that_do_not_fit(node: str, home: Path) -> None:
     done = subprocess.run([node, MODULE, home / "damaged"], check=False, capture_output=True, text=True)
     assert json.loads(done.stdout)["message"] == "hash 0 of tile/0/001 is not that of entry 256"
+
+
+def test_what_a_sceptic_must_read_of_it_stays_short() -> None:
+    proof, shell = MODULE.read_text(encoding="utf-8").split("// --- 8. the shell")
+    assert len(proof.splitlines()) <= 400
+    assert len(shell.splitlines()) <= 110
+    assert max(map(len, (proof + shell).splitlines())) <= 120
+
+
+def test_an_input_that_is_not_unicode_is_not_taken_for_the_sign_that_stands_for_it(node: str, tmp_path: Path) -> None:
+    """Encoded carelessly, a lone surrogate has the bytes of U+FFFD, and so the same hash."""
+    name = hashlib.sha256("\ufffd".encode()).hexdigest()
+    body = canonical.encode(json.loads(entry(0)) | {"details": {"input_sha256": name}})
+    parts = {
+        "attachments": {name: "\ufffd"},
+        "checkpoint": sign(Checkpoint(origin=ORIGIN, size=1, root=merkle.hash_leaf(body))).decode(),
+        "entry": body.decode(),
+        "format": "sharewell-bundle/v1",
+        "origin": ORIGIN,
+        "proof": "c2sp.org/tlog-proof@v1\nindex 0\n",
+    }
+    good = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+    (tmp_path / "good").write_text(good)
+    (tmp_path / "bad").write_text(good.replace("\ufffd", "\\ud800"))
+    for file, status in [("good", 0), ("bad", 1)]:
+        done = subprocess.run(
+            [node, str(MODULE), str(tmp_path / file), "--key", LOG.vkey], check=False, capture_output=True
+        )
+        assert done.returncode == status, done.stdout
+
+
+def test_it_says_that_the_keys_came_with_what_they_check(node: str, home: Path) -> None:
+    own, given = (
+        json.loads(subprocess.run([node, MODULE, "log", *more], check=True, capture_output=True, cwd=home).stdout)
+        for more in ([], ["--policy", "policy"])
+    )
+    assert own.pop("note").startswith("the keys were taken from the folder itself")
+    assert own == given
 
 
 def test_it_says_which_signature_it_could_not_check(node: str, home: Path) -> None:
