@@ -284,7 +284,7 @@ async def test_values_are_told_of_an_enum_that_is_in_the_schema_whatever_somebod
 
 async def test_values_of_an_enum_are_told_of_no_other_value_whatever_it_quotes(api: Api) -> None:
     said = "Enum 'Role' cannot represent non-string value: 7."
-    answer = await api.send("planner", f'{{ offers(first: "{said}") {{ nodes {{ id }} }} }}')
+    answer = await api.send("planner", f'{{ offers(filter: "{said}") {{ nodes {{ id }} }} }}')
     assert said in answer.error["message"]
     assert "It must be one of" not in answer.error["message"]
 
