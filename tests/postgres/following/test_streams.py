@@ -477,8 +477,8 @@ async def test_a_regulator_of_some_regions_hears_of_surge_mode_there_and_nowhere
     )
     start = {"after": await follow_from(gateway.url, region.token("local"))}
     until = datetime.now(UTC) + timedelta(hours=2)
-    for at in ("us-nj", "us-ny", "us-pa"):
-        draft = SurgeDraft(region=at, resource=None, reason=SurgeReason.DISASTER, until=until)
+    for where in ("us-nj", "us-ny", "us-pa"):
+        draft = SurgeDraft(region=where, resource=None, reason=SurgeReason.DISASTER, until=until)
         surge = (await region.services.surges.declare(planner, draft)).subject
         await region.services.surges.end(planner, surge.id)
     query = "subscription ($after: String) { alerts(after: $after) { kind surge { region } } }"
