@@ -195,7 +195,8 @@ class ApiClient:
         """The `data` of each event of a subscription, for ever: where it breaks off, it goes on after the last one.
 
         `after` is the cursor to begin after; `begun` is told the one that each connection goes on from. Raises
-        `GraphQLErrors` where the operation is wrong or not permitted, and `ApiError` where nothing could be reached for as long as this client has patience.
+        `GraphQLErrors` where the operation is wrong or not permitted, and `ApiError` where nothing could be reached for
+        as long as this client has patience.
         """
         body = orjson.dumps({"query": query, "variables": dict(variables or {})})
         place, deadline, pause = after, time.monotonic() + self._patience, FIRST_PAUSE_SECONDS
