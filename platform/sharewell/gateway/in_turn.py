@@ -71,7 +71,7 @@ class Pace:
 
 
 class InTurn:
-    """Lets requests through to `app` when it is their client's turn; its `line` is in `scope["state"]`.
+    """Lets requests through to `app` when it is their client's turn; `counted_as` in `scope["state"]` says whose.
 
     Raises `ClientDisconnect` where nobody waits for the answer any more before there was a turn.
     """
@@ -82,7 +82,7 @@ class InTurn:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # the operations of a socket take turns one by one, see `sockets`
             return await self._app(scope, receive, send)
-        incoming, client = Incoming(receive), scope["state"]["line"]
+        incoming, client = Incoming(receive), scope["state"]["counted_as"]
         await incoming.body()
         try:
             slot = self._pace.turns.at_once(client) or await self._wait(client, incoming)

@@ -203,7 +203,7 @@ async def test_a_stream_ends_with_its_token_and_a_new_token_goes_on(region: Regi
     assert event["offer"]["id"] == str(offer.id)
 
 
-@pytest.mark.parametrize("most", ["MOST_OF_CALLER", "MOST_OF_LINE"])
+@pytest.mark.parametrize("most", ["MOST_OF_CALLER", "MOST_TOGETHER"])
 async def test_there_are_no_more_streams_than_a_client_may_have_nor_than_its_line_may(
     region: Region, open_gateway: Open, monkeypatch: pytest.MonkeyPatch, most: str
 ) -> None:
