@@ -10,7 +10,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -189,19 +189,25 @@ class ApiClient:
         return data
 
     async def follow(
-        self, query: str, variables: Mapping[str, Any] | None = None, *, after: str | None = None
-    ) -> AsyncIterator[dict[str, Any]]:
+        self, query: str, variables: Mapping[str, Any] | None = None, *, after: str | None = None,
+        begun: Callable[[str | None], None] = lambda _: None,
+    ) -> AsyncIterator[dict[str, Any]]:  # fmt: skip
         """The `data` of each event of a subscription, for ever: where it breaks off, it goes on after the last one.
 
-        `after` is the cursor to begin after. Raises `GraphQLErrors` where the operation is wrong or not permitted, and
-        `ApiError` where nothing could be reached for as long as this client has patience.
+        `after` is the cursor to begin after; `begun` is told the one that each connection goes on from. Raises
+        `GraphQLErrors` where the operation is wrong or not permitted, and `ApiError` where nothing could be reached for
+        as long as this client has patience.
         """
         body = orjson.dumps({"query": query, "variables": dict(variables or {})})
         place, deadline, pause = after, time.monotonic() + self._patience, FIRST_PAUSE_SECONDS
         while True:
             try:
                 async with aclosing(self._events(body, place)) as events:
+                    connected = False
                     async for cursor, document in events:
+                        if not connected and document is None:
+                            begun(cursor)
+                        connected = True
                         place, deadline, pause = cursor or place, time.monotonic() + self._patience, FIRST_PAUSE_SECONDS
                         if (data := _told(document)) is not None:
                             yield data

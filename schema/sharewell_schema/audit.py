@@ -10,7 +10,7 @@ from uuid import UUID
 
 import strawberry
 
-from sharewell.domain.audit import ALLOWED, REFUSED, parse_entry
+from sharewell.domain.audit import ALLOWED, REFUSED, check_kind, parse_entry
 from sharewell.domain.capacity import camel
 from sharewell.domain.errors import Invalid
 from sharewell.domain.views import Shown, View, view
@@ -222,11 +222,11 @@ def filtering(
     *, institution: UUID | None, outcome: Outcome | None, since: datetime | None, until: datetime | None,
     **words: str | None,
 ) -> DecisionFilter:  # fmt: skip
-    """What decisions are searched by. Raises `Invalid` for a word that nothing can be named."""
-    return DecisionFilter(
-        institution=institution, outcome=outcome, since=since, until=until,
-        **{name: word(text, camel(name)) for name, text in words.items()},
-    )  # fmt: skip
+    """What decisions are searched by. Raises `Invalid` for no kind, and for what nothing can be named."""
+    named = {name: word(text, camel(name)) for name, text in words.items()}
+    if (kind := named.get("kind")) is not None:
+        check_kind(kind)
+    return DecisionFilter(institution=institution, outcome=outcome, since=since, until=until, **named)
 
 
 def word(text: str | None, field: str) -> str | None:

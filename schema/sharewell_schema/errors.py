@@ -22,7 +22,7 @@ INTERNAL = "INTERNAL"
 
 MOST_VALUES = 20  #: of an enum that are told; the largest has fewer
 
-_AT_VALUE = re.compile(r"(?:Variable '\$|Argument ')(\w+)' has invalid (?:default )?value(?: at ([^:]*))?:")
+_AT_VALUE = re.compile(r"(?:Variable '\$|Argument ')(\w+)' has invalid (?:default )?value(?: at ([^:]*))?: ?")
 _OF_ENUM = re.compile(
     r"(?:Value .* does not exist in '(\w+)' enum|Enum '(\w+)' cannot represent non-\w+ value: .*)\.\Z", re.DOTALL
 )
@@ -59,7 +59,11 @@ def with_values(errors: Sequence[GraphQLError], schema: GraphQLSchema) -> list[G
 
 
 def _of_enum(error: GraphQLError) -> str | None:
-    found = _OF_ENUM.search(error.message) if _cause(error) is None else None
+    """The enum; what somebody sent is quoted in the message, so that is read from its beginning alone."""
+    if _cause(error) is not None:
+        return None
+    place = _AT_VALUE.match(error.message)
+    found = _OF_ENUM.match(error.message, place.end() if place else 0)
     return None if found is None else found[1] or found[2]
 
 

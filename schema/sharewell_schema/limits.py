@@ -20,12 +20,11 @@ MOST_FIELDS = 500  #: fragments counted each time they are spread
 MOST_ALIASES = 50
 MOST_DIRECTIVES = 50
 MOST_STEPS = 4_000  #: of the count itself; fragments that spread each other could keep it busy for years
-#: Of one name in one place, fragments spread: validation compares each two of them, and all that is below.
+#: Of fields with one name in one place, fragments spread: validation compares each two, and all that is below them.
 MOST_PAIRS = 5_000
-
+_SPREAD: Final = "..."  #: what fragments count as that are spread in one place
 
 Place = tuple[str, ...]  #: of a field in the answer
-_SPREAD: Final = "..."  #: what fragments count as that are spread in one place
 
 
 def over_budget(document: DocumentNode) -> str | None:
@@ -62,12 +61,12 @@ def _over(
             fields, aliases = fields + 1, aliases + (node.alias is not None)
             pairs += named[place := (*place, (node.alias or node.name).value)]
             named[place] += 1
-        for count, most, name in (
+        for count, most, what in (
             (fields, MOST_FIELDS, "fields"), (aliases, MOST_ALIASES, "aliases"), (len(place), DEEPEST, "levels"),
             (directives, MOST_DIRECTIVES, "directives"), (steps, MOST_STEPS, "fragments"),
         ):  # fmt: skip
             if count > most:
-                told = f"The operation has more than {most} {name}, fragments spread out; ask for less at once."
+                told = f"The operation has more than {most} {what}, fragments spread out; ask for less at once."
                 return told, met, pairs
         if isinstance(node, FragmentSpreadNode):
             name = node.name.value

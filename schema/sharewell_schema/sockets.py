@@ -181,7 +181,7 @@ class Socket:
     async def _in_turn(self, asked: Asked, progress: Progress) -> AsyncGenerator[Told, None] | ExecutionResult:
         """The results, of which only those of a subscription are still to be worked for; or what was wrong."""
         caller = progress.admission.caller
-        async with self._state["turn"](progress.admission.line):
+        async with self._state["turn"](progress.admission.counted_as):
             document = await self._prepare(asked, caller)
             if isinstance(document, ExecutionResult):
                 return document

@@ -23,7 +23,7 @@ from sharewell_schema.context import Context, Progress
 HEARTBEAT_SECONDS = 15.0  #: proxies close what is silent for longer, mostly a minute
 LONGEST_SECONDS = 3600.0  #: that one stream lasts, however long its token does
 MOST_OF_CALLER = 32  #: streams of one principal in one process
-MOST_OF_LINE = 250  #: of all whom one program of an external issuer brings
+MOST_TOGETHER = 250  #: of all whom one program of an external issuer brings
 MOST_OF_PROCESS = 2_000
 
 
@@ -69,20 +69,20 @@ class Room:
     """How many streams there may be."""
 
     def __init__(self) -> None:
-        self._taken, self._lines = Counter[str](), Counter[str]()
+        self._taken, self._together = Counter[str](), Counter[str]()
 
     @contextmanager
-    def take(self, principal: str, line: str) -> Iterator[None]:
+    def take(self, principal: str, counted_as: str) -> Iterator[None]:
         """Take up room for the length of a block. Raises `TooManyStreams`."""
-        full = self._taken[principal] >= MOST_OF_CALLER or self._lines[line] >= MOST_OF_LINE
+        full = self._taken[principal] >= MOST_OF_CALLER or self._together[counted_as] >= MOST_TOGETHER
         if full or self._taken.total() >= MOST_OF_PROCESS:
             raise TooManyStreams(retry_after_seconds=30)
         self._taken[principal] += 1
-        self._lines[line] += 1
+        self._together[counted_as] += 1
         try:
             yield
         finally:
-            for counted, name in ((self._taken, principal), (self._lines, line)):
+            for counted, name in ((self._taken, principal), (self._together, counted_as)):
                 counted[name] -= 1
                 if not counted[name]:
                     del counted[name]
@@ -100,7 +100,7 @@ class Streams:
         context: Context = executor.context_value
         assert context.progress is not None
         try:
-            with self._room.take(context.caller.principal, context.progress.admission.line):
+            with self._room.take(context.caller.principal, context.progress.admission.counted_as):
                 async with aclosing(self._told(executor, context, context.progress)) as results:
                     async for told in results:
                         yield told

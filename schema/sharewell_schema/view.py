@@ -24,6 +24,7 @@ from strawberry.execution import optimized_is_awaitable
 from sharewell.domain.errors import NotAdmitted, SharewellError, Unavailable
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.principals import Caller
+from sharewell.gateway.middleware import BodyTooLarge
 from sharewell.wiring import Services
 from sharewell_schema.asked import Asked, Refused, read_asked
 from sharewell_schema.context import Context, Progress
@@ -240,7 +241,11 @@ async def read(request: Request) -> Asked:
     kind, _, parameters = request.headers.get("content-type", "").partition(";")
     if kind.strip().lower() != JSON or ("charset" in parameters.lower() and "utf-8" not in parameters.lower()):
         raise Refused(415, f"Send the request as {JSON} in UTF-8.")
-    return read_asked(_json(await request.body(), "the body"))
+    try:
+        body = await request.body()
+    except BodyTooLarge as beyond:
+        raise Refused(beyond.status_code, beyond.detail) from None
+    return read_asked(_json(body, "the body"))
 
 
 def _json(body: bytes, what: str) -> Any:

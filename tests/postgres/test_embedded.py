@@ -180,10 +180,15 @@ def test_six_processes_that_start_at_once_share_one_server(new_home: Path) -> No
 
 def test_a_server_reads_its_settings_whole_whoever_writes_them_again_at_that_moment(tmp_path: Path) -> None:
     """With none it would listen elsewhere, and nobody would find it."""
-    embedded._configure(tmp_path, tmp_path, None)
+
+    def write(times: int) -> None:
+        for _ in range(times):
+            embedded._configure(tmp_path, tmp_path, None)
+
+    write(1)
     whole = (tmp_path / "postgresql.conf").read_text()
     with ThreadPoolExecutor(1) as other:
-        writing = other.submit(lambda: [embedded._configure(tmp_path, tmp_path, None) for _ in range(1000)])
+        writing = other.submit(write, 1000)
         while not writing.done():
             assert (tmp_path / "postgresql.conf").read_text() == whole
         writing.result()

@@ -74,7 +74,7 @@ async def test_behind_one_address_each_client_that_is_proven_has_its_own_first_a
     async def told(client: str | None, count: int) -> list[bool]:
         async def known(scope: Scope, receive: Receive, send: Send) -> None:
             if client is not None:
-                scope["state"]["line"] = client
+                scope["state"]["counted_as"] = client
             await too_many(scope, receive, send)
 
         app = PeerAddress(Braked(known, brake))

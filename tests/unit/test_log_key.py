@@ -21,7 +21,7 @@ from sharewell.audit.keys import (
     load_vkey,
     rotate_keys,
 )
-from sharewell.domain.handover import read_handover
+from sharewell.domain.handover import HANDOVER, read_handover
 from sharewell.domain.notes import MalformedNote, open_note, parse_vkey, sign_note
 
 ORIGIN = "log.example/2026"
@@ -115,6 +115,13 @@ def test_every_key_is_made_once_and_read_by_its_owner_only(tmp_path: Path) -> No
     assert {stat.S_IMODE(file.stat().st_mode) for file in secrets} == {0o600}
     with pytest.raises(KeyProblem, match="signs for"):
         load_or_create_witness_key(tmp_path, "other.example/witness")
+
+
+def test_a_note_that_names_no_key_hands_nothing_over() -> None:
+    key = LogKey.generate(ORIGIN)
+    note = sign_note(f"{ORIGIN}{HANDOVER}\n", [key])
+    with pytest.raises(MalformedNote):
+        read_handover(note, [key.key])
 
 
 def test_the_old_key_names_the_new_ones_and_is_put_aside(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 import typer
 
 from sharewell.cli.asking import WHICH, ask, every, institution_id
-from sharewell.cli.client import CredentialFile
+from sharewell.cli.client import ClientId, CredentialFile
 from sharewell.cli.explained import explained
 
 app = typer.Typer(
@@ -122,9 +122,7 @@ def _on(named: dict[str, str | None]) -> str:
 
 
 @app.command("what-can")
-def what_can(
-    client: Annotated[str, typer.Argument(help="Its client id.", show_default=False)], credential: CredentialFile
-) -> None:
+def what_can(client: ClientId, credential: CredentialFile) -> None:
     """List what a client can do, on whose things, with the policies that permit it."""
     for act in _ask(credential, WHAT, {"client": client})["whatCan"]:
         typer.echo(f"{act['action']} {act['reach'].lower()}: {', '.join(act['policies'])}")

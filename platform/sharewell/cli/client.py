@@ -224,9 +224,9 @@ def _make(draft: ClientDraft, admin_file: Path | None, out: Path) -> None:
 
 def _institution(admin_file: Path | None, named: str | None) -> UUID | None:
     """The institution that a draft is for; with --bootstrap no platform is asked, so none is named by its code then."""
+    found = named if admin_file is None else institution_id(admin_file, named)
     try:
-        id_ = named if admin_file is None else institution_id(admin_file, named)
-        return UUID(id_) if id_ is not None else None
+        return None if found is None else UUID(found)
     except ValueError:
         raise typer.BadParameter(
             "with --bootstrap, give the id of the institution.", param_hint="--institution"

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sharewell.cli.asking import ask, do
-from sharewell.cli.client import CredentialFile
+from sharewell.cli.client import ClientId, CredentialFile
 from sharewell.cli.explained import explained
 from sharewell.client import ApiError
 from sharewell.domain.trusted_documents import document_name
@@ -22,11 +22,10 @@ query ($client: String!) {
   client(clientId: $client) { clientId }
   trustedDocuments(clientId: $client) { documents { name text } trustedAt changedById }
 }"""
-Client = Annotated[str, typer.Argument(help="Its client id.", metavar="CLIENT", show_default=False)]
 
 
 @app.command("list")
-def list_(client: Client, credential: CredentialFile) -> None:
+def list_(client: ClientId, credential: CredentialFile) -> None:
     """Print the name (SHA-256) and the first words of each document that a client may send."""
     with explained("document"):
         trusted = _trusted(credential, client)
@@ -38,7 +37,7 @@ def list_(client: Client, credential: CredentialFile) -> None:
 
 @app.command()
 def show(
-    client: Client,
+    client: ClientId,
     name: Annotated[str, typer.Argument(help="SHA-256 of the document, or how it begins.", show_default=False)],
     credential: CredentialFile,
 ) -> None:
@@ -50,7 +49,7 @@ def show(
 
 @app.command()
 def register(
-    client: Client,
+    client: ClientId,
     files: Annotated[
         list[Path], typer.Argument(help="Files with one GraphQL document each.", exists=True, dir_okay=False)
     ],
@@ -71,7 +70,7 @@ def register(
 
 @app.command()
 def withdraw(
-    client: Client,
+    client: ClientId,
     credential: CredentialFile,
     names: Annotated[
         list[str] | None, typer.Argument(help="SHA-256 of each document, or how it begins.", show_default=False)

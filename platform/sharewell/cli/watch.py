@@ -44,8 +44,8 @@ def watch(
 ) -> None:
     """Print what happens as it happens, as JSON, until Ctrl-C.
 
-    A connection that breaks off is taken up again after the last event. Kept in a file, the cursor of the last line is
-    where --after goes on another day.
+    A connection that breaks off is taken up again after the last event; standard error says from where. Kept in a file,
+    the cursor of the last line is where --after goes on another day.
     """
     given = {"institution": institution, "region": region, "resource": resource}
     filters: dict[str, str | None] = {name: value for name, value in given.items() if value is not None}
@@ -53,9 +53,12 @@ def watch(
         raise typer.BadParameter("plans and alerts are not of one institution.", param_hint="--institution")
     query = _query(topic, [*filters])
 
+    def say(place: str | None) -> None:
+        typer.echo(f"Following {topic} after {place}; Ctrl-C ends it.", err=True)
+
     async def follow() -> None:
         async with ApiClient.of(Credential.load(credential)) as client:
-            async for data in client.follow(query, filters, after=after):
+            async for data in client.follow(query, filters, after=after, begun=say):
                 typer.echo(json.dumps(data["event"], ensure_ascii=False))
 
     with explained("watch"), suppress(KeyboardInterrupt):

@@ -10,15 +10,17 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Any, Final
 from uuid import UUID
 
 from sharewell.domain import canonical
 from sharewell.domain.canonical import Json
-from sharewell.domain.errors import Invalid
+from sharewell.domain.errors import Invalid, quoted
 
 __all__ = [
-    "ALLOWED", "KINDS", "REFUSED", "UNDECIDED", "Decision", "EntryTooLarge", "Json", "NotADecision", "parse_entry",
+    "ALLOWED", "FORMER_KINDS", "KINDS", "REFUSED", "UNDECIDED", "Decision", "EntryTooLarge", "Json", "NotADecision",
+    "check_kind", "parse_entry",
 ]  # fmt: skip
 
 VERSION: Final = 1  #: of the layout of an entry
@@ -122,10 +124,22 @@ KINDS: Final[Mapping[str, str]] = {
     "job.requeued": "A job that was set aside was given another chance.",
 }
 
+#: Kinds of earlier releases. Nothing is recorded under them any more, but logs have entries of them.
+FORMER_KINDS: Final = frozenset({"answer.adopted", "offer.expired", "request.approved", "request.refused"})
+
 _KIND = re.compile(r"[a-z_]{1,40}\.[a-z_]{1,40}")
 _SHA256 = re.compile(r"(?:[0-9a-f]{64})?")
 _NONCE = re.compile(r"[0-9a-f]{32}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+def check_kind(kind: str) -> None:
+    """Raises `Invalid`, with the kinds that are nearest, where no entry of any release is of `kind`."""
+    known = sorted(KINDS.keys() | FORMER_KINDS)
+    if kind not in known:
+        near = get_close_matches(kind, known)
+        meant = f"; did you mean {' or '.join(near)}?" if near else ", such as offer.published."
+        raise Invalid(f"kind must be a kind of decision, and {quoted(kind)} is none{meant}", field="kind")
 
 
 class EntryTooLarge(Invalid):

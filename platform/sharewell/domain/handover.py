@@ -16,7 +16,7 @@ def read_handover(note: bytes, known: Sequence[VerifierKey]) -> tuple[str, ...]:
     """The keys that the note of a known key names. Raises `Invalid` where none of `known` signed it."""
     text, signed = open_note(note, [key for key in known if key.kind == ED25519])
     first, *vkeys = text.rstrip("\n").split("\n")
-    if first not in {f"{key.name}{HANDOVER}" for key in signed}:
+    if first not in {f"{key.name}{HANDOVER}" for key in signed} or not vkeys:
         raise MalformedNote("The note does not hand a log over.")
     return tuple(str(parse_vkey(vkey)) for vkey in vkeys)
 

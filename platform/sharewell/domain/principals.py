@@ -67,4 +67,4 @@ class Admission:
     left: Callable[[], timedelta]  #: until the token ends
     again: Callable[[], Awaitable[Caller]]  #: the caller as registered now; raises `NotAdmitted` or `Unavailable`
     take: Callable[[], Allowance]  #: take one more request out of the caller's rate
-    line: str  #: those of one line take turns together: itself, or all whom one program of an external issuer brings
+    counted_as: str  #: whose turns, rate and streams these are: its own, or those of the program of an external issuer

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from http import HTTPStatus
 from importlib.resources.abc import Traversable
 from time import monotonic
 from typing import Any
@@ -18,7 +19,6 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -33,7 +33,7 @@ from sharewell.gateway.brake import Brake, Braked
 from sharewell.gateway.directory import CalledBack, Directory
 from sharewell.gateway.health import Health
 from sharewell.gateway.in_turn import Pace
-from sharewell.gateway.middleware import MAX_BODY, CrashMask, HeaderLimit, RequestId, SafeHeaders, Watch
+from sharewell.gateway.middleware import BodyLimit, CrashMask, HeaderLimit, RequestId, SafeHeaders, Watch
 from sharewell.gateway.oauth.account import AccountPages
 from sharewell.gateway.oauth.account_pages import ADD_PATH, CHANGE_PATH, KEY_PATH, REMOVE_PATH
 from sharewell.gateway.oauth.authorize import Authorization
@@ -50,6 +50,7 @@ from sharewell.gateway.oauth.metadata import (
     REVOCATION_PATH,
     SMART_WELL_KNOWN,
     TOKEN_PATH,
+    WELL_KNOWN,
     metadata_paths,
     server_metadata,
     smart_configuration,
@@ -79,6 +80,10 @@ from sharewell.store.database import Database
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 PUBLIC = {"Cache-Control": "public, max-age=300"}
+NOWHERE = (
+    f"There is nothing here. GraphQL is at /graphql, {WELL_KNOWN} says where to get a token, and docs/api.md of the "
+    "release tells how to begin."
+)
 _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 
 
@@ -158,7 +163,7 @@ def build_app(
             _cross_origin(parts.allowed_origins),
             Middleware(CrashMask),
             Middleware(HeaderLimit),
-            Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY),
+            Middleware(BodyLimit),
         ],
         exception_handlers={HTTPException: _plain},
         lifespan=_ending(refusals, brake, lifespan),
@@ -303,4 +308,5 @@ def _document(make: Callable[[], Mapping[str, Any]]) -> Callable[[Request], Awai
 async def _plain(request: Request, error: Exception) -> Response:  # noqa: ARG001 - Starlette's signature
     assert isinstance(error, HTTPException)
     code = _CODES.get(error.status_code, "INVALID")
-    return Answer(error.status_code, code, error.detail, headers=error.headers)
+    told = NOWHERE if error.detail == HTTPStatus.NOT_FOUND.phrase else error.detail
+    return Answer(error.status_code, code, told, headers=error.headers)

@@ -116,21 +116,21 @@ class Bearer:
                 raise NotAdmitted(f"{refused} Nothing more is told.") from None
 
         caller, rate = await look()
-        line = caller.principal if proven.vouched is None else proven.client_id
+        counted_as = caller.principal if proven.vouched is None else proven.client_id
         return Admission(
-            caller=caller, left=lambda: proven.expires_at - self._now(), again=again, line=line,
-            take=lambda: self._taken(caller.principal, rate, line),
+            caller=caller, left=lambda: proven.expires_at - self._now(), again=again,
+            counted_as=counted_as, take=lambda: self._taken(caller.principal, rate, counted_as),
         )  # fmt: skip
 
-    def _taken(self, principal: str, rate: RateClass, line: str) -> Allowance:
+    def _taken(self, principal: str, rate: RateClass, counted_as: str) -> Allowance:
         """One request of its own rate; of whom an external issuer vouches for, also one of those of its program.
 
         How many subjects there are is the issuer's to say, so a rate of each alone would bound nothing.
         """
         own = self._buckets.take(principal, rate)
-        if own.pause or line == principal:
+        if own.pause or counted_as == principal:
             return own
-        together = self._buckets.take(line, RateClass.HIGH)
+        together = self._buckets.take(counted_as, RateClass.HIGH)
         return together if together.pause else own
 
     async def _possession(self, presented: Presented, proven: Token) -> bool:
@@ -226,7 +226,7 @@ class RequireBearer:
         except TokenRefused as refused:
             answer = _challenge(refused, presented.scheme) if refused.beyond is None else too_many(refused.beyond)
             return await answer(scope, receive, send)
-        state["principal"], state["line"] = admission.caller.principal, admission.line
+        state["principal"], state["counted_as"] = admission.caller.principal, admission.counted_as
         allowance = admission.take()
         if allowance.pause:
             return await too_many(allowance)(scope, receive, send)

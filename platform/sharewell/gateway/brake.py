@@ -55,7 +55,7 @@ class Brake:
         """Wait, if whoever asked goes on too fast; `braked` in the scope's state is for how many seconds."""
         state = scope["state"]
         # Behind one address may be many clients; an address is no client's name.
-        who = f"client {state['line']}" if state.get("line") else state["peer"]
+        who = f"client {state['counted_as']}" if state.get("counted_as") else state["peer"]
         if not self._seconds or not self._buckets.take(who, AT_ONCE).pause:
             return
         self._count(scope)

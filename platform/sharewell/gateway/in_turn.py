@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sharewell.domain.errors import Unavailable
 from sharewell.gateway.answers import Answer
+from sharewell.gateway.middleware import BodyTooLarge
 from sharewell.gateway.turns import Bounds, Crowded, Slot, Turns
 
 LONG_SECONDS = 1.0
@@ -70,7 +71,7 @@ class Pace:
 
 
 class InTurn:
-    """Lets requests through to `app` when it is their client's turn; its `line` is in `scope["state"]`.
+    """Lets requests through to `app` when it is their client's turn; `counted_as` in `scope["state"]` says whose.
 
     Raises `ClientDisconnect` where nobody waits for the answer any more before there was a turn.
     """
@@ -81,7 +82,7 @@ class InTurn:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # the operations of a socket take turns one by one, see `sockets`
             return await self._app(scope, receive, send)
-        incoming, client = Incoming(receive), scope["state"]["line"]
+        incoming, client = Incoming(receive), scope["state"]["counted_as"]
         await incoming.body()
         try:
             slot = self._pace.turns.at_once(client) or await self._wait(client, incoming)
@@ -98,8 +99,9 @@ class InTurn:
 
     async def _wait(self, client: str, incoming: Incoming) -> Slot:
         async def hang_up() -> None:
-            await incoming.gone()
-            patience.reschedule(0.0)  # which lies in the past
+            with suppress(BodyTooLarge):  # nothing is heard of such a client any more
+                await incoming.gone()
+                patience.reschedule(0.0)  # which lies in the past
 
         try:
             async with asyncio.timeout(None) as patience:
@@ -122,11 +124,15 @@ class Incoming:
         return self._ahead.popleft() if self._ahead else await self._receive()
 
     async def body(self) -> None:
-        """Return once all of the body is here; its size is bounded further out. Raises `ClientDisconnect`."""
-        while (message := await self._read())["type"] == "http.request" and message.get("more_body", False):
-            pass
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
+        """Return once all of the body is here, or more than is taken: the application meets that when it reads it.
+
+        Raises `ClientDisconnect`.
+        """
+        with suppress(BodyTooLarge):
+            while (message := await self._read())["type"] == "http.request" and message.get("more_body", False):
+                pass
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
 
     async def gone(self) -> None:
         """Return once the client is gone."""

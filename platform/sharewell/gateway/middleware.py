@@ -14,6 +14,7 @@ from http import HTTPStatus
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
@@ -22,6 +23,7 @@ from sharewell.domain.errors import Conflict, Forbidden, Invalid, NotFound, Shar
 from sharewell.gateway.answers import Answer
 
 MAX_BODY = 1024 * 1024
+LONGEST_LENGTH = 15  #: digits of a length that is worth reading
 MAX_HEADERS = 16 * 1024
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -189,3 +191,36 @@ class HeaderLimit:
         if scope["type"] != "lifespan" and sum(len(name) + len(value) for name, value in scope["headers"]) > self._most:
             return await Answer(431, "INVALID", "The headers are too large.")(scope, receive, send)
         return await self.app(scope, receive, send)
+
+
+class BodyTooLarge(HTTPException):
+    """The body is larger than any of ours; whoever reads it says so in the form of its own answers."""
+
+    def __init__(self) -> None:
+        super().__init__(413, "The body is too large; a request may have 1 MiB.")
+
+
+class BodyLimit:
+    """Has whoever reads a body larger than any of ours meet `BodyTooLarge`: at once where its length was said."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        said, taken = Headers(scope=scope).get("content-length", ""), 0
+        if said.isdecimal() and (len(said) > LONGEST_LENGTH or int(said) > MAX_BODY):
+            taken = MAX_BODY + 1
+
+        async def read() -> Message:
+            nonlocal taken
+            if taken > MAX_BODY:
+                raise BodyTooLarge
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > MAX_BODY:
+                raise BodyTooLarge
+            return message
+
+        return await self.app(scope, read, send)

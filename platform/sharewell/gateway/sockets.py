@@ -23,7 +23,7 @@ class GuardSocket:
 
     In `scope["state"]` is the `admission` of one that brought its token in the header, as `RequireBearer` has it. In
     any case there is `admit`, for a token that comes in a message; it raises `NotAdmitted` or `Unavailable`. And there
-    is `turn`: by `async with turn(line)` an operation waits until it may be worked on; it raises `Unavailable`.
+    is `turn`: by `async with turn(counted_as)` an operation waits until it may be worked on; it raises `Unavailable`.
     """
 
     def __init__(self, app: ASGIApp, bearer: Bearer, origins: Collection[str]) -> None:

@@ -17,7 +17,7 @@ from sharewell.domain.principals import Caller
 from sharewell.services.audit import narrowed_to
 from sharewell.services.lookout import Lookout
 from sharewell.services.office import Office
-from sharewell.services.things import Key, changed, load, seen_by, those_asked_for, told_to
+from sharewell.services.things import Key, changed, concerns, load, seen_by, those_asked_for, told_to
 
 MOST = 64  #: events read at once
 
@@ -98,6 +98,7 @@ class HappeningService:
         async with self._office.reading(caller) as tx:
             things = await load(tx, {(sort, position.name) for position, _, sort in told})
             things = await those_asked_for(tx, following, things)
+        things = {key: thing for key, thing in things.items() if concerns(caller, thing)}
         seen = await self._seen(caller, things)
         things = await told_to(self._office, caller, {key: thing for key, thing in things.items() if key in seen})
         events = [

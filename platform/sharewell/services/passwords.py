@@ -55,15 +55,15 @@ class OwnTry:
     the person failed at none in the last `FORGET`.
     """
 
-    own: bytes
-    tried: bytes
+    own: bytes  #: hash for what this person tried
+    tried: bytes  #: hash of the login
     at: datetime
-    counted: int | None  #: the how manieth under the login
-    allowed: bool
+    counted: int | None  #: tries in a row under the login, this one among them; None while it is locked
+    allowed: bool  #: whether the password may be looked at
 
     @classmethod
     async def count(cls, tx: Transaction, own: bytes, tried: bytes, *, at: datetime) -> OwnTry:
-        """`own` is a hash for what this person tried, `tried` that of the login."""
+        """Count one more, before the password is looked at."""
         first = await tx.people.try_once(own, at=at, forget_at=at + FORGET) == 1
         counted = await count_try(tx, tried, at=at)
         return cls(own, tried, at, counted, allowed=first or counted is not None)

@@ -11,6 +11,7 @@ from sharewell.domain.happenings import BROKEN_GLASS, PASSED_OVER, Following, Ha
 from sharewell.domain.policy import Action, Target
 from sharewell.domain.policy_versions import PolicyVersion
 from sharewell.domain.principals import Caller
+from sharewell.domain.surges import SurgeMode
 from sharewell.services import allocations, transfers
 from sharewell.services.office import Office
 from sharewell.store.database import Transaction
@@ -164,11 +165,20 @@ async def told_to(office: Office, caller: Caller, things: Mapping[Key, Any]) -> 
     }  # fmt: skip
 
 
+def concerns(caller: Caller, thing: Any) -> bool:
+    """Whether the caller wants to be told: whose jurisdiction has regions can list surge mode elsewhere, and need not
+    be alerted to it.
+    """
+    return not (isinstance(thing, SurgeMode) and caller.jurisdiction and thing.region not in caller.jurisdiction)
+
+
 async def seen_by(office: Office, caller: Caller, sort: str, thing: Any) -> tuple[Action, Target]:
     """What must be permitted for the caller to be told of `thing`: what it takes to list those of its owner."""
     action = _VIEW[sort]
     if sort == "transfer":
         return action, Target.list("transfer", giver=thing.giver, receiver=thing.receiver)
+    if sort == "surge":
+        return action, Target.of_region("surge", thing.region)
     if sort in {"deviation", "override"}:
         # Both parties see it: it belongs to whichever of them asks.
         owner: UUID | None = await office.whose(caller, thing.giver, thing.receiver)

@@ -203,7 +203,7 @@ async def test_a_stream_ends_with_its_token_and_a_new_token_goes_on(region: Regi
     assert event["offer"]["id"] == str(offer.id)
 
 
-@pytest.mark.parametrize("most", ["MOST_OF_CALLER", "MOST_OF_LINE"])
+@pytest.mark.parametrize("most", ["MOST_OF_CALLER", "MOST_TOGETHER"])
 async def test_there_are_no_more_streams_than_a_client_may_have_nor_than_its_line_may(
     region: Region, open_gateway: Open, monkeypatch: pytest.MonkeyPatch, most: str
 ) -> None:
@@ -465,3 +465,25 @@ async def test_a_query_is_one_event_and_a_subscription_is_no_plain_answer(region
     wrong = await ending(gateway.url, region.token("clinic"), "subscription { nothing }")
     assert plain.status_code == 406
     assert refusal(wrong) == ("INVALID", "RequestError")
+
+
+async def test_a_regulator_of_some_regions_hears_of_surge_mode_there_and_nowhere_else(
+    region: Region, gateway: Gateway
+) -> None:
+    for name, at in (("local", {"us-nj"}), ("distant", {"us-ny"}), ("both", {"us-nj", "us-ny"}), ("all", set())):
+        await region.client(name, Role.REGULATOR, jurisdiction=frozenset(at))
+    planner = Caller(
+        principal="planner", roles=frozenset({Role.ALLOCATOR}), scopes=frozenset({EVERYTHING}), request_id="r-1"
+    )
+    start = {"after": await follow_from(gateway.url, region.token("local"))}
+    until = datetime.now(UTC) + timedelta(hours=2)
+    for where in ("us-nj", "us-ny", "us-pa"):
+        draft = SurgeDraft(region=where, resource=None, reason=SurgeReason.DISASTER, until=until)
+        surge = (await region.services.surges.declare(planner, draft)).subject
+        await region.services.surges.end(planner, surge.id)
+    query = "subscription ($after: String) { alerts(after: $after) { kind surge { region } } }"
+    for who, regions in (
+        ("local", ["us-nj"]), ("distant", ["us-ny"]), ("both", ["us-nj", "us-ny"]), ("all", ["us-nj", "us-ny", "us-pa"])
+    ):  # fmt: skip
+        heard = await told(gateway.url, region.token(who), query, start, most=2 * len(regions))
+        assert [event["surge"]["region"] for event in heard] == [at for at in regions for _ in range(2)]

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 from tests.postgres.following.conftest import OFFERS
@@ -26,12 +26,14 @@ NODE = shutil.which("node")
 
 
 @asynccontextmanager
-async def running(*command: str | Path, folder: Path, **environment: str) -> AsyncIterator[asyncio.StreamReader]:
+async def running(
+    *command: str | Path, folder: Path, stderr: IO[bytes] | None = None, **environment: str
+) -> AsyncIterator[asyncio.StreamReader]:
     """What a program prints, for as long as it is needed."""
     places = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
     process = await asyncio.create_subprocess_exec(
         *command, cwd=folder, env={"PATH": places, "PYTHONPATH": ":".join(sys.path), **environment},
-        stdout=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE, stderr=stderr,
     )  # fmt: skip
     assert process.stdout is not None
     try:
@@ -53,15 +55,22 @@ async def test_watch_prints_what_happens_and_goes_on_by_itself_when_the_gateway_
             start = (await client.graphql("{ followFrom }"))["followFrom"]
         first = await region.pledge("clinic", 2)
         watch = [sys.executable, "-m", "sharewell.cli", "watch", "offers", "-c", path, "--after", start]
-        async with running(*watch, "--resource", "bed.adult", folder=tmp_path) as out:
-            said: dict[str, Any] = json.loads(await out.readline())
-            assert said["kind"] == "offer.published"
-            assert (said["offer"]["id"], said["offer"]["quantity"]) == (str(first.id), 2)
-            await one.end()
-            second = await region.pledge("clinic", 3)
-            async with open_gateway(port, is_issuer=True):
-                said = json.loads(await out.readline())
-                assert (said["offer"]["id"], said["offer"]["quantity"]) == (str(second.id), 3)
+        said_so = tmp_path / "said"
+        watch += ["--resource", "bed.adult"]
+        with said_so.open("wb") as err:
+            async with running(*watch, folder=tmp_path, stderr=err) as out:
+                said: dict[str, Any] = json.loads(await out.readline())
+                assert said["kind"] == "offer.published"
+                assert (said["offer"]["id"], said["offer"]["quantity"]) == (str(first.id), 2)
+                await one.end()
+                second = await region.pledge("clinic", 3)
+                async with open_gateway(port, is_issuer=True):
+                    said = json.loads(await out.readline())
+                    assert (said["offer"]["id"], said["offer"]["quantity"]) == (str(second.id), 3)
+        begun, *again = re.findall(r"Following offers after (\S+); ", said_so.read_text())
+        assert begun == start
+        assert again
+        assert start not in again
 
 
 async def test_a_follower_hears_why_it_is_refused(region: Region, open_gateway: Open, tmp_path: Path) -> None:

@@ -345,7 +345,7 @@ async def test_what_comes_while_a_request_waits_is_handed_on_after_its_body() ->
     for message in messages[:3]:
         sent.put_nowait(message)
     held = await pace.slot("ward")
-    scope = {"type": "http", "state": {"line": "ward"}}
+    scope = {"type": "http", "state": {"counted_as": "ward"}}
     asked = asyncio.create_task(InTurn(reads, pace)(scope, receive, send))
     await reading.wait()  # all that was sent is read, and the request waits
     held.give_back()

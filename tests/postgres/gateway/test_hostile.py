@@ -7,9 +7,11 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -338,7 +340,8 @@ async def test_a_scope_taken_from_a_registration_is_gone_from_its_tokens(door: F
 
 async def test_a_body_larger_than_any_of_ours_is_refused_before_it_is_read(door: FrontDoor, ward: Program) -> None:
     answer = await door.http.post("/oauth/token", content=b"x" * (1024 * 1024 + 1))
-    assert answer.status_code == 413
+    assert (answer.status_code, answer.json()["error"]) == (413, "invalid_request")
+    assert "1 MiB" in answer.json()["error_description"]
 
     async def parts() -> Any:
         for _ in range(40):
@@ -347,7 +350,19 @@ async def test_a_body_larger_than_any_of_ours_is_refused_before_it_is_read(door:
     answer = await door.http.post(
         "/oauth/token", content=parts(), headers={"Content-Type": "application/x-www-form-urlencoded"}
     )
-    assert answer.status_code == 413
+    assert (answer.status_code, answer.json()["error"]) == (413, "invalid_request")
+
+
+async def test_where_nothing_is_it_is_said_where_something_is(door: FrontDoor) -> None:
+    for path in ("/", "/api", "/oauth"):
+        answer = await door.http.get(path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "NOT_FOUND")
+        said = answer.json()["error"]["message"]
+        assert "/graphql" in said
+        (metadata,) = re.findall(r"/\.well-known/[a-z-]+", said)
+        assert (await door.http.get(metadata)).json()["token_endpoint"]
+        (page,) = re.findall(r"docs/\w+\.md", said)
+        assert (Path(__file__).parents[3] / page).is_file()
 
 
 async def test_a_refusal_that_cannot_be_recorded_is_not_answered(

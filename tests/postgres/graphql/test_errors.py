@@ -282,6 +282,13 @@ async def test_values_are_told_of_an_enum_that_is_in_the_schema_whatever_somebod
         assert "ALLOCATOR" not in message
 
 
+async def test_values_of_an_enum_are_told_of_no_other_value_whatever_it_quotes(api: Api) -> None:
+    said = "Enum 'Role' cannot represent non-string value: 7."
+    answer = await api.send("planner", f'{{ offers(filter: "{said}") {{ nodes {{ id }} }} }}')
+    assert said in answer.error["message"]
+    assert "It must be one of" not in answer.error["message"]
+
+
 def test_of_a_large_enum_not_all_values_are_told() -> None:
     kind = GraphQLEnumType("Large", {f"V{n}": None for n in range(MOST_VALUES + 5)})
     (told,) = with_values([GraphQLError("Value 'X' does not exist in 'Large' enum.")], GraphQLSchema(types=[kind]))

@@ -22,7 +22,7 @@ from sharewell.audit.seal import Sequencer
 from sharewell.authz import Authorizer, shipped_policies
 from sharewell.cli.main import app as command
 from sharewell.client import Credential
-from sharewell.domain.audit import parse_entry
+from sharewell.domain.audit import FORMER_KINDS, parse_entry
 from sharewell.domain.clients import ClientDraft
 from sharewell.domain.dossier import Dossier, read_dossier
 from sharewell.domain.principals import Role
@@ -402,3 +402,16 @@ async def test_a_changed_log_gives_no_period(
     result = await asyncio.to_thread(CliRunner().invoke, command, [*map(str, asked), "-o", str(tmp_path / "file")])
     assert result.exit_code != 0
     assert not (tmp_path / "file").exists()
+
+
+async def test_a_kind_that_no_decision_is_of_is_told_with_those_near_and_one_of_an_earlier_release_is_searched(
+    api: Api,
+) -> None:
+    for query in ("decisions(kind: $kind) { nodes { id } }", "decisionFacets(kind: $kind) { decisions }"):
+        asked = f"query ($kind: String!) {{ {query} }}"
+        wrong = (await api.send("regulator", asked, {"kind": "offer.publised"})).error
+        assert (wrong["extensions"]["code"], wrong["extensions"]["field"]) == ("INVALID", "kind")
+        assert "did you mean offer.published" in wrong["message"]
+        assert "such as offer.published" in (await api.send("regulator", asked, {"kind": "x"})).error["message"]
+        for former in sorted(FORMER_KINDS):
+            assert "errors" not in (await api.send("regulator", asked, {"kind": former})).body

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from sharewell.domain.rates import Allowance
+from sharewell.gateway.middleware import BodyTooLarge
 
 MAX_PARAMETERS = 20
 FORM = "application/x-www-form-urlencoded"
@@ -75,10 +76,14 @@ def too_many(allowance: Allowance) -> JSONResponse:
 
 async def read_form(request: Request) -> dict[str, str]:
     """The parameters of a form post, each at most once (RFC 6749, 3.2). Raises `InvalidRequestError`."""
+    try:
+        body = await request.body()
+    except BodyTooLarge as beyond:
+        raise InvalidRequestError(description=beyond.detail, status_code=beyond.status_code) from None
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise InvalidRequestError(description=f"Send the parameters as {FORM}.")
     try:
-        text = (await request.body()).decode("ascii")
+        text = body.decode("ascii")
     except ValueError:
         raise InvalidRequestError(description="The form cannot be read.") from None
     return read_pairs(text)
