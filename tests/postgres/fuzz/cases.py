@@ -63,6 +63,8 @@ WHOSE = {
     "Request": ("institutionId",), "Consent": ("institutionId",), "Client": ("institutionId",),
     "Transfer": ("giverId", "receiverId"), "Agreement": ("giverId", "receiverId"),
 }  # fmt: skip
+#: By them an admin who takes anything would end those who ask here; others may not, and try.
+ENDING = frozenset({"disableClient", "setInstitutionStatus"})
 #: They solve a whole run again; a few of them are enough.
 SLOW = frozenset({"allocationFrontier", "whatWouldChange", "whatWouldRelieve", "policyComparison"})
 
@@ -106,6 +108,8 @@ class Maker:
     def mutation(self, name: str) -> Case:
         """A mutation with something spoilt, or asked by anybody of anything."""
         who, asked = self.random.choice(WHO), self.input(self._kind(name), name)
+        if name in ENDING and who in {"admin", "second"}:
+            who = "auditor"
         if self.random.random() < 0.8:
             with suppress(NoneLeft):
                 who, asked = self.wisher.wish(name)
