@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.postgres.graphql.conftest import Api
 
@@ -11,7 +13,7 @@ QUERIES = (
     "whatCan(clientId: $name) { action }", "resource(code: $name) { name }",
     "fairnessChoice(region: $name, resource: $name) { id }",
 )  # fmt: skip
-MUTATIONS = {
+MUTATIONS: dict[str, dict[str, Any]] = {
     "disableClient": {"clientId": NAME},
     "trustDocuments": {"clientId": NAME, "documents": []},
     "registerClient": {"clientId": NAME, "name": "New", "roles": ["REGULATOR"], "scopes": ["system/Offer.rs"]},
