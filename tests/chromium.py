@@ -213,7 +213,10 @@ async def opened(folder: Path) -> AsyncIterator[Tab]:
     assert process.stderr is not None
     try:
         address = await _address(process.stderr)
-        async with _beside(process.stderr.read()), connect(address, max_size=None, proxy=None) as socket:
+        patient: dict[str, Any] = {"open_timeout": PATIENCE, "ping_interval": None}
+        async with (
+            _beside(process.stderr.read()), connect(address, max_size=None, proxy=None, **patient) as socket
+        ):  # fmt: skip
             tab = Tab(socket)
             async with _beside(tab.listen()):
                 await _attach(tab)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.ports import kept_port
 
 from sharewell.cli.stage import Stage, open_stage, stage_settings
 from sharewell.domain.principals import Role
@@ -39,7 +39,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def open_folder(factory: pytest.TempPathFactory) -> Path:
     folder = factory.mktemp("platform")
     for part in (folder, *folder.parents):
-        if part.owner() != "root" or part == Path("/tmp"):
+        if part.stat().st_uid != 0 or part == Path("/tmp"):
             break
         part.chmod(part.stat().st_mode | 0o011)
     return folder
@@ -102,15 +102,15 @@ class Sharewell:
     """The command line, in processes of its own, with a home and a port of its own."""
 
     home: Path
+    port: int
     environment: dict[str, str] = field(init=False)
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        self.address = f"http://127.0.0.1:{port}"
+        self.address = f"http://127.0.0.1:{self.port}"
         ours = {key: value for key, value in os.environ.items() if not key.startswith("SHAREWELL_")}
-        self.environment = {**ours, "SHAREWELL_HOME": str(self.home), "SHAREWELL_PORT": str(port), "COLUMNS": "100"}
+        place = {"SHAREWELL_HOME": str(self.home), "SHAREWELL_PORT": str(self.port)}
+        self.environment = {**ours, **place, "COLUMNS": "100"}
 
     def start(self, *arguments: str | Path, log: Path | None = None, **options: Any) -> subprocess.Popen[str]:
         """Run `sharewell ARGUMENTS` beside the test, its standard error into `log` if that is given."""
@@ -168,11 +168,12 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 @pytest.fixture
 def sharewell(home: Path) -> Iterator[Sharewell]:
     """The command line with a home of its own; what a failed test leaves running is ended."""
-    command = Sharewell(home)
-    yield command
-    for process in command.started:
-        process.kill()
-        process.wait()
+    with kept_port() as port:
+        command = Sharewell(home, port)
+        yield command
+        for process in command.started:
+            process.kill()
+            process.wait()
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()

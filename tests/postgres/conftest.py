@@ -69,7 +69,7 @@ async def connect(database_urls: Mapping[DatabaseRole, str]) -> AsyncIterator[Co
 
         async def open_one(role: DatabaseRole) -> Connection:
             conn: Connection = await asyncpg.connect(database_urls[role])
-            stack.push_async_callback(conn.close, timeout=10)
+            stack.push_async_callback(conn.close, timeout=120)
             return conn
 
         yield open_one

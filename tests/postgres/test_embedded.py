@@ -278,7 +278,7 @@ def test_root_is_told_to_keep_data_out_of_private_folders_and_these_stay_private
 
 def test_processes_that_start_at_once_on_a_new_machine_make_its_account_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    ours, both = pwd.getpwuid(os.geteuid()), threading.Barrier(2)
+    ours, both = pwd.getpwuid(0), threading.Barrier(2)
 
     def look(name: str) -> pwd.struct_passwd:
         if not made:

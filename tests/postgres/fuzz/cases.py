@@ -56,13 +56,15 @@ TEXTS = (
 REGIONS = ("us-nj", "us-ny", "elsewhere")
 WORDS = ("Plain words.", "Ñandú 診療所 🏥", "lot-7", "divi", "us-nj")
 COUNTS = {"first": (1, 4), "last": (1, 4), "urgency": (1, 5), "quantity": (1, 4), "units": (1, 3), "number": (1, 3),
-          "version": (1, 4), "base": (1, 3), "to": (1, 3), "days": (2, 5), "seconds": (5, 6), "dormantDays": (1, 90),
-          "level": (500, 900), "holdDays": (0, 2), "share": (1, 50)}  # fmt: skip
+          "version": (1, 4), "base": (1, 3), "to": (1, 3), "days": (2, 5), "dormantDays": (1, 90),
+          "seconds": (299, 300), "level": (500, 900), "holdDays": (0, 2), "share": (1, 50)}  # fmt: skip
 #: What tells whose an object is, asked for with every such object.
 WHOSE = {
     "Request": ("institutionId",), "Consent": ("institutionId",), "Client": ("institutionId",),
     "Transfer": ("giverId", "receiverId"), "Agreement": ("giverId", "receiverId"),
 }  # fmt: skip
+#: By them an admin who takes anything would end those who ask here; others may not, and try.
+ENDING = frozenset({"disableClient", "setInstitutionStatus"})
 #: They solve a whole run again; a few of them are enough.
 SLOW = frozenset({"allocationFrontier", "whatWouldChange", "whatWouldRelieve", "policyComparison"})
 
@@ -106,6 +108,8 @@ class Maker:
     def mutation(self, name: str) -> Case:
         """A mutation with something spoilt, or asked by anybody of anything."""
         who, asked = self.random.choice(WHO), self.input(self._kind(name), name)
+        if name in ENDING and who in {"admin", "second"}:
+            who = "auditor"
         if self.random.random() < 0.8:
             with suppress(NoneLeft):
                 who, asked = self.wisher.wish(name)
@@ -137,11 +141,11 @@ class Maker:
         }  # fmt: skip
         if {"first", "last"} <= taken.keys():
             del taken["last"]
-        for cursor in {"after", "before"} & taken.keys():
+        for cursor in [name for name in ("after", "before") if name in taken]:
             if not self.world.cursors or self.random.random() < 0.6:
                 del taken[cursor]
         variables = {key: self.value(argument.type, key, name) for key, argument in taken.items()}
-        if self.random.random() < 0.8:
+        if sound or self.random.random() < 0.8:
             variables |= self.about(name)
             taken |= {key: field.args[key] for key in variables}
         if not sound:
@@ -171,6 +175,16 @@ class Maker:
         if name in {"policyComparison", "policySimulation", "simulatedChanges"}:
             shipped = [{"name": file, "text": data.decode()} for file, data in shipped_policies().items()]
             return {"files": [*shipped, self.wisher.file()]}
+        return self.of_a_run(name)
+
+    def of_a_run(self, name: str) -> dict[str, Any]:
+        """Of one that can be solved again: not of a schedule's, nor of an urgent one."""
+        runs = [row["id"] for row in self.world.rows["allocations"] if row["fairness"]]
+        given = [row for row in self.world.rows["transfers"] if row["allocationId"] in runs]
+        if name == "allocationFrontier" and runs:
+            return {"id": self.random.choice(runs)}
+        if name == "whatWouldChange" and given:
+            return {"request": self.random.choice(given)["requestId"]}
         return {}
 
     def select(self, kind: GraphQLOutputType, depth: int) -> Selection:

@@ -24,7 +24,8 @@ INSIDES = re.compile(
     r"select .* from|insert into|update .* set|/platform/|/schema/|NoneType|<class|Cannot return null|"
     r"Expected Iterable|unexpected keyword|not subscriptable|has no attribute", re.IGNORECASE,
 )  # fmt: skip
-SECRETS = re.compile(r"PRIVATE KEY|\"d\":|argon2|password_hash|totp", re.IGNORECASE)
+#: None is so short that keys, signatures and cursors have it in them by chance.
+SECRETS = re.compile(r"PRIVATE KEY|\"d\":|argon2|password_hash|otpauth|\btotp(?:_|\b)", re.IGNORECASE)
 _SHAPES = {
     "UUID": re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
     "DateTime": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"),

@@ -48,6 +48,7 @@ FORMS = (
     TOKEN_PATH, PUSH_PATH, INTROSPECTION_PATH, REVOCATION_PATH, SIGN_IN_PATH, CONSENT_PATH, ENROL_PATH, PASSWORD_PATH,
     ACCOUNT_PATH, ADD_PATH, REMOVE_PATH, KEY_PATH, CHANGE_PATH,
 )  # fmt: skip
+POSTED = (*FORMS, "/witness/add-checkpoint", "/graphql")
 PAGES = (
     AUTHORIZE_PATH, ENROL_PATH, PASSWORD_PATH, ACCOUNT_PATH, "/log/checkpoint", "/log/policy", "/log/vkey",
     "/log/tile/0/000", "/log/tile/0/x001/000.p/1", "/log/tile/entries/000", "/log/tile/entries/000.p/3", "/log/period",
@@ -166,7 +167,7 @@ class Stranger:
         """One request, and what is wrong with its answer."""
         draw = self.random.choice
         posts = self.random.random() < 0.6
-        path = draw((*FORMS, "/witness/add-checkpoint", "/graphql") if posts else PAGES)
+        path = draw(POSTED if posts else PAGES)
         method = ("POST" if posts else "GET") if self.random.random() < 0.85 else draw(METHODS)
         body, query, headers = b"", b"", []
         if posts:
@@ -220,13 +221,15 @@ async def deliver(
     return status, told
 
 
-@pytest.mark.timeout(300 + KNOCKS)
+@pytest.mark.timeout(900 + KNOCKS)
 async def test_no_knock_at_any_door_is_answered_with_a_crash(house: House, log_stream: io.StringIO) -> None:
     await house.done(
         "admin", "registerClient", name="An app", clientId="app", roles=["INSTITUTION"], scopes=["user/Offer.cruds"],
         redirectUris=[BACK],
     )  # fmt: skip
     await house.tick()
+    for path in POSTED:
+        assert (await deliver(house.app, "POST", path, b"", [], b"", 0))[0] not in {404, 405}, f"no door at {path}"
     _, note = await deliver(house.app, "GET", "/log/checkpoint", b"", [], b"", 0)
     stranger = Stranger(house, Random(SEED), note)
     for _ in range(KNOCKS):

@@ -250,7 +250,7 @@ WISHES: Mapping[str, Callable[[Wisher], tuple[str, Input]]] = {
         "planner", w.step("giverId", "HELD", "CONFIRMED", kind="CANCEL", code="NEED_ENDED")[1],
     ),
     "planHorizon": lambda w: ("planner", {
-        "region": "us-nj", "resources": ["ventilator"], "seconds": 5, "days": w.random.randint(2, 6),
+        "region": "us-nj", "resources": ["ventilator"], "seconds": 300, "days": w.random.randint(2, 6),
     }),
     "proposeAgreement": _propose,
     "publishOffer": _offer,

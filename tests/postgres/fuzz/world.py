@@ -29,7 +29,7 @@ _LISTS = (
     ("regulator", """{
       agreements(first: 40) { nodes { id giverId receiverId acceptedAt endedAt } }
       surgeModes(first: 40) { nodes { id region inForce } }
-      allocations(first: 40) { nodes { id resource region } }
+      allocations(first: 40) { nodes { id fairness { rule } } }
       horizons(first: 10) { nodes { id } }
       fairnessChoices(first: 10) { nodes { id region resource } }
       feeds(first: 10) { nodes { id } }
@@ -84,17 +84,10 @@ async def furnish(house: House) -> None:
     """Reports, pledges, needs, plans and what becomes of them, made by those who may make them."""
     at = house.at
     await report(house)
-    window = {"availableFrom": text(at), "availableUntil": text(at + timedelta(days=5))}
-    for resource in LENT:
-        for giver in ("north", "south"):
-            await house.done(giver, "publishOffer", resource=resource, quantity=15, **window)
-        needed = {"neededBy": text(at), "neededUntil": text(at + timedelta(days=4)), "reason": "SURGE"}
-        for quantity in (1, 2, 3, 1):
-            await house.done("east", "openRequest", resource=resource, quantity=quantity, urgency=3, **needed)
-        if resource in LENT[:2]:
-            await house.done("planner", "startAllocation", region="us-nj", resource=resource)
-    await house.work("allocate")
-    await house.done("planner", "planHorizon", region="us-nj", resources=["ventilator"], seconds=5, days=3)
+    for resource in LENT[2:]:
+        await need(house, resource)
+    await plan(house)
+    await house.done("planner", "planHorizon", region="us-nj", resources=["ventilator"], seconds=300, days=3)
     await house.work("horizon")
     async with house.people.database.transaction() as tx:
         for number in range(4):
@@ -112,6 +105,24 @@ async def furnish(house: House) -> None:
         await house.done(("admin", "second")[number % 2], "draftPolicies", files=[file], why="To try it.")
     await house.send("north", "{ people { nodes { id } } }", {})  # which is refused, and on record
     await house.run("reconcile")
+
+
+async def plan(house: House) -> None:
+    """What some give and others need, and runs that bring it together, so that there is something to answer."""
+    for resource in LENT[:2]:
+        await need(house, resource)
+        await house.done("planner", "startAllocation", region="us-nj", resource=resource)
+    await house.work("allocate")
+
+
+async def need(house: House, resource: str) -> None:
+    at = house.at
+    for giver in ("north", "south"):
+        window = {"availableFrom": text(at), "availableUntil": text(at + timedelta(days=5))}
+        await house.done(giver, "publishOffer", resource=resource, quantity=15, **window)
+    for quantity in (1, 2, 3, 1):
+        needed = {"neededBy": text(at), "neededUntil": text(at + timedelta(days=4)), "reason": "SURGE"}
+        await house.done("east", "openRequest", resource=resource, quantity=quantity, urgency=3, **needed)
 
 
 async def report(house: House) -> None:

@@ -16,10 +16,12 @@ from starlette.types import Receive, Scope, Send
 
 from sharewell.authz import Authorizer
 from sharewell.domain.principals import Caller, Role
+from sharewell.services import lab
 from sharewell.settings import DatabaseRole, Settings
 from sharewell.store.database import Database
 from sharewell.store.pools import open_pool
 from sharewell.wiring import Services, build_services, operator
+from sharewell_schema import view
 from sharewell_schema.view import graphql_app
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -154,8 +156,11 @@ def allocate_after() -> timedelta | None:
 
 @pytest.fixture
 async def api(
-    database_urls: Mapping[DatabaseRole, str], tmp_path: Path, allocate_after: timedelta | None
-) -> AsyncIterator[Api]:
+    database_urls: Mapping[DatabaseRole, str], tmp_path: Path, allocate_after: timedelta | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Api]:  # fmt: skip
+    for module, patience in ((view, "LONGEST_SECONDS"), (lab, "GRACE")):
+        monkeypatch.setattr(module, patience, 300.0)  # a slow machine is no fault
     settings = Settings(home=tmp_path, allocate_after=allocate_after)
     authz = Authorizer.load()
     callers = {
